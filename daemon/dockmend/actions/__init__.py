@@ -1,0 +1,1 @@
+"""Actions: one module per family, one function per action, registered by name."""

@@ -1,0 +1,101 @@
+"""What an action is: a function that looks, acts, and says what it did; and one that settles what a dead dockmend left.
+
+The runner (pipeline) inspects the target right before, writes the intent, calls `run`, writes the outcome. At the next
+start every intent without an outcome goes through `settle`, which finds out from the engine whether it went through
+and puts right what was left half-done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from dockmend.engine.api import Engine
+from dockmend.journal.records import ActionRecord, Incident
+from dockmend.model import Container, Endpoint, Image, Network, Object, Volume
+
+
+class View(Protocol):
+    """The part of the mirror an action may look at; never stale by more than the stream's lag."""
+
+    def container(self, container_id: str) -> Container | None: ...
+    def container_named(self, name: str) -> Container | None: ...
+    def network_named(self, name: str) -> Network | None: ...
+    def known_networks(self, container_id: str) -> Mapping[str, Endpoint]:
+        """The container's last known good set: network name -> endpoint; outlives restarts of dockmend."""
+
+
+class Teller(Protocol):
+    """Where actions that tell hand over: bounded and never in the way."""
+
+    def publish(self, topic: str, payload: str, retain: bool = False) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a running action is given."""
+
+    engine: Engine
+    view: View
+    teller: Teller
+    incident: Incident
+    clock: Callable[[], float]  # wall seconds
+    state: Path  # dockmend's state folder
+    bind_roots: tuple[Path, ...]
+    render: Callable[[str], str]  # fills `{container.name}` and other fields of a string parameter
+    remember: Callable[[Mapping[str, Any]], Awaitable[None]]  # journals `undo`, and returns when it is on disk
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What an action did, for a person, and facts for the record (ids, sizes)."""
+
+    detail: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Failed(Exception):  # noqa: N818 - an outcome, not a programming error
+    """The action could not do its work; the text is for a person. `again` False: another attempt cannot help."""
+
+    def __init__(self, detail: str, again: bool = True) -> None:
+        super().__init__(detail)
+        self.again = again
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of an intent whose dockmend died. `done`: the action had gone through (it is not done again)."""
+
+    done: bool
+    detail: str
+
+
+Run = Callable[[Context, Any, Object], Awaitable[Done]]
+Settle = Callable[[Context, ActionRecord], Awaitable[Settled]]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """`ends` names the engine's event that is the last echo of it ("restart"); `kinds` what it can be done to."""
+
+    name: str
+    run: Run
+    settle: Settle
+    ends: str | None = None
+    kinds: tuple[str, ...] = ("container",)
+
+
+REGISTRY: dict[str, Action] = {}
+
+
+def register(action: Action) -> None:
+    if action.name in REGISTRY:
+        raise ValueError(f"action {action.name} is registered twice")
+    REGISTRY[action.name] = action
+
+
+__all__ = [
+    "REGISTRY", "Action", "Container", "Context", "Done", "Failed", "Image", "Settled", "Teller", "View", "Volume", "register",
+]  # fmt: skip

@@ -1,0 +1,128 @@
+"""What the rest of dockmend asks of an engine: the protocol that the real client and the fake one both pass.
+
+Every method may raise `EngineAway` (nobody answers), `Temporary`, `Permanent` or `NotFound` from dockmend.errors, and
+nothing else; every one ends within its timeout (seconds; the client's default where None).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from dockmend.model import Container, Endpoint, Event, Image, Network, Volume
+
+
+class EngineInfo(Struct, frozen=True):
+    """Who answers: `id` outlives restarts of the engine, `name` is the host's."""
+
+    id: str
+    name: str
+    version: str
+    api_version: str
+    live_restore: bool = False
+    swarm: bool = False
+    containers: int = 0
+
+
+class Listing(Struct, frozen=True):
+    """One look at everything the mirror holds; every container was inspected. `began_at`, `ended_at`: wall seconds."""
+
+    containers: tuple[Container, ...]
+    networks: tuple[Network, ...]
+    volumes: tuple[Volume, ...]
+    began_at: float
+    ended_at: float
+
+
+class Batch(Struct, frozen=True):
+    """Events that were read together. `malformed` counts lines that were not events (bounded, never fatal)."""
+
+    events: list[Event]
+    malformed: int = 0
+
+
+class EventStream(Protocol):
+    """One subscription. A task of its own drains the socket at once whatever the consumer does."""
+
+    async def batch(self) -> Batch | None:
+        """What has come since the last call (waits for at least one event); None at the end: a disconnection, always.
+
+        Where the consumer fell behind by more than the bound, what was buffered is dropped and `overflowed` is True.
+        """
+
+    overflowed: bool
+
+
+class Engine(Protocol):
+    url: str
+
+    async def connect(self) -> EngineInfo:
+        """Settles the API version with the engine and says who answers."""
+
+    async def close(self) -> None: ...
+    async def ping(self, timeout: float | None = None) -> None: ...
+
+    # the stream
+    def events(self, since_ns: int | None = None) -> AbstractAsyncContextManager[EventStream]:
+        """Subscribes (everything but exec_*); with `since_ns` the engine replays what its ring still holds, inclusive."""
+
+    async def marker_present(self, event: Event) -> bool:
+        """The usable test for a gap: is the last event that was seen still in the engine's ring?"""
+
+    # looking
+    async def listing(self) -> Listing: ...
+    async def inspect(self, container: str, timeout: float | None = None) -> Container: ...
+    async def inspect_raw(self, container: str) -> dict[str, Any]: ...
+    async def inspect_network(self, network: str) -> Network: ...
+    async def networks(self) -> tuple[Network, ...]: ...
+    async def volumes(self) -> tuple[Volume, ...]: ...
+    async def inspect_volume(self, volume: str) -> Volume: ...
+    async def images(self, labels: Mapping[str, str] | None = None) -> tuple[Image, ...]: ...
+    async def inspect_image(self, image: str) -> Image: ...
+    async def helpers(self) -> tuple[Container, ...]:
+        """Containers labelled model.HELPER_LABEL, in any state."""
+
+    # containers; `timeout` here is the engine's stop timeout in seconds, the call itself gets that plus a margin
+    async def restart(self, container: str, timeout: float | None = None, signal: str | None = None) -> None: ...
+    async def start(self, container: str) -> None: ...
+    async def stop(self, container: str, timeout: float | None = None, signal: str | None = None) -> None: ...
+    async def kill(self, container: str, signal: str | None = None) -> None: ...
+    async def pause(self, container: str) -> None: ...
+    async def unpause(self, container: str) -> None: ...
+    async def remove(self, container: str, force: bool = False, volumes: bool = False) -> None: ...
+    async def create(self, name: str | None, config: Mapping[str, Any]) -> str:
+        """Makes a container from a raw create body; returns its id."""
+
+    # networks
+    async def connect_network(self, network: str, container: str, endpoint: Endpoint) -> None: ...
+    async def disconnect_network(self, network: str, container: str, force: bool = False) -> None: ...
+    async def create_volume(
+        self, name: str, driver: str = "local", options: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None
+    ) -> Volume: ...
+    async def remove_volume(self, name: str) -> None: ...
+
+    # images
+    async def commit(
+        self,
+        container: str,
+        repository: str,
+        tag: str,
+        message: str = "",
+        author: str = "",
+        changes: Sequence[str] = (),
+        pause: bool = True,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
+        """Commits a container; returns the image's id."""
+
+    async def remove_image(self, image: str, force: bool = False) -> None: ...
+    async def import_empty_image(self, reference: str) -> str: ...
+
+    # archives
+    def get_archive(self, container: str, path: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """The tar of `path`, identity encoding, in chunks; constant memory. The response is closed on leaving."""
+
+    async def put_archive(self, container: str, path: str, body: AsyncIterator[bytes], encoding: str = "identity") -> None: ...

@@ -1,0 +1,86 @@
+"""The errors a person or another part of dockmend meets, each with the exit code it ends a command with.
+
+They live at the bottom of the layers so that every part raises the same ones and the command line can turn
+any of them into one sentence: what went wrong, where, what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+class DockmendError(Exception):
+    """Anything dockmend says on purpose. Its text is a sentence for a person; no secret, no traceback."""
+
+    exit_code = 1
+
+
+class UsageError(DockmendError):
+    """Wrong flags, settings or rules: exit code 2."""
+
+    exit_code = 2
+
+
+class Unreachable(DockmendError):
+    """The engine or the daemon cannot be reached: exit code 3."""
+
+    exit_code = 3
+
+
+class JournalError(DockmendError):
+    """The journal cannot be written. No action may be taken while this is so (invariant 4)."""
+
+
+class EngineError(DockmendError):
+    """The engine said no, or said nothing.
+
+    `status` is the HTTP status, None where there was no answer at all.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Temporary(EngineError):
+    """Worth another try later: no answer, time-out, 409 of a passing state, 429, 5xx."""
+
+
+class EngineAway(Temporary, Unreachable):
+    """Nobody answers at the engine's address: refused, no such socket, connection lost."""
+
+    exit_code = 3
+
+
+class Permanent(EngineError):
+    """Trying the same again cannot help: 4xx, "marked for removal"."""
+
+
+class NotFound(Permanent):
+    """The object does not exist (404)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One error or warning in a file a person wrote. Lines and columns count from 1."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+    rule: str | None = None
+    level: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        rule = f"rule {self.rule}: " if self.rule else ""
+        level = "warning: " if self.level == "warning" else ""
+        return f"{self.path}:{self.line}:{self.column}: {level}{rule}{self.message}"
+
+
+class InvalidFiles(UsageError):
+    """Files with errors; `problems` holds all of them, of all files at once."""
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems

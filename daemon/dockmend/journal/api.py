@@ -1,0 +1,62 @@
+"""What the rest of dockmend asks of the journal.
+
+One writer thread commits everything queued since the last commit in one transaction, in the order it was put;
+`committed()` returns once all that was put before the call is on disk. Reads go through a connection of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from dockmend.journal.records import ActionRecord, Breaker, Incident, Pause
+
+
+class Journal(Protocol):
+    async def open(self) -> None:
+        """Opens or makes the file (0600, WAL, synchronous=FULL), migrates it. Raises JournalError."""
+
+    async def close(self) -> None: ...
+
+    # writing: never waits; bounded (beyond the bound: JournalError, and `healthy` is False)
+    def put_incident(self, incident: Incident) -> None: ...
+    def put_action(self, record: ActionRecord) -> None: ...
+    def put_breaker(self, breaker: Breaker | None, rule: str, target: str) -> None:
+        """None closes it."""
+
+    def put_reset(self, rule: str, target: str, at: float) -> None:
+        """Forgets attempts and failures before `at` (the `reset` command)."""
+
+    def put_pause(self, pause: Pause) -> None: ...
+    def remove_pause(self, rule: str | None, target: str | None) -> None: ...
+    def put_known(self, key: str, value: bytes | None) -> None:
+        """Last known state, by key ("container/ID", "cursor", …); None removes it."""
+
+    async def committed(self) -> None:
+        """Waits until everything put so far is on disk; raises JournalError if it could not be."""
+
+    @property
+    def healthy(self) -> bool: ...
+
+    # reading, at start
+    async def open_incidents(self) -> list[Incident]: ...
+    async def open_actions(self) -> list[ActionRecord]: ...
+    async def recent_attempts(self, since: float) -> list[tuple[str, str, float, str | None]]:
+        """(rule, target, when the attempt began, outcome of its last step) of every attempt since then, oldest first;
+        those before a reset left out."""
+
+    async def recent_incidents(self, since: float) -> list[Incident]:
+        """Closed ones, oldest first."""
+
+    async def breakers(self) -> list[Breaker]: ...
+    async def pauses(self) -> list[Pause]: ...
+    async def known(self) -> dict[str, bytes]: ...
+
+    # reading, for people
+    async def incidents(
+        self, container: str | None = None, since: float | None = None, limit: int = 100
+    ) -> list[Incident]: ...
+    async def story(self, incident: str) -> tuple[Incident, list[ActionRecord]] | None: ...
+    async def prune(self, before: float) -> int:
+        """Retention: removes closed incidents (and their actions) older than `before` that no limit still needs."""
+
+    async def stats(self) -> dict[str, Any]: ...

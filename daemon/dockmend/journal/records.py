@@ -1,0 +1,85 @@
+"""The rows of the journal as values. Times are wall seconds since the epoch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+State = Literal["waiting", "acting", "verifying", "closed"]
+Outcome = Literal[
+    "healed",  # acted, and the check said it worked
+    "done",  # acted where there is nothing to verify (a schedule, a snapshot, a rule that only tells)
+    "failed",
+    "recovered",  # "recovered on its own": the trouble was gone before anything was done
+    "suppressed",  # decided not to act; `reason` says why
+    "interrupted",  # dockmend ended in mid-action; what it had begun was put right
+    "dry_run",  # shadow mode: would have acted
+    "on_purpose",  # a person did it: stopped, disconnected
+]
+
+
+class Incident(Struct, frozen=True):
+    """One trouble of one target as one rule sees it, from its detection to its end."""
+
+    id: str  # "i" + 15 lower-case base-32 characters, sortable by time
+    rule: str
+    trigger: str
+    target: str
+    kind: str
+    object_id: str
+    object_name: str
+    trouble: str
+    opened_at: float
+    state: State = "waiting"
+    outcome: Outcome | None = None
+    reason: str = ""  # for a person
+    reason_code: str = ""  # for metrics: cooldown, budget, ignored, …; bounded set
+    closed_at: float | None = None
+    due_at: float | None = None  # waiting: when it is looked at again
+    waiting_for: str = ""  # hold, backoff, cooldown, rate, budget, …
+    attempts: int = 0
+    origin: str = "live"
+    cause: str | None = None
+    network: str | None = None  # the network it is about, where it is about one
+    severity: str = "warning"
+    dry_run: bool = False
+    actor: str = ""  # who asked, where a person did (`dockmend trigger`): "uid 1000"
+    count: int = 1  # how often it was suppressed for the same reason while open (folded, so that the journal stays small)
+    updated_at: float = 0.0
+
+
+class ActionRecord(Struct, frozen=True):
+    """One step of one attempt. `undo` is what must be put right if dockmend dies before `ended_at` is set."""
+
+    id: str  # as Incident.id, with "a"
+    incident: str
+    rule: str
+    target: str
+    attempt: int
+    action: str
+    object_id: str
+    object_name: str
+    params: dict[str, Any]
+    began_at: float
+    ended_at: float | None = None
+    outcome: Literal["done", "failed", "interrupted"] | None = None
+    detail: str = ""  # what was done, or the error; for a person
+    undo: dict[str, Any] = field(default_factory=dict)
+
+
+class Pause(Struct, frozen=True):
+    """Maintenance asked for by a person: everything (both None), a rule, a container's target."""
+
+    rule: str | None
+    target: str | None
+    until: float | None  # None: until resumed
+    actor: str
+    at: float
+
+
+class Breaker(Struct, frozen=True):
+    rule: str
+    target: str
+    opened_at: float
+    reason: str = ""

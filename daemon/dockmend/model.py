@@ -1,0 +1,236 @@
+"""What flows through dockmend: the engine's objects, its events, and the changes the mirror derives from them.
+
+Everything here is frozen and free of behaviour beyond small derivations, so that matching and deciding are pure.
+msgspec's structs are used for their speed: an event is decoded in about a microsecond and a half.
+
+Times: `*_at` are seconds since the epoch (float, wall clock); `time_ns` is the engine's own nanosecond stamp.
+Durations are seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+Origin = Literal["live", "replayed", "relisted", "started", "timer"]
+"""How a change was learnt: from the stream, from the engine's replay after a reconnection, from comparing a list, at
+dockmend's own start, or by a timer of the mirror (something that should have happened did not)."""
+
+Cause = Literal[
+    "stopped", "crashed", "oom_killed", "completed", "left_down", "engine", "dockmend", "unknown", "removed", "disconnected"
+]
+Kind = Literal["container", "network", "volume", "image", "service", "node", "engine"]
+
+STEERING_LABELS = ("dockmend.", "autoheal", "deunhealth.", "com.centurylinklabs.watchtower.")
+"""Labels that steer dockmend or another healer: they count only where the container's owner set them (rules.md)."""
+
+HELPER_LABEL = "dockmend.helper"
+"""On every container dockmend makes for itself; its value is the incident (or command) it belongs to."""
+
+
+class Endpoint(Struct, frozen=True, omit_defaults=True):
+    """A container's place in a network: what is needed to put it back exactly."""
+
+    network_id: str
+    aliases: tuple[str, ...] = ()
+    ipv4: str | None = None  # configured (static), not the one that was handed out
+    ipv6: str | None = None
+    link_local: tuple[str, ...] = ()
+    mac: str | None = None  # None where the engine made it up from the address
+    links: tuple[str, ...] = ()
+    driver_opts: dict[str, str] = field(default_factory=dict)
+    address: str = ""  # the IPv4 address in use, "" when not running
+    address6: str = ""
+
+
+class HealthCheck(Struct, frozen=True):
+    """A container's health check; seconds."""
+
+    interval: float = 30.0
+    timeout: float = 30.0
+    start_period: float = 0.0
+    retries: int = 3
+
+    @property
+    def verdict_within(self) -> float:
+        """Seconds after a start by which the engine has said healthy or unhealthy (rules.md, `verify`)."""
+        return self.start_period + (self.interval + self.timeout) * (self.retries + 1)
+
+
+class Mount(Struct, frozen=True):
+    """A mount: `name` is the volume's, "" for a bind mount; `source` the path on the host."""
+
+    kind: str
+    name: str
+    source: str
+    destination: str
+
+
+class Container(Struct, frozen=True, omit_defaults=True):
+    """A container as inspect tells it, cut to what rules and actions need (about 2 KB of memory)."""
+
+    id: str
+    name: str
+    image: str = ""
+    image_id: str = ""
+    labels: dict[str, str] = field(default_factory=dict)  # as the engine tells them, the image's own included
+    image_steering: tuple[str, ...] = ()  # steering labels that equal the image's own: they do not count
+    state: str = "created"  # created, running, paused, restarting, removing, exited, dead
+    health: str = ""  # "", starting, healthy, unhealthy
+    exit_code: int | None = None  # of the last end; None while it runs or has never run
+    oom_killed: bool = False
+    error: str = ""  # State.Error: why the last start failed
+    restart_count: int = 0
+    created_at: float = 0.0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    restart_policy: str = "no"
+    auto_remove: bool = False
+    check: HealthCheck | None = None
+    stop_signal: str = "SIGTERM"
+    stop_timeout: float = 10.0
+    network_mode: str = ""
+    networks: dict[str, Endpoint] = field(default_factory=dict)
+    mounts: tuple[Mount, ...] = ()
+
+    @property
+    def running(self) -> bool:
+        return self.state in ("running", "paused", "restarting")
+
+    def label(self, key: str) -> str | None:
+        """A label's value, None where it is absent or (for one that steers) only the image's author set it."""
+        return None if key in self.image_steering else self.labels.get(key)
+
+    @property
+    def joined(self) -> str | None:
+        """The id of the container whose network namespace this one joined, or None."""
+        return self.network_mode.removeprefix("container:") if self.network_mode.startswith("container:") else None
+
+
+class Network(Struct, frozen=True, omit_defaults=True):
+    id: str
+    name: str
+    driver: str = "bridge"
+    scope: str = "local"
+    labels: dict[str, str] = field(default_factory=dict)
+    created_at: float = 0.0
+
+
+class Volume(Struct, frozen=True, omit_defaults=True):
+    name: str
+    driver: str = "local"
+    labels: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str] = field(default_factory=dict)
+    mountpoint: str = ""
+    created_at: float = 0.0
+
+    @property
+    def anonymous(self) -> bool:
+        """Made by the engine for a VOLUME of an image: named by 64 hexadecimal digits."""
+        return len(self.name) == 64 and set(self.name) <= set("0123456789abcdef")
+
+
+class Image(Struct, frozen=True, omit_defaults=True):
+    id: str
+    tags: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    created_at: float = 0.0
+
+
+class Actor(Struct, frozen=True):
+    ID: str = ""
+    Attributes: dict[str, str] = field(default_factory=dict)
+
+
+class Event(Struct, frozen=True, rename={"type": "Type", "action": "Action", "actor": "Actor", "time_ns": "timeNano"}):
+    """One line of the engine's event stream, decoded straight from its JSON.
+
+    `actor.Attributes` holds the container's labels too, and labels overwrite the engine's own attributes
+    (exitCode, signal): never take a fact from there that inspect can tell.
+    """
+
+    type: str
+    action: str
+    actor: Actor
+    time_ns: int = 0
+    scope: str = "local"
+
+    @property
+    def key(self) -> tuple[int, str, str, str]:
+        """What de-duplication compares: the stream can repeat itself after a reconnection."""
+        return (self.time_ns, self.type, self.action, self.actor.ID)
+
+    @property
+    def name(self) -> str:
+        return self.actor.Attributes.get("name", "")
+
+
+Object = Container | Network | Volume
+
+
+class Change(Struct, frozen=True):
+    """Something happened to one object: one or more transitions that are the same trouble, or one raw event.
+
+    `triggers` are the names rules use ("container.unhealthy"); an end of a container carries its cause and
+    `container.exited` together, so that rules for either compete for one trouble. `trouble` names the trouble itself
+    (the same text for the same trouble however often it is learnt): the container's id, its run and what broke.
+    """
+
+    triggers: tuple[str, ...]
+    kind: Kind
+    subject: Object | None  # None for engine.lost and engine.back
+    target: str  # outlives the id, see `target_of`
+    trouble: str
+    at: float
+    origin: Origin = "live"
+    cause: Cause | None = None
+    note: str = ""  # for a person: what was seen
+    network: str | None = None  # network_lost, address_changed: which one
+    recovered: bool = False  # it was over when it was learnt (the engine's own restart policy): recorded, not treated
+    event: Event | None = None  # for raw-event triggers
+
+
+def target_of(subject: Object | None, host: str = "") -> str:
+    """The name under which limits, breakers and incidents of an object are kept; it outlives ids (rules.md, Target)."""
+    if isinstance(subject, Container):
+        labels = subject.labels
+        if service := labels.get("com.docker.swarm.service.name"):
+            task = labels.get("com.docker.swarm.task.name", "")
+            slot = task.removeprefix(service + ".").partition(".")[0] or labels.get("com.docker.swarm.node.id", "")
+            return f"service:{service}/{slot}"
+        if (project := labels.get("com.docker.compose.project")) and (service := labels.get("com.docker.compose.service")):
+            return f"compose:{project}/{service}/{labels.get('com.docker.compose.container-number', '1')}"
+        return f"container:{subject.name}"
+    if isinstance(subject, Network):
+        return f"network:{subject.name}"
+    if isinstance(subject, Volume):
+        return f"volume:{subject.name}"
+    return f"engine:{host}"
+
+
+TRANSITIONS: dict[str, str] = {
+    "container.unhealthy": "its health check failed",
+    "container.healthy": "its health check passes again",
+    "container.started": "it was started",
+    "container.exited": "it ended, whatever the cause",
+    "container.stopped": "somebody stopped or restarted it",
+    "container.crashed": "it ended by itself with an exit code that is not 0",
+    "container.oom_killed": "the kernel killed its main process for want of memory",
+    "container.left_down": "it ran before the engine was lost and does not run now that it is back",
+    "container.missing": "it was removed and nothing took its place",
+    "container.restart_loop": "the engine restarts it again and again",
+    "container.network_lost": "a network it had is gone from it",
+    "container.address_changed": "its address in a network is another than before",
+    "container.orphaned": "the container whose network it joined was stopped, restarted or replaced",
+    "container.stuck": "a stop or removal that never ended",
+    "network.missing": "a network was removed and not made again",
+    "volume.missing": "a volume was removed and not made again",
+    "engine.lost": "the connection to the engine broke",
+    "engine.back": "the engine answers again",
+}
+"""Transitions of the mirror, built in this version."""
+
+LATER_TRANSITIONS = frozenset(
+    {"service.degraded", "service.restored", "service.update_paused", "node.down", "node.back"}
+)

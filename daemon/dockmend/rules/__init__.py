@@ -1,0 +1,1 @@
+"""Rules: what people write, checked, compiled and indexed."""

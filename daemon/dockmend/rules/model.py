@@ -1,0 +1,139 @@
+"""A rule after it was checked: everything resolved, nothing left to fail but the world.
+
+The loader builds these; the matcher, the decider and the actions only ever see these. Durations are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dockmend.model import Change, Container, Network, Volume
+
+Fields = Mapping[str, Any]
+"""Field values by dotted name ("container.name"), absent ones None; see rules/fields.py for the catalogue."""
+
+
+class ConditionError(Exception):
+    """An `if` that cannot be answered, e.g. ordering an absent value. The text says which part and why."""
+
+
+Condition = Callable[[Fields], bool]
+"""A compiled `if`; raises ConditionError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """One entry of `when`. `name` is the transition, "TYPE.ACTION" of a raw event, or schedule, every, startup."""
+
+    kind: Literal["transition", "event", "schedule", "every", "startup"]
+    name: str
+    causes: frozenset[str] = frozenset()  # empty: any cause
+    attributes: tuple[tuple[str, Callable[[str], bool]], ...] = ()  # raw events: attribute name, test
+    cron: str | None = None
+    timezone: str | None = None  # None: the host's
+    catch_up: Literal["none", "once"] = "none"
+    interval: float | None = None
+    times: tuple[int, float] | None = None  # (count, within seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """`match` or `exclude`. `test` holds every key of it; `breadth` is smaller the narrower the selection is."""
+
+    kind: Literal["container", "network", "volume", "image", "service", "node"]
+    test: Callable[[Container | Network | Volume], bool]
+    breadth: int
+    everything: bool = False
+    text: str = "all"  # as a person would say it, for explain and coverage
+    exact_names: frozenset[str] | None = None  # all names it could match when every pattern is literal: an index key
+
+
+@dataclass(frozen=True, slots=True)
+class TargetRef:
+    """`target:` of a step: another object than the one that triggered. Exactly one of the two."""
+
+    name: str | None = None
+    label: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One action of `then`, `finally` or `escalate`. `params` is the action's own checked parameter model."""
+
+    action: str
+    params: Any
+    timeout: float | None = None
+    on_error: Literal["fail", "continue"] = "fail"
+    target: TargetRef | None = None
+    tells: bool = False  # it tells or collects evidence: it heals nothing, and its failure fails nothing
+    available: bool = True  # False: not yet in this version (only in `escalate` or with dry_run)
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    state: Literal["healthy", "running", "auto", "none"] = "auto"  # auto: healthy where there is a check, else running
+    within: float | None = None  # None: from the health check
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """None switches one off (`none` in the file); the defaults are those of rules.md."""
+
+    cooldown: float | None = None
+    attempts: tuple[int, float] | None = (5, 900.0)
+    backoff: tuple[float, float] | None = (1.0, 300.0)
+    rate: tuple[int, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    name: str
+    triggers: tuple[Trigger, ...]
+    match: Selector
+    then: tuple[Step, ...]
+    description: str = ""
+    enabled: bool = True
+    severity: Literal["info", "warning", "critical"] = "warning"
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    priority: int = 0
+    hold: float = 0.0  # `for`: seconds the state must still hold
+    exclude: Selector | None = None
+    condition: Condition | None = None
+    condition_text: str = ""
+    during: Callable[[float], bool] | None = None  # wall seconds -> inside the windows (not_during is folded in)
+    during_text: str = ""
+    finally_: tuple[Step, ...] = ()
+    verify: Verify = Verify()
+    limits: Limits = Limits()
+    mode: Literal["single", "queued", "restart"] = "single"
+    escalate: tuple[Step, ...] = ()
+    dry_run: bool = False
+    builtin: bool = False
+    path: str = ""
+    line: int = 0
+    order: int = 0  # over all files, in the order they were read
+
+    @property
+    def remedies(self) -> bool:
+        """True if a step of `then` changes something: such rules compete for a trouble, others all run."""
+        return any(not step.tells for step in self.then)
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """All rules that are in force, in file order, and the warnings their files gave."""
+
+    rules: tuple[Rule, ...] = ()
+    warnings: tuple[Any, ...] = ()  # errors.Problem
+    digest: str = ""  # of the files' contents: tells a reload whether anything changed
+
+    def by_name(self, name: str) -> Rule | None:
+        return next((rule for rule in self.rules if rule.name == name), None)
+
+
+__all__ = [
+    "Change", "Condition", "ConditionError", "Fields", "Limits", "Rule", "RuleSet", "Selector", "Step", "TargetRef",
+    "Trigger", "Verify",
+]  # fmt: skip
