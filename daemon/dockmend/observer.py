@@ -1,0 +1,122 @@
+"""What happens in the daemon, told to whoever projects it: metrics, MQTT, the log.
+
+The pipeline calls these in its own task, so an observer returns at once: it counts, or puts into a bounded outbox, and
+never raises. One class of no-ops, so that an observer implements only what it shows.
+"""
+
+from __future__ import annotations
+
+from dockmend.journal.records import ActionRecord, Incident
+from dockmend.model import Change, Container, Event
+
+
+class Observer:
+    """Times are wall seconds, durations seconds."""
+
+    def event(self, event: Event, lag: float) -> None:
+        """An event was read; `lag`: since the engine stamped it."""
+
+    def connected(self, up: bool) -> None:
+        """The stream was connected (True) or lost (False)."""
+
+    def gap(self, cause: str) -> None:
+        """Events may have been lost; `cause` is one of a bounded set: marker, overflow, malformed, self_check."""
+
+    def container(self, before: Container | None, after: Container | None) -> None:
+        """A container as the mirror now holds it; None where it did not exist or is gone."""
+
+    def change(self, change: Change) -> None:
+        """A transition fired."""
+
+    def matched(self, rule: str) -> None: ...
+
+    def decision(self, rule: str, decision: str, reason: str) -> None:
+        """`decision`: act, wait, suppress; `reason`: a code of a bounded set, "" for act."""
+
+    def incident(self, incident: Incident) -> None:
+        """An incident was opened, changed or closed."""
+
+    def action(self, record: ActionRecord) -> None:
+        """An action began (no outcome) or ended."""
+
+    def breaker(self, rule: str, target: str, opened: bool) -> None: ...
+
+    def paused(self, pauses: int) -> None:
+        """How many pauses are in force."""
+
+    def rules(self, enabled: int, disabled: int, shadow: int, errors: int) -> None:
+        """Rules in force by state; `errors`: of the last load."""
+
+    def reloaded(self, ok: bool, at: float) -> None: ...
+    def degraded(self, part: str, why: str | None) -> None:
+        """`part` (journal, rules, mqtt) does not work, and why; None: it works again."""
+
+    def snapshot(self, volume: str, size: int, at: float) -> None:
+        """A snapshot was completed; bytes of its content."""
+
+
+class Observers(Observer):
+    """Several as one."""
+
+    def __init__(self, *parts: Observer) -> None:
+        self.parts = parts
+
+    def event(self, event: Event, lag: float) -> None:
+        for part in self.parts:
+            part.event(event, lag)
+
+    def connected(self, up: bool) -> None:
+        for part in self.parts:
+            part.connected(up)
+
+    def gap(self, cause: str) -> None:
+        for part in self.parts:
+            part.gap(cause)
+
+    def container(self, before: Container | None, after: Container | None) -> None:
+        for part in self.parts:
+            part.container(before, after)
+
+    def change(self, change: Change) -> None:
+        for part in self.parts:
+            part.change(change)
+
+    def matched(self, rule: str) -> None:
+        for part in self.parts:
+            part.matched(rule)
+
+    def decision(self, rule: str, decision: str, reason: str) -> None:
+        for part in self.parts:
+            part.decision(rule, decision, reason)
+
+    def incident(self, incident: Incident) -> None:
+        for part in self.parts:
+            part.incident(incident)
+
+    def action(self, record: ActionRecord) -> None:
+        for part in self.parts:
+            part.action(record)
+
+    def breaker(self, rule: str, target: str, opened: bool) -> None:
+        for part in self.parts:
+            part.breaker(rule, target, opened)
+
+    def paused(self, pauses: int) -> None:
+        for part in self.parts:
+            part.paused(pauses)
+
+    def rules(self, enabled: int, disabled: int, shadow: int, errors: int) -> None:
+        for part in self.parts:
+            part.rules(enabled, disabled, shadow, errors)
+
+    def reloaded(self, ok: bool, at: float) -> None:
+        for part in self.parts:
+            part.reloaded(ok, at)
+
+    def degraded(self, part: str, why: str | None) -> None:
+        for each in self.parts:
+            each.degraded(part, why)
+
+    def snapshot(self, volume: str, size: int, at: float) -> None:
+        for part in self.parts:
+            part.snapshot(volume, size, at)
