@@ -1,0 +1,93 @@
+"""Fixtures for tests against real parts. The machine's own engine is never touched: see tests/lab."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.lab import Broker, Daemon, PrivateEngine, Prometheus, sweep
+
+# A test that forgot to say which engine it means must find none.
+for _name in [name for name in os.environ if name.startswith(("DOCKER_", "DOCKMEND_"))]:
+    del os.environ[_name]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[PrivateEngine]:
+    """The engine that tests share; ask for `docker` to get it clean."""
+    sweep()
+    shared = PrivateEngine()
+    try:
+        shared.start()
+        shared.toolbox_image()
+        yield shared
+    finally:
+        shared.stop()
+
+
+@pytest.fixture
+def docker(engine: PrivateEngine) -> Iterator[PrivateEngine]:
+    """The shared engine with nothing on it but the toolbox image."""
+    engine.clean()
+    yield engine
+    engine.clean()
+
+
+@pytest.fixture
+def own_engine() -> Iterator[Callable[..., PrivateEngine]]:
+    """Makes started engines for tests that kill theirs: `own_engine(live_restore=True)`."""
+    sweep()
+    made: list[PrivateEngine] = []
+
+    def make(**options: Any) -> PrivateEngine:
+        new = PrivateEngine(**options)
+        made.append(new)
+        new.start()
+        new.toolbox_image()
+        return new
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    """A running MQTT broker without passwords."""
+    one = Broker()
+    try:
+        yield one.start()
+    finally:
+        one.stop()
+
+
+@pytest.fixture
+def prometheus() -> Iterator[Callable[[str], Prometheus]]:
+    """Makes a running Prometheus that scrapes host:port."""
+    made: list[Prometheus] = []
+
+    def make(target: str) -> Prometheus:
+        made.append(Prometheus(target))
+        return made[-1].start()
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def daemon() -> Iterator[Callable[..., Daemon]]:
+    """Makes a running dockmend: `daemon(engine.url, rules={"heal.yaml": "…"})`; `start=False` leaves starting to the test."""
+    made: list[Daemon] = []
+
+    def make(engine_url: str, *, start: bool = True, **options: Any) -> Daemon:
+        one = Daemon(engine_url, **options)
+        made.append(one)
+        return one.start() if start else one
+
+    yield make
+    for one in made:
+        one.close()

@@ -1,0 +1,29 @@
+"""Real parts to test against: an engine, a broker, a Prometheus, and dockmend itself as a process.
+
+Everything is started by the tests, in folders and namespaces of its own, and ended by process id.
+"""
+
+from __future__ import annotations
+
+from .broker import Broker, Subscription
+from .daemon import Daemon
+from .engine import QUICK_HEALTH, TOOLBOX, LabError, PrivateEngine
+from .owned import sweep
+from .prometheus import Prometheus, check_metrics
+from .waiting import NeverHappenedError, eventually, eventually_async
+
+__all__ = [
+    "QUICK_HEALTH",
+    "TOOLBOX",
+    "Broker",
+    "Daemon",
+    "LabError",
+    "NeverHappenedError",
+    "PrivateEngine",
+    "Prometheus",
+    "Subscription",
+    "check_metrics",
+    "eventually",
+    "eventually_async",
+    "sweep",
+]

@@ -1,0 +1,372 @@
+"""A real Docker Engine of the tests' own: its own namespace, data, socket; never the one the machine's user has.
+
+Needs root and Debian's docker.io, docker-cli, iptables, iproute2 and busybox-static (`make test` installs them).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import http.client
+import io
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tarfile
+import tempfile
+import time
+import urllib.parse
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import owned
+from .waiting import eventually
+
+TOOLBOX = "toolbox:latest"
+BUSYBOX = Path("/bin/busybox")
+QUICK_HEALTH = ("--health-interval=200ms", "--health-timeout=2s", "--health-retries=1")
+
+
+class LabError(Exception):
+    """The lab could not do what a test asked of it."""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over the engine's socket, for the lab's own questions: a hundred times cheaper than the docker command."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("docker", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        try:
+            self.sock.connect(str(self._path))
+        except OSError:
+            self.sock.close()
+            raise
+
+
+class PrivateEngine:
+    """One dockerd in a network namespace of its own, everything of it in one temporary folder.
+
+    `start`, `terminate` (SIGTERM, as a host that shuts down), `kill` (SIGKILL), `pause`/`resume` (SIGSTOP/SIGCONT)
+    and `restart` may be called in any sensible order; `stop` ends it for good and leaves nothing.
+    """
+
+    def __init__(self, *, live_restore: bool = False, options: Sequence[str] = ()) -> None:
+        self.name = f"dm-{secrets.token_hex(4)}"
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))  # a socket's path is 107 bytes at most
+        self.socket = self.folder / "docker.sock"
+        self.url = f"unix://{self.socket}"
+        self.live_restore = live_restore
+        self.options = tuple(options)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._record = owned.mine(self.name, self.folder)
+        self._made = False
+        self._images: set[str] = set()
+
+    # ------------------------------------------------------------------------------------------------- life and death
+
+    @property
+    def pid(self) -> int:
+        """The process id of the running dockerd."""
+        if self._process is None:
+            raise LabError(f"{self.name} is not running")
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def log(self) -> str:
+        """What dockerd wrote since it was first started."""
+        path = self.folder / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def start(self, timeout: float = 60.0) -> PrivateEngine:
+        """Start dockerd; returns when its socket answers."""
+        self._make()
+        command = ["nsenter", f"--net=/run/netns/{self.name}", "dockerd", "--config-file", str(self.folder / "daemon.json"),
+                   "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec"),
+                   "--pidfile", str(self.folder / "pid"), "-H", self.url, *self.options]  # fmt: skip
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_environment(self.folder)
+            )
+        try:
+            eventually(self._answers_or_died, timeout, what=f"{self.name} answers on its socket")
+        except AssertionError as error:
+            raise LabError(f"dockerd did not start: {error}\n{self.log[-3000:]}") from error
+        if not self.running:
+            raise LabError(f"dockerd ended at its start\n{self.log[-3000:]}")
+        return self
+
+    def terminate(self, timeout: float = 60.0) -> None:
+        """SIGTERM to dockerd and wait for its end: without live-restore it stops its containers first."""
+        self._end(signal.SIGTERM, timeout)
+
+    def kill(self, timeout: float = 20.0) -> None:
+        """SIGKILL to dockerd and wait; its containers live on in their shims."""
+        self._end(signal.SIGKILL, timeout)
+
+    def pause(self) -> None:
+        """Freeze dockerd: its socket accepts but nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Undo `pause`."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def restart(self) -> None:
+        """`terminate` and `start`."""
+        self.terminate()
+        self.start()
+
+    def stop(self) -> None:
+        """End it for good: containers, engine, shims, mounts, namespace and folder."""
+        atexit.unregister(self.stop)
+        try:
+            if self.running:
+                with contextlib.suppress(ProcessLookupError):
+                    self.resume()
+                with contextlib.suppress(OSError, LabError, http.client.HTTPException):
+                    self._remove_containers()
+                try:
+                    self.terminate(20)
+                except LabError:
+                    self.kill()
+        finally:
+            owned.dismantle(self._record)
+
+    def _make(self) -> None:
+        if self._made:
+            return
+        if os.geteuid() != 0:
+            raise LabError("the lab's engines need root: run the tests as root, or `make check` for those without an engine")
+        missing = [program for program in ("dockerd", "docker", "ip", "nsenter", "iptables") if not shutil.which(program)]
+        if missing or not BUSYBOX.exists():
+            raise LabError(f"the lab lacks {', '.join(missing) or BUSYBOX}: run tests/lab/install.sh")
+        self._record.write()
+        atexit.register(self.stop)
+        subprocess.run(["ip", "netns", "add", self.name], check=True)
+        subprocess.run(["ip", "-n", self.name, "link", "set", "lo", "up"], check=True)
+        # A file of its own keeps /etc/docker/daemon.json out of the tests.
+        (self.folder / "daemon.json").write_text(json.dumps({"live-restore": self.live_restore}))
+        (self.folder / "cli").mkdir()
+        self._made = True
+
+    def _answers_or_died(self) -> bool:
+        if not self.running:
+            return True  # no use waiting: `start` says what the log holds
+        return self.api("GET", "/_ping", timeout=2)[0] == 200
+
+    def _end(self, number: signal.Signals, timeout: float) -> None:
+        process = self._process
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise LabError(f"dockerd {process.pid} still runs {timeout:g} s after {number.name}") from error
+        self._process = None
+
+    # ------------------------------------------------------------------------------------------------------ questions
+
+    def api(self, method: str, path: str, body: object = None, *, timeout: float = 30.0) -> tuple[int, Any]:
+        """One call to the Engine API: the status, and the decoded JSON (or the text, where it is none)."""
+        connection = _UnixConnection(self.socket, timeout)
+        try:
+            raw = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else None
+            kind = "application/x-tar" if isinstance(body, bytes) else "application/json"
+            connection.request(method, path, raw, {"Content-Type": kind} if raw is not None else {})
+            response = connection.getresponse()
+            data = response.read()
+        finally:
+            connection.close()
+        try:
+            return response.status, json.loads(data) if data else None
+        except ValueError:
+            return response.status, data.decode(errors="replace")
+
+    def docker(self, *arguments: str, check: bool = True, timeout: float = 60.0, stdin: bytes | None = None) -> str:
+        """Run the docker command against this engine and return its standard output, stripped.
+
+        With `check`, a failure raises LabError with what it wrote to standard error.
+        """
+        done = subprocess.run(
+            ["docker", "-H", self.url, *arguments],
+            check=False, input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
+            capture_output=True, timeout=timeout, env=_environment(self.folder),
+        )  # fmt: skip
+        if check and done.returncode:
+            raise LabError(f"docker {' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
+        return done.stdout.decode(errors="replace").strip()
+
+    async def adocker(self, *arguments: str, check: bool = True, timeout: float = 60.0) -> str:
+        """As `docker`, off the event loop."""
+        return await asyncio.to_thread(self.docker, *arguments, check=check, timeout=timeout)
+
+    def inspect(self, container: str) -> dict[str, Any]:
+        """The container's inspect; LabError when there is none."""
+        status, answer = self.api("GET", f"/containers/{urllib.parse.quote(container, safe='')}/json")
+        if status != 200:
+            raise LabError(f"inspect {container}: {answer}")
+        return dict(answer)
+
+    def state(self, container: str) -> str:
+        """`State.Status`: running, exited, paused, …"""
+        return str(self.inspect(container)["State"]["Status"])
+
+    def health(self, container: str) -> str | None:
+        """`State.Health.Status`, or None where there is no health check."""
+        health = self.inspect(container)["State"].get("Health")
+        return None if health is None else str(health["Status"])
+
+    def now(self) -> float:
+        """Seconds since the epoch, a little after everything that has happened: for `events(since=…)`."""
+        return time.time()
+
+    def events(self, *, since: float, until: float | None = None, **filters: Sequence[str] | str) -> list[dict[str, Any]]:
+        """What the engine remembers between two times (it holds 256 events at most).
+
+        `events(since=t, type="container", event=["kill", "die"], container="web")`.
+        """
+        wanted = {key: [value] if isinstance(value, str) else list(value) for key, value in filters.items()}
+        query = {"since": f"{since:.9f}", "until": f"{until or self.now():.9f}", "filters": json.dumps(wanted)}
+        status, answer = self.api("GET", f"/events?{urllib.parse.urlencode(query)}")
+        if status != 200:
+            raise LabError(f"events: {answer}")
+        if answer is None:
+            return []
+        text = answer if isinstance(answer, str) else json.dumps(answer)
+        return [json.loads(line) for line in text.splitlines() if line]
+
+    # ------------------------------------------------------------------------------------------- images and containers
+
+    def toolbox_image(
+        self, name: str = TOOLBOX, *, labels: Mapping[str, str] | None = None, changes: Iterable[str] = ()
+    ) -> str:
+        """Import busybox with its applets as image `name` (once), with the image's own labels and Dockerfile lines."""
+        if name in self._images:
+            return name
+        lines = ['CMD ["/bin/sh"]', *(f"LABEL {json.dumps(k)}={json.dumps(v)}" for k, v in (labels or {}).items()), *changes]
+        repository, _, tag = name.partition(":")
+        query = [("fromSrc", "-"), ("repo", repository), ("tag", tag or "latest"), *(("changes", line) for line in lines)]
+        status, answer = self.api("POST", f"/images/create?{urllib.parse.urlencode(query)}", _toolbox_tar())
+        if status != 200 or "error" in str(answer):
+            raise LabError(f"import of {name}: {answer}")
+        self._images.add(name)
+        return name
+
+    def run(
+        self, name: str, *options: str, command: Sequence[str] = ("sleep", "86400"), image: str = TOOLBOX, init: bool = True
+    ) -> str:
+        """`docker run --detach`; returns the id. With `init`, a restart does not wait for a PID 1 deaf to SIGTERM."""
+        self._have(image)
+        return self.docker("run", "--detach", *(["--init"] if init else []), "--name", name, *options, image, *command)
+
+    def patient(self, name: str, *options: str, image: str = TOOLBOX, cured_by_restart: bool = True) -> str:
+        """A container with a health check that `sicken` makes fail within a second; healthy when this returns.
+
+        A restart cures it, unless `cured_by_restart` is False: then only `cure` does.
+        """
+        self._have(image)
+        start = "touch /well; exec sleep 86400" if cured_by_restart else "[ -e /was ] || touch /was /well; exec sleep 86400"
+        full = self.run(name, "--health-cmd", "test -e /well", *QUICK_HEALTH, *options, image=image, command=("sh", "-c", start))
+        self.await_health(name, "healthy")
+        return full
+
+    def sicken(self, name: str, *, wait: bool = True) -> None:
+        """Make a patient unhealthy; returns when the engine has noticed, unless told not to `wait`."""
+        self.docker("exec", name, "rm", "-f", "/well")
+        if wait:
+            self.await_health(name, "unhealthy")
+
+    def cure(self, name: str) -> None:
+        """Make a patient healthy again, as if it had recovered on its own."""
+        self.docker("exec", name, "touch", "/well")
+
+    def await_health(self, name: str, wanted: str, timeout: float = 15.0) -> None:
+        eventually(lambda: self.health(name) == wanted, timeout, what=f"{name} becomes {wanted}")
+
+    def await_state(self, name: str, wanted: str, timeout: float = 15.0) -> None:
+        eventually(lambda: self.state(name) == wanted, timeout, what=f"{name} becomes {wanted}")
+
+    def _have(self, image: str) -> None:
+        if image == TOOLBOX:
+            self.toolbox_image()
+
+    # -------------------------------------------------------------------------------------------------- a clean slate
+
+    def clean(self) -> None:
+        """Remove every container, volume, network and image, but the toolbox images."""
+        self._remove_containers()
+        for volume in (self.api("GET", "/volumes")[1] or {}).get("Volumes") or ():
+            self._delete(f"/volumes/{urllib.parse.quote(volume['Name'], safe='')}?force=1")
+        for network in self.api("GET", "/networks")[1]:
+            if network["Name"] not in {"bridge", "host", "none"}:
+                self._delete(f"/networks/{network['Id']}")
+        for image in self.api("GET", "/images/json?all=1")[1]:
+            tags = set(image.get("RepoTags") or ())
+            for tag in tags - {TOOLBOX}:
+                self._delete(f"/images/{urllib.parse.quote(tag, safe='')}?force=1")
+            if not tags:
+                self._delete(f"/images/{image['Id']}?force=1")
+        self._images &= {TOOLBOX}
+
+    def _remove_containers(self) -> None:
+        listing = self.api("GET", "/containers/json?all=1")[1]
+        for container in listing:
+            if container["State"] == "paused":
+                self.api("POST", f"/containers/{container['Id']}/unpause")
+        for container in listing:
+            self._delete(f"/containers/{container['Id']}?force=1&v=1")
+        eventually(lambda: self.api("GET", "/containers/json?all=1")[1] == [], 20, what="no container is left")
+
+    def _delete(self, path: str) -> None:
+        status, answer = self.api("DELETE", path)
+        if status >= 400 and status not in {404, 409}:
+            raise LabError(f"DELETE {path}: {status} {answer}")
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """The machine's environment without what would lead the docker command to another engine."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DOCKER_", "COMPOSE_", "DOCKMEND_"))}
+    return kept | {"DOCKER_CONFIG": str(folder / "cli")}
+
+
+def _toolbox_tar() -> bytes:
+    """A root file system with busybox and its applets as links."""
+    applets = subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, text=True).stdout.split()
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for folder, mode in (("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("var", 0o755)):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, mode
+            tar.addfile(entry)
+        _add(tar, "bin/busybox", BUSYBOX.read_bytes(), 0o755)
+        _add(tar, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n", 0o644)
+        _add(tar, "etc/group", b"root:x:0:\nnogroup:x:65534:\n", 0o644)
+        for applet in applets:
+            if applet == "busybox":
+                continue  # the list names itself: a link to itself would replace the program
+            entry = tarfile.TarInfo(f"bin/{applet}")
+            entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, "busybox", 0o777
+            tar.addfile(entry)
+    return stream.getvalue()
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes, mode: int) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(data), mode
+    tar.addfile(entry, io.BytesIO(data))
