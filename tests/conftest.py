@@ -80,7 +80,7 @@ def prometheus() -> Iterator[Callable[[str], Prometheus]]:
 
 @pytest.fixture
 def daemon() -> Iterator[Callable[..., Daemon]]:
-    """Makes a running dockmend: `daemon(engine.url, rules={"heal.yaml": "…"})`; `start=False` leaves starting to the test."""
+    """Makes a running dockmend: `daemon(engine.url, rules={"heal.yaml": "…"})`; `start=False` makes it only."""
     made: list[Daemon] = []
 
     def make(engine_url: str, *, start: bool = True, **options: Any) -> Daemon:

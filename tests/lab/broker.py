@@ -10,6 +10,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from .programs import end, free_port, listening
 from .waiting import eventually
@@ -31,7 +32,9 @@ class Subscription:
     def __init__(self, command: list[str]) -> None:
         self.messages: list[Message] = []
         self._ready = threading.Event()
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if not self._ready.wait(10):
@@ -57,7 +60,7 @@ class Subscription:
         end(self._process)
         self._reader.join(10)
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -90,17 +93,27 @@ class Broker:
 
     def start(self) -> Broker:
         """Start it (again, on the same port); returns when it listens."""
-        lines = [f"listener {self.port} 127.0.0.1", "user root", "persistence false", "log_dest stderr", "connection_messages true"]
+        lines = [
+            f"listener {self.port} 127.0.0.1",
+            "user root",
+            "persistence false",
+            "log_dest stderr",
+            "connection_messages true",
+        ]
         if self._credentials:
             passwords = self.folder / "passwords"
-            subprocess.run(["mosquitto_passwd", "-c", "-b", str(passwords), *self._credentials], check=True, capture_output=True)
+            subprocess.run(
+                ["mosquitto_passwd", "-c", "-b", str(passwords), *self._credentials], check=True, capture_output=True
+            )
             lines += ["allow_anonymous false", f"password_file {passwords}"]
         else:
             lines.append("allow_anonymous true")
         conf = self.folder / "mosquitto.conf"
         conf.write_text("\n".join(lines) + "\n")
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(["mosquitto", "-c", str(conf)], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                ["mosquitto", "-c", str(conf)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
         try:
             eventually(lambda: listening(self.port), 15, what="mosquitto listens")
         except AssertionError as error:
@@ -135,7 +148,9 @@ class Broker:
 
     def subscribe(self, topic: str = "#") -> Subscription:
         """A mosquitto_sub on `topic`, subscribed when this returns; retained messages come first."""
-        return Subscription(["stdbuf", "-oL", "mosquitto_sub", "-d", "-q", "1", "-F", "%j", "-t", topic, *self._client()])
+        return Subscription(
+            ["stdbuf", "-oL", "mosquitto_sub", "-d", "-q", "1", "-F", "%j", "-t", topic, *self._client()]
+        )
 
     def publish(self, topic: str, payload: str, *, retain: bool = False, qos: int = 1) -> None:
         """mosquitto_pub, the payload on its standard input."""

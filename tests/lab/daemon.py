@@ -70,7 +70,12 @@ class Daemon:
                    *self.options]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment(), start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment(),
+                start_new_session=True,
             )
         if ready:
             self.await_ready(timeout)
@@ -83,7 +88,9 @@ class Daemon:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.text[-4000:]}") from error
         if not self.running:
-            raise AssertionError(f"the daemon ended with {self._process and self._process.returncode}\n{self.text[-4000:]}")
+            raise AssertionError(
+                f"the daemon ended with {self._process and self._process.returncode}\n{self.text[-4000:]}"
+            )
 
     def kill(self) -> None:
         """SIGKILL: no goodbye."""
@@ -171,14 +178,21 @@ class Daemon:
         """`dockmend ARGUMENTS --state STATE`: standard output; with `check`, AssertionError when it fails."""
         done = self.command(*arguments, timeout=timeout)
         out, err = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
-        assert not check or done.returncode == 0, f"dockmend {' '.join(arguments)}: exit {done.returncode}\n{out}\n{err}"
+        assert not check or done.returncode == 0, (
+            f"dockmend {' '.join(arguments)}: exit {done.returncode}\n{out}\n{err}"
+        )
         return out
 
     def command(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[bytes]:
         """As `cli`, for tests that look at the exit code and at standard error."""
         command = [sys.executable, "-m", "dockmend", *arguments, "--state", str(self.state)]
         return subprocess.run(
-            command, check=False, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, env=self._environment()
+            command,
+            check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            env=self._environment(),
         )
 
     def incidents(self, **wanted: object) -> list[dict[str, Any]]:
@@ -187,5 +201,7 @@ class Daemon:
         return [row for row in rows if all(row.get(key) == value for key, value in wanted.items())]
 
     def _environment(self) -> dict[str, str]:
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("DOCKER_", "DOCKMEND_", "NOTIFY_"))}
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith(("DOCKER_", "DOCKMEND_", "NOTIFY_"))
+        }
         return kept | {"PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"} | self.environment

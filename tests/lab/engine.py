@@ -9,7 +9,6 @@ import asyncio
 import atexit
 import contextlib
 import http.client
-import io
 import json
 import os
 import secrets
@@ -17,7 +16,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tarfile
 import tempfile
 import time
 import urllib.parse
@@ -26,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from . import owned
+from .toolbox import BUSYBOX, toolbox_tar
 from .waiting import eventually
 
 TOOLBOX = "toolbox:latest"
-BUSYBOX = Path("/bin/busybox")
 QUICK_HEALTH = ("--health-interval=200ms", "--health-timeout=2s", "--health-retries=1")
 
 
@@ -95,12 +93,18 @@ class PrivateEngine:
     def start(self, timeout: float = 60.0) -> PrivateEngine:
         """Start dockerd; returns when its socket answers."""
         self._make()
-        command = ["nsenter", f"--net=/run/netns/{self.name}", "dockerd", "--config-file", str(self.folder / "daemon.json"),
+        command = ["nsenter", f"--net=/run/netns/{self.name}", "dockerd",
+                   "--config-file", str(self.folder / "daemon.json"),
                    "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec"),
                    "--pidfile", str(self.folder / "pid"), "-H", self.url, *self.options]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_environment(self.folder)
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=_environment(self.folder),
             )
         try:
             eventually(self._answers_or_died, timeout, what=f"{self.name} answers on its socket")
@@ -117,6 +121,12 @@ class PrivateEngine:
     def kill(self, timeout: float = 20.0) -> None:
         """SIGKILL to dockerd and wait; its containers live on in their shims."""
         self._end(signal.SIGKILL, timeout)
+        # Its containerd dies with it, but may not have been reaped yet: the next dockerd would wait 10 s for it.
+        note = self.folder / "exec" / "containerd" / "containerd.pid"
+        if note.exists():
+            containerd = int(note.read_text())
+            eventually(lambda: owned.started(containerd) is None, timeout, what=f"containerd {containerd} ends")
+            note.unlink()
 
     def pause(self) -> None:
         """Freeze dockerd: its socket accepts but nothing is answered."""
@@ -151,8 +161,12 @@ class PrivateEngine:
         if self._made:
             return
         if os.geteuid() != 0:
-            raise LabError("the lab's engines need root: run the tests as root, or `make check` for those without an engine")
-        missing = [program for program in ("dockerd", "docker", "ip", "nsenter", "iptables") if not shutil.which(program)]
+            raise LabError(
+                "the lab's engines need root: run the tests as root, or `make check` for those without an engine"
+            )
+        missing = [
+            program for program in ("dockerd", "docker", "ip", "nsenter", "iptables") if not shutil.which(program)
+        ]
         if missing or not BUSYBOX.exists():
             raise LabError(f"the lab lacks {', '.join(missing) or BUSYBOX}: run tests/lab/install.sh")
         self._record.write()
@@ -209,7 +223,9 @@ class PrivateEngine:
             capture_output=True, timeout=timeout, env=_environment(self.folder),
         )  # fmt: skip
         if check and done.returncode:
-            raise LabError(f"docker {' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
+            raise LabError(
+                f"docker {' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode(errors='replace').strip()}"
+            )
         return done.stdout.decode(errors="replace").strip()
 
     async def adocker(self, *arguments: str, check: bool = True, timeout: float = 60.0) -> str:
@@ -236,7 +252,9 @@ class PrivateEngine:
         """Seconds since the epoch, a little after everything that has happened: for `events(since=…)`."""
         return time.time()
 
-    def events(self, *, since: float, until: float | None = None, **filters: Sequence[str] | str) -> list[dict[str, Any]]:
+    def events(
+        self, *, since: float, until: float | None = None, **filters: Sequence[str] | str
+    ) -> list[dict[str, Any]]:
         """What the engine remembers between two times (it holds 256 events at most).
 
         `events(since=t, type="container", event=["kill", "die"], container="web")`.
@@ -259,17 +277,31 @@ class PrivateEngine:
         """Import busybox with its applets as image `name` (once), with the image's own labels and Dockerfile lines."""
         if name in self._images:
             return name
-        lines = ['CMD ["/bin/sh"]', *(f"LABEL {json.dumps(k)}={json.dumps(v)}" for k, v in (labels or {}).items()), *changes]
+        lines = [
+            'CMD ["/bin/sh"]',
+            *(f"LABEL {json.dumps(k)}={json.dumps(v)}" for k, v in (labels or {}).items()),
+            *changes,
+        ]
         repository, _, tag = name.partition(":")
-        query = [("fromSrc", "-"), ("repo", repository), ("tag", tag or "latest"), *(("changes", line) for line in lines)]
-        status, answer = self.api("POST", f"/images/create?{urllib.parse.urlencode(query)}", _toolbox_tar())
+        query = [
+            ("fromSrc", "-"),
+            ("repo", repository),
+            ("tag", tag or "latest"),
+            *(("changes", line) for line in lines),
+        ]
+        status, answer = self.api("POST", f"/images/create?{urllib.parse.urlencode(query)}", toolbox_tar())
         if status != 200 or "error" in str(answer):
             raise LabError(f"import of {name}: {answer}")
         self._images.add(name)
         return name
 
     def run(
-        self, name: str, *options: str, command: Sequence[str] = ("sleep", "86400"), image: str = TOOLBOX, init: bool = True
+        self,
+        name: str,
+        *options: str,
+        command: Sequence[str] = ("sleep", "86400"),
+        image: str = TOOLBOX,
+        init: bool = True,
     ) -> str:
         """`docker run --detach`; returns the id. With `init`, a restart does not wait for a PID 1 deaf to SIGTERM."""
         self._have(image)
@@ -281,8 +313,9 @@ class PrivateEngine:
         A restart cures it, unless `cured_by_restart` is False: then only `cure` does.
         """
         self._have(image)
-        start = "touch /well; exec sleep 86400" if cured_by_restart else "[ -e /was ] || touch /was /well; exec sleep 86400"
-        full = self.run(name, "--health-cmd", "test -e /well", *QUICK_HEALTH, *options, image=image, command=("sh", "-c", start))
+        make_well = "touch /well" if cured_by_restart else "[ -e /was ] || touch /was /well"
+        command = ("sh", "-c", f"{make_well}; exec sleep 86400")
+        full = self.run(name, "--health-cmd", "test -e /well", *QUICK_HEALTH, *options, image=image, command=command)
         self.await_health(name, "healthy")
         return full
 
@@ -343,30 +376,3 @@ def _environment(folder: Path) -> dict[str, str]:
     """The machine's environment without what would lead the docker command to another engine."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("DOCKER_", "COMPOSE_", "DOCKMEND_"))}
     return kept | {"DOCKER_CONFIG": str(folder / "cli")}
-
-
-def _toolbox_tar() -> bytes:
-    """A root file system with busybox and its applets as links."""
-    applets = subprocess.run([BUSYBOX, "--list"], check=True, capture_output=True, text=True).stdout.split()
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as tar:
-        for folder, mode in (("bin", 0o755), ("etc", 0o755), ("root", 0o700), ("tmp", 0o1777), ("var", 0o755)):
-            entry = tarfile.TarInfo(folder)
-            entry.type, entry.mode = tarfile.DIRTYPE, mode
-            tar.addfile(entry)
-        _add(tar, "bin/busybox", BUSYBOX.read_bytes(), 0o755)
-        _add(tar, "etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n", 0o644)
-        _add(tar, "etc/group", b"root:x:0:\nnogroup:x:65534:\n", 0o644)
-        for applet in applets:
-            if applet == "busybox":
-                continue  # the list names itself: a link to itself would replace the program
-            entry = tarfile.TarInfo(f"bin/{applet}")
-            entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, "busybox", 0o777
-            tar.addfile(entry)
-    return stream.getvalue()
-
-
-def _add(tar: tarfile.TarFile, name: str, data: bytes, mode: int) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = len(data), mode
-    tar.addfile(entry, io.BytesIO(data))

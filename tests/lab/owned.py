@@ -1,7 +1,7 @@
 """What the lab starts is written down with its owner, so that a run that was killed leaves nothing for good.
 
 Each engine has a record in /run/dockmend-lab/. Its owner removes it at the end; where the owner died first, the
-next run of the tests does, going by process ids, paths and the namespace's name in the record, never by a program's name.
+next run of the tests does, going by process ids, paths and the namespace's name in the record, not by program names.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def dismantle(record: Record) -> None:
 
 
 def processes_of(record: Record) -> set[int]:
-    """Processes in the record's namespace, those that name its folder (containerd, shims), and all their descendants."""
+    """Processes in the record's namespace, those that name its folder (containerd, shims), and their descendants."""
     found = {pid for pid, line in _command_lines() if record.folder.encode() in line}
     if Path("/run/netns", record.name).exists():
         listing = subprocess.run(["ip", "netns", "pids", record.name], check=False, capture_output=True, text=True)
@@ -137,7 +137,7 @@ def unmount_below(folder: Path) -> None:
 
 
 def _numbered() -> list[str]:
-    return [entry for entry in os.listdir("/proc") if entry.isdigit()]  # noqa: PTH208 - names, not paths, are wanted
+    return [entry.name for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def _command_lines() -> Iterable[tuple[int, bytes]]:

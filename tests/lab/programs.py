@@ -22,7 +22,9 @@ def listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def end(process: subprocess.Popen[bytes] | None, number: signal.Signals = signal.SIGTERM, timeout: float = 15.0) -> int | None:
+def end(
+    process: subprocess.Popen[bytes] | None, number: signal.Signals = signal.SIGTERM, timeout: float = 15.0
+) -> int | None:
     """Signal a program and wait for its end, with SIGKILL once the time is up; returns its exit code."""
     if process is None:
         return None

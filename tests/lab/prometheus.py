@@ -17,7 +17,9 @@ from .waiting import eventually
 
 def check_metrics(text: str) -> str:
     """`promtool check metrics` over a page: what it complains of, empty when it is content."""
-    done = subprocess.run(["promtool", "check", "metrics"], input=text.encode(), check=False, capture_output=True, timeout=30)
+    done = subprocess.run(
+        ["promtool", "check", "metrics"], input=text.encode(), check=False, capture_output=True, timeout=30
+    )
     complaint = (done.stdout + done.stderr).decode(errors="replace").strip()
     return complaint or ("" if done.returncode == 0 else f"promtool: exit {done.returncode}")
 

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
 T = TypeVar("T")
 
@@ -28,7 +28,9 @@ class _Watch:
         return time.monotonic() >= self.end
 
     def failure(self) -> NeverHappenedError:
-        return NeverHappenedError(f"{self.what} did not happen within {self.timeout:g} s; last seen: {self.last!r:.2000}")
+        return NeverHappenedError(
+            f"{self.what} did not happen within {self.timeout:g} s; last seen: {self.last!r:.2000}"
+        )
 
 
 def _name(probe: Callable[[], object], what: str | None) -> str:
@@ -59,15 +61,24 @@ def eventually(probe: Callable[[], T], timeout: float = 15.0, *, what: str | Non
         time.sleep(every)
 
 
+@overload
 async def eventually_async(
-    probe: Callable[[], T | Awaitable[T]], timeout: float = 15.0, *, what: str | None = None, every: float = 0.02
-) -> T:
+    probe: Callable[[], Awaitable[T]], timeout: float = ..., *, what: str | None = ..., every: float = ...
+) -> T: ...
+@overload
+async def eventually_async(
+    probe: Callable[[], T], timeout: float = ..., *, what: str | None = ..., every: float = ...
+) -> T: ...
+async def eventually_async(
+    probe: Callable[[], object], timeout: float = 15.0, *, what: str | None = None, every: float = 0.02
+) -> object:
     """As `eventually`, for tests on the event loop; `probe` may be a coroutine function or a plain one."""
     watch = _Watch(_name(probe, what), timeout)
     while True:
         try:
-            result = probe()
-            value: T = await result if inspect.isawaitable(result) else result  # type: ignore[assignment]
+            value = probe()
+            if inspect.isawaitable(value):
+                value = await value
             if value:
                 return value
             watch.last = value
