@@ -184,15 +184,16 @@ def test_prometheus_scrapes(prometheus):
     registry = CollectorRegistry()
     Gauge("lab_answer", "What it is.", registry=registry).set(42)
     server, thread = start_http_server(0, "127.0.0.1", registry)
+    server.daemon_threads = False  # closing the server then waits for its connections' ends
     try:
         one = prometheus(f"127.0.0.1:{server.server_port}")
         rows = eventually(lambda: one.query("lab_answer"), 20)
         assert rows[0]["value"][1] == "42"
+        one.stop()
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
-    one.stop()
     with pytest.raises(urllib.error.URLError):
         one.query("lab_answer")
 
