@@ -1,0 +1,13 @@
+"""The settings: `dockmend.yaml` under the environment under the flags, checked as a whole before anything starts."""
+
+from __future__ import annotations
+
+from dockmend.settings.load import check_file, load
+from dockmend.settings.model import Http, Limits, Mqtt, MqttTls, Paths, Policy, Protect, Settings, Snapshots, schema
+from dockmend.settings.secrets import Secret
+from dockmend.settings.values import Address
+
+__all__ = [
+    "Address", "Http", "Limits", "Mqtt", "MqttTls", "Paths", "Policy", "Protect", "Secret", "Settings", "Snapshots",
+    "check_file", "load", "schema",
+]  # fmt: skip

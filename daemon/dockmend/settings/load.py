@@ -1,0 +1,284 @@
+"""Flags over environment over file over defaults, all errors of all of them at once."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from dockmend.errors import InvalidFiles, Problem, UsageError
+from dockmend.settings import document as documents
+from dockmend.settings.document import Document, Location
+from dockmend.settings.model import FileSettings, Mqtt, Paths, Settings
+from dockmend.settings.secrets import Secret, read_secret
+
+DEFAULT_CONFIG = Path("/etc/dockmend/dockmend.yaml")
+_OWN = ("config", "rules", "state", "socket", "dry_run", "log_format")  # no keys of the file
+_SHORT = {"listen": "http.listen", "metrics_listen": "http.metrics_listen"}  # the flags' and variables' short names
+VARIABLES = (
+    "heal", "engine", "unknown_cause", "limits.rate", "limits.parallel",
+    "mqtt.host", "mqtt.port", "mqtt.username", "mqtt.password_file", "mqtt.prefix",
+    "mqtt.tls.ca", "mqtt.tls.cert", "mqtt.tls.key",
+    "policy.rules_owner", "http.listen", "http.metrics_listen", "http.token_file", "http.read_token_file",
+)  # fmt: skip
+"""The keys of the file that a variable can set: DOCKMEND_ and the key in capitals, dots as underscores."""
+_YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+_OTHER_VARIABLES = {"DOCKMEND_DEBUG"}
+_SECRETS = {"mqtt.password": ("mqtt", "password_file"), "http.token": ("http", "token_file"),
+            "http.read_token": ("http", "read_token_file")}  # fmt: skip
+
+
+def load(
+    flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None, config: Path | None = None
+) -> Settings:
+    """The settings in force.
+
+    `flags`: by name (`rules`, `state`, `socket`, `engine`, `listen`, `metrics_listen`, `dry_run`, `log_format`, or
+    a key of the file with dots); None values do not count. `config`: the flag `--config`; a file that is named must
+    exist. Paths in the file are relative to its folder.
+    Raises InvalidFiles, or UsageError where a flag or a variable is wrong too.
+    """
+    environ = os.environ if environ is None else environ
+    values, warnings = _from_environment(environ)
+    for key, value in (flags or {}).items():
+        if value is not None:
+            values[_SHORT.get(key, key)] = (value, f"--{key.replace('_', '-')}")
+    named = config or (Path(values["config"][0]) if "config" in values else None)
+    source = _source(named)
+    own = {key: values.pop(key) for key in _OWN if key in values}
+    loose = _overlay(source, values)
+    valid, wrong = _validate(source, source.data, values)
+    dry_run, log_format, more = _of_the_run(own)
+    loose += [*wrong, *more]
+    secrets, notes = _secrets(valid, source, environ) if valid is not None else ({}, [])
+    _refuse(source.problems, loose)
+    assert valid is not None  # else there was a problem
+    settings = Settings.model_construct(
+        **{name: getattr(valid, name) for name in FileSettings.model_fields if name != "mqtt"},
+        mqtt=_anchored(valid.mqtt, Path(source.path).parent),
+        paths=_paths({key: value for key, (value, _) in own.items()}, Path(source.path) if source.path else None),
+        dry_run=dry_run,
+        log_format=log_format,
+        warnings=(*warnings, *notes),
+    )
+    settings._secrets.update(secrets)  # noqa: SLF001 - private so that no dump or repr holds them
+    return settings
+
+
+def check_file(path: Path) -> list[Problem]:
+    """What is wrong with one settings file; the secrets it names are not read."""
+    source = documents.read(path)
+    if not source.problems or source.data is not None:
+        _shape(source)
+        _validate(source, source.data if isinstance(source.data, dict) else {}, {})
+    return sorted(set(source.problems))
+
+
+def _source(named: Path | None) -> Document:
+    path = named or DEFAULT_CONFIG
+    if named is None and not path.exists():
+        return Document("", {})
+    source = documents.read(path)
+    _shape(source)
+    return source
+
+
+def _shape(source: Document) -> None:
+    if source.data is not None and not isinstance(source.data, dict):
+        source.problem((), "expected keys such as `heal: labelled`")
+        source.data = {}
+
+
+def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, tuple[Any, str]], list[str]]:
+    """Values by dotted key, each with the variable's name; warnings about variables that mean nothing."""
+    known = {f"DOCKMEND_{key.upper()}": _SHORT.get(key, key) for key in (*_OWN, *_SHORT)}
+    known |= {f"DOCKMEND_{key.upper().replace('.', '_')}": key for key in VARIABLES}
+    values: dict[str, tuple[Any, str]] = {}
+    warnings = []
+    for name in sorted(environ):
+        if name in known and environ[name] != "":
+            values[known[name]] = (environ[name], name)
+        elif name.startswith("DOCKMEND_") and name not in known and name not in _OTHER_VARIABLES:
+            near = difflib.get_close_matches(name, known, 1, 0.8)
+            hint = f": did you mean {near[0]}?" if near else ""
+            warnings.append(f"the environment variable {name} means nothing{hint}")
+    return values, warnings
+
+
+def _overlay(source: Document, values: Mapping[str, tuple[Any, str]]) -> list[str]:
+    """Lays flags and variables over the file's data; whole numbers become numbers where the file's would be."""
+    if not isinstance(source.data, dict):
+        source.data = {}
+    wrong = []
+    for key, (value, name) in values.items():
+        *parents, last = key.split(".")
+        here = source.data
+        for parent in parents:
+            inner = here.get(parent)
+            if inner is None:
+                inner = here[parent] = {}
+            if not isinstance(inner, dict):
+                wrong.append(f"{name}: {key} cannot be set, because the file's {parent} holds no keys")
+                break
+            here = inner
+        else:
+            here[last] = int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,9}", value) else value
+    return wrong
+
+
+def _of_the_run(own: Mapping[str, tuple[Any, str]]) -> tuple[bool, str, list[str]]:
+    """`dry_run`, `log_format`, and what is wrong with them."""
+    wrong = []
+    dry_run, name = own.get("dry_run", (False, ""))
+    if isinstance(dry_run, str):
+        if dry_run.lower() not in (*_YES, *_NO):
+            wrong.append(f"{name}: expected true or false, found {dry_run!r}")
+        dry_run = dry_run.lower() in _YES
+    log_format, name = own.get("log_format", ("auto", ""))
+    if log_format not in ("auto", "console", "json"):
+        wrong.append(f"{name}: expected auto, console or json, found {log_format!r}")
+    return bool(dry_run), str(log_format), wrong
+
+
+def _validate(
+    source: Document, data: Mapping[str, Any], values: Mapping[str, tuple[Any, str]]
+) -> tuple[FileSettings | None, list[str]]:
+    """The checked settings or None; the file's problems go into `source`, those of flags and variables are returned."""
+    try:
+        return FileSettings.model_validate(data), []
+    except ValidationError as error:
+        loose = []
+        for item in error.errors(include_url=False, include_input=True):
+            location = _located(item["loc"], data)
+            message = _message(item, location)
+            origin = values.get(".".join(map(str, location)))
+            if origin is not None:
+                loose.append(f"{origin[1]}: {message}")
+            else:
+                source.problem(location, message, key=item["type"] == "extra_forbidden")
+        return None, loose
+
+
+def _located(loc: tuple[int | str, ...], data: Any) -> Location:
+    """The location without the names of union members: only steps the data can be walked by."""
+    result: list[int | str] = []
+    for step in loc:
+        if isinstance(data, dict) and isinstance(step, str):
+            result.append(step)
+            data = data.get(step)
+        elif isinstance(data, list) and isinstance(step, int):
+            result.append(step)
+            data = data[step] if step < len(data) else None
+    return tuple(result)
+
+
+def _message(item: Any, location: Location) -> str:
+    """What is wrong and what was expected, as a sentence; values of unknown keys are not shown: they may be secrets."""
+    kind, context, found = item["type"], item.get("ctx", {}), item.get("input")
+    key = ".".join(str(step) for step in location)
+    if kind == "extra_forbidden":
+        return _unknown(str(location[-1]), _keys_of(FileSettings, location[:-1]), ".".join(map(str, location[:-1])))
+    if kind == "missing":
+        return f"{'.'.join(map(str, location[:-1]))}: the key {location[-1]!r} is missing"
+    if kind == "value_error":
+        return f"{key}: {context['error']}"
+    if kind == "literal_error":
+        expected = context["expected"].replace("'", "")
+        near = difflib.get_close_matches(str(found), re.split(r", | or ", expected), 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{key}: expected {expected}, found {_shown(found)}{hint}"
+    expected = {
+        "string_type": "a text", "int_type": "a whole number", "bool_type": "true or false", "tuple_type": "a list",
+        "model_type": "keys and values", "model_attributes_type": "keys and values", "dict_type": "keys and values",
+        "greater_than_equal": f"{context.get('ge')} or more", "less_than_equal": f"{context.get('le')} or less",
+        "string_too_short": "a text that is not empty",
+        "string_pattern_mismatch": f"a text that matches {context.get('pattern')}",
+    }.get(kind)  # fmt: skip
+    return f"{key}: expected {expected}, found {_shown(found)}" if expected else f"{key}: {item['msg']}"
+
+
+def _unknown(key: str, known: list[str], inside: str) -> str:
+    where = f" in {inside}" if inside else ""
+    if f"{key}_file" in known:
+        return f"unknown key {key!r}{where}: secrets are not written here, name the file that holds it with {key}_file"
+    near = difflib.get_close_matches(key, known, 1, 0.6)
+    hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known)}"
+    return f"unknown key {key!r}{where}: {hint}"
+
+
+def _keys_of(model: type[BaseModel], location: Location) -> list[str]:
+    for step in location:
+        field = model.model_fields.get(str(step))
+        options = (field.annotation, *get_args(field.annotation)) if field else ()
+        part = next((option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), None)
+        if part is None:
+            return []
+        model = part
+    return list(model.model_fields)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict):
+        return "keys and values"
+    if isinstance(value, list):
+        return "a list"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _secrets(
+    settings: FileSettings, source: Document, environ: Mapping[str, str]
+) -> tuple[dict[str, Secret], list[str]]:
+    """Reads each secret from its file, else from a systemd credential of its name (`mqtt.password`)."""
+    credentials = environ.get("CREDENTIALS_DIRECTORY")
+    base = Path(source.path).parent if source.path else Path()
+    secrets, warnings = {}, []
+    for name, (part, key) in _SECRETS.items():
+        inner = getattr(settings, part)
+        path = getattr(inner, key) if inner is not None else None
+        if path is not None:
+            path = base / path
+        elif credentials and inner is not None and (Path(credentials) / name).is_file():
+            path = Path(credentials) / name
+        if path is None:
+            continue
+        try:
+            secrets[name], warning = read_secret(path)
+            warnings += [warning] if warning else []
+        except OSError as error:
+            source.problem((part, key), f"{part}.{key}: {path} cannot be read: {error.strerror or error}")
+        except ValueError as error:
+            source.problem((part, key), f"{part}.{key}: {path} {error}")
+    return secrets, warnings
+
+
+def _anchored(mqtt: Mqtt | None, folder: Path) -> Mqtt | None:
+    """The broker's certificate files with full paths: relative ones are relative to the settings file's folder."""
+    if mqtt is None or mqtt.tls is None:
+        return mqtt
+    files = {key: folder / value for key, value in mqtt.tls if value is not None}
+    return mqtt.model_copy(update={"tls": mqtt.tls.model_copy(update=files)})
+
+
+def _paths(own: Mapping[str, Any], config: Path | None) -> Paths:
+    values = {key: Path(own[key]) for key in ("rules", "state", "socket") if key in own}
+    if "state" in values:
+        values.setdefault("socket", values["state"] / "dockmend.sock")
+    return Paths(config=config, **values)
+
+
+def _refuse(problems: list[Problem], loose: list[str]) -> None:
+    problems = sorted(set(problems))
+    if loose:
+        raise UsageError("\n".join([*map(str, problems), *loose]))
+    if problems:
+        raise InvalidFiles(tuple(problems))

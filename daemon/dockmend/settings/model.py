@@ -1,0 +1,246 @@
+"""The settings as values: attributes are named as the file's keys, durations are seconds, nothing can be changed."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    WithJsonSchema,
+    model_validator,
+)
+
+from dockmend.settings.secrets import Secret
+from dockmend.settings.values import Address, address, rate
+
+ACTIONS = frozenset({
+    "restart", "start", "stop", "kill", "pause", "unpause", "remove", "recreate", "set_limits", "exec", "copy", "run",
+    "reconnect_network", "connect_network", "disconnect_network", "create_network",
+    "snapshot_volume", "restore_volume", "test_restore",
+    "commit_image", "tag_image", "push_image", "pull_image", "build_image", "remove_image", "rollback_image",
+    "collect_evidence",
+    "restart_dependents", "compose_restart", "compose_up",
+    "service_update", "service_rollback", "service_scale", "node_drain",
+    "notify", "publish", "webhook", "wait", "prune",
+})  # fmt: skip
+"""Every action of the rule format, built or not: what `policy.allow` may name."""
+
+NOT_BY_DEFAULT = frozenset({"exec", "run", "copy", "build_image", "remove", "prune"})
+"""What a rule may do only where `policy.allow` names it; `restore_volume` in place counts as `restore in place`."""
+
+IN_PLACE = "restore in place"
+
+
+def not_yet(name: str) -> Any:
+    """A validator for a part that comes with later work: it may be there, but empty."""
+
+    def check(value: Any) -> Any:
+        if value:
+            raise ValueError(f"not yet in this version: {name}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _heal(value: Any) -> Any:
+    if value is False:
+        return "off"  # YAML 1.1 reads a bare `off` as false
+    if value is True:
+        raise ValueError("expected labelled, all or off (YAML reads a bare `on`, `yes` or `true` as a boolean)")
+    return value
+
+
+def _names(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _action(value: str) -> str:
+    if value not in ACTIONS and value != IN_PLACE:
+        near = difflib.get_close_matches(value, [*ACTIONS, IN_PLACE], 1)
+        raise ValueError(f"unknown action {value!r}{f': did you mean {near[0]!r}?' if near else ''}")
+    return value
+
+
+def _path(value: Any) -> Any:
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise ValueError("expected the path of a file")
+    return Path(value)
+
+
+Rate = Annotated[
+    tuple[int, float] | None,
+    BeforeValidator(rate),
+    WithJsonSchema(
+        {"type": "string", "examples": ["30 per 1m", "none"], "pattern": r"^none$|^\s*[0-9]+ +per +\S+\s*$"}
+    ),
+]
+Listen = Annotated[
+    Address,
+    BeforeValidator(address),
+    WithJsonSchema({"type": "string", "examples": ["127.0.0.1:9468"], "pattern": ":[0-9]+$"}),
+]
+File = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})]
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_names)]
+ActionName = Annotated[str, AfterValidator(_action), WithJsonSchema({"enum": sorted(ACTIONS | {IN_PLACE})})]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+
+
+class _Lists(_Part):
+    """Lists come as lists from YAML: strict mode would want tuples."""
+
+    model_config = ConfigDict(strict=False)
+
+
+class Limits(_Part):
+    """The host's budget, over all rules and targets."""
+
+    rate: Rate = (30, 60.0)
+    parallel: int = Field(default=4, ge=1, le=64)
+
+
+class Snapshots(_Lists):
+    """Only bind mounts below one of `bind_roots` can be snapshotted."""
+
+    bind_roots: tuple[File, ...] = ()
+
+    @model_validator(mode="after")
+    def _absolute(self) -> Snapshots:
+        if wrong := [str(root) for root in self.bind_roots if not root.is_absolute()]:
+            raise ValueError(f"bind_roots: {', '.join(wrong)}: expected paths that begin with /")
+        return self
+
+
+class MqttTls(_Part):
+    """Files of certificates; an empty mapping uses the host's own authorities."""
+
+    ca: File | None = None
+    cert: File | None = None
+    key: File | None = None
+
+    @model_validator(mode="after")
+    def _pair(self) -> MqttTls:
+        if (self.cert is None) != (self.key is None):
+            raise ValueError("cert and key belong together: the other one is missing")
+        return self
+
+
+class Mqtt(_Lists):
+    """The broker. `port` None: 8883 with TLS, else 1883; see `effective_port`. `prefix` None: `dockmend/HOST`."""
+
+    host: str = Field(min_length=1, max_length=255)
+    port: int | None = Field(default=None, ge=1, le=65535, strict=True)
+    tls: MqttTls | None = None
+    username: str | None = None
+    password_file: File | None = None
+    prefix: str | None = Field(default=None, min_length=1, max_length=200, pattern=r"^[^+#\x00]+$")
+    commands: Annotated[tuple[str, ...], not_yet("mqtt.commands")] = ()
+    homeassistant: Annotated[bool, not_yet("mqtt.homeassistant")] = False
+
+    @property
+    def effective_port(self) -> int:
+        return self.port or (8883 if self.tls is not None else 1883)
+
+
+class Protect(_Lists):
+    """Containers nothing is ever done to: one of the keys that are given holding is enough; values are globs."""
+
+    labels: dict[str, str] = Field(default_factory=dict)
+    name: Patterns = ()
+    image: Patterns = ()
+
+
+class Policy(_Lists):
+    """The ceiling no rule can lift. `allow` None: everything but NOT_BY_DEFAULT and restoring in place."""
+
+    allow: tuple[ActionName, ...] | None = None
+    protect: Protect = Protect()
+    rules_owner: str = Field(default="root", min_length=1)
+    trusted_images: Patterns = ()
+
+    def allows(self, action: str) -> bool:
+        """True where a rule may use `action` (a name of rules.md, or `restore in place`)."""
+        if self.allow is None:
+            return action not in NOT_BY_DEFAULT and action != IN_PLACE
+        return action in self.allow
+
+
+class Http(_Part):
+    """The HTTP server; `listen` null switches it off."""
+
+    listen: Listen | None = Address("127.0.0.1", 9468)
+    metrics_listen: Listen | None = None
+    token_file: File | None = None
+    read_token_file: File | None = None
+    tls: Annotated[dict[str, Any] | None, not_yet("http.tls")] = None
+
+
+class Paths(_Part):
+    """Where things lie on this host: flags and environment only, never the file."""
+
+    config: Path | None = None  # None: no settings file was found
+    rules: Path = Path("/etc/dockmend/rules.d")
+    state: Path = Path("/var/lib/dockmend")
+    socket: Path = Path("/run/dockmend/dockmend.sock")
+
+    @property
+    def journal(self) -> Path:
+        return self.state / "journal.sqlite3"
+
+    @property
+    def snapshots(self) -> Path:
+        return self.state / "snapshots"
+
+
+class FileSettings(_Part):
+    """Exactly what `dockmend.yaml` may hold."""
+
+    heal: Annotated[Literal["labelled", "all", "off"], BeforeValidator(_heal)] = "labelled"
+    engine: str | None = Field(default=None, min_length=1)  # None: DOCKER_HOST, the docker context, the default socket
+    limits: Limits = Limits()
+    unknown_cause: Literal["restart policy", "act", "leave"] = "restart policy"
+    snapshots: Snapshots = Snapshots()
+    notify: Annotated[dict[str, Any], not_yet("notify")] = Field(default_factory=dict)
+    mqtt: Mqtt | None = None
+    stores: Annotated[dict[str, Any], not_yet("stores")] = Field(default_factory=dict)
+    policy: Policy = Policy()
+    http: Http = Http()
+
+
+class Settings(FileSettings):
+    """Everything a run needs to know, from flags, environment and file. `warnings` are sentences for the log."""
+
+    paths: Paths = Paths()
+    dry_run: bool = False
+    log_format: Literal["auto", "console", "json"] = "auto"
+    warnings: tuple[str, ...] = ()
+    _secrets: dict[str, Secret] = PrivateAttr(default_factory=dict)
+
+    @property
+    def mqtt_password(self) -> Secret | None:
+        return self._secrets.get("mqtt.password")
+
+    @property
+    def http_token(self) -> Secret | None:
+        """The token that may change things; None: no such routes."""
+        return self._secrets.get("http.token")
+
+    @property
+    def http_read_token(self) -> Secret | None:
+        """The token that may only look."""
+        return self._secrets.get("http.read_token")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of `dockmend.yaml`."""
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": draft, **FileSettings.model_json_schema(), "title": "dockmend.yaml"}
