@@ -1,0 +1,161 @@
+"""Reading the journal: the queries, and a read-only opener that works beside a running daemon or without one."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import structlog
+
+from dockmend.errors import JournalError
+from dockmend.journal.records import ActionRecord, Breaker, Incident, Pause
+from dockmend.journal.schema import BUSY_TIMEOUT, MIGRATIONS, version_of
+
+log = structlog.get_logger("dockmend.journal")
+
+_Record = TypeVar("_Record", Incident, ActionRecord, Pause)
+
+_ATTEMPTS = """
+    SELECT a.rule, a.target, a.began, a.outcome FROM (
+        SELECT rule, target, outcome,
+               MIN(began_at) OVER (PARTITION BY incident, attempt) AS began,
+               ROW_NUMBER() OVER (PARTITION BY incident, attempt ORDER BY began_at DESC, id DESC) AS latest
+        FROM actions WHERE incident IN (SELECT incident FROM actions WHERE began_at >= :since)
+    ) AS a
+    LEFT JOIN resets AS r ON r.rule = a.rule AND r.target = a.target
+    WHERE a.latest = 1 AND a.began >= :since AND (r.at IS NULL OR a.began >= r.at)
+    ORDER BY a.began"""
+
+_TABLES = ("incidents", "actions", "breakers", "pauses", "known")
+
+
+class JournalReader:
+    """The journal's questions over one connection; every method blocks. For one thread at a time."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self.path = path
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def open_incidents(self) -> list[Incident]:
+        return self._decoded("SELECT body FROM incidents WHERE closed_at IS NULL ORDER BY opened_at, id", (), Incident)
+
+    def open_actions(self) -> list[ActionRecord]:
+        return self._decoded("SELECT body FROM actions WHERE ended_at IS NULL ORDER BY began_at, id", (), ActionRecord)
+
+    def recent_attempts(self, since: float) -> list[tuple[str, str, float, str | None]]:
+        return [tuple(row) for row in self._rows(_ATTEMPTS, {"since": since})]
+
+    def recent_incidents(self, since: float) -> list[Incident]:
+        query = "SELECT body FROM incidents WHERE closed_at >= ? ORDER BY closed_at, id"
+        return self._decoded(query, (since,), Incident)
+
+    def breakers(self) -> list[Breaker]:
+        return [Breaker(*row) for row in self._rows("SELECT rule, target, opened_at, reason FROM breakers", ())]
+
+    def pauses(self) -> list[Pause]:
+        return self._decoded("SELECT body FROM pauses", (), Pause)
+
+    def known(self) -> dict[str, bytes]:
+        return {key: bytes(value) for key, value in self._rows("SELECT key, value FROM known", ())}
+
+    def incidents(self, container: str | None = None, since: float | None = None, limit: int = 100) -> list[Incident]:
+        """The newest first. `container`: its name, its id or the first characters of it (at least 6), or a target.
+
+        `since`: those that were open then or later (wall seconds).
+        """
+        where, values = ["1"], list[Any]()
+        if container is not None:
+            where.append("(object_name = ? OR target = ? OR (length(?) >= 6 AND substr(object_id, 1, length(?)) = ?))")
+            values += [container] * 5
+        if since is not None:
+            where.append("(closed_at IS NULL OR closed_at >= ?)")
+            values.append(since)
+        query = f"SELECT body FROM incidents WHERE {' AND '.join(where)} ORDER BY opened_at DESC, id DESC LIMIT ?"  # noqa: S608 - constants only
+        return self._decoded(query, (*values, limit), Incident)
+
+    def story(self, incident: str) -> tuple[Incident, list[ActionRecord]] | None:
+        found = self._decoded("SELECT body FROM incidents WHERE id = ?", (incident,), Incident)
+        if not found:
+            return None
+        query = "SELECT body FROM actions WHERE incident = ? ORDER BY began_at, id"
+        return found[0], self._decoded(query, (incident,), ActionRecord)
+
+    def stats(self) -> dict[str, Any]:
+        """Rows by table, incidents by outcome ("open" for those without), bytes on disk."""
+        rows = {name: self._rows(f"SELECT count(*) FROM {name}", ())[0][0] for name in _TABLES}  # noqa: S608 - constants only
+        outcomes = self._rows("SELECT coalesce(outcome, 'open'), count(*) FROM incidents GROUP BY 1", ())
+        size = 0
+        for suffix in ("", "-wal"):
+            with contextlib.suppress(OSError):
+                size += self.path.with_name(self.path.name + suffix).stat().st_size
+        return {"rows": rows, "outcomes": dict(outcomes), "bytes": size, "schema": version_of(self._connection)}
+
+    def ids(self, query: str, values: dict[str, float]) -> list[str]:
+        """The first column of what a query finds."""
+        return [row[0] for row in self._rows(query, values)]
+
+    def _rows(self, query: str, values: Any) -> list[Any]:
+        try:
+            return self._connection.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise JournalError(f"the journal {self.path} cannot be read: {error}") from error
+
+    def _decoded(self, query: str, values: tuple[Any, ...], record: type[_Record]) -> list[_Record]:
+        found = []
+        for (body,) in self._rows(query, values):
+            try:
+                found.append(msgspec.json.decode(body, type=record))
+            except msgspec.MsgspecError as error:
+                # One row from another version must not keep the daemon from starting.
+                log.error("journal_record_unreadable", record=record.__name__, error=str(error))  # noqa: TRY400 - the reason is for a person
+        return found
+
+
+def connect_reader(path: Path) -> JournalReader:
+    """Opens an existing journal for reading only; the caller closes it. Raises JournalError."""
+    if not path.exists():
+        raise JournalError(f"there is no journal at {path}: has `dockmend run` been started with this state folder?")
+    uri = path.absolute().as_uri()
+    try:
+        connection = _connect(f"{uri}?mode=ro")
+        try:
+            version = version_of(connection)
+        except sqlite3.OperationalError:
+            # On a read-only file system the -shm cannot be made. With no -wal left there is nothing to miss.
+            connection.close()
+            if path.with_name(path.name + "-wal").exists():
+                raise
+            connection = _connect(f"{uri}?mode=ro&immutable=1")
+            version = version_of(connection)
+    except sqlite3.Error as error:
+        raise JournalError(f"the journal {path} cannot be read: {error}") from error
+    if version != len(MIGRATIONS):
+        connection.close()
+        raise JournalError(
+            f"the journal {path} has schema {version}, this version reads {len(MIGRATIONS)}: "
+            "read it with the version that wrote it, or let `dockmend run` of this one migrate it"
+        )
+    return JournalReader(connection, path)
+
+
+def _connect(uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+@contextlib.contextmanager
+def read_only(path: Path) -> Iterator[JournalReader]:
+    """The journal for a command: works while the daemon runs and when it is down. Raises JournalError."""
+    reader = connect_reader(path)
+    try:
+        yield reader
+    finally:
+        reader.close()

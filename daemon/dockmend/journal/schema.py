@@ -1,0 +1,182 @@
+"""The journal's file: how it is made, migrated, checked, and set aside when it is beyond reading.
+
+Columns hold what is asked for in queries; `body` holds the whole record as JSON, so that a record may gain fields
+without a migration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from dockmend.errors import JournalError
+
+log = structlog.get_logger("dockmend.journal")
+
+Migration = Callable[[sqlite3.Connection], None]
+
+# Seconds a statement waits for a lock somebody else holds (a person with the sqlite3 shell); then it is a failure.
+BUSY_TIMEOUT = 2.0
+
+_SCHEMA_1 = (
+    """CREATE TABLE incidents (
+        id TEXT PRIMARY KEY, rule TEXT NOT NULL, target TEXT NOT NULL,
+        object_id TEXT NOT NULL, object_name TEXT NOT NULL, state TEXT NOT NULL, outcome TEXT,
+        opened_at REAL NOT NULL, closed_at REAL, due_at REAL, body BLOB NOT NULL)""",
+    "CREATE INDEX incidents_open ON incidents (opened_at) WHERE closed_at IS NULL",
+    "CREATE INDEX incidents_closed ON incidents (closed_at)",
+    "CREATE INDEX incidents_opened ON incidents (opened_at)",
+    "CREATE INDEX incidents_name ON incidents (object_name, opened_at)",
+    """CREATE TABLE actions (
+        id TEXT PRIMARY KEY, incident TEXT NOT NULL, rule TEXT NOT NULL, target TEXT NOT NULL, attempt INTEGER NOT NULL,
+        action TEXT NOT NULL, object_id TEXT NOT NULL, object_name TEXT NOT NULL, began_at REAL NOT NULL, ended_at REAL,
+        outcome TEXT, body BLOB NOT NULL)""",
+    "CREATE INDEX actions_open ON actions (began_at) WHERE ended_at IS NULL",
+    "CREATE INDEX actions_began ON actions (began_at)",
+    "CREATE INDEX actions_incident ON actions (incident)",
+    """CREATE TABLE breakers (
+        rule TEXT NOT NULL, target TEXT NOT NULL, opened_at REAL NOT NULL, reason TEXT NOT NULL,
+        PRIMARY KEY (rule, target)) WITHOUT ROWID""",
+    """CREATE TABLE resets (
+        rule TEXT NOT NULL, target TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (rule, target)) WITHOUT ROWID""",
+    "CREATE TABLE pauses (key TEXT PRIMARY KEY, until REAL, body BLOB NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE known (key TEXT PRIMARY KEY, value BLOB NOT NULL)",
+)
+
+
+def _first(connection: sqlite3.Connection) -> None:
+    for statement in _SCHEMA_1:
+        connection.execute(statement)
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first,)
+"""Entry N takes a file from `user_version` N to N + 1. Entries are never changed once released, only added."""
+
+
+def open_for_writing(
+    path: Path, migrations: Sequence[Migration] = MIGRATIONS
+) -> tuple[sqlite3.Connection, Path | None]:
+    """Opens or makes the journal's file, checks and migrates it.
+
+    Returns the connection and, where the file was corrupt, the path it was set aside to (a new one was begun).
+    Raises JournalError where the file cannot be opened or was written by a newer version, sqlite3.Error or OSError
+    never.
+    """
+    try:
+        try:
+            return _open_checked(path, migrations), None
+        except _CorruptError as error:
+            aside = _set_aside(path)
+            log.error("journal_corrupt", path=str(path), set_aside=str(aside), error=str(error))  # noqa: TRY400 - the reason is for a person
+            return _open_checked(path, migrations), aside
+    except (sqlite3.Error, OSError, _CorruptError) as error:
+        raise JournalError(unwritable(path, error)) from error
+
+
+def unwritable(path: Path, error: BaseException) -> str:
+    """One sentence: what is wrong with the journal and what to do about it."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        advice = "the disk is full: free some space"
+    elif code == sqlite3.SQLITE_READONLY or isinstance(error, PermissionError):
+        advice = f"it may not be written: check the rights of {path.parent} and whether its file system is read-only"
+    elif code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        advice = "another program holds its lock: end that program"
+    else:
+        advice = f"{error}: check the disk that holds {path.parent}"
+    return f"the journal {path} cannot be written: {advice}"
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[Migration] = MIGRATIONS) -> int:
+    """Takes the file step by step to the newest schema; a step is done whole or not at all. Returns its version.
+
+    Raises JournalError where the file is newer than this version of dockmend.
+    """
+    version = version_of(connection)
+    if version > len(migrations):
+        raise JournalError(
+            f"the journal was written by a newer dockmend (its schema is {version}, this one knows {len(migrations)}): "
+            "run that version, or move the file away to begin a new one"
+        )
+    for number, step in enumerate(migrations[version:], start=version + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            step(connection)
+            connection.execute(f"PRAGMA user_version = {number:d}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+    return len(migrations)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The file's schema; 0: it is empty."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+class _CorruptError(Exception):
+    """The file is no journal, or is damaged."""
+
+
+def _open_checked(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Made by us, so that it is nobody else's to read from its first moment; -wal and -shm take their mode from it.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    path.chmod(0o600)
+    # Opened in one thread and used in another, never in two at once.
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(connection, migrations)
+        _sync_folder(path.parent)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
+    try:
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in a new file only
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA journal_size_limit = 4194304")  # after a flood the -wal shrinks again
+        connection.execute("PRAGMA temp_store = MEMORY")
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise _CorruptError(str(error)) from error
+        raise
+    if verdict != "ok":
+        raise _CorruptError(verdict)
+    migrate(connection, migrations)
+
+
+def _set_aside(path: Path) -> Path:
+    """Renames the file, and what SQLite keeps beside it, so that a person can look into it. Returns its new path."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    aside = path.with_name(f"{path.name}.corrupt-{stamp}")
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{path.name}.corrupt-{stamp}-{number}")
+    path.rename(aside)
+    for suffix in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes the file's name last too: without it, a power cut can lose a file whose content was synced."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

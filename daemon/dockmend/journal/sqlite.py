@@ -1,0 +1,232 @@
+"""The journal in SQLite: `Journal` of api.py over one writer thread and one reading connection."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from dockmend.errors import JournalError
+from dockmend.journal.reader import JournalReader, connect_reader, read_only
+from dockmend.journal.records import ActionRecord, Breaker, Incident, Pause
+from dockmend.journal.writer import BOUND, Writer
+
+__all__ = ["SqliteJournal", "read_only"]
+
+_T = TypeVar("_T")
+
+DAY = 86400.0
+"""The longest window a limit looks back over (seconds): what is younger is never pruned."""
+
+_PRUNED_AT_ONCE = 200  # incidents in a transaction: a commit of many would hold up an intent that waits behind it
+
+_INCIDENT = """
+    INSERT INTO incidents
+    (id, rule, target, object_id, object_name, state, outcome, opened_at, closed_at, due_at, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET object_id = excluded.object_id, object_name = excluded.object_name,
+    state = excluded.state, outcome = excluded.outcome, closed_at = excluded.closed_at, due_at = excluded.due_at,
+    body = excluded.body"""
+_ACTION = """
+    INSERT INTO actions
+    (id, incident, rule, target, attempt, action, object_id, object_name, began_at, ended_at, outcome, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, outcome = excluded.outcome, body = excluded.body"""
+_BREAKER = "INSERT OR REPLACE INTO breakers (rule, target, opened_at, reason) VALUES (?, ?, ?, ?)"
+_RESET = "INSERT OR REPLACE INTO resets (rule, target, at) VALUES (?, ?, ?)"
+_PAUSE = "INSERT OR REPLACE INTO pauses (key, until, body) VALUES (?, ?, ?)"
+_PRUNABLE = """
+    SELECT i.id FROM incidents AS i WHERE i.closed_at < :before AND i.closed_at < :day
+    AND NOT EXISTS (SELECT 1 FROM breakers AS b
+                    WHERE b.rule = i.rule AND b.target = i.target AND i.closed_at >= b.opened_at - 86400)
+    AND NOT EXISTS (SELECT 1 FROM actions AS a
+                    WHERE a.incident = i.id AND (a.ended_at IS NULL OR a.began_at >= :day))
+    ORDER BY i.closed_at LIMIT :limit"""
+
+
+class SqliteJournal:
+    """`path`: the file; `clock`: wall seconds; `bound`: operations that may wait for the disk."""
+
+    def __init__(self, path: Path, clock: Callable[[], float], bound: int = BOUND) -> None:
+        self.path = path
+        self._clock = clock
+        self._writer = Writer(path, bound)
+        self._reader: JournalReader | None = None
+        self._reading: ThreadPoolExecutor | None = None
+
+    async def open(self) -> None:
+        await asyncio.to_thread(self._writer.open)
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="journal-read")
+
+    async def close(self) -> None:
+        """Writes what is pending and closes the file."""
+        await asyncio.to_thread(self._writer.close)
+        if self._reading is not None:
+            await asyncio.get_running_loop().run_in_executor(self._reading, self._drop_reader)
+            self._reading.shutdown(wait=False)
+            self._reading = None
+
+    # ------------------------------------------------------------------------------------------------------- writing
+
+    def put_incident(self, incident: Incident) -> None:
+        i = incident
+        values = (i.id, i.rule, i.target, i.object_id, i.object_name, i.state, i.outcome)
+        self._put(("incident", i.id), _INCIDENT, (*values, i.opened_at, i.closed_at, i.due_at, _encode(i)))
+
+    def put_action(self, record: ActionRecord) -> None:
+        r = record
+        values = (r.id, r.incident, r.rule, r.target, r.attempt, r.action, r.object_id, r.object_name)
+        self._put(("action", r.id), _ACTION, (*values, r.began_at, r.ended_at, r.outcome, _encode(r)))
+
+    def put_breaker(self, breaker: Breaker | None, rule: str, target: str) -> None:
+        key = ("breaker", rule, target)
+        if breaker is None:
+            self._put(key, "DELETE FROM breakers WHERE rule = ? AND target = ?", (rule, target))
+        else:
+            self._put(key, _BREAKER, (rule, target, breaker.opened_at, breaker.reason))
+
+    def put_reset(self, rule: str, target: str, at: float) -> None:
+        self._put(("reset", rule, target), _RESET, (rule, target, at))
+
+    def put_pause(self, pause: Pause) -> None:
+        key = _pause_key(pause.rule, pause.target)
+        self._put(("pause", key), _PAUSE, (key, pause.until, _encode(pause)))
+
+    def remove_pause(self, rule: str | None, target: str | None) -> None:
+        key = _pause_key(rule, target)
+        self._put(("pause", key), "DELETE FROM pauses WHERE key = ?", (key,))
+
+    def put_known(self, key: str, value: bytes | None) -> None:
+        if value is None:
+            self._put(("known", key), "DELETE FROM known WHERE key = ?", (key,))
+        else:
+            self._put(("known", key), "INSERT OR REPLACE INTO known (key, value) VALUES (?, ?)", (key, value))
+
+    async def committed(self) -> None:
+        await self._writer.flush()
+
+    @property
+    def healthy(self) -> bool:
+        """False from the first write that failed to the next that succeeds."""
+        return self._writer.healthy
+
+    @property
+    def failure(self) -> str:
+        """Why it is not healthy, one sentence for a person; "" where it is."""
+        return self._writer.failure
+
+    @property
+    def set_aside(self) -> Path | None:
+        """Where a corrupt file was moved to since the start."""
+        return self._writer.set_aside
+
+    async def prune(self, before: float) -> int:
+        """Removes incidents closed before then, and their actions; returns how many.
+
+        Kept whatever `before` says: what is open, incidents of the last day or with an attempt in it, those with an
+        open action, and those of an open breaker (from a day before it opened).
+        """
+        removed = 0
+        day = self._clock() - DAY
+        bounds = {"before": before, "day": day, "limit": _PRUNED_AT_ONCE}
+        while ids := await self._read(lambda reader: reader.ids(_PRUNABLE, bounds)):
+            for number in ids:
+                self._put(("incident", number), "DELETE FROM incidents WHERE id = ?", (number,))
+                self._put(("actions of", number), "DELETE FROM actions WHERE incident = ?", (number,))
+            await self._writer.flush()
+            removed += len(ids)
+        oldest = min(before, day)
+        self._put(("prune", "resets"), "DELETE FROM resets WHERE at < ?", (oldest,))
+        self._put(("prune", "pauses"), "DELETE FROM pauses WHERE until < ?", (oldest,))
+        self._put(("prune", "space"), "PRAGMA incremental_vacuum(1000)", ())
+        await self._writer.flush()
+        return removed
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    async def open_incidents(self) -> list[Incident]:
+        return await self._read(JournalReader.open_incidents)
+
+    async def open_actions(self) -> list[ActionRecord]:
+        return await self._read(JournalReader.open_actions)
+
+    async def recent_attempts(self, since: float) -> list[tuple[str, str, float, str | None]]:
+        return await self._read(lambda reader: reader.recent_attempts(since))
+
+    async def recent_incidents(self, since: float) -> list[Incident]:
+        return await self._read(lambda reader: reader.recent_incidents(since))
+
+    async def breakers(self) -> list[Breaker]:
+        return await self._read(JournalReader.breakers)
+
+    async def pauses(self) -> list[Pause]:
+        return await self._read(JournalReader.pauses)
+
+    async def known(self) -> dict[str, bytes]:
+        return await self._read(JournalReader.known)
+
+    async def incidents(
+        self, container: str | None = None, since: float | None = None, limit: int = 100
+    ) -> list[Incident]:
+        """The newest first; see JournalReader.incidents."""
+        return await self._read(lambda reader: reader.incidents(container, since, limit))
+
+    async def story(self, incident: str) -> tuple[Incident, list[ActionRecord]] | None:
+        return await self._read(lambda reader: reader.story(incident))
+
+    async def stats(self) -> dict[str, Any]:
+        """As JournalReader.stats, with the writer's own: healthy, failure, pending, commits, discarded, set_aside."""
+        found = await self._read(JournalReader.stats)
+        writer = self._writer
+        return found | {
+            "healthy": writer.healthy,
+            "failure": writer.failure,
+            "pending": writer.pending,
+            "commits": writer.commits,
+            "discarded": writer.discarded,
+            "set_aside": str(writer.set_aside) if writer.set_aside else None,
+        }
+
+    async def _read(self, question: Callable[[JournalReader], _T]) -> _T:
+        """Asks in the reading thread; what was put before is seen, unless it cannot be written."""
+        if self._reading is None:
+            raise JournalError(f"the journal {self.path} is closed")
+        with contextlib.suppress(JournalError):
+            await self._writer.flush()
+        return await asyncio.get_running_loop().run_in_executor(self._reading, self._ask, question)
+
+    def _ask(self, question: Callable[[JournalReader], _T]) -> _T:
+        if self._reader is None:
+            self._reader = connect_reader(self.path)
+        try:
+            return question(self._reader)
+        except JournalError:
+            self._drop_reader()  # the file may have been set aside: look again the next time
+            raise
+
+    def _drop_reader(self) -> None:
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+
+    def _put(self, key: tuple[str, ...], statement: str, values: tuple[Any, ...]) -> None:
+        self._writer.put(key, (statement, values))
+
+
+def _pause_key(rule: str | None, target: str | None) -> str:
+    return json.dumps([rule, target])
+
+
+def _encode(record: msgspec.Struct) -> bytes:
+    """The record as JSON. What JSON has no form for is written as text: nothing put may be unwritable."""
+    try:
+        return msgspec.json.encode(record, enc_hook=str)
+    except (UnicodeEncodeError, ValueError, TypeError):
+        plain = msgspec.to_builtins(record, enc_hook=str, str_keys=True)
+        return json.dumps(plain, default=str, ensure_ascii=False).encode("utf-8", "replace")
