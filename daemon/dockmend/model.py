@@ -67,7 +67,7 @@ class Mount(Struct, frozen=True):
     destination: str
 
 
-class Container(Struct, frozen=True, omit_defaults=True):
+class Container(Struct, frozen=True, omit_defaults=True, tag=True):
     """A container as inspect tells it, cut to what rules and actions need (about 2 KB of memory)."""
 
     id: str
@@ -108,7 +108,7 @@ class Container(Struct, frozen=True, omit_defaults=True):
         return self.network_mode.removeprefix("container:") if self.network_mode.startswith("container:") else None
 
 
-class Network(Struct, frozen=True, omit_defaults=True):
+class Network(Struct, frozen=True, omit_defaults=True, tag=True):
     id: str
     name: str
     driver: str = "bridge"
@@ -117,7 +117,7 @@ class Network(Struct, frozen=True, omit_defaults=True):
     created_at: float = 0.0
 
 
-class Volume(Struct, frozen=True, omit_defaults=True):
+class Volume(Struct, frozen=True, omit_defaults=True, tag=True):
     name: str
     driver: str = "local"
     labels: dict[str, str] = field(default_factory=dict)
@@ -188,6 +188,7 @@ class Change(Struct, frozen=True):
     note: str = ""  # for a person: what was seen
     network: str | None = None  # network_lost, address_changed: which one
     recovered: bool = False  # it was over when it was learnt (the engine's own restart policy): recorded, not treated
+    on_purpose: bool = False  # a person's will (a disconnect that was repeated): recorded, not treated
     event: Event | None = None  # for raw-event triggers
 
 

@@ -1,0 +1,44 @@
+"""Echoes: the events of dockmend's own actions, which must trigger nothing (rules.md, "What is never done").
+
+An echo is open from the intent until the last event of the action was seen or, where it never comes, for a second
+after the outcome. What happens to other containers meanwhile is a consequence and triggers as ever.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+GRACE = 1.0
+"""Seconds after the outcome for which an action's events may still be on their way."""
+
+LAST_EVENTS: dict[str, frozenset[str]] = {
+    "restart": frozenset({"restart"}),
+    "start": frozenset({"start"}),
+    "stop": frozenset({"stop", "die"}),
+    "kill": frozenset({"die"}),
+    "pause": frozenset({"pause"}),
+    "unpause": frozenset({"unpause"}),
+}
+"""Events after all of which nothing more comes of an action; their order varies."""
+
+
+class Echo(Struct):
+    action: str
+    stops: int = 0  # `stop` events: a second one within a restart is a person's
+    seen: set[str] = field(default_factory=set)
+    until: float | None = None  # set with the outcome: wall seconds
+
+    def covers(self, now: float) -> bool:
+        if self.until is not None and now >= self.until:
+            return False
+        return not self.spent
+
+    @property
+    def spent(self) -> bool:
+        last = LAST_EVENTS.get(self.action)
+        return last is not None and last <= self.seen
+
+    def note(self, action: str) -> None:
+        self.seen.add(action)
+        if action == "stop":
+            self.stops += 1

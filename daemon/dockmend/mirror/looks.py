@@ -1,0 +1,138 @@
+"""What a look at a container tells beyond its state: its networks, its namespace's owner, whether it is stuck."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from dockmend.mirror import troubles
+from dockmend.model import Change, Container, Endpoint, Network, Origin, Volume, target_of
+
+if TYPE_CHECKING:
+    from dockmend.mirror.entry import Entry
+    from dockmend.mirror.mirror import Mirror
+
+ON_PURPOSE_WITHIN = 600.0
+"""A second disconnect within that many seconds of dockmend's reconnect is a person's will (rules.md)."""
+
+
+def networks(mirror: Mirror, found: Entry, before: Container, now: float, origin: Origin) -> list[Change]:
+    """`network_lost` and `address_changed`, and the upkeep of the last known good set."""
+    container, kept = found.container, found.kept
+    if container.joined or container.network_mode in ("host", "none"):
+        return []
+    changes: list[Change] = []
+    for name, endpoint in container.networks.items():
+        if _made_again(mirror, container, name, endpoint):
+            if name not in kept.lost:
+                changes.append(_lost(found, name, now, origin, f"network {name} was removed and made again", "removed"))
+            continue
+        if name in kept.lost:
+            del kept.lost[name]
+            kept.standing.pop(f"network/{name}", None)
+        old = kept.good.get(name)
+        if old is not None and old.address and endpoint.address and old.address != endpoint.address:
+            note = f"its address in {name} is {endpoint.address}, before {old.address}"
+            changes.append(troubles.of_container(
+                found, "container.address_changed", now, origin,
+                what=f"address/{name}/{endpoint.address}", note=note, network=name,
+            ))  # fmt: skip
+        if old is None or endpoint != old and (endpoint.address or not container.running):
+            kept.good[name] = _keeping_address(endpoint, old)
+            mirror.changed.add(container.id)
+    if found.echo is not None and found.echo.covers(now):
+        return changes
+    for name in [each for each in kept.good if each not in container.networks and each not in kept.lost]:
+        changes.append(_disconnected(mirror, found, name, now, origin))
+    return changes
+
+
+def _keeping_address(endpoint: Endpoint, old: Endpoint | None) -> Endpoint:
+    """The address in use is kept over a stop, so that another one at the next start is seen as another."""
+    if endpoint.address or old is None:
+        return endpoint
+    return replace(endpoint, address=old.address, address6=old.address6)
+
+
+def _made_again(mirror: Mirror, container: Container, name: str, endpoint: Endpoint) -> bool:
+    """True where a container that does not run refers to a network that is gone, and another bears its name."""
+    if container.running or not endpoint.network_id or endpoint.network_id in mirror.networks:
+        return False
+    return mirror.network_named(name) is not None
+
+
+def _lost(found: Entry, name: str, now: float, origin: Origin, note: str, cause: str) -> Change:
+    kept = found.kept
+    kept.lost[name] = now
+    change = troubles.of_container(
+        found, "container.network_lost", now, origin,
+        what=f"network/{name}/{now:.3f}", note=note, cause=cause, network=name,  # type: ignore[arg-type]
+    )  # fmt: skip
+    kept.standing[f"network/{name}"] = change
+    return change
+
+
+def _disconnected(mirror: Mirror, found: Entry, name: str, now: float, origin: Origin) -> Change:
+    kept = found.kept
+    mirror.changed.add(found.container.id)
+    if now - kept.mended.get(name, float("-inf")) <= ON_PURPOSE_WITHIN:
+        del kept.good[name]
+        kept.mended.pop(name, None)
+        return troubles.of_container(
+            found, "container.network_lost", now, origin, what=f"network/{name}/{now:.3f}", cause="disconnected",
+            network=name, on_purpose=True, note=f"disconnected from {name} on purpose: again, soon after it was put back",
+        )  # fmt: skip
+    if mirror.network_named(name) is None:
+        return _lost(found, name, now, origin, f"network {name} was removed", "removed")
+    return _lost(found, name, now, origin, f"it was disconnected from network {name}", "disconnected")
+
+
+def orphaned(mirror: Mirror, found: Entry, now: float, origin: Origin) -> Iterable[Change]:
+    """Its namespace's owner is gone, down, or began a later run than this container."""
+    container = found.container
+    owner_id = container.joined
+    if owner_id is None or container.state != "running" or not mirror.listed:
+        return
+    owner = mirror.container(owner_id)
+    if owner is None:
+        yield from orphan(mirror, found, now, origin, "the container whose network it joined is gone")
+    elif not owner.running or owner.started_at > container.started_at:
+        yield from orphan(mirror, found, now, origin, f"{owner.name}, whose network it joined, was stopped or restarted")
+
+
+def orphan(mirror: Mirror, found: Entry, now: float, origin: Origin, why: str) -> Iterable[Change]:
+    if found.container.state != "running" or "orphaned" in found.kept.standing:
+        return
+    change = troubles.of_container(found, "container.orphaned", now, origin, note=why)
+    found.kept.standing["orphaned"] = change
+    mirror.changed.add(found.container.id)
+    yield change
+
+
+def missing_network(mirror: Mirror, network: Network, at: float, origin: Origin) -> Callable[[float], list[Change]]:
+    def look(now: float) -> list[Change]:
+        if mirror.network_named(network.name) is not None:
+            return []
+        return [_missing("network", network, at, origin)]
+
+    return look
+
+
+def missing_volume(mirror: Mirror, volume: Volume, at: float, origin: Origin) -> Callable[[float], list[Change]]:
+    def look(now: float) -> list[Change]:
+        return [] if volume.name in mirror.volumes else [_missing("volume", volume, at, origin)]
+
+    return look
+
+
+def _missing(kind: str, subject: Network | Volume, at: float, origin: Origin) -> Change:
+    return Change(
+        triggers=(f"{kind}.missing",), kind=kind, subject=subject, target=target_of(subject),  # type: ignore[arg-type]
+        trouble=f"{kind}/{subject.name}/missing/{at:.3f}", at=at, origin=origin, note="it was removed and not made again",
+    )  # fmt: skip
+
+
+def of_engine(trigger: str, at: float) -> Change:
+    return Change(triggers=(trigger,), kind="engine", subject=None, target="engine:", trouble=f"{trigger}/{at:.3f}", at=at)
