@@ -1,0 +1,55 @@
+# The two commands a person needs are `make run` and `make test`; CONTRIBUTING.md tells about the others.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+ARGS ?=
+SEED ?= 1
+ROUNDS ?= 200
+
+.PHONY: help
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: ## the virtual environment with everything for development
+	@deploy/venv.sh dev
+
+.PHONY: run
+run: ## dockmend in the foreground, on rules.d/ and state/; more flags: make run ARGS="--dry-run"
+	@deploy/run.sh $(ARGS)
+
+.PHONY: check
+check: venv ## lint, types, layers and unit tests: no engine needed, under a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest tests/unit -q
+
+.PHONY: test
+test: venv ## every test, against a real engine, broker and Prometheus of their own (root; installs what they need)
+	@tests/lab/install.sh
+	$(BIN)/pytest tests
+
+.PHONY: campaign
+campaign: venv ## the long campaigns of tests/campaign: make campaign SEED=7 ROUNDS=500
+	@tests/lab/install.sh
+	$(BIN)/pytest tests/campaign --campaign-seed $(SEED) --campaign-rounds $(ROUNDS) --timeout 0
+
+.PHONY: bench
+bench: venv ## the measurements of bench/README.md
+	@tests/lab/install.sh
+	$(BIN)/python -m bench $(ARGS)
+
+.PHONY: pins
+pins: ## write requirements/*.txt anew from pyproject.toml (needs uv)
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --no-annotate --quiet --upgrade -o requirements/runtime.txt pyproject.toml requirements/build.in
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --no-annotate --quiet --upgrade --extra dev -c requirements/runtime.txt \
+	  -o requirements/dev.txt pyproject.toml requirements/build.in
+
+.PHONY: clean
+clean: ## remove the virtual environment and caches; state/ stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist daemon/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
