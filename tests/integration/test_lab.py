@@ -184,7 +184,7 @@ def test_prometheus_scrapes(prometheus):
     registry = CollectorRegistry()
     Gauge("lab_answer", "What it is.", registry=registry).set(42)
     server, thread = start_http_server(0, "127.0.0.1", registry)
-    server.daemon_threads = False  # closing the server then waits for its connections' ends
+    server.daemon_threads = False  # type: ignore[attr-defined]  # closing the server then waits for its connections' ends
     try:
         one = prometheus(f"127.0.0.1:{server.server_port}")
         rows = eventually(lambda: one.query("lab_answer"), 20)
