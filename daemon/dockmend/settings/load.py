@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from dockmend.errors import InvalidFiles, Problem, UsageError
 from dockmend.settings import document as documents
 from dockmend.settings.document import Document, Location
-from dockmend.settings.model import FileSettings, Mqtt, Paths, Settings
+from dockmend.settings.model import FileSettings, LogFormat, Mqtt, Paths, Settings
 from dockmend.settings.secrets import Secret, read_secret
 
 DEFAULT_CONFIG = Path("/etc/dockmend/dockmend.yaml")
@@ -131,7 +131,7 @@ def _overlay(source: Document, values: Mapping[str, tuple[Any, str]]) -> list[st
     return wrong
 
 
-def _of_the_run(own: Mapping[str, tuple[Any, str]]) -> tuple[bool, str, list[str]]:
+def _of_the_run(own: Mapping[str, tuple[Any, str]]) -> tuple[bool, LogFormat, list[str]]:
     """`dry_run`, `log_format`, and what is wrong with them."""
     wrong = []
     dry_run, name = own.get("dry_run", (False, ""))
@@ -142,7 +142,7 @@ def _of_the_run(own: Mapping[str, tuple[Any, str]]) -> tuple[bool, str, list[str
     log_format, name = own.get("log_format", ("auto", ""))
     if log_format not in ("auto", "console", "json"):
         wrong.append(f"{name}: expected auto, console or json, found {log_format!r}")
-    return bool(dry_run), str(log_format), wrong
+    return bool(dry_run), log_format, wrong
 
 
 def _validate(

@@ -91,6 +91,9 @@ Patterns = Annotated[tuple[str, ...], BeforeValidator(_names)]
 ActionName = Annotated[str, AfterValidator(_action), WithJsonSchema({"enum": sorted(ACTIONS | {IN_PLACE})})]
 
 
+LogFormat = Literal["auto", "console", "json"]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
@@ -221,7 +224,7 @@ class Settings(FileSettings):
 
     paths: Paths = Paths()
     dry_run: bool = False
-    log_format: Literal["auto", "console", "json"] = "auto"
+    log_format: LogFormat = "auto"
     warnings: tuple[str, ...] = ()
     _secrets: dict[str, Secret] = PrivateAttr(default_factory=dict)
 

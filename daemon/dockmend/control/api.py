@@ -1,0 +1,140 @@
+"""What the running daemon can be asked and told: the protocol that the app implements and the socket serves.
+
+Every method returns plain JSON-able data. A DockmendError becomes the sentence the person reads, with its exit code.
+Times are wall seconds, durations seconds. `actor` is who asks ("uid 1000 (ada)"): the kernel's word, not the client's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypedDict
+
+
+class EngineStatus(TypedDict):
+    """`since`: of the present connection, or of its loss."""
+
+    url: str
+    up: bool
+    name: str
+    version: str
+    since: float | None
+
+
+class PauseRow(TypedDict):
+    """As journal.records.Pause: both rule and target None is a pause of everything; until None: until resumed."""
+
+    rule: str | None
+    target: str | None
+    until: float | None
+    actor: str
+    at: float
+
+
+class BreakerRow(TypedDict):
+    """As journal.records.Breaker."""
+
+    rule: str
+    target: str
+    opened_at: float
+    reason: str
+
+
+class Status(TypedDict):
+    """`containers`: how many by "state" or "state/health"; `rules`: by state; `degraded`: part -> why."""
+
+    version: str
+    pid: int
+    started_at: float
+    state: str  # the folder
+    engine: EngineStatus
+    containers: dict[str, int]
+    rules: dict[str, int]
+    incidents_open: int
+    breakers: list[BreakerRow]
+    pauses: list[PauseRow]
+    degraded: dict[str, str]
+    dry_run: bool
+    mqtt: str  # connected, disconnected, off
+    healers: list[str]  # other healers on this host, by container
+
+
+class RuleRow(TypedDict):
+    """`state`: enabled, disabled, shadow (decides and records only)."""
+
+    name: str
+    state: str
+    builtin: bool
+    description: str
+    when: list[str]
+    match: str
+    then: list[str]
+    path: str
+    line: int
+    fired_at: float | None
+    incidents_open: int
+    breakers: list[BreakerRow]
+
+
+class Rules(TypedDict):
+    """`problems`: of the last load, as `path:line:column: …`."""
+
+    rules: list[RuleRow]
+    problems: list[str]
+    loaded_at: float
+
+
+class Done(TypedDict):
+    """What was done, in a sentence; `incident` where one was opened."""
+
+    text: str
+    incident: str | None
+
+
+class Commands(Protocol):
+    """Implemented by the app, on the daemon's own loop. Nothing here waits for an engine's action to end."""
+
+    async def status(self) -> Status: ...
+    async def rules(self) -> Rules: ...
+    async def incidents(
+        self, container: str | None = None, since: float | None = None, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        """journal.records.Incident as dictionaries, the newest first; `container`: an object's name or a target."""
+
+    async def incident(self, id: str) -> dict[str, Any]:
+        """`{"incident": Incident, "actions": [ActionRecord, …]}`; UsageError where there is no such incident."""
+
+    async def containers(self) -> list[dict[str, Any]]:
+        """model.Container as the mirror holds them, by name, each with its `target`."""
+
+    async def pause(
+        self, actor: str, rule: str | None = None, container: str | None = None, for_: float | None = None
+    ) -> Done:
+        """Nothing is done (everything, a rule, a container) for `for_` seconds, None: until resumed."""
+
+    async def resume(self, actor: str, rule: str | None = None, container: str | None = None) -> Done: ...
+    async def reset(self, actor: str, rule: str, target: str) -> Done:
+        """Closes the breaker and forgets attempts; `target` may be a container's name."""
+
+    async def reload(self, actor: str) -> Done:
+        """Reads the rules again, all or nothing: InvalidFiles where one is wrong, and nothing changed."""
+
+    async def trigger(self, actor: str, rule: str, name: str) -> Done: ...
+
+
+CHANGING = frozenset({"pause", "resume", "reset", "reload", "trigger"})
+"""The commands that are given the actor."""
+
+ARGUMENTS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
+    "status": {},
+    "rules": {},
+    "incidents": {"container": (str, False), "since": ((int, float), False), "limit": (int, False)},
+    "incident": {"id": (str, True)},
+    "containers": {},
+    "pause": {"rule": (str, False), "container": (str, False), "for_": ((int, float), False)},
+    "resume": {"rule": (str, False), "container": (str, False)},
+    "reset": {"rule": (str, True), "target": (str, True)},
+    "reload": {},
+    "trigger": {"rule": (str, True), "name": (str, True)},
+}
+"""Each command's arguments: type, and whether it must be there. What is not listed is refused."""
+
+LONGEST_TEXT = 4096  # characters of one argument
