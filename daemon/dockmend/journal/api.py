@@ -12,6 +12,8 @@ from dockmend.journal.records import ActionRecord, Breaker, Incident, Pause
 
 
 class Journal(Protocol):
+    """What was decided and done, and what was last known; see the module."""
+
     async def open(self) -> None:
         """Opens or makes the file (0600, WAL, synchronous=FULL), migrates it. Raises JournalError."""
 
@@ -42,7 +44,8 @@ class Journal(Protocol):
     async def open_actions(self) -> list[ActionRecord]: ...
     async def recent_attempts(self, since: float) -> list[tuple[str, str, float, str | None]]:
         """(rule, target, when the attempt began, outcome of its last step) of every attempt since then, oldest first;
-        those before a reset left out."""
+        those before a reset left out.
+        """
 
     async def recent_incidents(self, since: float) -> list[Incident]:
         """Closed ones, oldest first."""

@@ -45,7 +45,7 @@ class Incident(Struct, frozen=True):
     severity: str = "warning"
     dry_run: bool = False
     actor: str = ""  # who asked, where a person did (`dockmend trigger`): "uid 1000"
-    count: int = 1  # how often it was suppressed for the same reason while open (folded, so that the journal stays small)
+    count: int = 1  # how often it was suppressed for the same reason while open: folded, to keep the journal small
     updated_at: float = 0.0
 
 
@@ -79,6 +79,8 @@ class Pause(Struct, frozen=True):
 
 
 class Breaker(Struct, frozen=True):
+    """A rule that gave up on a target: it does nothing there until it is reset."""
+
     rule: str
     target: str
     opened_at: float

@@ -7,6 +7,7 @@ without a migration.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sqlite3
 import time
@@ -82,9 +83,9 @@ def open_for_writing(
 def unwritable(path: Path, error: BaseException) -> str:
     """One sentence: what is wrong with the journal and what to do about it."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    if code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) == errno.ENOSPC:
         advice = "the disk is full: free some space"
-    elif code == sqlite3.SQLITE_READONLY or isinstance(error, PermissionError):
+    elif code == sqlite3.SQLITE_READONLY or getattr(error, "errno", None) in (errno.EROFS, errno.EACCES, errno.EPERM):
         advice = f"it may not be written: check the rights of {path.parent} and whether its file system is read-only"
     elif code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         advice = "another program holds its lock: end that program"
@@ -143,18 +144,18 @@ def _open_checked(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connec
 
 def _prepare(connection: sqlite3.Connection, migrations: Sequence[Migration]) -> None:
     try:
+        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if verdict != "ok":
+            raise _CorruptError(verdict)
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect in a new file only
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA journal_size_limit = 4194304")  # after a flood the -wal shrinks again
         connection.execute("PRAGMA temp_store = MEMORY")
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise _CorruptError(str(error)) from error
         raise
-    if verdict != "ok":
-        raise _CorruptError(verdict)
     migrate(connection, migrations)
 
 

@@ -55,7 +55,7 @@ class Writer:
     def open(self) -> None:
         """Opens the file and starts the thread; blocks. Raises JournalError."""
         self._connect()
-        self.healthy = True
+        self.healthy, self._stopping = True, False
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
