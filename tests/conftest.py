@@ -91,3 +91,21 @@ def daemon() -> Iterator[Callable[..., Daemon]]:
     yield make
     for one in made:
         one.close()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How far the campaigns go: a short slice, unless `make campaign` asks for more."""
+    parser.addoption("--campaign-seed", type=int, default=1, help="seed of the random faults")
+    parser.addoption("--campaign-rounds", type=int, default=10, help="rounds of each campaign")
+
+
+@pytest.fixture
+def campaign_seed(request: pytest.FixtureRequest) -> int:
+    """The seed of this run's random faults; name it in the message of a failure."""
+    return int(request.config.getoption("--campaign-seed"))
+
+
+@pytest.fixture
+def campaign_rounds(request: pytest.FixtureRequest) -> int:
+    """How many rounds a campaign runs."""
+    return int(request.config.getoption("--campaign-rounds"))
