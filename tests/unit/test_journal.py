@@ -67,6 +67,12 @@ def fill(path: Path) -> None:
             file.write(b"x" * 4096)
 
 
+async def refusal(journal: SqliteJournal) -> str:
+    with pytest.raises(JournalError) as caught:
+        await journal.committed()
+    return str(caught.value)
+
+
 def numbers(found: list[Incident]) -> list[int]:
     return [int(each.id[1:]) for each in found]
 
@@ -257,18 +263,21 @@ async def test_on_a_disk_gone_read_only_it_says_so_and_recovers(tiny_disk):
     await journal.close()
 
 
-async def test_a_lock_held_by_somebody_else_is_a_failure_that_ends_with_the_lock(journal, monkeypatch):
+async def test_a_lock_held_by_somebody_else_is_a_failure_that_ends_with_the_lock(journal):
     other = sqlite3.connect(journal.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    journal.put_incident(an_incident())
-    with pytest.raises(JournalError, match="holds its lock"):
-        await journal.committed()
-    assert not journal.healthy
+    journal.put_incident(an_incident(reason="older"))
+    async with asyncio.TaskGroup() as group:
+        refused = group.create_task(refusal(journal))
+        await eventually_async(lambda: journal._writer._busy)
+        journal.put_incident(an_incident(reason="newer"))  # while the older one is on its way to the disk
+    assert "holds its lock" in refused.result()
+    assert journal.failure != ""
     other.execute("ROLLBACK")
     other.close()
     await journal.committed()
     assert journal.healthy
-    assert len(await journal.open_incidents()) == 1
+    assert [each.reason for each in await journal.open_incidents()] == ["newer"]
 
 
 async def test_a_file_removed_while_open_is_noticed_and_made_again(journal):
