@@ -67,7 +67,7 @@ class Engine(Protocol):
 
     # the stream
     def events(self, since_ns: int | None = None) -> AbstractAsyncContextManager[EventStream]:
-        """Subscribes (everything but exec_*); with `since_ns` the engine replays what its ring still holds, inclusive."""
+        """Subscribes (all but exec_*); with `since_ns` the engine replays what its ring still holds, inclusive."""
 
     async def marker_present(self, event: Event) -> bool:
         """The usable test for a gap: is the last event that was seen still in the engine's ring?"""
@@ -100,7 +100,11 @@ class Engine(Protocol):
     async def connect_network(self, network: str, container: str, endpoint: Endpoint) -> None: ...
     async def disconnect_network(self, network: str, container: str, force: bool = False) -> None: ...
     async def create_volume(
-        self, name: str, driver: str = "local", options: Mapping[str, str] | None = None, labels: Mapping[str, str] | None = None
+        self,
+        name: str,
+        driver: str = "local",
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> Volume: ...
     async def remove_volume(self, name: str) -> None: ...
 
@@ -125,4 +129,6 @@ class Engine(Protocol):
     def get_archive(self, container: str, path: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """The tar of `path`, identity encoding, in chunks; constant memory. The response is closed on leaving."""
 
-    async def put_archive(self, container: str, path: str, body: AsyncIterator[bytes], encoding: str = "identity") -> None: ...
+    async def put_archive(
+        self, container: str, path: str, body: AsyncIterator[bytes], encoding: str = "identity"
+    ) -> None: ...

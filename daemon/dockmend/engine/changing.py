@@ -1,0 +1,158 @@
+"""What changes containers, networks, volumes and images of the engine: one call each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from dockmend.errors import NotFound, Permanent
+from dockmend.model import Endpoint, Volume
+
+from .faults import only_for, tidy
+from .looking import Looking, short
+from .transport import flag, path, segment
+from .wire import WireId, endpoint_config, id_decoder, to_volume, volume_decoder
+
+MARGIN = 60.0  # seconds on top of a container's stop timeout: a busy engine takes long to take a container down
+LONG = 600.0  # seconds a commit of many gigabytes may take
+EMPTY_TAR = bytes(1024)  # two zero blocks: the end of an archive, and nothing before it
+
+
+class _ImportLine(msgspec.Struct):
+    status: str = ""
+    error: str = ""
+
+
+class Changing(Looking):
+    """The part of the engine that acts. NotFound means that the container (network, volume, image) itself is gone."""
+
+    # ---------------------------------------------------------------------------------------------------- containers
+
+    async def restart(self, container: str, timeout: float | None = None, signal: str | None = None) -> None:
+        await self._post(container, "restart", *self._stopping(container, timeout, signal))
+
+    async def start(self, container: str) -> None:
+        await self._post(container, "start", {}, MARGIN)
+
+    async def stop(self, container: str, timeout: float | None = None, signal: str | None = None) -> None:
+        await self._post(container, "stop", *self._stopping(container, timeout, signal))
+
+    async def kill(self, container: str, signal: str | None = None) -> None:
+        await self._post(container, "kill", {"signal": signal} if signal else {}, None)
+
+    async def pause(self, container: str) -> None:
+        await self._post(container, "pause", {}, None)
+
+    async def unpause(self, container: str) -> None:
+        await self._post(container, "unpause", {}, None)
+
+    async def remove(self, container: str, force: bool = False, volumes: bool = False) -> None:
+        what = f"remove {short(container)}"
+        query = {"force": flag(force), "v": flag(volumes)}
+        request = path("containers", segment(container, what), query=query)
+        await self._transport.call(what, request, "DELETE", timeout=MARGIN)
+
+    async def create(self, name: str | None, config: Mapping[str, Any]) -> str:
+        what = f"create {name or 'a container'}"
+        request = path("containers", "create", query={"name": name} if name else None)
+        answer = await self._transport.call(what, request, "POST", body=dict(config), timeout=MARGIN)
+        made: WireId = self._transport.decoded(id_decoder, answer, what)
+        return made.Id
+
+    def _stopping(self, container: str, timeout: float | None, signal: str | None) -> tuple[dict[str, str], float]:
+        """The query of a stop or restart, and how long the call may take: the stop timeout and a margin."""
+        query = {}
+        if timeout is not None:
+            query["t"] = str(math.ceil(timeout))
+        if signal:
+            query["signal"] = signal
+        stop = timeout if timeout is not None else self._stop_timeouts.get(container, 10.0)
+        return query, max(stop, 0.0) + MARGIN
+
+    async def _post(self, container: str, verb: str, query: Mapping[str, str], timeout: float | None) -> None:
+        what = f"{verb} {short(container)}"
+        request = path("containers", segment(container, what), verb, query=query)
+        try:
+            await self._transport.call(what, request, "POST", timeout=timeout)
+        except NotFound as error:
+            raise only_for(error, "container") from None
+
+    # ------------------------------------------------------------------------------------------- networks and volumes
+
+    async def connect_network(self, network: str, container: str, endpoint: Endpoint) -> None:
+        what = f"connect {short(container)} to network {short(network)}"
+        body = {"Container": container, "EndpointConfig": endpoint_config(endpoint)}
+        await self._transport.call(what, path("networks", segment(network, what), "connect"), "POST", body=body)
+
+    async def disconnect_network(self, network: str, container: str, force: bool = False) -> None:
+        what = f"disconnect {short(container)} from network {short(network)}"
+        body = {"Container": container, "Force": force}
+        await self._transport.call(what, path("networks", segment(network, what), "disconnect"), "POST", body=body)
+
+    async def create_volume(
+        self,
+        name: str,
+        driver: str = "local",
+        options: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Volume:
+        what = f"create volume {name}"
+        body = {"Name": name, "Driver": driver, "DriverOpts": dict(options or {}), "Labels": dict(labels or {})}
+        answer = await self._transport.call(what, "volumes/create", "POST", body=body)
+        return to_volume(self._transport.decoded(volume_decoder, answer, what))
+
+    async def remove_volume(self, name: str) -> None:
+        what = f"remove volume {short(name)}"
+        await self._transport.call(what, path("volumes", segment(name, what)), "DELETE")
+
+    # --------------------------------------------------------------------------------------------------------- images
+
+    async def commit(
+        self,
+        container: str,
+        repository: str,
+        tag: str,
+        message: str = "",
+        author: str = "",
+        changes: Sequence[str] = (),
+        pause: bool = True,
+        labels: Mapping[str, str] | None = None,
+    ) -> str:
+        """Labels go by the configuration, never by a line of text that their values could break out of."""
+        what = f"commit {short(container)}"
+        if any("\n" in change for change in changes):
+            raise Permanent(f"{what}: a change is one line of a Dockerfile")
+        config = None
+        if labels:
+            config = dict((await self.inspect_raw(container)).get("Config") or {})
+            config["Labels"] = {**(config.get("Labels") or {}), **labels}
+        query = [("container", container), ("repo", repository), ("tag", tag), ("comment", message), ("author", author)]
+        query += [("pause", flag(pause)), *(("changes", change) for change in changes)]
+        answer = await self._transport.call(what, path("commit", query=query), "POST", body=config, timeout=LONG)
+        made: WireId = self._transport.decoded(id_decoder, answer, what)
+        return made.Id
+
+    async def remove_image(self, image: str, force: bool = False) -> None:
+        what = f"remove image {short(image)}"
+        request = path("images", segment(image, what), query={"force": flag(force)})
+        await self._transport.call(what, request, "DELETE", timeout=MARGIN)
+
+    async def import_empty_image(self, reference: str) -> str:
+        """An image of no bytes under this reference; returns its id."""
+        what = f"import {reference}"
+        repository, _, tag = reference.partition(":")
+        query = {"fromSrc": "-", "repo": repository, "tag": tag or "latest", "message": "dockmend"}
+        answer = await self._transport.call(what, path("images", "create", query=query), "POST", body=EMPTY_TAR)
+        lines = msgspec.json.Decoder(_ImportLine)
+        status = ""
+        for line in answer.splitlines():
+            said = self._transport.decoded(lines, line, what)
+            if said.error:
+                raise Permanent(f"{what}: {tidy(said.error)}")
+            status = said.status or status
+        if not status.startswith("sha256:"):
+            raise Permanent(f"{what}: the engine named no image")
+        return status

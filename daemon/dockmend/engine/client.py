@@ -1,0 +1,118 @@
+"""The Docker Engine as the rest of dockmend sees it: `DockerEngine` passes the protocol of `api.py`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from dockmend.model import Event
+
+from .api import EngineInfo, EventStream
+from .archives import Archives
+from .changing import Changing
+from .discover import TLS, EngineAddress
+from .faults import translated
+from .stream import Drain, decode_event
+from .transport import Transport, path
+from .vocabulary import subscription
+from .wire import epoch, info_decoder
+
+PING_TIMEOUT = 5.0
+_FILTERS = msgspec.json.encode({"event": subscription()}).decode()
+
+
+class DockerEngine(Changing, Archives):
+    """One engine. Nothing is connected before the first call; `close` gives everything back.
+
+    `timeout` is the seconds a call may take unless it says otherwise; `trusted` tells for an image's reference whether
+    its own steering labels count (the settings' `trusted_images`); `clock` is the wall clock.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        tls: TLS | None = None,
+        timeout: float = 30.0,
+        trusted: Callable[[str], bool] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        super().__init__(Transport(url, tls, timeout), trusted or (lambda image: False), clock)
+        self.url = url
+        self._engine_ahead = 0.0  # seconds the engine's clock is ahead of ours
+
+    @classmethod
+    def at(
+        cls, address: EngineAddress, timeout: float = 30.0, trusted: Callable[[str], bool] | None = None
+    ) -> DockerEngine:
+        """The engine at an address that `discover` found."""
+        return cls(address.url, address.tls, timeout, trusted)
+
+    async def connect(self) -> EngineInfo:
+        version = await self._transport.negotiate()
+        info = self._transport.decoded(info_decoder, await self._transport.call("info", "info"), "info")
+        if engine_now := epoch(info.SystemTime):
+            self._engine_ahead = engine_now - self._clock()
+        major, minor = self._transport.api_version or (0, 0)
+        return EngineInfo(
+            id=info.ID,
+            name=info.Name,
+            version=version.Version or info.ServerVersion,
+            api_version=f"{major}.{minor}",
+            live_restore=info.LiveRestoreEnabled,
+            swarm=info.Swarm is not None and info.Swarm.LocalNodeState == "active",
+            containers=info.Containers,
+        )
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def ping(self, timeout: float | None = None) -> None:
+        limit = PING_TIMEOUT if timeout is None else timeout
+        await self._transport.call("ping", "_ping", timeout=limit, versioned=False)
+
+    @asynccontextmanager
+    async def events(self, since_ns: int | None = None) -> AsyncIterator[EventStream]:
+        """See api.py. Where the engine's times may step back, `since_ns` should lie a second before the last event.
+
+        The engine answers a moment before it has subscribed; without `since_ns` it is asked for what came since now
+        (by its own clock), so that nothing falls into that moment.
+        """
+        since = int((self._clock() + self._engine_ahead) * 1e9) if since_ns is None else since_ns
+        request = path("events", query={"since": _timestamp(since), "filters": _FILTERS})
+        async with self._transport.stream("events", request) as response:
+            drain = Drain()
+            task = asyncio.get_running_loop().create_task(drain.drain(response.content), name="engine events")
+            try:
+                yield drain
+            finally:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+
+    async def marker_present(self, event: Event) -> bool:
+        """True where the engine still remembers this very event.
+
+        Asked from a second earlier on, as its search ends at the first older event and its times may step back.
+        """
+        query = {
+            "since": _timestamp(event.time_ns - 1_000_000_000),
+            "until": _timestamp(event.time_ns),
+            "filters": _FILTERS,
+        }
+        what = "events since the last one seen"
+        answer = b""
+        async with self._transport.stream(what, path("events", query=query)) as response:
+            with translated(what, self.url):
+                async with asyncio.timeout(self._transport.timeout):
+                    answer = await response.read()
+        found = (decode_event(line) for line in answer.splitlines())
+        return any(other is not None and other.key == event.key for other in found)
+
+
+def _timestamp(nanoseconds: int) -> str:
+    """The engine's form of a time: seconds and nanoseconds, exactly."""
+    seconds, rest = divmod(max(nanoseconds, 0), 1_000_000_000)
+    return f"{seconds}.{rest:09d}"

@@ -1,0 +1,120 @@
+"""Turns whatever aiodocker, aiohttp or the socket raised into dockmend's own errors, at this one place.
+
+What decides is whether another try can help: a passing state, an engine that is busy or away is Temporary; an engine
+that understood and refused is Permanent. The engine's own sentence is kept, on one line and cut short, since it is the
+best explanation there is; its text is never trusted beyond being shown.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import aiohttp
+import msgspec
+from aiodocker.exceptions import DockerError
+
+from dockmend.errors import EngineAway, EngineError, NotFound, Permanent, Temporary
+
+NO_CONNECTION = 900
+"""aiodocker's own "status" where there was no connection at all."""
+
+LONGEST = 300  # characters of the engine's sentence that are kept
+
+_NEVER_PASSES = re.compile(
+    r"marked for removal|dead container|invalid symlink|is already in use|is not running|already paused|not paused"
+    r"|cannot remove|unable to remove|unable to delete|must be forced|no such image|not supported|is not implemented"
+    r"|endpoint with name|sharing network namespace|cannot join network of a non",
+    re.IGNORECASE,
+)
+"""Refusals with a status (409, 500) that also stands for passing states, but which no waiting mends (moby's texts)."""
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+def tidy(text: str) -> str:
+    """One line of printable text, at most LONGEST characters: fit for a log, a terminal and a message."""
+    line = " ".join(_UNPRINTABLE.sub(" ", text).split())
+    return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+
+
+@contextmanager
+def translated(what: str, url: str) -> Iterator[None]:
+    """Within it, every error of a call becomes an EngineError whose text begins with `what` ("restart web")."""
+    try:
+        yield
+    except DockerError as error:
+        if error.status == NO_CONNECTION:
+            raise away(url, error.__context__ or error) from None
+        raise refused(what, error.status, error.message) from None
+    except TimeoutError:
+        raise Temporary(f"{what}: the engine did not answer in time") from None
+    except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
+        raise away(url, error) from None
+    except (msgspec.MsgspecError, aiohttp.ClientError, ValueError, KeyError, TypeError) as error:
+        # aiodocker decodes the bodies of errors itself and raises whatever that raises
+        raise Temporary(f"{what}: the engine's answer was not understood: {tidy(str(error))}") from None
+
+
+def refused(what: str, status: int, message: object) -> EngineError:
+    """The error for an answer with a status of 400 or more."""
+    said = tidy(str(message)) or f"status {status}"
+    text = f"{what}: {said}"
+    if status == 404:
+        return NotFound(text, status)
+    passing = status in (408, 409, 425, 429) or (status >= 500 and status != 501)
+    if passing and not (status != 429 and _NEVER_PASSES.search(said)):
+        return Temporary(text, status)
+    return Permanent(text, status)
+
+
+def away(url: str, error: BaseException) -> EngineAway:
+    """The error for an engine that nobody answers for, with what a person can do about it."""
+    cause = _first(error)
+    place = url.removeprefix("unix://")
+    if isinstance(cause, ssl.SSLError) or isinstance(error, aiohttp.ClientConnectorCertificateError):
+        why = f"TLS failed ({tidy(_sentence(cause))}): check the certificates"
+    elif isinstance(cause, FileNotFoundError):
+        why = "no such socket: is the engine running?"
+    elif isinstance(cause, PermissionError):
+        why = "permission denied: run as root or as a member of the socket's group"
+    elif isinstance(cause, ConnectionRefusedError):
+        why = "connection refused: is the engine running?"
+    elif isinstance(error, aiohttp.ClientConnectorDNSError):
+        why = "the host's name does not resolve"
+    else:
+        why = f"connection lost ({tidy(_sentence(cause))})"
+    return EngineAway(f"cannot reach the engine at {place}: {why}")
+
+
+def _first(error: BaseException) -> BaseException:
+    """The operating system's own error, under what the libraries wrapped around it."""
+    seen: BaseException = error
+    if isinstance(error, aiohttp.ClientConnectorError):
+        seen = error.os_error
+    if isinstance(seen, aiohttp.ClientConnectorCertificateError):
+        seen = seen.certificate_error
+    by_number = {2: FileNotFoundError, 13: PermissionError, 111: ConnectionRefusedError}
+    if isinstance(seen, OSError) and not isinstance(seen, ssl.SSLError) and type(seen) not in by_number.values():
+        return by_number.get(seen.errno or 0, type(seen))(*seen.args) if seen.errno in by_number else seen
+    return seen
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+def only_for(error: NotFound, missing: str) -> EngineError:
+    """The same error, but NotFound only where the engine misses a `missing` ("container"), else Permanent.
+
+    A start that fails for want of a network answers 404 as well: the container is there all the same.
+    """
+    if f"no such {missing}" in str(error).lower():
+        return error
+    return Permanent(str(error), error.status)

@@ -1,0 +1,195 @@
+"""Reading the engine: lists and inspects, as model objects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from dockmend.errors import EngineError, NotFound
+from dockmend.model import HELPER_LABEL, Container, Image, Network, Volume
+
+from .api import Listing
+from .transport import Transport, path, segment
+from .wire import (
+    WireContainer,
+    container_decoder,
+    ids_decoder,
+    image_decoder,
+    images_decoder,
+    network_decoder,
+    networks_decoder,
+    steering,
+    to_container,
+    to_image,
+    to_network,
+    to_volume,
+    volume_decoder,
+    volumes_decoder,
+)
+
+T = TypeVar("T")
+PARALLEL = 16  # inspects at a time: the engine answers no faster with more
+REMEMBERED = 4096  # images whose steering labels, and containers whose stop timeouts, are kept
+
+_NO_LABELS: dict[str, str] = {}
+
+
+class Remembered(OrderedDict[str, T]):
+    """A bounded memory: the oldest entry goes."""
+
+    def keep(self, key: str, value: T) -> None:
+        self[key] = value
+        self.move_to_end(key)
+        while len(self) > REMEMBERED:
+            self.popitem(last=False)
+
+
+class Looking:
+    """The part of the engine that looks. An image's labels never change under its id, so they are asked for once."""
+
+    def __init__(self, transport: Transport, trusted: Callable[[str], bool], clock: Callable[[], float]) -> None:
+        self.trusted = trusted
+        self._transport = transport
+        self._clock = clock
+        self._image_steering: Remembered[dict[str, str]] = Remembered()
+        self._stop_timeouts: Remembered[float] = Remembered()
+
+    # ---------------------------------------------------------------------------------------------------- everything
+
+    async def listing(self) -> Listing:
+        began = self._clock()
+        ids = await self._container_ids()
+        await self._learn_images()
+        networks, volumes = await self.networks(), await self.volumes()
+        containers = await self._inspect_all(ids)
+        return Listing(containers, networks, volumes, began, self._clock())
+
+    async def helpers(self) -> tuple[Container, ...]:
+        return await self._inspect_all(await self._container_ids({"label": [HELPER_LABEL]}))
+
+    async def _container_ids(self, filters: Mapping[str, list[str]] | None = None) -> list[str]:
+        query = {"all": "1"}
+        if filters:
+            query["filters"] = msgspec.json.encode(filters).decode()
+        what = "list of containers"
+        answer = await self._transport.call(what, path("containers", "json", query=query))
+        return [entry.Id for entry in self._transport.decoded(ids_decoder, answer, what)]
+
+    async def _inspect_all(self, ids: Iterable[str]) -> tuple[Container, ...]:
+        """Those that vanish meanwhile are left out: the stream tells of their end."""
+
+        async def one(container: str) -> Container | None:
+            try:
+                return await self.inspect(container)
+            except NotFound:
+                return None
+
+        found = await bounded(one, list(ids), PARALLEL)
+        return tuple(container for container in found if container is not None)
+
+    # ---------------------------------------------------------------------------------------------------- containers
+
+    async def inspect(self, container: str, timeout: float | None = None) -> Container:
+        what = f"inspect {short(container)}"
+        answer = await self._transport.call(what, path("containers", segment(container, what), "json"), timeout=timeout)
+        wire: WireContainer = self._transport.decoded(container_decoder, answer, what)
+        found = to_container(wire, await self._steering_of(wire))
+        if found.stop_timeout > 10.0:
+            self._stop_timeouts.keep(found.id, found.stop_timeout)
+        return found
+
+    async def inspect_raw(self, container: str) -> dict[str, Any]:
+        what = f"inspect {short(container)}"
+        answer = await self._transport.call(what, path("containers", segment(container, what), "json"))
+        raw: dict[str, Any] = self._transport.decoded(msgspec.json.Decoder(dict[str, Any]), answer, what)
+        return raw
+
+    async def _steering_of(self, wire: WireContainer) -> dict[str, str]:
+        """The steering labels of a container's image; none for an image that the settings trust."""
+        labels = wire.Config.Labels if wire.Config else None
+        if not wire.Image or not wire.Config or not steering(labels) or self.trusted(wire.Config.Image):
+            return _NO_LABELS
+        known = self._image_steering.get(wire.Image)
+        if known is None:
+            try:
+                known = steering((await self.inspect_image(wire.Image)).labels)
+            except NotFound:  # removed by force under its container: what it said can no longer be known
+                known = _NO_LABELS
+            self._image_steering.keep(wire.Image, known)
+        return known
+
+    async def _learn_images(self) -> None:
+        for image in await self.images():
+            self._image_steering.keep(image.id, steering(image.labels))
+
+    # ------------------------------------------------------------------------------------------- networks and volumes
+
+    async def networks(self) -> tuple[Network, ...]:
+        what = "list of networks"
+        answer = await self._transport.call(what, "networks")
+        return tuple(to_network(wire) for wire in self._transport.decoded(networks_decoder, answer, what))
+
+    async def inspect_network(self, network: str) -> Network:
+        what = f"inspect network {short(network)}"
+        answer = await self._transport.call(what, path("networks", segment(network, what)))
+        return to_network(self._transport.decoded(network_decoder, answer, what))
+
+    async def volumes(self) -> tuple[Volume, ...]:
+        what = "list of volumes"
+        answer = await self._transport.call(what, "volumes")
+        return tuple(to_volume(wire) for wire in self._transport.decoded(volumes_decoder, answer, what).Volumes or ())
+
+    async def inspect_volume(self, volume: str) -> Volume:
+        what = f"inspect volume {short(volume)}"
+        answer = await self._transport.call(what, path("volumes", segment(volume, what)))
+        return to_volume(self._transport.decoded(volume_decoder, answer, what))
+
+    # --------------------------------------------------------------------------------------------------------- images
+
+    async def images(self, labels: Mapping[str, str] | None = None) -> tuple[Image, ...]:
+        query = None
+        if labels:
+            wanted = [f"{key}={value}" for key, value in labels.items()]
+            query = {"filters": msgspec.json.encode({"label": wanted}).decode()}
+        what = "list of images"
+        answer = await self._transport.call(what, path("images", "json", query=query))
+        return tuple(to_image(wire) for wire in self._transport.decoded(images_decoder, answer, what))
+
+    async def inspect_image(self, image: str) -> Image:
+        what = f"inspect image {short(image)}"
+        answer = await self._transport.call(what, path("images", segment(image, what), "json"))
+        return to_image(self._transport.decoded(image_decoder, answer, what))
+
+
+def short(name: str) -> str:
+    """An id as the docker command shows it; a name as it is."""
+    bare = name.removeprefix("sha256:")
+    return bare[:12] if len(bare) == 64 and set(bare) <= set("0123456789abcdef") else name
+
+
+async def bounded(work: Callable[[str], Awaitable[T]], items: list[str], parallel: int) -> list[T]:
+    """`work` for every item, some at a time, results in order; the first EngineError ends it, raised as itself."""
+    results: dict[int, T] = {}
+    queue = iter(enumerate(items))
+
+    async def worker() -> None:
+        for index, item in queue:
+            results[index] = await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(parallel, len(items))):
+                group.create_task(worker())
+    except BaseExceptionGroup as failures:
+        errors = failures.subgroup(EngineError)
+        raise (_leaf(errors) if errors else _leaf(failures)) from None
+    return [results[index] for index in range(len(items))]
+
+
+def _leaf(group: BaseExceptionGroup[Any]) -> BaseException:
+    first: BaseException = group.exceptions[0]
+    return _leaf(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,206 @@
+"""The connection to one engine: the only place that touches aiodocker, and its private `_query`.
+
+aiodocker has no time-outs of its own, asks for gzip (which costs archives nine tenths of their speed), and neither
+closes a response nor negotiates the API version down: all of that is settled here once, for every call.
+tests/contract/test_aiodocker.py pins what is relied on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+import aiodocker
+import aiohttp
+import msgspec
+
+from dockmend.errors import EngineError, NotFound, Temporary, Unreachable
+
+from .discover import TLS
+from .faults import tidy, translated
+from .wire import WireVersion, version_decoder
+
+NEWEST_API = (1, 47)  # what was read and tested; a newer engine still speaks it
+OLDEST_API = (1, 40)  # Docker 19.03: before it, health and network answers have other shapes
+READ_BUFFER = 1 << 20  # bytes: an archive or a burst of events is taken from the socket in big pieces
+
+T = TypeVar("T")
+Query = Mapping[str, str] | list[tuple[str, str]]
+
+
+def segment(name: str, what: str) -> str:
+    """A name as one part of a URL's path; whatever it holds, it cannot lead anywhere else."""
+    if not name or "\x00" in name or not {".", ".."}.isdisjoint(name.split("/")):
+        raise NotFound(f"{what}: there is nothing named {tidy(name)!r}", 404)
+    return quote(name, safe="")
+
+
+def path(*parts: str, query: Query | None = None) -> str:
+    """A path of parts that are safe already, with its query encoded."""
+    joined = "/".join(parts)
+    return f"{joined}?{urlencode(query, quote_via=quote)}" if query else joined
+
+
+def flag(value: bool) -> str:
+    return "1" if value else "0"
+
+
+class Transport:
+    """Calls and streams over one pool of connections. Made at once, connects at the first call.
+
+    `timeout`: seconds for a call that names none.
+    """
+
+    def __init__(self, url: str, tls: TLS | None, timeout: float) -> None:
+        self.url = url
+        self.timeout = timeout
+        self._tls = tls
+        self._docker: aiodocker.Docker | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self.api_version: tuple[int, int] | None = None
+
+    # ------------------------------------------------------------------------------------------------------ connection
+
+    def _client(self) -> aiodocker.Docker:
+        """The client; made within the running loop, as aiohttp asks."""
+        if self._docker is None:
+            connector: aiohttp.BaseConnector
+            if self.url.startswith("unix://"):
+                connector, base = aiohttp.UnixConnector(self.url.removeprefix("unix://"), limit=64), "unix://localhost"
+            else:
+                context = self._tls.context() if self._tls else True
+                connector = aiohttp.TCPConnector(ssl=context, limit=64)
+                scheme = "https" if self._tls or self.url.startswith("https://") else "http"
+                base = f"{scheme}://{self.url.partition('://')[2]}"
+            self._session = aiohttp.ClientSession(
+                connector=connector,
+                timeout=aiohttp.ClientTimeout(),
+                headers={"Accept-Encoding": "identity"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                read_bufsize=READ_BUFFER,
+            )
+            # A version is given, so aiodocker never asks for one; `negotiate` replaces it.
+            self._docker = aiodocker.Docker(url=base, session=self._session, connector=connector, api_version="v1.40")
+        return self._docker
+
+    async def close(self) -> None:
+        docker, session = self._docker, self._session
+        self._docker = self._session = self.api_version = None
+        try:
+            if docker is not None:
+                await docker.close()
+        finally:
+            if session is not None:
+                await session.close()
+
+    async def negotiate(self) -> WireVersion:
+        """Settles the API version with the engine: the newest that both know. Unreachable where there is none."""
+        answer = await self.call("version", "version", versioned=False)
+        version = self.decoded(version_decoder, answer, "version")
+        newest, oldest = _parsed(version.ApiVersion), _parsed(version.MinAPIVersion) or (1, 0)
+        if newest is None:
+            raise Unreachable(f"{self.url}: this is no Docker Engine: it names no API version")
+        chosen = min(newest, NEWEST_API)
+        if newest < OLDEST_API:
+            raise Unreachable(
+                f"the engine at {self.url} is too old: it speaks API {_text(newest)}, "
+                f"dockmend needs {_text(OLDEST_API)} (Docker 19.03) or newer"
+            )
+        if oldest > chosen:
+            raise Unreachable(
+                f"the engine at {self.url} is too new: it speaks API {_text(oldest)} and up, dockmend knows up to "
+                f"{_text(NEWEST_API)}: update dockmend"
+            )
+        self.api_version = chosen
+        self._client().api_version = f"v{_text(chosen)}"
+        return version
+
+    async def _settle(self) -> None:
+        if self.api_version is None:
+            await self.negotiate()
+
+    # ----------------------------------------------------------------------------------------------------------- calls
+
+    async def call(
+        self,
+        what: str,
+        path: str,
+        method: str = "GET",
+        *,
+        body: Any = None,
+        timeout: float | None = None,
+        versioned: bool = True,
+    ) -> bytes:
+        """One call; the whole answer. `what` begins its errors' text; `body` is sent as JSON (bytes: as they are)."""
+        if versioned:
+            await self._settle()
+        data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
+        with translated(what, self.url):
+            async with (
+                asyncio.timeout(self.timeout if timeout is None else timeout),
+                self._client()._query(path, method, data=data, versioned_api=versioned) as response,
+            ):
+                try:
+                    return await response.read()
+                finally:
+                    response.close()  # after a full read the connection is back in the pool already
+
+    @asynccontextmanager
+    async def stream(self, what: str, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A response whose body is read bit by bit, without an end in time; always closed.
+
+        Only the opening is timed and translated: what the caller raises while reading is the caller's.
+        """
+        await self._settle()
+        async with AsyncExitStack() as stack:
+            with translated(what, self.url):
+                async with asyncio.timeout(self.timeout):
+                    response = await stack.enter_async_context(self._client()._query(path, "GET"))
+            stack.callback(response.close)
+            yield response
+
+    async def send(
+        self, what: str, path: str, body: AsyncIterator[bytes], headers: Mapping[str, str], idle: float
+    ) -> None:
+        """PUTs a body of unknown length; Temporary after `idle` seconds without progress; its own error comes out."""
+        await self._settle()
+        own: list[Exception] = []
+        try:
+            with translated(what, self.url):
+                async with asyncio.timeout(idle) as limit:
+
+                    async def watched() -> AsyncIterator[bytes]:
+                        try:
+                            async for chunk in body:
+                                limit.reschedule(asyncio.get_running_loop().time() + idle)
+                                yield chunk
+                        except Exception as error:
+                            own.append(error)
+                            raise
+
+                    async with self._client()._query(path, "PUT", data=watched(), headers=headers) as response:
+                        response.close()
+        except EngineError:
+            if own:
+                raise own[0] from None
+            raise
+
+    def decoded(self, decoder: msgspec.json.Decoder[T], answer: bytes, what: str) -> T:
+        """The answer's structs; Temporary where it is not what the Engine API promises."""
+        try:
+            return decoder.decode(answer)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise Temporary(f"{what}: the engine's answer was not understood: {tidy(str(error))}") from None
+
+
+def _parsed(version: str) -> tuple[int, int] | None:
+    major, _, minor = version.partition(".")
+    return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
+
+
+def _text(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"

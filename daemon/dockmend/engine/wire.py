@@ -1,0 +1,346 @@
+"""The engine's JSON, cut to what dockmend needs, and its conversion to the model: pure, no connection.
+
+Typed structs instead of dictionaries: an inspect answer of 8 KB is decoded in about 20 µs, and what is not named
+here is never built. The engine writes null for empty maps and lists, so nearly every field may be None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from dockmend.model import STEERING_LABELS, Container, Endpoint, HealthCheck, Image, Mount, Network, Volume
+
+
+class WireId(Struct):
+    Id: str
+
+
+class WireHealth(Struct):
+    Status: str = ""
+
+
+class WireState(Struct):
+    Status: str = ""
+    ExitCode: int = 0
+    OOMKilled: bool = False
+    Error: str = ""
+    StartedAt: str = ""
+    FinishedAt: str = ""
+    Health: WireHealth | None = None
+
+
+class WireHealthcheck(Struct):
+    Test: list[str] | None = None
+    Interval: int | None = None
+    Timeout: int | None = None
+    StartPeriod: int | None = None
+    Retries: int | None = None
+
+
+class WireConfig(Struct):
+    Image: str = ""
+    Labels: dict[str, str] | None = None
+    Healthcheck: WireHealthcheck | None = None
+    StopSignal: str | None = None
+    StopTimeout: int | None = None
+    MacAddress: str | None = None
+
+
+class WireRestartPolicy(Struct):
+    Name: str = ""
+
+
+class WireHostConfig(Struct):
+    NetworkMode: str = ""
+    RestartPolicy: WireRestartPolicy | None = None
+    AutoRemove: bool = False
+
+
+class WireIpam(Struct):
+    IPv4Address: str = ""
+    IPv6Address: str = ""
+    LinkLocalIPs: list[str] | None = None
+
+
+class WireEndpoint(Struct):
+    NetworkID: str = ""
+    IPAMConfig: WireIpam | None = None
+    Links: list[str] | None = None
+    Aliases: list[str] | None = None
+    MacAddress: str = ""
+    IPAddress: str = ""
+    GlobalIPv6Address: str = ""
+    DriverOpts: dict[str, str] | None = None
+
+
+class WireNetworkSettings(Struct):
+    Networks: dict[str, WireEndpoint | None] | None = None
+
+
+class WireMount(Struct):
+    Type: str = ""
+    Name: str = ""
+    Source: str = ""
+    Destination: str = ""
+
+
+class WireContainer(Struct):
+    Id: str
+    Name: str = ""
+    Image: str = ""
+    Created: str = ""
+    RestartCount: int = 0
+    State: WireState | None = None
+    Config: WireConfig | None = None
+    HostConfig: WireHostConfig | None = None
+    NetworkSettings: WireNetworkSettings | None = None
+    Mounts: list[WireMount] | None = None
+
+
+class WireNetwork(Struct):
+    Id: str
+    Name: str
+    Driver: str = ""
+    Scope: str = ""
+    Labels: dict[str, str] | None = None
+    Created: str = ""
+
+
+class WireVolume(Struct):
+    Name: str
+    Driver: str = ""
+    Labels: dict[str, str] | None = None
+    Options: dict[str, str] | None = None
+    Mountpoint: str = ""
+    CreatedAt: str = ""
+
+
+class WireVolumes(Struct):
+    Volumes: list[WireVolume] | None = None
+
+
+class WireImageSummary(Struct):
+    Id: str
+    RepoTags: list[str] | None = None
+    Labels: dict[str, str] | None = None
+    Created: int = 0
+
+
+class WireImageConfig(Struct):
+    Labels: dict[str, str] | None = None
+
+
+class WireImage(Struct):
+    Id: str
+    RepoTags: list[str] | None = None
+    Config: WireImageConfig | None = None
+    Created: str | None = None
+
+
+class WireVersion(Struct):
+    Version: str = ""
+    ApiVersion: str = ""
+    MinAPIVersion: str = ""
+
+
+class WireSwarm(Struct):
+    LocalNodeState: str = ""
+
+
+class WireInfo(Struct):
+    ID: str = ""
+    Name: str = ""
+    ServerVersion: str = ""
+    LiveRestoreEnabled: bool = False
+    Containers: int = 0
+    SystemTime: str = ""
+    Swarm: WireSwarm | None = None
+
+
+container_decoder = msgspec.json.Decoder(WireContainer)
+ids_decoder = msgspec.json.Decoder(list[WireId])
+network_decoder = msgspec.json.Decoder(WireNetwork)
+networks_decoder = msgspec.json.Decoder(list[WireNetwork])
+volume_decoder = msgspec.json.Decoder(WireVolume)
+volumes_decoder = msgspec.json.Decoder(WireVolumes)
+image_decoder = msgspec.json.Decoder(WireImage)
+images_decoder = msgspec.json.Decoder(list[WireImageSummary])
+id_decoder = msgspec.json.Decoder(WireId)
+version_decoder = msgspec.json.Decoder(WireVersion)
+info_decoder = msgspec.json.Decoder(WireInfo)
+
+_EVER_RAN = frozenset({"exited", "dead", "removing", "restarting"})
+_NANO = 1e-9
+_NO_LABELS: dict[str, str] = {}
+
+
+def epoch(text: str | None) -> float:
+    """Seconds since the epoch of an RFC 3339 time; 0.0 for the engine's zero time, for none and for nonsense."""
+    if not text or text.startswith("0001-"):
+        return 0.0
+    try:
+        return max(0.0, datetime.fromisoformat(text).timestamp())
+    except (ValueError, OverflowError):
+        return 0.0
+
+
+def steering(labels: Mapping[str, str] | None) -> dict[str, str]:
+    """Of an image's labels, those that would steer dockmend or another healer."""
+    if not labels:
+        return _NO_LABELS
+    return {key: value for key, value in labels.items() if key.startswith(STEERING_LABELS)}
+
+
+def image_steering(labels: Mapping[str, str], of_image: Mapping[str, str]) -> tuple[str, ...]:
+    """The steering labels of a container that equal its image's own, and so do not count as its owner's consent."""
+    return tuple(sorted(key for key, value in of_image.items() if labels.get(key) == value))
+
+
+def to_container(wire: WireContainer, of_image: Mapping[str, str]) -> Container:
+    """The model of an inspect answer; `of_image` are the steering labels of its image."""
+    state = wire.State or WireState()
+    config = wire.Config or WireConfig()
+    host = wire.HostConfig or WireHostConfig()
+    labels = config.Labels or {}
+    started = epoch(state.StartedAt)
+    health = state.Health.Status if state.Health is not None else ""
+    return Container(
+        id=wire.Id,
+        name=wire.Name.removeprefix("/"),
+        image=config.Image,
+        image_id=wire.Image,
+        labels=labels,
+        image_steering=image_steering(labels, of_image) if of_image else (),
+        state=state.Status,
+        health="" if health == "none" else health,
+        exit_code=state.ExitCode if started and state.Status in _EVER_RAN else None,
+        oom_killed=state.OOMKilled,
+        error=state.Error,
+        restart_count=wire.RestartCount,
+        created_at=epoch(wire.Created),
+        started_at=started,
+        finished_at=epoch(state.FinishedAt),
+        restart_policy=(host.RestartPolicy.Name if host.RestartPolicy else "") or "no",
+        auto_remove=host.AutoRemove,
+        check=to_check(config.Healthcheck),
+        stop_signal=config.StopSignal or "SIGTERM",
+        stop_timeout=10.0 if config.StopTimeout is None else float(config.StopTimeout),
+        network_mode=host.NetworkMode,
+        networks=_endpoints(wire, config, host),
+        mounts=tuple(Mount(m.Type, m.Name, m.Source, m.Destination) for m in wire.Mounts or ()),
+    )
+
+
+def to_check(wire: WireHealthcheck | None) -> HealthCheck | None:
+    """The health check with the engine's defaults filled in; None where there is none or it is switched off."""
+    if wire is None or not wire.Test or wire.Test[0] == "NONE":
+        return None
+    return HealthCheck(
+        interval=(wire.Interval or 0) * _NANO or 30.0,
+        timeout=(wire.Timeout or 0) * _NANO or 30.0,
+        start_period=(wire.StartPeriod or 0) * _NANO,
+        retries=wire.Retries or 3,
+    )
+
+
+def _endpoints(wire: WireContainer, config: WireConfig, host: WireHostConfig) -> dict[str, Endpoint]:
+    networks = wire.NetworkSettings.Networks if wire.NetworkSettings else None
+    if not networks:
+        return {}
+    main = "bridge" if host.NetworkMode in ("default", "") else host.NetworkMode
+    return {
+        name: to_endpoint(endpoint or WireEndpoint(), wire.Id[:12], (config.MacAddress if name == main else None) or "")
+        for name, endpoint in networks.items()
+    }
+
+
+def to_endpoint(wire: WireEndpoint, short_id: str, container_mac: str = "") -> Endpoint:
+    """The place in a network. API versions before 1.45 add the container's short id to the aliases: it is left out."""
+    ipam = wire.IPAMConfig
+    return Endpoint(
+        network_id=wire.NetworkID,
+        aliases=tuple(alias for alias in wire.Aliases or () if alias != short_id),
+        ipv4=(ipam.IPv4Address or None) if ipam else None,
+        ipv6=(ipam.IPv6Address or None) if ipam else None,
+        link_local=tuple(ipam.LinkLocalIPs or ()) if ipam else (),
+        mac=_configured_mac(wire.MacAddress or container_mac, wire.IPAddress),
+        links=tuple(wire.Links or ()),
+        driver_opts=wire.DriverOpts or {},
+        address=wire.IPAddress,
+        address6=wire.GlobalIPv6Address,
+    )
+
+
+def _configured_mac(mac: str, address: str) -> str | None:
+    """The MAC address unless the engine made it from the IPv4 address (02:42 and its four bytes, up to Engine 27).
+
+    Inspect does not tell a configured one from a generated one. Engine 28 makes random ones: those are kept, which is
+    harmless, as putting an endpoint back with the address it had takes it from nobody.
+    """
+    if not mac:
+        return None
+    try:
+        generated = "02:42:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+    except ValueError:
+        return mac
+    return None if mac.lower() == generated else mac
+
+
+def endpoint_config(endpoint: Endpoint) -> dict[str, Any]:
+    """The body that makes the engine connect a container exactly as `endpoint` says."""
+    body: dict[str, Any] = {}
+    ipam: dict[str, Any] = {}
+    if endpoint.ipv4:
+        ipam["IPv4Address"] = endpoint.ipv4
+    if endpoint.ipv6:
+        ipam["IPv6Address"] = endpoint.ipv6
+    if endpoint.link_local:
+        ipam["LinkLocalIPs"] = list(endpoint.link_local)
+    if ipam:
+        body["IPAMConfig"] = ipam
+    if endpoint.aliases:
+        body["Aliases"] = list(endpoint.aliases)
+    if endpoint.links:
+        body["Links"] = list(endpoint.links)
+    if endpoint.mac:
+        body["MacAddress"] = endpoint.mac
+    if endpoint.driver_opts:
+        body["DriverOpts"] = dict(endpoint.driver_opts)
+    return body
+
+
+def to_network(wire: WireNetwork) -> Network:
+    return Network(
+        id=wire.Id,
+        name=wire.Name,
+        driver=wire.Driver,
+        scope=wire.Scope,
+        labels=wire.Labels or {},
+        created_at=epoch(wire.Created),
+    )
+
+
+def to_volume(wire: WireVolume) -> Volume:
+    return Volume(
+        name=wire.Name,
+        driver=wire.Driver,
+        labels=wire.Labels or {},
+        options=wire.Options or {},
+        mountpoint=wire.Mountpoint,
+        created_at=epoch(wire.CreatedAt),
+    )
+
+
+def to_image(wire: WireImage | WireImageSummary) -> Image:
+    labels = wire.Labels if isinstance(wire, WireImageSummary) else wire.Config.Labels if wire.Config else None
+    created = float(wire.Created) if isinstance(wire, WireImageSummary) else epoch(wire.Created)
+    return Image(id=wire.Id, tags=_tags(wire.RepoTags), labels=labels or {}, created_at=created)
+
+
+def _tags(tags: Iterable[str] | None) -> tuple[str, ...]:
+    return tuple(tag for tag in tags or () if tag != "<none>:<none>")
