@@ -73,25 +73,13 @@ def load(
 def check_file(path: Path) -> list[Problem]:
     """What is wrong with one settings file; the secrets it names are not read."""
     source = documents.read(path)
-    if not source.problems or source.data is not None:
-        _shape(source)
-        _validate(source, source.data if isinstance(source.data, dict) else {}, {})
+    _validate(source, source.data, {})
     return sorted(set(source.problems))
 
 
 def _source(named: Path | None) -> Document:
     path = named or DEFAULT_CONFIG
-    if named is None and not path.exists():
-        return Document("", {})
-    source = documents.read(path)
-    _shape(source)
-    return source
-
-
-def _shape(source: Document) -> None:
-    if source.data is not None and not isinstance(source.data, dict):
-        source.problem((), "expected keys such as `heal: labelled`")
-        source.data = {}
+    return documents.read(path) if named is not None or path.exists() else Document("")
 
 
 def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, tuple[Any, str]], list[str]]:
@@ -112,8 +100,6 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, tuple[Any, 
 
 def _overlay(source: Document, values: Mapping[str, tuple[Any, str]]) -> list[str]:
     """Lays flags and variables over the file's data; whole numbers become numbers where the file's would be."""
-    if not isinstance(source.data, dict):
-        source.data = {}
     wrong = []
     for key, (value, name) in values.items():
         *parents, last = key.split(".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -49,6 +50,12 @@ async def ask(path: Path, command: str, **arguments: Any) -> Any:
     return await asyncio.to_thread(Client(path, 10).ask, command, **arguments)
 
 
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
 async def raw(path: Path, data: bytes) -> bytes:
     reader, writer = await asyncio.open_unix_connection(path, limit=1 << 20)
     try:
@@ -57,7 +64,7 @@ async def raw(path: Path, data: bytes) -> bytes:
         async with asyncio.timeout(10):
             return await reader.readline()
     finally:
-        writer.close()
+        await hang_up(writer)
 
 
 async def test_an_answer_comes_back_and_the_actor_is_the_kernels_word(path):
@@ -171,7 +178,7 @@ async def test_a_client_that_says_nothing_is_hung_up_on(path):
         reader, writer = await asyncio.open_unix_connection(path)
         async with asyncio.timeout(10):
             assert await reader.read() == b""
-        writer.close()
+        await hang_up(writer)
 
 
 async def test_a_command_that_never_ends_is_answered(path):
@@ -191,7 +198,7 @@ async def test_leaving_ends_a_client_that_waits(path):
         async with asyncio.timeout(10):
             await daemon.called.wait()
     assert await reader.read() == b""
-    writer.close()
+    await hang_up(writer)
 
 
 async def test_too_many_clients_are_told_so(path, monkeypatch):
@@ -203,7 +210,7 @@ async def test_too_many_clients_are_told_so(path, monkeypatch):
         with pytest.raises(Refused, match="clients at once") as caught:
             await ask(path, "status")
         assert caught.value.exit_code == 3
-        writer.close()
+        await hang_up(writer)
 
 
 def test_where_nobody_answers_the_person_learns_what_to_do(path):
@@ -218,7 +225,7 @@ async def test_something_else_at_the_socket_is_no_traceback(path, answer):
     async def other(reader, writer):
         await reader.readline()
         writer.write(answer)
-        writer.close()
+        await hang_up(writer)
 
     server = await asyncio.start_unix_server(other, path)
     try:
