@@ -15,17 +15,18 @@ missing() {
 # install_packages PACKAGE…: installs what is missing. A service that comes with a package is neither started
 # nor enabled: who wants it does that.
 install_packages() {
-    local wanted policy=/usr/sbin/policy-rc.d mine='' result=0
+    local wanted policy=/usr/sbin/policy-rc.d mine='' log result=0
     mapfile -t wanted < <(missing "$@")
     [ ${#wanted[@]} -eq 0 ] && return 0
     say "installing ${wanted[*]}"
     if [ ! -e "$policy" ]; then
         printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy" && mine=yes
     fi
+    log=$(mktemp)
     {
         apt-get -qq update &&
             DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o Dpkg::Use-Pty=0 install --no-install-recommends "${wanted[@]}"
-    } </dev/null >&2 || result=$?
+    } </dev/null >"$log" 2>&1 || result=$?
     [ -z "$mine" ] || rm -f "$policy"
     if [ -d /run/systemd/system ]; then
         local unit
@@ -35,6 +36,10 @@ install_packages() {
             esac
         done
     fi
-    [ $result -eq 0 ] || say "apt-get failed (see above): install ${wanted[*]} by hand and try again"
+    if [ $result -ne 0 ]; then
+        tail -n 20 "$log" >&2
+        say "apt-get failed (see above): install ${wanted[*]} by hand and try again"
+    fi
+    rm -f "$log"
     return $result
 }
