@@ -172,7 +172,7 @@ class PrivateEngine:
         self._record.write()
         atexit.register(self.stop)
         subprocess.run(["ip", "netns", "add", self.name], check=True)
-        subprocess.run(["ip", "-n", self.name, "link", "set", "lo", "up"], check=True)
+        subprocess.run(["nsenter", f"--net=/run/netns/{self.name}", "ip", "link", "set", "lo", "up"], check=True)
         # A file of its own keeps /etc/docker/daemon.json out of the tests.
         (self.folder / "daemon.json").write_text(json.dumps({"live-restore": self.live_restore}))
         (self.folder / "cli").mkdir()
