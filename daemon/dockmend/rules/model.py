@@ -48,6 +48,7 @@ class Selector:
     everything: bool = False
     text: str = "all"  # as a person would say it, for explain and coverage
     exact_names: frozenset[str] | None = None  # all names it could match when every pattern is literal: an index key
+    needs: tuple[tuple[str, frozenset[str]], ...] = ()  # what every match has, (aspect, any of these): see selectors.py
 
 
 @dataclass(frozen=True, slots=True)

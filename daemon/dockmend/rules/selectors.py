@@ -1,0 +1,186 @@
+"""`match` and `exclude`: a mapping of patterns compiled to one test over an object of the mirror.
+
+Every key must hold. A label's "" is the empty value, as any pattern holds for the whole text; `"*"` is any value. Labels
+of a container are read by `Container.label`, so that a steering label which only the image's author set does not count.
+The image is compared as the container's owner wrote it, and with `:latest` where no tag was written.
+
+Breadth says how much a selection takes in: 1000 for all, less for each key. The weights follow what a person means by
+"narrower": one name is narrower than a name's pattern, that than a Compose service, a label, an image, a host or driver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, cast
+
+from dockmend.model import Container, Network, Object, Volume
+from dockmend.rules.language_error import LanguageError, did_you_mean
+from dockmend.rules.model import Selector
+from dockmend.rules.patterns import Pattern, Test, any_of, parse_pattern
+
+Kind = Literal["container", "network", "volume", "image", "service", "node"]
+ObjectTest = Callable[[Object], bool]
+
+EVERYTHING: Final = 1000
+"""The breadth of `match: all`."""
+
+_CLASSES: Final[Mapping[str, type[Object]]] = {"container": Container, "network": Network, "volume": Volume}
+_WEIGHTS: Final = {"name": (400, 200), "compose": (60, 30), "label": (50, 25), "image": (50, 25), "driver": (10, 5), "host": (10, 5)}
+"""What a key takes off the breadth: (one literal, anything else)."""
+
+KEYS: Final[Mapping[str, frozenset[str]]] = {
+    "container": frozenset({"kind", "name", "labels", "image", "compose", "host"}),
+    "network": frozenset({"kind", "name", "labels", "driver", "host"}),
+    "volume": frozenset({"kind", "name", "labels", "driver", "host"}),
+    "image": frozenset({"kind", "name", "labels", "host"}),
+    "service": frozenset({"kind", "name", "labels", "image", "host"}),
+    "node": frozenset({"kind", "name", "labels", "host"}),
+}
+"""The keys that each kind of object can be selected by."""
+
+
+class _Builder:
+    """Collects the tests of one selection, what every match has, how narrow it is, and the words for it."""
+
+    def __init__(self) -> None:
+        self.tests: list[ObjectTest] = []
+        self.needs: list[tuple[str, frozenset[str]]] = []
+        self.words: list[str] = []
+        self.narrowed = 0
+        self.never = False
+
+    def add(self, weight: str, said: str, patterns: Sequence[Pattern], aspect: str, make: Callable[[Test], ObjectTest]) -> None:
+        single, other = _WEIGHTS[weight]
+        literals = [pattern.literal for pattern in patterns if pattern.literal is not None]
+        self.narrowed += single if len(patterns) == len(literals) == 1 else other
+        self.words.append(f"{said} {' or '.join(pattern.text or '(empty)' for pattern in patterns)}")
+        self.tests.append(make(any_of(patterns)))
+        if len(literals) == len(patterns):
+            self.needs.append((aspect, frozenset(literals)))
+        elif aspect == "name":
+            self.needs += _ends(patterns)
+
+    def selector(self, kind: Kind) -> Selector:
+        if self.never:
+            self.needs, self.tests = [("name", frozenset())], [lambda _: False]
+        exact = next((values for aspect, values in self.needs if aspect == "name"), None)
+        return Selector(
+            kind=kind,
+            test=_all_of(kind, self.tests),
+            breadth=max(0, EVERYTHING - self.narrowed),
+            everything=not self.tests,
+            text=", ".join(self.words) if self.words else "all" if kind == "container" else f"all {kind}s",
+            exact_names=exact,
+            needs=tuple(self.needs),
+        )
+
+
+def compile_selector(mapping: Mapping[str, Any] | str, host: str = "") -> Selector:
+    """A selection from a mapping whose shape was checked: `kind`, and `name`, `image`, `host`, `driver` (a text or a list
+    of them), `labels` (texts or lists by key), `compose` (`project`, `service`); or "all".
+
+    `host` is this host's name: a selection for another one never holds. Raises LanguageError for a wrong pattern.
+    """
+    if isinstance(mapping, str):
+        if mapping != "all":
+            raise LanguageError(f'expected a mapping or "all"{did_you_mean(mapping, ["all"])}', 0)
+        return _Builder().selector("container")
+    kind = cast("Kind", mapping.get("kind", "container"))
+    if kind not in KEYS:
+        raise LanguageError(f"unknown kind{did_you_mean(str(kind), KEYS)}: expected one of {', '.join(KEYS)}")
+    if wrong := [str(key) for key in mapping if key not in KEYS[kind]]:
+        hint = did_you_mean(wrong[0], KEYS[kind])
+        raise LanguageError(f"a {kind} is not selected by {wrong[0]}{hint}: expected {', '.join(sorted(KEYS[kind]))}")
+    built = _Builder()
+    if "name" in mapping:
+        built.add("name", "name", _patterns(mapping["name"]), "name", _by_name)
+    if "image" in mapping:
+        built.add("image", "image", _patterns(mapping["image"]), "image", _by_image)
+    for part, value in _items(mapping, "compose"):
+        label = "com.docker.compose." + part
+        built.add("compose", part, _patterns(value), f"label:{label}", _by_label(label, steering=False))
+    for key, value in _items(mapping, "labels"):
+        patterns = _patterns(value)
+        built.add("label", f"label {key} =", patterns, f"label:{key}", _by_label(key, steering=kind == "container"))
+        built.needs.append(("has", frozenset({key})))
+    if "driver" in mapping:
+        built.add("driver", "driver", _patterns(mapping["driver"]), "driver", _by_driver)
+    if "host" in mapping:
+        built.add("host", "host", _patterns(mapping["host"]), "host", lambda _test: _always)
+        built.tests.pop()
+        built.never = not any_of(_patterns(mapping["host"]))(host)
+    return built.selector(kind)
+
+
+def _items(mapping: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
+    value = mapping.get(key) or {}
+    return sorted(value.items())
+
+
+def _patterns(value: object) -> list[Pattern]:
+    texts = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else []
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise LanguageError("expected a text or a list of texts")
+    return [parse_pattern(text) for text in texts]
+
+
+def _ends(patterns: Sequence[Pattern]) -> list[tuple[str, frozenset[str]]]:
+    """What names begin or end with, where each of the patterns says so."""
+    ends = []
+    if all(pattern.prefix for pattern in patterns):
+        ends.append(("prefix", frozenset(pattern.prefix for pattern in patterns)))
+    if all(pattern.suffix for pattern in patterns):
+        ends.append(("suffix", frozenset(pattern.suffix for pattern in patterns)))
+    return ends
+
+
+def _all_of(kind: str, tests: Sequence[ObjectTest]) -> ObjectTest:
+    """One test over all; of the object's class first, so that the others need not look."""
+    wanted = _CLASSES.get(kind)
+    if wanted is None:
+        return lambda _: False  # images, services and nodes are not mirrored in this version
+    if not tests:
+        return lambda subject: isinstance(subject, wanted)
+    if len(tests) == 1:
+        only = tests[0]
+        return lambda subject: isinstance(subject, wanted) and only(subject)
+    every = tuple(tests)
+    return lambda subject: isinstance(subject, wanted) and all(test(subject) for test in every)
+
+
+def _always(_subject: Object) -> bool:
+    return True
+
+
+def _by_name(test: Test) -> ObjectTest:
+    return lambda subject: test(subject.name)
+
+
+def _by_image(test: Test) -> ObjectTest:
+    def by_image(subject: Object) -> bool:
+        image = subject.image if isinstance(subject, Container) else ""
+        return test(image) or (_untagged(image) and test(image + ":latest"))
+
+    return by_image
+
+
+def _untagged(image: str) -> bool:
+    return bool(image) and "@" not in image and ":" not in image.rpartition("/")[2]
+
+
+def _by_label(key: str, *, steering: bool) -> Callable[[Test], ObjectTest]:
+    def make(test: Test) -> ObjectTest:
+        def by_label(subject: Object) -> bool:
+            if steering and isinstance(subject, Container):
+                value = subject.label(key)
+            else:
+                value = subject.labels.get(key)
+            return value is not None and test(value)
+
+        return by_label
+
+    return make
+
+
+def _by_driver(test: Test) -> ObjectTest:
+    return lambda subject: not isinstance(subject, Container) and test(subject.driver)
