@@ -1,0 +1,194 @@
+"""Takes a snapshot: a volume's tar from the engine, hashed, looked through, compressed and written as it comes.
+
+Two steps, so that a container held still for it goes on as soon as everything is read: `read` fills a draft, `seal`
+looks for what was lost, syncs, and writes the manifest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import zstandard
+
+import dockmend
+from dockmend.engine.api import Engine, EngineInfo
+from dockmend.errors import NotFound
+from dockmend.model import Volume
+from dockmend.snapshots.contents import Contents
+from dockmend.snapshots.helper import ROOT, Source, helper
+from dockmend.snapshots.losses import FLAGS, LIMITS, readable_root, same_host, walk
+from dockmend.snapshots.manifest import Finding, Manifest, SnapshotError
+from dockmend.snapshots.pump import Pump
+from dockmend.snapshots.store import Draft, Store
+from dockmend.snapshots.tar import TarError, TarScanner
+
+LEVEL = 3  # zstd's own default
+THREADS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Who asked for a snapshot: goes into its manifest. `owner` labels the helper container."""
+
+    owner: str
+    rule: str = ""
+    incident: str = ""
+    consistency: str = "live"
+    paused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A volume's archive, read to its end into a draft; not yet a snapshot. Sizes are bytes."""
+
+    source: Source
+    volume: Volume | None
+    taken_at: float
+    sha256: str
+    bytes: int
+    contents: Contents
+    folder: Path | None  # the volume itself, where this process may look into it
+
+
+class Inspect:
+    """Stage: the content's hash and size, and what its headers say."""
+
+    def __init__(self) -> None:
+        self.contents = Contents(ROOT)
+        self.size = 0
+        self._hash = hashlib.sha256()
+        self._scanner = TarScanner(self.contents.add)
+
+    def process(self, data: bytes) -> None:
+        self._hash.update(data)
+        self.size += len(data)
+        self._scanner.feed(data)
+
+    def finish(self) -> None:
+        self._scanner.finish()
+
+    @property
+    def sha256(self) -> str:
+        return self._hash.hexdigest()
+
+
+class Compress:
+    """Stage: zstd into a file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._stream = zstandard.ZstdCompressor(level=LEVEL, threads=THREADS, write_checksum=True).compressobj()
+
+    def process(self, data: bytes) -> None:
+        self._file.write(self._stream.compress(data))
+
+    def finish(self) -> None:
+        self._file.write(self._stream.flush())
+
+
+async def read(engine: Engine, draft: Draft, source: Source, why: Why, clock: Callable[[], float]) -> Read:
+    """Reads all of `source` into `draft` with constant memory.
+
+    Raises SnapshotError (the archive was cut: a file shrank while it was read; no such volume), EngineError, OSError.
+    """
+    volume = await _volume(engine, source)
+    inspect = Inspect()
+    taken_at = clock()
+    async with helper(engine, source, why.owner, read_only=True) as container:
+        raw = await engine.inspect_raw(container)
+        try:
+            async with engine.get_archive(container, f"/{ROOT}") as chunks, Pump(inspect, Compress(draft.file)) as pump:
+                await pump.carry(chunks)
+        except TarError as error:
+            # The engine stops in mid-archive, without an error, when a file is shorter than it was a moment before.
+            raise SnapshotError(
+                f"{source.path or source.name}: {error}. A file that shrinks while it is read does that: "
+                "try again, or use `consistency: pause`"
+            ) from error
+        # While the helper stands: a volume of a network driver has no content unless it is mounted.
+        folder = await asyncio.to_thread(_folder, raw, source, volume)
+    return Read(source, volume, taken_at, inspect.sha256, inspect.size, inspect.contents, folder)
+
+
+async def seal(draft: Draft, done: Read, why: Why, info: EngineInfo | None) -> Manifest:
+    """Makes the draft a snapshot, with all that is known about it. Raises OSError."""
+    not_kept, limits, missing = await asyncio.to_thread(_losses, done)
+    size = await asyncio.to_thread(draft.sync)
+    volume = done.volume or Volume(name=done.source.name)
+    manifest = Manifest(
+        id=draft.id,
+        volume=draft.volume,
+        taken_at=done.taken_at,
+        sha256=done.sha256,
+        bytes=done.bytes,
+        compressed_bytes=size,
+        files=done.contents.files,
+        directories=done.contents.directories,
+        source=done.source.kind,
+        path=done.source.path,
+        driver=volume.driver,
+        options=dict(volume.options),
+        labels=dict(volume.labels),
+        engine_id=info.id if info else "",
+        engine_version=info.version if info else "",
+        consistency=why.consistency,
+        paused=list(why.paused),
+        rule=why.rule,
+        incident=why.incident,
+        dockmend=dockmend.__version__,
+        root=ROOT,
+        not_kept=not_kept,
+        cautions=done.contents.cautions() + missing,
+        limits=limits,
+    )
+    await asyncio.to_thread(draft.commit, manifest)
+    return manifest
+
+
+async def take(
+    engine: Engine, store: Store, source: Source, why: Why, clock: Callable[[], float], info: EngineInfo | None = None
+) -> Manifest:
+    """`read` and `seal`: one snapshot of one volume, or nothing at all."""
+    with await asyncio.to_thread(store.begin, source.name, clock()) as draft:
+        return await seal(draft, await read(engine, draft, source, why, clock), why, info)
+
+
+async def _volume(engine: Engine, source: Source) -> Volume | None:
+    """Looked at first: an engine asked to mount a volume that does not exist makes an empty one."""
+    if source.kind == "bind":
+        return None
+    try:
+        return await engine.inspect_volume(source.name)
+    except NotFound:
+        raise SnapshotError(f"there is no volume {source.name} on this engine", again=False) from None
+
+
+def _folder(helper: Mapping[str, Any], source: Source, volume: Volume | None) -> Path | None:
+    path = source.path if volume is None else volume.mountpoint
+    if not same_host(helper, volume.mountpoint if volume else ""):
+        return None
+    # The local driver mounts a device (nfs, cifs, another folder) only for as long as a container uses it.
+    mounted = volume is not None and volume.driver == "local" and bool({"type", "device"} & volume.options.keys())
+    return readable_root(path, mounted)
+
+
+def _losses(done: Read) -> tuple[list[Finding], list[str], list[Finding]]:
+    """What is not kept, what is never kept, and cautions from comparing the volume with the archive."""
+    if done.folder is None:
+        return [], [*LIMITS, FLAGS], []
+    try:
+        losses = walk(done.folder)
+    except OSError:
+        return [], [*LIMITS, FLAGS], []  # the volume was removed or unmounted meanwhile
+    difference = losses.entries - done.contents.entries
+    missing = Finding(
+        f"the volume had {losses.entries} entries when it was looked through right after, the archive has "
+        f"{done.contents.entries}: it was being written to, or the engine could not read some (its log says which)",
+        abs(difference),
+    )
+    return losses.not_kept, [FLAGS], [missing] if difference else []

@@ -1,0 +1,43 @@
+"""Whose a helper container is: an incident's, or a command's that may have died.
+
+The value of the helper's label says so. An incident's is settled with its action; a command has no journal, so its
+name holds the process, and any later dockmend in the same process namespace can tell that it is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+_PREFIX = "command"
+
+
+def command_owner() -> str:
+    """A label value for what this process makes on behalf of a command."""
+    return f"{_PREFIX}.{_here()}.{os.getpid()}.{_started(os.getpid())}"
+
+
+def gone(owner: str) -> bool:
+    """True if `owner` is a command of this host whose process is no more; False where that cannot be known."""
+    parts = owner.split(".")
+    if len(parts) != 4 or parts[0] != _PREFIX or parts[1] != _here() or not parts[2].isdecimal():
+        return False
+    return _started(int(parts[2])) != parts[3]
+
+
+def _here() -> str:
+    """The host and the process namespace: ids of processes mean nothing outside of it."""
+    try:
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        namespace = 0
+    return f"{socket.gethostname().replace('.', '-')}-{namespace}"
+
+
+def _started(pid: int) -> str:
+    """When a process started, in clock ticks since boot (field 22 of its stat): it tells reused ids apart."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return "0"

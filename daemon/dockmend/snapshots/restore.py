@@ -1,0 +1,194 @@
+"""Puts a snapshot back, into a volume made for it: what exists is never written to.
+
+The archive is read twice: once to prove that it is what the manifest says, once to send it. A restore that fails
+leaves no volume behind, since the engine keeps what came before the failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import zstandard
+
+from dockmend.engine.api import Engine
+from dockmend.errors import EngineError, NotFound
+from dockmend.snapshots.contents import Contents
+from dockmend.snapshots.helper import Source, helper, remove_helpers
+from dockmend.snapshots.manifest import VOLUME_NAME, Manifest, SnapshotError
+from dockmend.snapshots.owner import command_owner, gone
+from dockmend.snapshots.store import Store
+from dockmend.snapshots.tar import TarError, TarScanner
+
+CHUNK = 1 << 20  # bytes
+FROM_LABEL = "dockmend.restored-from"
+_DROPPED_LABELS = frozenset({"com.docker.volume.anonymous"})  # `docker volume prune` would remove the restored volume
+_MARKS = ".restoring"  # a folder that no volume's name can have
+_KEPT_OPTIONS = frozenset({"size"})
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """The outcome of reading a snapshot back. `problems` is empty where it is whole."""
+
+    manifest: Manifest
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """`notes` are for a person: what is different about the new volume."""
+
+    manifest: Manifest
+    volume: str
+    notes: tuple[str, ...]
+
+
+def verify(store: Store, id: str) -> Verified:
+    """Reads the whole archive and compares it with its manifest; blocks. Raises SnapshotError where there is none."""
+    manifest = store.load(id)
+    contents = Contents(manifest.root)
+    scanner = TarScanner(contents.add)
+    digest, size = hashlib.sha256(), 0
+    with store.open(id) as file:
+        file.seek(0, 2)
+        compressed = file.tell()
+        file.seek(0)
+        try:
+            for data in decompressed(file):
+                digest.update(data)
+                size += len(data)
+                scanner.feed(data)
+            scanner.finish()
+        except (zstandard.ZstdError, TarError) as error:
+            return Verified(manifest, (f"the archive is damaged: {error}",))
+    compared = (
+        ("bytes compressed", compressed, manifest.compressed_bytes),
+        ("bytes", size, manifest.bytes),
+        ("files", contents.files, manifest.files),
+        ("directories", contents.directories, manifest.directories),
+        ("sha256", digest.hexdigest(), manifest.sha256),
+    )
+    wrong = (f"{what}: {found}, the manifest says {said}" for what, found, said in compared if found != said)
+    return Verified(manifest, tuple(wrong))
+
+
+async def restore(engine: Engine, store: Store, id: str, to: str | None = None, owner: str | None = None) -> Restored:
+    """Restores into the fresh volume `to` (VOLUME-restored-TIME where None); `owner` labels the helper.
+
+    Raises SnapshotError where the volume exists, the archive is damaged or the engine cannot take it; EngineError.
+    The volume is there afterwards only if all of it is.
+    """
+    manifest = await asyncio.to_thread(store.load, id)
+    name = to if to is not None else f"{manifest.volume}-restored-{manifest.stem}"
+    if not VOLUME_NAME.match(name):
+        raise SnapshotError(f"{name[:100]!r} cannot be a volume's name: letters, digits, _ . - only", again=False)
+    await _refuse_existing(engine, name)
+    verified = await asyncio.to_thread(verify, store, id)
+    if verified.problems:
+        raise SnapshotError(f"{id} is not restored: {'; '.join(verified.problems)}", again=False)
+    kept = _KEPT_OPTIONS if manifest.driver == "local" else frozenset()
+    options = {key: value for key, value in manifest.options.items() if key in kept}
+    labels = {key: value for key, value in manifest.labels.items() if key not in _DROPPED_LABELS} | {FROM_LABEL: id}
+    owner = owner or command_owner()
+    mark = await asyncio.to_thread(_mark, store, name, id, owner)
+    try:
+        await engine.create_volume(name, "local", options, labels)
+        async with helper(engine, Source("volume", name), owner, read_only=False) as container:
+            await engine.put_archive(container, "/", _body(store, manifest))
+        await asyncio.to_thread(mark.unlink)
+    except BaseException as error:
+        await _undo(engine, name, mark)
+        if isinstance(error, EngineError) and not isinstance(error, NotFound) and error.status == 500:
+            raise SnapshotError(f"the engine could not unpack {id}: {error}", again=False) from error
+        raise
+    return Restored(manifest, name, tuple(_notes(manifest, options)))
+
+
+def decompressed(file: BinaryIO) -> Iterator[bytes]:
+    """The content in chunks of 1 MiB. Raises zstandard.ZstdError where it is damaged or cut."""
+    with zstandard.ZstdDecompressor().stream_reader(file, read_size=CHUNK, closefd=False) as reader:
+        while data := reader.read(CHUNK):
+            yield data
+
+
+async def _body(store: Store, manifest: Manifest) -> AsyncIterator[bytes]:
+    """The archive, and a failure in place of its end should it be another one than was verified a moment ago."""
+    digest = hashlib.sha256()
+    with await asyncio.to_thread(store.open, manifest.id) as file:
+        chunks = decompressed(file)
+        while data := await asyncio.to_thread(next, chunks, b""):
+            digest.update(data)
+            yield data
+    if digest.hexdigest() != manifest.sha256:
+        raise SnapshotError(f"{manifest.id} changed while it was restored", again=False)
+
+
+async def _refuse_existing(engine: Engine, name: str) -> None:
+    try:
+        await engine.inspect_volume(name)
+    except NotFound:
+        return
+    raise SnapshotError(f"there is a volume {name} already: give another name with --to, or remove it", again=False)
+
+
+async def clear_restores(engine: Engine, store: Store) -> list[str]:
+    """Removes the half-filled volumes of restores whose process is no more; returns their names. Raises EngineError."""
+    removed = []
+    for mark in await asyncio.to_thread(_marks, store):
+        snapshot, _, owner = mark.read_text().partition("\n")
+        if not gone(owner):
+            continue
+        await remove_helpers(engine, owner)
+        with contextlib.suppress(NotFound):
+            volume = await engine.inspect_volume(mark.name)
+            if volume.labels.get(FROM_LABEL) == snapshot:
+                await engine.remove_volume(mark.name)
+                removed.append(mark.name)
+        await asyncio.to_thread(mark.unlink, missing_ok=True)
+    return removed
+
+
+def _mark(store: Store, name: str, id: str, owner: str) -> Path:
+    """Written down before the volume is made, so that a later dockmend knows it for a half-filled one."""
+    folder = store.root / _MARKS
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    mark = folder / name
+    with mark.open("w") as file:
+        file.write(f"{id}\n{owner}")
+        file.flush()
+        os.fsync(file.fileno())
+    return mark
+
+
+def _marks(store: Store) -> list[Path]:
+    folder = store.root / _MARKS
+    return sorted(path for path in folder.iterdir() if VOLUME_NAME.match(path.name)) if folder.is_dir() else []
+
+
+async def _undo(engine: Engine, name: str, mark: Path) -> None:
+    """Best effort: the failure that led here is the one to tell of, and the mark stays for a later try."""
+    with contextlib.suppress(EngineError):
+        with contextlib.suppress(NotFound):
+            await engine.remove_volume(name)
+        await asyncio.to_thread(mark.unlink, missing_ok=True)
+
+
+def _notes(manifest: Manifest, options: dict[str, str]) -> Iterator[str]:
+    """Driver options name where a volume's content lies (a share, a device): a volume made with the same ones would be
+    the same content, and the restore would write over it. So the fresh volume is a plain local one."""
+    left_out = sorted(manifest.options.keys() - options.keys())
+    if manifest.driver != "local" or left_out:
+        told = f" with {', '.join(left_out)}" if left_out else ""
+        yield (
+            f"{manifest.volume} was made by driver {manifest.driver}{told}; this one is a plain local volume, "
+            "so that the original's storage is not written over"
+        )
+    for finding in manifest.not_kept:
+        yield f"not in the snapshot: {finding.count} {finding.what}"
