@@ -1,0 +1,184 @@
+"""The container actions: restart, start, stop, kill, pause, unpause.
+
+The runner inspected the container right before, so none of these looks again before it acts: between a trouble and its
+remedy there is one inspect and one journalled row. What the engine answers to an action that is already so (304, "is
+not running") counts as done.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dockmend.actions import containers_settle as settle
+from dockmend.actions.base import Action, Container, Context, Done, Failed, register
+from dockmend.actions.refusals import failed, owner_gone
+from dockmend.errors import EngineError, NotFound
+from dockmend.model import Object
+
+LONGEST_STOP = 3600.0
+"""Seconds: a label that asks for a longer stop timeout does not count."""
+
+
+def expect_container(subject: Object, action: str) -> Container:
+    """`subject`, which rules were checked to be a container for this action."""
+    if not isinstance(subject, Container):
+        raise Failed(f"{action} is for containers, and {subject.name} is none", again=False)
+    return subject
+
+
+def stop_timeout(params: Any, container: Container) -> float | None:
+    """Seconds between the stop signal and the kill: the label's where the rule names one, else the rule's.
+
+    None leaves it to the container. A label is a stranger's text: only a plain number from 0 to LONGEST_STOP counts,
+    and only where the container's owner set it.
+    """
+    key: str | None = getattr(params, "timeout_label", None)
+    said = container.label(key) if key else None
+    if said is not None:
+        try:
+            seconds = float(said)
+        except ValueError:
+            seconds = math.nan
+        if 0 <= seconds <= LONGEST_STOP:
+            return seconds
+    timeout: float | None = getattr(params, "timeout", None)
+    return timeout
+
+
+async def restart(ctx: Context, params: Any, subject: Object) -> Done:
+    """Restart a container; a paused one runs afterwards, one that does not run is started."""
+    container = _usable(subject, "restart")
+    await _owner_runs(ctx, "restart", container)
+    timeout = stop_timeout(params, container)
+    patience = container.stop_timeout if timeout is None else timeout
+    await _remember(ctx, "restart", container, stop_timeout=patience)
+    try:
+        await ctx.engine.restart(container.id, timeout, getattr(params, "signal", None))
+    except EngineError as error:
+        raise failed(error, "restart", container) from error
+    return Done("restarted" if container.state == "running" else f"restarted (it was {container.state})")
+
+
+async def start(ctx: Context, params: Any, subject: Object) -> Done:
+    """Start a container that does not run."""
+    container = _usable(subject, "start")
+    if container.state == "running":
+        return Done("it ran already")
+    if container.state == "paused":
+        raise Failed(f"cannot start {container.name}: it is paused, not stopped: unpause it instead", again=False)
+    await _owner_runs(ctx, "start", container)
+    await _remember(ctx, "start", container)
+    try:
+        await ctx.engine.start(container.id)
+    except EngineError as error:
+        raise failed(error, "start", container) from error
+    return Done("started")
+
+
+async def stop(ctx: Context, params: Any, subject: Object) -> Done:
+    """Stop a container: its stop signal, and after the timeout SIGKILL."""
+    container = expect_container(subject, "stop")
+    if not container.running:
+        return Done(f"it did not run (it was {container.state})")
+    timeout = stop_timeout(params, container)
+    await _remember(ctx, "stop", container, stop_timeout=container.stop_timeout if timeout is None else timeout)
+    try:
+        await ctx.engine.stop(container.id, timeout, getattr(params, "signal", None))
+    except EngineError as error:
+        raise failed(error, "stop", container) from error
+    return Done("stopped")
+
+
+async def kill(ctx: Context, params: Any, subject: Object) -> Done:
+    """Send a signal (SIGKILL where none is named) to a container's main process."""
+    container = expect_container(subject, "kill")
+    if not container.running:
+        return Done(f"it did not run (it was {container.state})")
+    signal: str = getattr(params, "signal", None) or "SIGKILL"
+    await _remember(ctx, "kill", container, signal=signal)
+    try:
+        await ctx.engine.kill(container.id, signal)
+    except EngineError as error:
+        if "is not running" in str(error):
+            return Done("it had ended just before")
+        raise failed(error, "kill", container) from error
+    return Done(f"sent {signal}")
+
+
+async def pause(ctx: Context, params: Any, subject: Object) -> Done:
+    """Freeze a container's processes."""
+    container = expect_container(subject, "pause")
+    if container.state == "paused":
+        return Done("it was paused already")
+    if not container.running:
+        raise Failed(f"cannot pause {container.name}: it does not run (it is {container.state})", again=False)
+    await _remember(ctx, "pause", container)
+    try:
+        await ctx.engine.pause(container.id)
+    except EngineError as error:
+        if "already paused" in str(error):
+            return Done("it was paused already")
+        raise failed(error, "pause", container) from error
+    return Done("paused")
+
+
+async def unpause(ctx: Context, params: Any, subject: Object) -> Done:
+    """Let a paused container go on."""
+    container = expect_container(subject, "unpause")
+    if container.state != "paused":
+        return Done(f"it was not paused (it was {container.state})")
+    await _remember(ctx, "unpause", container)
+    try:
+        await ctx.engine.unpause(container.id)
+    except EngineError as error:
+        if "is not paused" in str(error) or "is not running" in str(error):
+            return Done("it was not paused any more")
+        raise failed(error, "unpause", container) from error
+    return Done("unpaused")
+
+
+def _usable(subject: Object, action: str) -> Container:
+    container = expect_container(subject, action)
+    if container.state in ("removing", "dead"):
+        raise Failed(
+            f"cannot {action} {container.name}: it is being removed (its state is {container.state})", again=False
+        )
+    return container
+
+
+async def _owner_runs(ctx: Context, what: str, container: Container) -> None:
+    """Refuse before anything is stopped where the start could only fail.
+
+    The engine stops a container first and only then finds that it cannot join its owner's network: what limped would
+    lie still.
+    """
+    if container.joined is None:
+        return
+    try:
+        owner = await ctx.engine.inspect(container.joined)
+    except NotFound as error:
+        raise owner_gone(what, container) from error
+    except EngineError as error:
+        raise failed(error, what, container) from error
+    if not owner.running:
+        raise Failed(
+            f"cannot {what} {container.name}: it shares the network of {owner.name}, which does not run;"
+            " start that one first"
+        )
+
+
+async def _remember(ctx: Context, action: str, container: Container, **more: Any) -> None:
+    await ctx.remember({
+        action: {"was_running": container.running, "state": container.state, "started_at": container.started_at, **more}
+    })  # fmt: skip
+
+
+def register_all() -> None:
+    """Put the container actions into the registry."""
+    register(Action("restart", restart, settle.restart, ends="restart"))
+    register(Action("start", start, settle.start, ends="start"))
+    register(Action("stop", stop, settle.stop, ends="stop"))
+    register(Action("kill", kill, settle.kill, ends="die"))
+    register(Action("pause", pause, settle.pause, ends="pause"))
+    register(Action("unpause", unpause, settle.unpause, ends="unpause"))

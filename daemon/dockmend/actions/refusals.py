@@ -1,0 +1,99 @@
+"""What an engine's refusal means for a person, and whether another attempt can help.
+
+The engine answers in its own terms and with statuses that say little (measured on Engine 26.1: where a network's owner
+is down, a start answers 409 and a restart 500; an address that is taken answers 403). The texts are moby's; where none
+of them fits, the engine's own sentence is passed on.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dockmend.actions.base import Failed
+from dockmend.errors import EngineAway, EngineError, NotFound, Temporary
+from dockmend.model import Container
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A text of the engine, what to tell, and whether it may pass."""
+
+    pattern: re.Pattern[str]
+    sentence: str
+    again: bool
+
+
+def _refusal(pattern: str, sentence: str, again: bool) -> Refusal:
+    return Refusal(re.compile(pattern, re.IGNORECASE), sentence, again)
+
+
+REFUSALS: tuple[Refusal, ...] = (
+    _refusal(
+        r"marked for removal|dead container",
+        "it is marked for removal and can never run again; remove it (docker rm --force) and make it again",
+        again=False,
+    ),
+    _refusal(
+        r"cannot join network of a non running container",
+        "it shares the network of another container, which does not run; that one must run first",
+        again=True,
+    ),
+    _refusal(
+        r"container sharing network namespace with another container or host",
+        "it shares the network of another container or of the host, and cannot be connected to networks of its own",
+        again=False,
+    ),
+    _refusal(
+        r"network \S+ not found|could not find (?:a )?network",
+        "a network it belongs to was removed; make that network again and reconnect it",
+        again=True,
+    ),
+    _refusal(
+        r"no configured subnet or ip-range contain the IP address|networks with user configured subnets",
+        "the network has no subnet of its own that holds the container's fixed address; make the network again with"
+        " that subnet (docker network create --subnet), or recreate the container without a fixed address",
+        again=False,
+    ),
+    _refusal(
+        r"^(?!.*(?:port|bind)).*address already in use", "its fixed address is in use by another container", again=True
+    ),
+    _refusal(r"port is already allocated|bind.*address already in use", "a port it publishes is taken", again=True),
+    _refusal(r"invalid signal", "the engine knows no such signal", again=False),
+    _refusal(r"no space left on device", "the engine's disk is full", again=True),
+    _refusal(r"cannot start a paused container", "it is paused, not stopped: unpause it instead", again=False),
+    _refusal(r"removal of container \S+ is already in progress|is being removed", "it is being removed", again=False),
+)
+
+
+def gone(error: EngineError, container: str) -> bool:
+    """True where it is `container` (its id) itself that the engine does not know, not one that it depends on."""
+    return isinstance(error, NotFound) and container in str(error)
+
+
+def failed(error: EngineError, what: str, container: Container) -> Failed:
+    """The outcome to raise for an engine that refused `what` ("restart").
+
+    Raises `error` itself where the engine is away: whether the action went through is then unknown, and the runner
+    settles it when the engine is back.
+    """
+    if isinstance(error, EngineAway):
+        raise error
+    if gone(error, container.id):
+        return Failed(f"cannot {what} {container.name}: the container is gone", again=False)
+    said = str(error)
+    if container.joined is not None and container.joined in said and "no such container" in said.lower():
+        return owner_gone(what, container)
+    for refusal in REFUSALS:
+        if refusal.pattern.search(said):
+            return Failed(f"cannot {what} {container.name}: {refusal.sentence} (engine: {said})", refusal.again)
+    return Failed(f"cannot {what} {container.name}: {said}", again=isinstance(error, Temporary))
+
+
+def owner_gone(what: str, container: Container) -> Failed:
+    """The container whose network namespace this one joined does not exist any more."""
+    return Failed(
+        f"cannot {what} {container.name}: the container whose network it shares was removed;"
+        f" {container.name} must be recreated to join its successor",
+        again=False,
+    )
