@@ -1,1 +1,15 @@
-"""cli."""
+"""The command line: what a person types. Each command's module is imported only when that command runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from dockmend.cli.frame import execute
+
+__all__ = ["execute", "main"]
+
+
+def main() -> NoReturn:
+    """The entry point of `dockmend`; ends the process with 0, 1, 2 or 3 (interface.md), 130 after Ctrl-C."""
+    sys.exit(execute(sys.argv[1:]))

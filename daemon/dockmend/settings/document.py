@@ -21,7 +21,7 @@ class Document:
         self._root: positions.Node | None = None
 
     def problem(self, location: Location, message: str, key: bool = False) -> None:
-        """Notes what is wrong with the value at `location` (its key), or with what would hold it where it is not there"""
+        """Notes what is wrong with the value at `location` (or its key); where it is absent, with what would hold it"""
         node = self._root
         for index, step in enumerate(location):
             last = index == len(location) - 1

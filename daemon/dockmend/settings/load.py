@@ -34,13 +34,16 @@ _SECRETS = {"mqtt.password": ("mqtt", "password_file"), "http.token": ("http", "
 
 
 def load(
-    flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None, config: Path | None = None
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    config: Path | None = None,
+    secrets: bool = True,
 ) -> Settings:
     """The settings in force.
 
     `flags`: by name (`rules`, `state`, `socket`, `engine`, `listen`, `metrics_listen`, `dry_run`, `log_format`, or
     a key of the file with dots); None values do not count. `config`: the flag `--config`; a file that is named must
-    exist. Paths in the file are relative to its folder.
+    exist. Paths in the file are relative to its folder. Without `secrets` the files of secrets are not read.
     Raises InvalidFiles, or UsageError where a flag or a variable is wrong too.
     """
     environ = os.environ if environ is None else environ
@@ -55,7 +58,7 @@ def load(
     valid, wrong = _validate(source, source.data, values)
     dry_run, log_format, more = _of_the_run(own)
     loose += [*wrong, *more]
-    secrets, notes = _secrets(valid, source, environ) if valid is not None else ({}, [])
+    told, notes = _secrets(valid, source, environ) if valid is not None and secrets else ({}, [])
     _refuse(source.problems, loose)
     assert valid is not None  # else there was a problem
     settings = Settings.model_construct(
@@ -66,8 +69,15 @@ def load(
         log_format=log_format,
         warnings=(*warnings, *notes),
     )
-    settings._secrets.update(secrets)  # noqa: SLF001 - private so that no dump or repr holds them
+    settings._secrets.update(told)  # noqa: SLF001 - private so that no dump or repr holds them
     return settings
+
+
+def find_paths(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Paths:
+    """Where things lie by flags and environment; the settings file, which never says, is not read."""
+    environ = os.environ if environ is None else environ
+    values = {key: environ[f"DOCKMEND_{key.upper()}"] for key in _OWN if environ.get(f"DOCKMEND_{key.upper()}")}
+    return _paths(values | {key: value for key, value in (flags or {}).items() if value is not None}, None)
 
 
 def check_file(path: Path) -> list[Problem]:

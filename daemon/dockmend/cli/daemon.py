@@ -1,0 +1,138 @@
+"""The commands that talk to the running daemon over its socket."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from dockmend.cli.options import client, options, seconds
+from dockmend.cli.text import ago, clean, emit, say, show, span, when
+
+
+@click.command()
+@options("state", "socket", "json")
+def status(as_json: bool, **flags: Any) -> int:
+    """How the running daemon is; exit 1 where it is degraded or has no engine."""
+    found = client(flags).ask("status")
+    if as_json:
+        emit(found)
+    else:
+        _tell_status(found, time.time())
+    return 1 if found["degraded"] or not found["engine"]["up"] else 0
+
+
+def _tell_status(found: dict[str, Any], now: float) -> None:
+    engine = found["engine"]
+    up = span(now - found["started_at"])
+    say(f"dockmend {found['version']}, process {found['pid']}, up {up}, state in {found['state']}")
+    since = f" for {span(now - engine['since'])}" if engine["since"] else ""
+    state = f"connected{since}" if engine["up"] else f"NOT CONNECTED{since}"
+    say(f"engine     {engine['url']} ({engine['name']}, {engine['version']}): {state}")
+    say(f"containers {_counts(found['containers'])}")
+    say(f"rules      {_counts(found['rules'])}")
+    say(f"incidents  {found['incidents_open']} open")
+    say(f"mqtt       {found['mqtt']}")
+    if found["dry_run"]:
+        say("dry run    decides and records, touches nothing")
+    for part, why in found["degraded"].items():
+        say(f"DEGRADED   {part}: {why}")
+    for pause in found["pauses"]:
+        what = ", ".join(filter(None, (pause["rule"] and f"rule {pause['rule']}", pause["target"]))) or "everything"
+        say(f"paused     {what}, {_until(pause['until'])}, by {pause['actor']}")
+    for breaker in found["breakers"]:
+        since = when(breaker["opened_at"])
+        say(f"breaker    open for {breaker['rule']} on {breaker['target']} since {since}: {breaker['reason']}")
+    for healer in found["healers"]:
+        say(f"healer     {healer} runs here too: the built-in rule only shadows it")
+
+
+def _until(until: float | None) -> str:
+    return f"until {when(until)}" if until is not None else "until it is resumed"
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
+
+
+@click.command()
+@options("state", "socket", "json")
+def rules(as_json: bool, **flags: Any) -> int:
+    """The rules in force, built-in ones too; exit 1 where the last load had errors."""
+    found = client(flags).ask("rules")
+    if as_json:
+        emit(found["rules"])
+    else:
+        now = time.time()
+        headers = ("RULE", "STATE", "WHEN", "MATCH", "THEN", "LAST FIRED", "OPEN", "BREAKERS")
+        show(headers, [_row(row, now) for row in found["rules"]], "no rules are in force")
+    for problem in found["problems"]:
+        click.echo(clean(problem), err=True)
+    return 1 if found["problems"] else 0
+
+
+def _row(row: dict[str, Any], now: float) -> tuple[object, ...]:
+    state = f"{row['state']}{', built in' if row['builtin'] else ''}"
+    when_, then = ", ".join(row["when"]), ", ".join(row["then"])
+    fired = ago(row["fired_at"], now)
+    return row["name"], state, when_, row["match"], then, fired, row["incidents_open"], len(row["breakers"])
+
+
+@click.command()
+@options("state", "socket")
+@click.option("--rule", metavar="R", help="Only this rule.")
+@click.option("--container", metavar="NAME", help="Only this container.")
+@click.option("--for", "for_", metavar="TIME", help="This long, as in 1h [until resumed].")
+def pause(rule: str | None, container: str | None, for_: str | None, **flags: Any) -> int:
+    """Nothing is done while the pause lasts, but everything is seen and recorded.
+
+    The way to stop what is already stopped, or to work on a container without dockmend's help.
+    """
+    limit = seconds(for_, "--for")
+    return _told(client(flags).ask("pause", rule=rule, container=container, for_=limit))
+
+
+@click.command()
+@options("state", "socket")
+@click.option("--rule", metavar="R", help="Only this rule's.")
+@click.option("--container", metavar="NAME", help="Only this container's.")
+def resume(rule: str | None, container: str | None, **flags: Any) -> int:
+    """Ends a pause; troubles that still stand are treated now."""
+    return _told(client(flags).ask("resume", rule=rule, container=container))
+
+
+@click.command()
+@options("state", "socket")
+@click.argument("rule")
+@click.argument("target")
+def reset(rule: str, target: str, **flags: Any) -> int:
+    """Closes RULE's breaker for TARGET (or a container's name) and forgets its attempts."""
+    return _told(client(flags).ask("reset", rule=rule, target=target))
+
+
+@click.command()
+@options("state", "socket")
+def reload(**flags: Any) -> int:
+    """Reads the rules again; where one is wrong nothing changes, and every error is shown."""
+    return _told(client(flags).ask("reload"))
+
+
+@click.command()
+@options("state", "socket")
+@click.argument("rule")
+@click.argument("name")
+def trigger(rule: str, name: str, **flags: Any) -> int:
+    """Lets RULE act on NAME now.
+
+    This stands for the rule's `when`, `for`, `if` and the check that the trouble still stands; match, ignore, policy,
+    limits and lanes hold.
+    """
+    return _told(client(flags).ask("trigger", rule=rule, name=name))
+
+
+def _told(done: dict[str, Any]) -> int:
+    say(done["text"])
+    if done.get("incident"):
+        say(f"incident {done['incident']}: `dockmend incidents {done['incident']}` tells how it goes")
+    return 0

@@ -1,0 +1,130 @@
+"""`dockmend incidents`: what broke and what was done, from the journal itself, whether the daemon runs or not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from dockmend.cli.options import options, paths, seconds
+from dockmend.cli.text import clock, emit, say, show, span, when
+from dockmend.errors import UsageError
+from dockmend.journal.records import ActionRecord, Incident
+
+OUTCOMES = {
+    "healed": "healed", "done": "done", "failed": "failed", "recovered": "recovered on its own",
+    "suppressed": "left alone", "interrupted": "interrupted", "dry_run": "dry run", "on_purpose": "on purpose",
+}  # fmt: skip
+
+
+@click.command()
+@click.argument("id", required=False, metavar="[ID]")
+@click.option("--container", metavar="NAME", help="Only those of this container (name, id or target).")
+@click.option("--since", metavar="TIME", help="Only those open within this long, as in 1d.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="At most this many.")
+@options("state", "json")
+def incidents(id: str | None, container: str | None, since: str | None, limit: int, as_json: bool, **flags: Any) -> int:
+    """What broke and what was done, the newest first; with an ID, one incident's story.
+
+    An ID may be cut to its first characters where they are unique.
+    """
+    import msgspec
+
+    from dockmend.journal.sqlite import read_only
+
+    within = seconds(since, "--since")
+    now = time.time()
+    with read_only(paths(flags).journal) as journal:
+        if id is not None:
+            incident, actions = _found(journal, id)
+            if as_json:
+                emit({"incident": msgspec.to_builtins(incident), "actions": msgspec.to_builtins(actions)})
+            else:
+                for line in story(incident, actions, now):
+                    say(line)
+            return 0
+        found = journal.incidents(container, now - within if within is not None else None, limit)
+    if as_json:
+        emit(msgspec.to_builtins(found))
+    else:
+        show(
+            ("ID", "OPENED", "OBJECT", "RULE", "TROUBLE", "OUTCOME", "TOOK", "WHY"),
+            [_row(each, now) for each in found],
+            "no incidents",
+        )
+    return 0
+
+
+def _found(journal: Any, id: str) -> tuple[Incident, list[ActionRecord]]:
+    found = journal.story(id)
+    if found is None and len(id) >= 2:
+        near = [each.id for each in journal.incidents(limit=100_000) if each.id.startswith(id)]
+        if len(near) > 1:
+            raise UsageError(f"{len(near)} incidents begin with {id}: the newest are {', '.join(near[:3])}")
+        found = journal.story(near[0]) if near else None
+    if found is None:
+        raise UsageError(f"there is no incident {id}: `dockmend incidents` lists them")
+    incident, actions = found
+    return incident, actions
+
+
+def _row(incident: Incident, now: float) -> tuple[object, ...]:
+    ended = incident.closed_at or now
+    outcome = OUTCOMES.get(incident.outcome or "", incident.state)
+    count = f" (×{incident.count})" if incident.count > 1 else ""
+    return (
+        incident.id, when(incident.opened_at), incident.object_name, incident.rule, incident.trigger,
+        f"{outcome}{count}", span(ended - incident.opened_at), incident.reason,
+    )  # fmt: skip
+
+
+def story(incident: Incident, actions: list[ActionRecord], now: float) -> Iterator[str]:
+    """An incident in the order it happened: what was seen, decided, done, verified; each with its time and duration."""
+    cause = f", cause: {incident.cause}" if incident.cause else ""
+    network = f", network {incident.network}" if incident.network else ""
+    yield f"Incident {incident.id}: {incident.kind} {incident.object_name}, rule {incident.rule} ({incident.severity})"
+    yield f"{when(incident.opened_at)}, target {incident.target}, object {incident.object_id[:12]}"
+    yield ""
+    learnt = {"live": "", "replayed": " (replayed by the engine)", "relisted": " (found by listing again)",
+              "started": " (found at dockmend's start)"}.get(incident.origin, f" ({incident.origin})")  # fmt: skip
+    yield f"{clock(incident.opened_at)}  seen      {incident.trigger}{network}{cause}{learnt}"
+    if incident.actor:
+        yield f"{clock(incident.opened_at)}  asked by  {incident.actor}"
+    yield from _attempts(incident, actions, now)
+    if incident.state == "closed":
+        yield from _end(incident)
+    else:
+        due = f", looked at again {when(incident.due_at)}" if incident.due_at else ""
+        why = f" for {incident.waiting_for}" if incident.waiting_for else ""
+        reason = f": {incident.reason}" if incident.reason else ""
+        yield f"{clock(now)}  now       {incident.state}{why}{due}{reason}"
+
+
+def _attempts(incident: Incident, actions: list[ActionRecord], now: float) -> Iterator[str]:
+    attempt = 0
+    for record in actions:
+        if record.attempt != attempt:
+            attempt = record.attempt
+            waited = f" after {span(record.began_at - incident.opened_at)}" if attempt == 1 else ""
+            yield f"{clock(record.began_at)}  decided   attempt {attempt}{waited}"
+        ended = record.ended_at
+        took = f" in {span(ended - record.began_at)}" if ended else f" (under way for {span(now - record.began_at)})"
+        other = f" on {record.object_name}" if record.object_name != incident.object_name else ""
+        detail = f": {record.detail}" if record.detail else ""
+        word = {"failed": "FAILED", "interrupted": "broke off"}.get(record.outcome or "", "did")
+        yield f"{clock(record.began_at)}  {word:<9} {record.action}{other}{took}{detail}"
+
+
+def _end(incident: Incident) -> Iterator[str]:
+    closed = incident.closed_at or incident.opened_at
+    outcome = OUTCOMES.get(incident.outcome or "", str(incident.outcome))
+    reason = f": {incident.reason}" if incident.reason else ""
+    if incident.outcome == "healed":
+        yield f"{clock(closed)}  verified  {incident.reason or 'it is well again'}"
+        reason = ""
+    tries = f", attempts: {incident.attempts}" if incident.attempts else ""
+    again = f"; so {incident.count} times" if incident.count > 1 else ""
+    took = span(closed - incident.opened_at)
+    yield f"{clock(closed)}  closed    {outcome}, {took} after it was seen{tries}{reason}{again}"

@@ -1,0 +1,99 @@
+"""The flags commands share, and what they lead to: settings, paths, the running daemon, an engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dockmend.errors import UsageError
+
+if TYPE_CHECKING:
+    from dockmend.control.client import Client
+    from dockmend.engine.client import DockerEngine
+    from dockmend.settings import Paths, Settings
+
+T = TypeVar("T")
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_FILE = click.Path(path_type=Path)
+_OPTIONS: dict[str, Callable[[Any], Any]] = {
+    "config": click.option("--config", type=_FILE, metavar="FILE", help="Settings [/etc/dockmend/dockmend.yaml]."),
+    "rules": click.option("--rules", type=_FILE, metavar="DIR", help="Folder of rules [/etc/dockmend/rules.d]."),
+    "state": click.option("--state", type=_FILE, metavar="DIR", help="State folder [/var/lib/dockmend]."),
+    "socket": click.option("--socket", type=_FILE, metavar="PATH", help="Command socket [DIR/dockmend.sock]."),
+    "engine": click.option("--engine", metavar="URL", help="The engine [as the docker command finds it]."),
+    "json": click.option("--json", "as_json", is_flag=True, help="JSON instead of a table."),
+}  # fmt: skip
+
+
+def options(*names: str) -> Callable[[Function], Function]:
+    """The named flags; a command's function gets those of settings as **flags (see `settings`)."""
+
+    def add(function: Function) -> Function:
+        for name in reversed(names):
+            function = _OPTIONS[name](function)
+        return function
+
+    return add
+
+
+def settings(flags: dict[str, Any], secrets: bool = False) -> Settings:
+    """The settings under these flags. Files of secrets are read only with `secrets`: not everyone may."""
+    from dockmend.settings import load
+
+    rest = dict(flags)
+    return load(rest, config=rest.pop("config", None), secrets=secrets)
+
+
+def paths(flags: dict[str, Any]) -> Paths:
+    """Where things lie under these flags; the settings file, which not everyone may read, is not asked."""
+    from dockmend.settings import find_paths
+
+    return find_paths({key: value for key, value in flags.items() if key in ("state", "socket", "rules", "config")})
+
+
+def client(flags: dict[str, Any]) -> Client:
+    """The running daemon's socket."""
+    from dockmend.control.client import Client
+
+    return Client(paths(flags).socket)
+
+
+def engine_of(found: Settings) -> DockerEngine:
+    """The engine the settings (or docker's own environment) name; nothing is connected yet."""
+    from dockmend.engine.client import DockerEngine
+    from dockmend.engine.discover import discover
+    from dockmend.guards import trusted
+
+    return DockerEngine.at(discover(os.environ, Path.home(), found.engine), trusted=trusted(found.policy))
+
+
+def with_engine(found: Settings, work: Callable[[DockerEngine], Awaitable[T]]) -> T:
+    """Runs `work` with a connected engine and gives the connection back."""
+
+    async def run() -> T:
+        engine = engine_of(found)
+        try:
+            await engine.connect()
+            return await work(engine)
+        finally:
+            await engine.close()
+
+    return asyncio.run(run())
+
+
+def seconds(text: str | None, flag: str) -> float | None:
+    """A duration flag in seconds."""
+    if text is None:
+        return None
+    from dockmend.rules.durations import duration
+
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from None
