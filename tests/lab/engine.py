@@ -330,7 +330,11 @@ class PrivateEngine:
         self.docker("exec", name, "touch", "/well")
 
     def await_health(self, name: str, wanted: str, timeout: float = 15.0) -> None:
-        eventually(lambda: self.health(name) == wanted, timeout, what=f"{name} becomes {wanted}")
+        """Wait until the health check says `wanted`; else the error shows its latest results."""
+        try:
+            eventually(lambda: self.health(name) == wanted, timeout, what=f"{name} becomes {wanted}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; its state: {json.dumps(self.inspect(name)['State'])[-1500:]}") from error
 
     def await_state(self, name: str, wanted: str, timeout: float = 15.0) -> None:
         eventually(lambda: self.state(name) == wanted, timeout, what=f"{name} becomes {wanted}")
