@@ -46,6 +46,7 @@ class Context:
     bind_roots: tuple[Path, ...]
     render: Callable[[str], str]  # fills `{container.name}` and other fields of a string parameter
     remember: Callable[[Mapping[str, Any]], Awaitable[None]]  # journals `undo`, and returns when it is on disk
+    forbids: Callable[[Object], str | None] | None = None  # why another object than the target must be left alone
 
 
 @dataclass(frozen=True, slots=True)

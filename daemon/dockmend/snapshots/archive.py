@@ -22,7 +22,7 @@ from dockmend.model import Volume
 from dockmend.snapshots.contents import Contents
 from dockmend.snapshots.helper import ROOT, Source, helper
 from dockmend.snapshots.losses import FLAGS, LIMITS, readable_root, same_host, walk
-from dockmend.snapshots.manifest import Finding, Manifest, SnapshotError
+from dockmend.snapshots.manifest import NAMES, Finding, Manifest, SnapshotError
 from dockmend.snapshots.pump import Pump
 from dockmend.snapshots.store import Draft, Store
 from dockmend.snapshots.tar import TarError, TarScanner
@@ -40,6 +40,7 @@ class Why:
     incident: str = ""
     consistency: str = "live"
     paused: tuple[str, ...] = ()
+    unpaused: tuple[str, ...] = ()  # could write all the while, and why they were left alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ async def seal(draft: Draft, done: Read, why: Why, info: EngineInfo | None) -> M
         dockmend=dockmend.__version__,
         root=ROOT,
         not_kept=not_kept,
-        cautions=done.contents.cautions() + missing,
+        cautions=done.contents.cautions() + missing + _unpaused(why),
         limits=limits,
     )
     await asyncio.to_thread(draft.commit, manifest)
@@ -175,6 +176,12 @@ def _folder(helper: Mapping[str, Any], source: Source, volume: Volume | None) ->
     # The local driver mounts a device (nfs, cifs, another folder) only for as long as a container uses it.
     mounted = volume is not None and volume.driver == "local" and bool({"type", "device"} & volume.options.keys())
     return readable_root(path, mounted)
+
+
+def _unpaused(why: Why) -> list[Finding]:
+    if not why.unpaused:
+        return []
+    return [Finding("containers that could write while it was read", len(why.unpaused), list(why.unpaused[:NAMES]))]
 
 
 def _losses(done: Read) -> tuple[list[Finding], list[str], list[Finding]]:
