@@ -1,0 +1,259 @@
+"""What dockmend sees and does as Prometheus metrics: one registry of its own, no ids as labels, everything bounded."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.registry import Collector
+
+from dockmend.engine import vocabulary
+from dockmend.journal.records import ActionRecord, Incident
+from dockmend.model import Container, Event, Volume
+from dockmend.observer import Observer
+from dockmend.tell.families import OTHER, Families, Family, Histogram, label
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
+HEALTHS = ("none", "starting", "healthy", "unhealthy")
+
+MOST_UNHEALED = 100
+MOST_EXPECTED = 200  # rules whose counters are shown before they first match; with more the page would be mostly zeros
+_RAW_ACTIONS = 1000  # spellings of events that are remembered ("exec_start: …" has no end of them)
+_CLOSED = 4096  # incidents remembered as closed, so that one told twice counts once
+
+_LAG = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
+_ACTION = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+_HEAL = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
+
+
+class _Registered(Families, Collector):
+    pass
+
+
+class Metrics(Observer):
+    """`mqtt`: whether a broker is configured; without one `dockmend_mqtt_connected` is not shown."""
+
+    def __init__(self, version: str, mqtt: bool = False) -> None:
+        self._events = Family("dockmend_events_total", "Events read from the engine's stream.", ("type", "action"))
+        self._lags = Histogram(
+            "dockmend_event_lag_seconds", "Time from the engine's stamp on an event until dockmend read it.", _LAG
+        )
+        self._up = Family("dockmend_engine_up", "1 while the engine's event stream is connected.")
+        self._connects = Family("dockmend_engine_connects_total", "Times the engine's event stream was connected.")
+        self._gaps = Family(
+            "dockmend_event_gaps_total", "Times events may have been lost, so that all was listed anew."
+        )
+        self._containers = Family(
+            "dockmend_containers", "Containers on this engine by state and health.", ("state", "health")
+        )
+        self._rules = Family("dockmend_rules", "Rules by state; error: errors of the last load.", ("state",))
+        self._matches = Family(
+            "dockmend_matches_total", "Changes that a rule's triggers and match selected.", ("rule",)
+        )
+        self._decisions = Family(
+            "dockmend_decisions_total", "Decisions on matches: act, wait or suppress, and why.",
+            ("rule", "decision", "reason"),
+        )  # fmt: skip
+        self._actions = Family("dockmend_actions_total", "Actions that ended.", ("rule", "action", "outcome"))
+        self._durations = Histogram(
+            "dockmend_action_duration_seconds", "Time from an action's begin to its end.", _ACTION, ("action",)
+        )
+        self._open = Family("dockmend_incidents_open", "Incidents that are not closed.", ("rule",))
+        self._unhealed = Family(
+            "dockmend_unhealed", "Objects with an open incident; the 100 that have waited longest.",
+            ("container", "rule"), MOST_UNHEALED,
+        )  # fmt: skip
+        self._heals = Family("dockmend_heals_total", "Incidents closed, by outcome.", ("rule", "outcome"))
+        self._to_heal = Histogram(
+            "dockmend_time_to_heal_seconds", "Time from an incident's opening until it was healed.", _HEAL, ("rule",)
+        )
+        self._breakers = Family("dockmend_breakers_open", "Targets that a rule has given up on.", ("rule",))
+        self._paused = Family("dockmend_paused", "Pauses in force.")
+        self._budget = Family(
+            "dockmend_budget_suppressed_total", "Times nothing was done because the host's budget was spent."
+        )
+        self._snapshot_bytes = Family("dockmend_snapshot_bytes_total", "Content of completed snapshots in bytes.")
+        self._snapshot_at = Family(
+            "dockmend_snapshot_last_success_timestamp_seconds", "When a volume's last snapshot was completed.",
+            ("volume",), 500,
+        )  # fmt: skip
+        self._mqtt = Family("dockmend_mqtt_connected", "1 while the MQTT broker is connected.")
+        self._dropped = Family(
+            "dockmend_tell_dropped_total", "Messages dropped because nobody took them in time.", ("sink",)
+        )
+        self._reload = Family("dockmend_rules_reload_success", "1 if the last load of the rules succeeded.")
+        self._reload_at = Family(
+            "dockmend_rules_reload_success_timestamp_seconds", "When rules were last loaded with success."
+        )
+        self._build = Family("dockmend_build_info", "The version that runs; always 1.", ("version",))
+
+        self._build.set(version, to=1.0)
+        self._containers_by_id: dict[str, tuple[str, str]] = {}
+        self._open_incidents: dict[str, Incident] = {}
+        self._closed: set[str] = set()
+        self._closed_order: deque[str] = deque()
+        self._broken: set[tuple[str, str]] = set()
+        self._event_keys: dict[tuple[str, str], tuple[str, str]] = {}
+        self._lag = self._lags.cell()
+        self._expect_the_known()
+        families = [each for each in vars(self).values() if isinstance(each, Family | Histogram)]
+        self.registry = CollectorRegistry()
+        self.registry.register(_Registered(each for each in families if mqtt or each is not self._mqtt))
+
+    def render(self) -> bytes:
+        """The page in Prometheus's text format; may be called in another thread."""
+        self._refresh_unhealed()
+        return generate_latest(self.registry)
+
+    # ------------------------------------------------------------------------------------------------ the hot path
+
+    def event(self, event: Event, lag: float) -> None:
+        try:
+            key = self._event_keys[event.type, event.action]
+        except KeyError:
+            key = self._event_key(event.type, event.action)
+        self._events.values[key] += 1.0
+        self._lag.observe(lag)
+
+    def matched(self, rule: str) -> None:
+        self._matches.add(rule)
+
+    def decision(self, rule: str, decision: str, reason: str) -> None:
+        self._decisions.add(rule, decision, reason)
+        if reason == "budget":
+            self._budget.add()
+
+    # ---------------------------------------------------------------------------------------------------- the others
+
+    def connected(self, up: bool) -> None:
+        self._up.set(to=float(up))
+        if up:
+            self._connects.add()
+
+    def gap(self, cause: str) -> None:
+        self._gaps.add()
+
+    def container(self, before: Container | None, after: Container | None) -> None:
+        known = after or before
+        if known is None:
+            return
+        if old := self._containers_by_id.pop(known.id, None):
+            self._containers.add(*old, by=-1.0)
+        if after is not None:
+            health = after.health or "none"
+            new = (after.state if after.state in STATES else OTHER, health if health in HEALTHS else OTHER)
+            self._containers_by_id[after.id] = new
+            self._containers.add(*new)
+
+    def incident(self, incident: Incident) -> None:
+        known = self._open_incidents.get(incident.id)
+        if incident.state != "closed":
+            self._open_incidents[incident.id] = incident
+            if known is None:
+                self._open.add(incident.rule)
+            return
+        if known is not None:
+            del self._open_incidents[incident.id]
+            self._open.add(incident.rule, by=-1.0)
+        if incident.outcome is None or not self._first_close(incident.id):
+            return
+        self._heals.add(incident.rule, incident.outcome)
+        if incident.outcome == "healed" and incident.closed_at is not None:
+            self._to_heal.cell(incident.rule).observe(incident.closed_at - incident.opened_at)
+
+    def action(self, record: ActionRecord) -> None:
+        if record.outcome is None or record.ended_at is None:
+            return
+        self._actions.add(record.rule, record.action, record.outcome)
+        self._durations.cell(record.action).observe(record.ended_at - record.began_at)
+
+    def breaker(self, rule: str, target: str, opened: bool) -> None:
+        if opened:
+            self._broken.add((rule, target))
+        else:
+            self._broken.discard((rule, target))
+        self._breakers.set(rule, to=float(sum(1 for broken, _ in self._broken if broken == rule)))
+
+    def paused(self, pauses: int) -> None:
+        self._paused.set(to=float(pauses))
+
+    def rules(self, enabled: int, disabled: int, shadow: int, errors: int) -> None:
+        counts = {"enabled": enabled, "disabled": disabled, "shadow": shadow, "error": errors}
+        for state, count in counts.items():
+            self._rules.set(state, to=float(count))
+
+    def rule_names(self, names: Iterable[str]) -> None:
+        """Shows the loaded rules' counters with 0 before they first match (the first 200 rules)."""
+        for name, _ in zip(names, range(MOST_EXPECTED), strict=False):
+            for family in (self._matches, self._open, self._breakers):
+                family.expect(name)
+            for outcome in ("healed", "failed"):
+                self._heals.expect(name, outcome)
+
+    def reloaded(self, ok: bool, at: float) -> None:
+        self._reload.set(to=float(ok))
+        if ok:
+            self._reload_at.set(to=at)
+
+    def snapshot(self, volume: str, size: int, at: float) -> None:
+        self._snapshot_bytes.add(by=float(size))
+        self._snapshot_at.set(_object("volume", volume), to=at)
+
+    def mqtt_connected(self, up: bool) -> None:
+        """The broker was connected or lost."""
+        self._mqtt.set(to=float(up))
+
+    def dropped(self, sink: str, count: int = 1) -> None:
+        """Messages to `sink` (mqtt, log) that were dropped."""
+        self._dropped.add(sink, by=float(count))
+
+    # ------------------------------------------------------------------------------------------------------ from within
+
+    def _expect_the_known(self) -> None:
+        for kind, actions in vocabulary.ACTIONS.items():
+            for action in sorted(actions):
+                if not action.startswith(vocabulary.REFUSED_PREFIX):
+                    self._events.expect(kind, action)
+        for state in STATES:
+            self._containers.expect(state, "none")
+        for health in HEALTHS:
+            self._containers.expect("running", health)
+        for state in ("enabled", "disabled", "shadow", "error"):
+            self._rules.expect(state)
+        for sink in ("log", "mqtt"):
+            self._dropped.expect(sink)
+
+    def _event_key(self, type: str, action: str) -> tuple[str, str]:
+        """The labels of an event that has not been seen in this spelling: known names, or `other`."""
+        base = action.partition(":")[0]
+        actions = vocabulary.ACTIONS.get(type)
+        key = (type if actions is not None else OTHER, base if actions is not None and base in actions else OTHER)
+        self._events.expect(*key)
+        if len(self._event_keys) < _RAW_ACTIONS:
+            self._event_keys[type, action] = key
+        return key
+
+    def _first_close(self, incident: str) -> bool:
+        if incident in self._closed:
+            return False
+        self._closed.add(incident)
+        self._closed_order.append(incident)
+        if len(self._closed_order) > _CLOSED:
+            self._closed.discard(self._closed_order.popleft())
+        return True
+
+    def _refresh_unhealed(self) -> None:
+        oldest = sorted(self._open_incidents.copy().values(), key=lambda incident: incident.opened_at)
+        values: Counter[tuple[str, ...]] = Counter()
+        for incident in oldest:
+            key = (label(_object(incident.kind, incident.object_name)), label(incident.rule))
+            if key in values or len(values) < MOST_UNHEALED:
+                values[key] += 1
+        self._unhealed.values = {key: float(count) for key, count in values.items()}
+
+
+def _object(kind: str, name: str) -> str:
+    return "anonymous" if kind == "volume" and Volume(name).anonymous else name
