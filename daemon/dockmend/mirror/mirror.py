@@ -93,6 +93,27 @@ class Mirror:
             for change in each.kept.standing.values()
         ]
 
+    def stands(self, container_id: str, trouble: str) -> bool:
+        """Whether a trouble still stands, as far as the mirror has learnt."""
+        found = self.entries.get(container_id)
+        if found is None:
+            return False
+        if found.end is not None and trouble.endswith("/end"):
+            return True
+        return any(change.trouble == trouble for change in found.kept.standing.values())
+
+    def stopped(self, container_id: str) -> bool:
+        """Whether somebody stopped a container that does not run."""
+        found = self.entries.get(container_id)
+        if found is None or not found.kept.run.over or found.kept.run.by:
+            return False
+        return cause_of(found.kept.run, found.container, blind=True) == "stopped"
+
+    def settled(self, container_id: str) -> bool:
+        """False while the cause of an end is not settled."""
+        found = self.entries.get(container_id)
+        return found is None or found.end is None
+
     # --- what is persisted -------------------------------------------------------------------------------------
 
     def restore(self, container_id: str, data: bytes) -> bool:
@@ -459,6 +480,13 @@ class Mirror:
         if found is not None and found.echo is not None:
             found.echo.until = now + GRACE
             self.wanted.add(container_id)
+
+    def stopped_by_person(self, container_id: str) -> None:
+        """dockmend carried out a person's stop that the engine had lost: the end is that person's."""
+        found = self.entries.get(container_id)
+        if found is not None:
+            found.kept.run.stopped, found.kept.run.by = True, ""
+            self.changed.add(container_id)
 
     def reconnected(self, container_id: str, network: str, now: float) -> None:
         """dockmend put a network back: a disconnect soon after is a person's will."""

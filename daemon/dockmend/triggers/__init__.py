@@ -1,1 +1,1 @@
-"""triggers."""
+"""Triggers that are not changes of the host: time."""

@@ -1,0 +1,220 @@
+"""What the command socket asks of the daemon, answered from the same parts that everything else is told from."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dockmend import __version__
+from dockmend.control.api import BreakerRow, Done, PauseRow, RuleRow, Rules, Status
+from dockmend.decide import Suppress, span_text
+from dockmend.errors import UsageError
+from dockmend.journal.records import Pause
+from dockmend.model import Change, Container, Object, target_of
+from dockmend.rules.model import Rule
+from dockmend.triggers.schedule import selected
+
+if TYPE_CHECKING:
+    from dockmend.app.daemon import Daemon
+
+
+class DaemonCommands:
+    """Implements control.api.Commands."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+
+    async def status(self) -> Status:
+        daemon = self._daemon
+        info = daemon.watch.info
+        containers = Counter(
+            f"{each.state}/{each.health}" if each.health else each.state for each in daemon.mirror.containers()
+        )
+        rules = Counter(_state(rule, daemon.settings.dry_run) for rule in daemon.rules.current.rules)
+        mqtt = "off" if daemon.mqtt is None else "connected" if daemon.mqtt.connected else "disconnected"
+        return Status(
+            version=__version__,
+            pid=os.getpid(),
+            started_at=daemon.started_at,
+            state=str(daemon.settings.paths.state),
+            engine={
+                "url": daemon.engine.url,
+                "up": daemon.watch.up,
+                "name": info.name if info else "",
+                "version": info.version if info else "",
+                "since": daemon.watch.since,
+            },
+            containers=dict(containers),
+            rules=dict(rules),
+            incidents_open=len(daemon.incidents.open),
+            breakers=self._breakers(),
+            pauses=[_pause_row(pause) for pause in self._pauses()],
+            degraded=dict(daemon.degraded),
+            dry_run=daemon.settings.dry_run,
+            mqtt=mqtt,
+            healers=list(daemon.rules.healers),
+        )
+
+    async def rules(self) -> Rules:
+        daemon = self._daemon
+        fired: dict[str, float] = {}
+        for incident in await daemon.journal.recent_incidents(daemon.clock() - 7 * 86400):
+            fired[incident.rule] = max(fired.get(incident.rule, 0.0), incident.opened_at)
+        for incident in daemon.incidents.open.values():
+            fired[incident.rule] = max(fired.get(incident.rule, 0.0), incident.opened_at)
+        rows = [self._rule_row(rule, fired.get(rule.name)) for rule in daemon.rules.current.rules]
+        return Rules(rules=rows, problems=list(daemon.rules.problems), loaded_at=daemon.rules.loaded_at)
+
+    def _rule_row(self, rule: Rule, fired_at: float | None) -> RuleRow:
+        return RuleRow(
+            name=rule.name,
+            state=_state(rule, self._daemon.settings.dry_run),
+            builtin=rule.builtin,
+            description=rule.description,
+            when=[trigger.name for trigger in rule.triggers],
+            match=rule.match.text,
+            then=[step.action for step in rule.then],
+            path=rule.path,
+            line=rule.line,
+            fired_at=fired_at,
+            incidents_open=sum(1 for each in self._daemon.incidents.open.values() if each.rule == rule.name),
+            breakers=[each for each in self._breakers() if each["rule"] == rule.name],
+        )
+
+    async def incidents(
+        self, container: str | None = None, since: float | None = None, limit: int = 100
+    ) -> list[dict[str, Any]]:
+        await self._daemon.journal.committed()
+        found = await self._daemon.journal.incidents(container, since, limit)
+        return [msgspec.to_builtins(each) for each in found]
+
+    async def incident(self, id: str) -> dict[str, Any]:
+        await self._daemon.journal.committed()
+        story = await self._daemon.journal.story(id)
+        if story is None:
+            raise UsageError(f"there is no incident {id!r}: `dockmend incidents` lists them")
+        return {"incident": msgspec.to_builtins(story[0]), "actions": [msgspec.to_builtins(each) for each in story[1]]}
+
+    async def containers(self) -> list[dict[str, Any]]:
+        found = sorted(self._daemon.mirror.containers(), key=lambda each: each.name)
+        return [{**msgspec.to_builtins(each), "target": target_of(each)} for each in found]
+
+    async def pause(
+        self, actor: str, rule: str | None = None, container: str | None = None, for_: float | None = None
+    ) -> Done:
+        daemon = self._daemon
+        if rule is not None:
+            self._rule(rule)
+        target = self._target(container) if container is not None else None
+        now = daemon.clock()
+        pause = Pause(rule=rule, target=target, until=now + for_ if for_ else None, actor=actor, at=now)
+        daemon.pauses = [each for each in self._pauses() if (each.rule, each.target) != (rule, target)] + [pause]
+        daemon.journal.put_pause(pause)
+        await daemon.journal.committed()
+        daemon.observer.paused(len(daemon.pauses))
+        until = f"for {span_text(for_)}" if for_ else "until it is resumed"
+        return Done(text=f"paused {_what(rule, target)} {until}", incident=None)
+
+    async def resume(self, actor: str, rule: str | None = None, container: str | None = None) -> Done:  # noqa: ARG002
+        daemon = self._daemon
+        target = self._target(container) if container is not None else None
+        kept = [each for each in self._pauses() if (each.rule, each.target) != (rule, target)]
+        if len(kept) == len(self._pauses()):
+            raise UsageError(f"{_what(rule, target)} is not paused: `dockmend status` lists what is")
+        daemon.pauses = kept
+        daemon.journal.remove_pause(rule, target)
+        await daemon.journal.committed()
+        daemon.observer.paused(len(daemon.pauses))
+        daemon.treatment.look_again("paused")
+        return Done(text=f"resumed {_what(rule, target)}", incident=None)
+
+    async def reset(self, actor: str, rule: str, target: str) -> Done:  # noqa: ARG002
+        daemon = self._daemon
+        self._rule(rule)
+        name = self._target(target)
+        daemon.history.forget(rule, name)
+        daemon.journal.put_breaker(None, rule, name)
+        daemon.journal.put_reset(rule, name, daemon.clock())
+        await daemon.journal.committed()
+        daemon.observer.breaker(rule, name, opened=False)
+        for reason in ("breaker", "cooldown", "backoff"):
+            daemon.treatment.look_again(reason)
+        daemon.incidents.forget_answered(rule)
+        daemon.offer_standing()
+        return Done(text=f"reset rule {rule} for {name}", incident=None)
+
+    async def reload(self, actor: str) -> Done:  # noqa: ARG002
+        rules = self._daemon.reload()
+        return Done(text=f"{len(rules.rules)} rules in force", incident=None)
+
+    async def trigger(self, actor: str, rule: str, name: str) -> Done:
+        daemon = self._daemon
+        found = self._rule(rule)
+        if not found.enabled:
+            raise UsageError(f"rule {rule} is disabled")
+        subject = self._subject(found, name)
+        change = Change(
+            triggers=(found.triggers[0].name,),
+            kind=found.match.kind,
+            subject=subject,
+            target=target_of(subject),
+            trouble=f"asked/{daemon.clock():.3f}",
+            at=daemon.clock(),
+            note=f"asked for by {actor}",
+        )
+        incident = daemon.intake.asked(found, change, actor)
+        if isinstance(incident, Suppress):
+            raise UsageError(f"rule {rule} does nothing to {name}: {incident.reason}")
+        return Done(text=f"rule {rule} treats {name}", incident=incident.id)
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    def _rule(self, name: str) -> Rule:
+        found = self._daemon.rule(name)
+        if found is None:
+            raise UsageError(f"there is no rule {name!r}: `dockmend rules` lists them")
+        return found
+
+    def _target(self, name: str) -> str:
+        """A container's name, or a target as it stands in an incident."""
+        container = self._daemon.mirror.container_named(name)
+        if container is not None:
+            return target_of(container)
+        if ":" in name:
+            return name
+        raise UsageError(f"there is no container {name!r}")
+
+    def _subject(self, rule: Rule, name: str) -> Object:
+        subjects = [each for each in selected(rule, self._daemon.mirror) if each.name == name]
+        if not subjects:
+            raise UsageError(f"rule {rule.name} does not match a {rule.match.kind} named {name!r}")
+        return next((each for each in subjects if isinstance(each, Container) and each.running), subjects[0])
+
+    def _pauses(self) -> list[Pause]:
+        now = self._daemon.clock()
+        return [each for each in self._daemon.pauses if each.until is None or each.until > now]
+
+    def _breakers(self) -> list[BreakerRow]:
+        return [
+            BreakerRow(rule=rule, target=target, opened_at=each.breaker_at, reason="")
+            for (rule, target), each in self._daemon.history.targets.items()
+            if each.breaker_at is not None
+        ]
+
+
+def _state(rule: Rule, dry_run: bool) -> str:
+    if not rule.enabled:
+        return "disabled"
+    return "shadow" if rule.dry_run or dry_run else "enabled"
+
+
+def _what(rule: str | None, target: str | None) -> str:
+    parts = [f"rule {rule}" if rule else "", f"{target}" if target else ""]
+    return " for ".join(part for part in parts if part) or "everything"
+
+
+def _pause_row(pause: Pause) -> PauseRow:
+    return PauseRow(rule=pause.rule, target=pause.target, until=pause.until, actor=pause.actor, at=pause.at)

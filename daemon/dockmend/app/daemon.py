@@ -1,0 +1,349 @@
+"""The daemon: its parts, how they are put together, and its life from the first look to the last word."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import msgspec
+import structlog
+
+from dockmend import actions
+from dockmend.app import taking_up
+from dockmend.app.commands import DaemonCommands
+from dockmend.app.own import own_containers
+from dockmend.app.rules import Rules, watch_folder
+from dockmend.app.tasks import forever
+from dockmend.control.server import ControlServer
+from dockmend.decide import History, Host
+from dockmend.engine.api import Engine
+from dockmend.errors import InvalidFiles
+from dockmend.guards import Guards
+from dockmend.journal.api import Journal
+from dockmend.journal.records import Incident, Pause
+from dockmend.mirror import Mirror
+from dockmend.model import Change, Container
+from dockmend.observer import Observers
+from dockmend.pipeline.incidents import Incidents
+from dockmend.pipeline.intake import Intake
+from dockmend.pipeline.lanes import Lanes
+from dockmend.pipeline.pulse import Pulse
+from dockmend.pipeline.steps import Steps
+from dockmend.pipeline.treatment import Treatment
+from dockmend.pipeline.verification import Verification
+from dockmend.pipeline.watch import Watch
+from dockmend.rules.builtin import foreign_healers
+from dockmend.rules.model import Rule, RuleSet
+from dockmend.settings import Settings
+from dockmend.tell.log import LogTeller
+from dockmend.tell.metrics import Metrics
+from dockmend.tell.notify_systemd import Notifier
+from dockmend.triggers.schedule import Schedules
+
+log = structlog.get_logger("dockmend")
+
+PERSIST_EVERY = 1.0
+"""Seconds between writes of cursor and last known state (rules.md: at least every second)."""
+KEEP_JOURNAL = 30 * 86400.0
+HOUSEKEEPING_EVERY = 3600.0
+STALLED = 90.0
+"""Seconds without progress of the watch after which the watchdog is not fed any more."""
+
+
+class Silent:
+    """The teller of actions where no broker is configured."""
+
+    def publish(self, topic: str, payload: str, retain: bool = False) -> None:  # noqa: ARG002
+        log.warning("nothing was published: no broker is configured (settings: mqtt)", topic=topic)
+
+
+class Daemon:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        journal: Journal,
+        *,
+        clock: Callable[[], float],
+        dice: random.Random,
+    ) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.journal = journal
+        self.clock = clock
+        self.dice = dice
+        self.started_at = clock()
+        self.host = os.uname().nodename
+        self.metrics = Metrics()
+        self.degraded: dict[str, str] = {}
+        self.pauses: list[Pause] = []
+        self.notifier = Notifier(os.environ)
+        self.rules = Rules(settings, self.host, clock)
+        self.mqtt = self._mqtt()
+        self.observer = Observers(
+            self.metrics, LogTeller(), _Degraded(self.degraded), *((self.mqtt,) if self.mqtt is not None else ())
+        )
+        self.pulse = Pulse()
+        self.mirror = Mirror(settings.unknown_cause, self._container_changed)
+        self.incidents = Incidents(journal, self.observer, clock, dice)
+        self.guards = Guards(settings.policy, own_containers())
+        self.history = History()
+        self.intake: Intake
+        self.treatment: Treatment
+        self.watch: Watch
+        self.schedules: Schedules
+        self._reload = asyncio.Event()
+        self._listed = asyncio.Event()
+        self._healthy = True
+
+    def _mqtt(self):  # type: ignore[no-untyped-def]  # imported only where it is configured
+        if self.settings.mqtt is None:
+            return None
+        from dockmend.tell.mqtt import MqttTeller
+
+        return MqttTeller(self.settings.mqtt, self.settings.mqtt_password, self.host, self.clock, self.dice)
+
+    def _container_changed(self, before: Container | None, after: Container | None) -> None:
+        self.pulse.touch(before, after)
+        self.observer.container(before, after)
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event, shutdown: float) -> None:
+        """Until `stop` is set; then running actions have `shutdown` seconds."""
+        await self.journal.open()
+        try:
+            self.history = await taking_up.history_of(self.journal, self.clock())
+            cursor, fired = await taking_up.known_state(self.journal, self.mirror)
+            self.pauses = await self.journal.pauses()
+            async with Lanes(self._lane_failed) as lanes:
+                self._assemble(lanes)
+                self.watch.cursor = cursor
+                self.schedules.fired = fired
+                self._put_in_force(self.rules.start())
+                async with asyncio.TaskGroup() as group:
+                    parts = [
+                        group.create_task(forever(name, part, self.clock), name=name) for name, part in self._parts()
+                    ]
+                    await stop.wait()
+                    await self._stop(lanes, shutdown)
+                    for part in parts:
+                        part.cancel()
+        finally:
+            self._persist()
+            await self.journal.close()
+
+    def _assemble(self, lanes: Lanes) -> None:
+        settings, clock = self.settings, self.clock
+        steps = Steps(
+            engine=self.engine, mirror=self.mirror, journal=self.journal, incidents=self.incidents,
+            observer=self.observer, guards=self.guards, teller=self.mqtt or Silent(), state=settings.paths.state,
+            bind_roots=settings.snapshots.bind_roots, host=self.host, clock=clock,
+        )  # fmt: skip
+        self.treatment = Treatment(
+            steps=steps, incidents=self.incidents, mirror=self.mirror, lanes=lanes, history=self.history,
+            guards=self.guards, observer=self.observer, verification=Verification(self.mirror, self.pulse, clock),
+            host=Host(settings.limits.rate, self._paused), clock=clock, dice=self.dice,
+            parallel=settings.limits.parallel, learn=self._learn, closed=self._closed,
+        )  # fmt: skip
+        self.intake = Intake(self.incidents, self.treatment, self.guards, self.observer, self.host, settings.dry_run)
+        self.watch = Watch(self.engine, self.mirror, self._offer, self.observer, clock, self.dice, self._first_listed)
+        self.schedules = Schedules(self.mirror, self.intake.fire, clock, self._schedule_fired)
+
+    def _parts(self) -> list[tuple[str, Callable[[], object]]]:
+        parts = [
+            ("watch", self.watch.run),
+            ("timers", self.treatment.timers.run),
+            ("schedules", self._run_schedules),
+            ("state", self._keep_state),
+            ("reload", self._reload_when_asked),
+            ("rules folder", partial(watch_folder, self.settings.paths.rules, self.ask_reload)),
+            ("housekeeping", self._housekeeping),
+            ("command socket", ControlServer(self.settings.paths.socket, DaemonCommands(self)).run),
+        ]
+        if self.mqtt is not None:
+            parts.append(("mqtt", self.mqtt.run))
+        if self.settings.http.listen is not None or self.settings.http.metrics_listen is not None:
+            from dockmend.app.source import DaemonSource
+            from dockmend.web.server import WebServer
+
+            parts.append(("http", WebServer(self.settings, DaemonSource(self)).run))
+        if self.notifier.watchdog is not None:
+            parts.append(("watchdog", self._feed_watchdog))
+        return parts
+
+    async def _stop(self, lanes: Lanes, shutdown: float) -> None:
+        self.notifier.stopping()
+        log.info("stopping: running actions may end", seconds=shutdown)
+        self.intake.open = False
+        if not await lanes.drained(shutdown):
+            log.warning("actions still ran: they are settled at the next start")
+        if self.mqtt is not None:
+            await self.mqtt.farewell()
+
+    # --- the stream of changes ----------------------------------------------------------------------------------
+
+    def _offer(self, changes: Iterable[Change]) -> None:
+        if self.intake.open:
+            self.intake.offer_all(changes)
+
+    def _learn(self, container: Container) -> None:
+        self.watch.learn_from(container)
+
+    def _closed(self, incident: Incident) -> None:
+        """What came up while an incident was open is offered again: rules that answered it stay silent."""
+        self.intake.closed(incident.rule, incident.target)
+        for change in self.mirror.standing():
+            if change.target == incident.target and change.trouble != incident.trouble:
+                self.intake.again(change)
+
+    async def _first_listed(self) -> None:
+        """After each connection's first list, before anything is offered."""
+        if self._listed.is_set():
+            self.treatment.engine_back()
+            return
+        healers = tuple(foreign_healers(self.mirror.containers()))
+        if healers:
+            self.rules.healers = healers
+            log.warning("another healer runs here: the built-in rule only shadows", healers=list(healers))
+            self._put_in_force(self.rules.again())
+        await taking_up.take_up(self.journal, self.incidents, self.treatment, self.clock)
+        await taking_up.remove_leftovers(self.treatment, self.incidents, self.settings.paths.snapshots)
+        self.intake.open = True
+        self._listed.set()
+        self.notifier.ready(f"watching {len(self.mirror.entries)} containers by {len(self.rules.current.rules)} rules")
+
+    def offer_standing(self) -> None:
+        """Offers again what stands: rules that have answered it stay silent."""
+        if self.intake.open:
+            for change in self.mirror.standing():
+                self.intake.again(change)
+
+    def _lane_failed(self, lane: str, error: Exception) -> None:
+        log.error("a fault of dockmend's own while treating", target=lane, exc_info=error)
+        self.treatment.failed_inside(lane, error)
+
+    def _paused(self, rule: str, target: str) -> float | None | bool:
+        now = self.clock()
+        for pause in self.pauses:
+            if (pause.rule in (None, rule)) and (pause.target in (None, target)) and (pause.until or now + 1) > now:
+                return pause.until
+        return False
+
+    # --- rules --------------------------------------------------------------------------------------------------
+
+    def ask_reload(self) -> None:
+        """The folder changed, or a HUP came."""
+        self._reload.set()
+
+    async def _reload_when_asked(self) -> None:
+        while True:
+            await self._reload.wait()
+            self._reload.clear()
+            try:
+                self.reload()
+            except InvalidFiles as error:
+                for problem in error.problems:
+                    log.error("rule error: the rules in force stay", problem=str(problem))
+
+    def reload(self) -> RuleSet:
+        """All or nothing. Raises InvalidFiles."""
+        self.notifier.reloading()
+        try:
+            before = self.rules.current.digest
+            rules = self.rules.reload()
+            self.observer.reloaded(ok=True, at=self.clock())
+            if rules.digest != before:
+                self._put_in_force(rules)
+                self.offer_standing()
+            return rules
+        except InvalidFiles:
+            self.observer.reloaded(ok=False, at=self.clock())
+            self._count_rules()
+            raise
+        finally:
+            self.notifier.ready("rules read again")
+
+    def _put_in_force(self, rules: RuleSet) -> None:
+        self.intake.use(rules)
+        self.treatment.rules = rules
+        self.schedules.use(rules)
+        self._count_rules()
+        self.observer.degraded("rules", self.rules.degraded)
+        log.info("rules in force", rules=len(rules.rules), folder=str(self.settings.paths.rules))
+
+    def _count_rules(self) -> None:
+        rules = self.rules.current.rules
+        shadow = sum(1 for rule in rules if rule.enabled and (rule.dry_run or self.settings.dry_run))
+        enabled = sum(1 for rule in rules if rule.enabled)
+        errors = sum(1 for problem in self.rules.problems if ": warning: " not in problem)
+        self.observer.rules(enabled - shadow, len(rules) - enabled, shadow, errors)
+
+    async def _run_schedules(self) -> None:
+        await self._listed.wait()
+        await self.schedules.run()
+
+    # --- state --------------------------------------------------------------------------------------------------
+
+    async def _keep_state(self) -> None:
+        while True:
+            await asyncio.sleep(PERSIST_EVERY)
+            self._persist()
+            healthy = self.journal.healthy
+            if healthy != self._healthy:
+                self._healthy = healthy
+                self.observer.degraded("journal", None if healthy else "it cannot be written: nothing is done")
+
+    def _persist(self) -> None:
+        changed, self.mirror.changed = self.mirror.changed, set()
+        for container_id in changed:
+            self.journal.put_known(taking_up.CONTAINER + container_id, self.mirror.known(container_id))
+        if changed or self._cursor_moved():
+            self.journal.put_known(taking_up.CURSOR, msgspec.msgpack.encode(self.watch.cursor))
+            self._persisted = self.watch.cursor
+
+    def _cursor_moved(self) -> bool:
+        return hasattr(self, "watch") and self.watch.cursor is not getattr(self, "_persisted", None)
+
+    def _schedule_fired(self, key: str, at: float) -> None:
+        self.journal.put_known(taking_up.SCHEDULE + key, msgspec.msgpack.encode(at))
+
+    async def _housekeeping(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_EVERY)
+            self.history.trim(self.clock())
+            await self.journal.prune(self.clock() - KEEP_JOURNAL)
+
+    async def _feed_watchdog(self) -> None:
+        """Fed by progress of the watch, not by a timer that would go on while nothing else does."""
+        assert self.notifier.watchdog is not None
+        seen, since = -1, self.clock()
+        while True:
+            if self.watch.progress != seen:
+                seen, since = self.watch.progress, self.clock()
+            if self.clock() - since < STALLED:
+                self.notifier.alive()
+            await asyncio.sleep(self.notifier.watchdog / 2)
+
+    def rule(self, name: str) -> Rule | None:
+        return self.rules.current.by_name(name)
+
+
+class _Degraded(Observers):
+    """Keeps what does not work, and why."""
+
+    def __init__(self, parts: dict[str, str]) -> None:
+        super().__init__()
+        self._parts = parts
+
+    def degraded(self, part: str, why: str | None) -> None:
+        if why is None:
+            self._parts.pop(part, None)
+        else:
+            self._parts[part] = why
+
+
+actions.load()

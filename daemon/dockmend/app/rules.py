@@ -1,0 +1,118 @@
+"""The rules in force: loaded all or nothing, kept in the state folder as the last good set, read again on a change."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import structlog
+
+from dockmend.errors import InvalidFiles, UsageError
+from dockmend.rules.builtin import builtin_rule
+from dockmend.rules.loader import load_rules, load_texts, rule_files
+from dockmend.rules.model import RuleSet
+from dockmend.settings import Settings
+
+log = structlog.get_logger("dockmend.rules")
+
+LAST_GOOD = "rules.last-good"
+
+
+@dataclass(slots=True)
+class Rules:
+    """`problems` are those of the last load; `degraded` says why the present set is not the one in the folder."""
+
+    settings: Settings
+    host: str
+    clock: Callable[[], float]
+    current: RuleSet = field(default_factory=RuleSet)
+    problems: tuple[str, ...] = ()
+    degraded: str | None = None
+    loaded_at: float = 0.0
+    healers: tuple[str, ...] = ()  # other healers on this host: the built-in rule then only shadows
+
+    def read(self) -> RuleSet:
+        """What the folder holds, with the built-in rule. Raises InvalidFiles with every problem; reads, never waits."""
+        return load_rules(self.settings.paths.rules, host=self.host, owner=self.settings.policy.rules_owner)
+
+    def use(self, files: RuleSet) -> RuleSet:
+        """Puts a set in force, and keeps its files as the last good ones."""
+        builtin = builtin_rule(self.settings.heal, dry_run=bool(self.healers))
+        rules = (*files.rules, replace(builtin, order=len(files.rules))) if builtin is not None else files.rules
+        self.current = replace(files, rules=rules)
+        self.problems = tuple(str(problem) for problem in files.warnings)
+        self.degraded = None
+        self.loaded_at = self.clock()
+        return self.current
+
+    def again(self) -> RuleSet:
+        """The same files, with the built-in rule made anew (another healer was found)."""
+        files = replace(self.current, rules=tuple(rule for rule in self.current.rules if not rule.builtin))
+        degraded, problems = self.degraded, self.problems
+        rules = self.use(files)
+        self.degraded, self.problems = degraded, problems
+        return rules
+
+    def start(self) -> RuleSet:
+        """The rules of a cold start: the folder's, else the last good set, else none but the built-in one."""
+        try:
+            files = self.read()
+            self._keep()
+        except InvalidFiles as error:
+            problems = tuple(str(problem) for problem in error.problems)
+            files, degraded = self._last_good()
+            for problem in problems:
+                log.error("rule error", problem=problem)
+            self.use(files)
+            self.problems, self.degraded = problems, degraded
+            return self.current
+        return self.use(files)
+
+    def reload(self) -> RuleSet:
+        """Raises InvalidFiles, and nothing has changed but `problems`."""
+        try:
+            files = self.read()
+        except InvalidFiles as error:
+            self.problems = tuple(str(problem) for problem in error.problems)
+            raise
+        self._keep()
+        return self.use(files)
+
+    def _last_good(self) -> tuple[RuleSet, str]:
+        folder = self.settings.paths.state / LAST_GOOD
+        try:
+            texts = {str(path): path.read_text() for path in rule_files(folder)}
+            if texts:
+                return load_texts(texts, host=self.host), "the rule files are wrong: the last good set is in force"
+        except (OSError, ValueError, UsageError):
+            pass
+        return RuleSet(), "the rule files are wrong and there is no last good set: nothing but the built-in rule is in force"
+
+    def _keep(self) -> None:
+        """A copy of the files, so that a cold start with wrong ones has something to stand on."""
+        folder = self.settings.paths.state / LAST_GOOD
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            kept = set()
+            for path in rule_files(self.settings.paths.rules):
+                kept.add(path.name)
+                temporary = folder / f".{path.name}.new"
+                temporary.write_bytes(path.read_bytes())
+                temporary.replace(folder / path.name)
+            for old in rule_files(folder):
+                if old.name not in kept:
+                    old.unlink()
+        except OSError as error:
+            log.warning("the last good rules could not be kept", error=str(error))
+
+
+async def watch_folder(folder: Path, changed: Callable[[], None]) -> None:
+    """Calls `changed` after every change of the folder's files; waits for the folder where it does not exist."""
+    from watchfiles import awatch
+
+    while not folder.is_dir():
+        await asyncio.sleep(10.0)
+    async for _ in awatch(folder, debounce=200, step=50, recursive=True):
+        changed()

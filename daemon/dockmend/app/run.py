@@ -1,0 +1,67 @@
+"""`dockmend run`: from settings to an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import structlog
+
+from dockmend.app.daemon import Daemon
+from dockmend.app.lock import locked
+from dockmend.app.tasks import PartFailed
+from dockmend.engine.client import DockerEngine
+from dockmend.engine.discover import discover
+from dockmend.guards import trusted
+from dockmend.journal.sqlite import SqliteJournal
+from dockmend.settings import Settings
+from dockmend.tell.log import configure
+
+log = structlog.get_logger("dockmend")
+
+SHUTDOWN = 10.0
+"""Seconds for running actions to end after the first signal."""
+
+
+def run(settings: Settings) -> int:
+    """Runs the daemon until a signal; 0 after a clean end, 1 where a part could not be kept running."""
+    configure(settings.log_format)
+    for warning in settings.warnings:
+        log.warning(warning)
+    with locked(settings.paths.state):
+        return asyncio.run(_main(settings))
+
+
+async def _main(settings: Settings) -> int:
+    address = discover(os.environ, Path.home(), settings.engine)
+    engine = DockerEngine.at(address, trusted=trusted(settings.policy))
+    journal = SqliteJournal(settings.paths.journal, time.time)
+    daemon = Daemon(settings, engine, journal, clock=time.time, dice=random.SystemRandom())
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    main = asyncio.current_task()
+
+    def asked_to_stop() -> None:
+        if stop.is_set() and main is not None:
+            main.cancel()  # a second signal ends at once
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, asked_to_stop)
+    loop.add_signal_handler(signal.SIGHUP, daemon.ask_reload)
+    try:
+        await daemon.run(stop, SHUTDOWN)
+    except* PartFailed as failed:
+        log.error("giving up", error="; ".join(str(each) for each in failed.exceptions))
+        return 1
+    except* asyncio.CancelledError:
+        return 1
+    finally:
+        with contextlib.suppress(asyncio.CancelledError):
+            await engine.close()
+    return 0

@@ -1,0 +1,108 @@
+"""Taking up: what the journal says was known, open and half-done when dockmend ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from dockmend.decide import History
+from dockmend.errors import EngineError
+from dockmend.journal.api import Journal
+from dockmend.journal.records import ActionRecord, Incident
+from dockmend.mirror import Mirror
+from dockmend.model import HELPER_LABEL
+from dockmend.pipeline.incidents import Incidents
+from dockmend.pipeline.treatment import Treatment
+from dockmend.pipeline.watch import Cursor
+
+log = structlog.get_logger("dockmend")
+
+HISTORY = 7 * 86400.0
+"""Seconds of history that limits can ask about: more than any window a rule is likely to name."""
+CONTAINER, CURSOR, SCHEDULE = "container/", "cursor", "schedule/"
+
+
+async def history_of(journal: Journal, now: float) -> History:
+    """What the limits ask about, from the journal."""
+    history = History()
+    for rule, target, began_at, _ in await journal.recent_attempts(now - HISTORY):
+        history.attempted(rule, target, began_at)
+    for incident in await journal.recent_incidents(now - HISTORY):
+        if incident.attempts and incident.closed_at:
+            mine = history.of(incident.rule, incident.target)
+            mine.ended_at = max(mine.ended_at, incident.closed_at)
+    for breaker in await journal.breakers():
+        history.of(breaker.rule, breaker.target).breaker_at = breaker.opened_at
+    return history
+
+
+async def known_state(journal: Journal, mirror: Mirror) -> tuple[Cursor, dict[str, float]]:
+    """Fills the mirror with the last known state; returns the cursor and when schedules last fired."""
+    cursor, fired = Cursor(), {}
+    for key, value in (await journal.known()).items():
+        try:
+            if key.startswith(CONTAINER):
+                mirror.restore(key.removeprefix(CONTAINER), value)
+            elif key == CURSOR:
+                cursor = msgspec.msgpack.decode(value, type=Cursor)
+            elif key.startswith(SCHEDULE):
+                fired[key.removeprefix(SCHEDULE)] = msgspec.msgpack.decode(value, type=float)
+        except msgspec.MsgspecError:
+            log.warning("a piece of last known state is of another version and is left out", key=key)
+    return cursor, fired
+
+
+async def take_up(journal: Journal, incidents: Incidents, treatment: Treatment, clock: Callable[[], float]) -> None:
+    """Open incidents come back: half-done ones at once, waiting ones when they are due."""
+    actions: dict[str, ActionRecord] = {record.incident: record for record in await journal.open_actions()}
+    for incident in await journal.open_incidents():
+        incidents.adopt(incident)
+        record = actions.pop(incident.id, None)
+        if record is not None:
+            treatment.steps.unsettled[incident.id] = record
+        if record is not None or incident.state == "acting":
+            treatment.progress[incident.id] = await _steps_done(journal, incident)
+        if record is not None or incident.state != "waiting":
+            log.info("taking up what was open", incident=incident.id, rule=incident.rule, object=incident.object_name)
+            treatment.submit(incident.id)
+        else:
+            treatment.timers.set(incident.id, incident.due_at or clock())
+    for record in actions.values():
+        await _settle_alone(journal, treatment, record)
+    for closed in await journal.recent_incidents(clock() - HISTORY):
+        incidents.remember_answered(closed.rule, closed.trouble)
+
+
+async def _steps_done(journal: Journal, incident: Incident) -> int:
+    story = await journal.story(incident.id)
+    if story is None:
+        return 0
+    return sum(1 for record in story[1] if record.attempt == incident.attempts and record.outcome == "done")
+
+
+async def _settle_alone(journal: Journal, treatment: Treatment, record: ActionRecord) -> None:
+    story = await journal.story(record.incident)
+    if story is not None:
+        try:
+            await treatment.steps.settle(record, story[0], None)
+        except EngineError as error:
+            log.error("an interrupted action could not be settled", action=record.action, error=str(error))
+
+
+async def remove_leftovers(treatment: Treatment, incidents: Incidents, snapshots: Path) -> None:
+    """Helpers and half-written files of incidents that are not open."""
+    engine = treatment.steps.engine
+    try:
+        for helper in await engine.helpers():
+            owner = helper.labels.get(HELPER_LABEL, "")
+            if owner.startswith("i") and owner not in incidents.open:
+                await engine.remove(helper.id, force=True)
+                log.info("removed a helper that was left behind", container=helper.name, incident=owner)
+    except EngineError as error:
+        log.warning("helpers could not be looked for", error=str(error))
+    from dockmend.snapshots.store import Store
+
+    Store(snapshots).clean()

@@ -1,0 +1,34 @@
+"""Tasks that must run for ever: one that returns or raises is a fault with a name, and begins anew; one that does so
+again and again takes the daemon down, for systemd to start it afresh."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+TOO_OFTEN, WITHIN = 5, 60.0
+
+log = structlog.get_logger("dockmend")
+
+
+class PartFailed(Exception):
+    """A part of the daemon cannot be kept running."""
+
+
+async def forever(name: str, part: Callable[[], Awaitable[None]], clock: Callable[[], float]) -> None:
+    """Runs `part` again whenever it ends. Raises PartFailed after TOO_OFTEN ends within WITHIN seconds."""
+    ends: deque[float] = deque(maxlen=TOO_OFTEN)
+    while True:
+        try:
+            await part()
+            why = "it returned"
+        except Exception as error:  # noqa: BLE001 - whatever it is, the part must go on
+            why = f"{type(error).__name__}: {error}"
+            log.error("a part of dockmend failed and is begun anew", part=name, error=why, exc_info=True)
+        ends.append(clock())
+        if len(ends) == TOO_OFTEN and ends[-1] - ends[0] < WITHIN:
+            raise PartFailed(f"{name} failed {TOO_OFTEN} times within {WITHIN:.0f} s: {why}")
+        await asyncio.sleep(min(5.0, 0.1 * 2 ** len(ends)))

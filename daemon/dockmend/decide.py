@@ -1,0 +1,211 @@
+"""Deciding: may this rule treat this trouble now? Pure functions over (rule, target, history, now).
+
+Every answer that is not "act" carries a code from a bounded set (for metrics) and a sentence a person understands.
+Waiting differs from suppression: what waits is looked at again when the limit that held it lifts, so a trouble that
+outlasts a limit is treated.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from dockmend.model import Cause, Change
+from dockmend.rules.model import Limits, Rule
+
+LEAVES_STOPPED_ALONE = frozenset({"start", "restart", "recreate", "unpause"})
+"""Actions that would start what somebody stopped (rules.md, "What is never done")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """Go on: the attempt may begin now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Not yet: look again at `until` (wall seconds)."""
+
+    until: float
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suppress:
+    code: str
+    reason: str
+
+
+Verdict = Act | Wait | Suppress
+ACT = Act()
+
+
+@dataclass(slots=True)
+class TargetHistory:
+    """What one rule did to one target: the times of its attempts (wall seconds, oldest first), and its breaker."""
+
+    attempts: deque[float] = field(default_factory=lambda: deque(maxlen=256))
+    ended_at: float = 0.0  # when the last incident of it was closed after an attempt
+    breaker_at: float | None = None
+
+    def in_window(self, now: float, within: float) -> int:
+        return sum(1 for at in self.attempts if now - at < within)
+
+    def in_a_row(self, stable: float, now: float) -> int:
+        """Attempts since the last stable while: those with less than `stable` seconds between them and to now."""
+        count, later = 0, now
+        for at in reversed(self.attempts):
+            if later - at >= stable:
+                break
+            count, later = count + 1, at
+        return count
+
+
+@dataclass(slots=True)
+class History:
+    """Everything the limits ask about, kept in step with the journal and read back from it at a start."""
+
+    targets: dict[tuple[str, str], TargetHistory] = field(default_factory=dict)
+    by_rule: dict[str, deque[float]] = field(default_factory=dict)
+    host: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
+
+    def of(self, rule: str, target: str) -> TargetHistory:
+        found = self.targets.get((rule, target))
+        if found is None:
+            found = self.targets[rule, target] = TargetHistory()
+        return found
+
+    def attempted(self, rule: str, target: str, at: float) -> None:
+        self.of(rule, target).attempts.append(at)
+        self.by_rule.setdefault(rule, deque(maxlen=4096)).append(at)
+        self.host.append(at)
+
+    def forget(self, rule: str, target: str) -> None:
+        """`dockmend reset`: as if the rule had never touched the target."""
+        self.targets.pop((rule, target), None)
+
+    def trim(self, now: float, keep: float = 86400.0) -> None:
+        """Drops targets that no limit can ask about any more, so that memory does not grow with names."""
+        for key in [
+            key for key, each in self.targets.items()
+            if each.breaker_at is None and (not each.attempts or now - each.attempts[-1] > keep)
+        ]:  # fmt: skip
+            del self.targets[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What holds for all: the host's budget, and the pauses that are in force."""
+
+    budget: tuple[int, float] | None = (30, 60.0)
+    paused: Callable[[str, str], float | None | bool] = lambda rule, target: False
+    """(rule, target) -> False, or until when it is paused (None: until resumed)."""
+
+
+def clock_text(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
+
+
+def span_text(seconds: float) -> str:
+    """Seconds as a person says them: 45 s, 5 min, 2 h."""
+    if seconds < 120:
+        return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"
+
+
+def standing(rule: Rule, change: Change, now: float) -> Verdict:
+    """What can be said from the rule and the change alone, before any limit is asked."""
+    if change.on_purpose:
+        return Suppress("on_purpose", change.note or "a person did it")
+    if rule.during is not None and not rule.during(now):
+        return Suppress("window", f"outside its hours ({rule.during_text})")
+    if change.cause == "stopped" and change.subject is not None and would_start(rule):
+        return Suppress("stopped", "somebody stopped it: what a person stopped is not started")
+    return ACT
+
+
+def would_start(rule: Rule) -> bool:
+    return any(step.action in LEAVES_STOPPED_ALONE and step.target is None for step in rule.then)
+
+
+def limits(rule: Rule, target: str, history: History, host: Host, now: float, failures: int = 0) -> Verdict:
+    """Whether the limits allow an attempt now. `failures`: attempts of this incident that failed in a row."""
+    paused = host.paused(rule.name, target)
+    if paused is not False:
+        until = paused if isinstance(paused, float) else now + 3600.0
+        text = f"until {clock_text(until)}" if isinstance(paused, float) else "until it is resumed"
+        return Wait(until, "paused", f"paused by a person {text}")
+    mine = history.targets.get((rule.name, target))
+    if mine is not None:
+        verdict = _of_target(rule.limits, mine, now, failures)
+        if verdict is not ACT:
+            return verdict
+    if (rate := rule.limits.rate) and (until := _full(history.by_rule.get(rule.name, ()), rate, now)):
+        return Wait(until, "rate", f"the rule's rate of {rate[0]} per {span_text(rate[1])} is used up")
+    if rule.remedies and host.budget and (until := _full(history.host, host.budget, now)):
+        count, within = host.budget
+        return Wait(until, "budget", f"the host's budget of {count} actions per {span_text(within)} is used up")
+    return ACT
+
+
+def _of_target(limits_: Limits, mine: TargetHistory, now: float, failures: int) -> Verdict:
+    if mine.breaker_at is not None:
+        rest = limits_.attempts[1] if limits_.attempts else 900.0
+        if now - mine.breaker_at < rest:
+            return Suppress(
+                "breaker",
+                f"its breaker is open since {clock_text(mine.breaker_at)}: it failed too often; one more try is made "
+                f"after {clock_text(mine.breaker_at + rest)}, or after `dockmend reset`",
+            )
+        return ACT  # half-open: one attempt tells
+    if limits_.cooldown and not failures and mine.ended_at and now - mine.ended_at < limits_.cooldown:
+        until = mine.ended_at + limits_.cooldown
+        return Wait(until, "cooldown", f"cooling down until {clock_text(until)}")
+    if limits_.attempts and mine.in_window(now, limits_.attempts[1]) >= limits_.attempts[0]:
+        count, within = limits_.attempts
+        return Suppress("attempts", f"it was tried {count} times within {span_text(within)}")
+    return ACT
+
+
+def _full(times: Iterable[float], limit: tuple[int, float], now: float) -> float | None:
+    """None while there is room; else when there will be."""
+    count, within = limit
+    recent = [at for at in times if now - at < within]
+    return recent[-count] + within if len(recent) >= count else None
+
+
+def backoff(limits_: Limits, mine: TargetHistory | None, now: float, dice: random.Random) -> Wait | None:
+    """How long the next attempt waits after those before it: exponential with jitter, reset after a stable while.
+
+    A while is stable when it is as long as the longest wait. Half of each wait is fixed and half is random, so that
+    targets that broke together do not come back together.
+    """
+    if limits_.backoff is None or mine is None or not mine.attempts:
+        return None
+    low, high = limits_.backoff
+    count = mine.in_a_row(high, now)
+    if count == 0:
+        return None
+    wait = min(high, low * 2 ** min(count - 1, 30))
+    until = mine.attempts[-1] + wait * (0.5 + 0.5 * dice.random())
+    if until <= now:
+        return None
+    return Wait(until, "backoff", f"waiting {span_text(until - now)} after attempt {count}")
+
+
+def exhausted(limits_: Limits, mine: TargetHistory, failures: int, now: float) -> bool:
+    """True where the breaker opens: as many attempts in the window, or as many failures in a row, as are allowed."""
+    if limits_.attempts is None:
+        return False
+    count, within = limits_.attempts
+    return failures >= count or mine.in_window(now, within) >= count or mine.breaker_at is not None
+
+
+def stopped_by_person(cause: Cause | None) -> bool:
+    return cause == "stopped"

@@ -1,0 +1,73 @@
+"""Guards: what is never touched, whatever the rules say (rules.md, "What is never done"; settings, `policy`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from dockmend.decide import Suppress
+from dockmend.model import HELPER_LABEL, Container, Object
+from dockmend.rules.model import Step
+from dockmend.settings import Policy
+
+IGNORE_LABEL = "dockmend.ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """`own`: ids (full or at least 12 digits) of the container dockmend itself runs in, if any."""
+
+    policy: Policy = Policy()
+    own: frozenset[str] = frozenset()
+
+    def forbids(self, subject: Object | None) -> Suppress | None:
+        """Why nothing at all may be done to an object, or None."""
+        if not isinstance(subject, Container):
+            return None
+        if (subject.label(IGNORE_LABEL) or "").lower() in ("true", "1", "yes"):
+            return Suppress("ignored", f"labelled {IGNORE_LABEL}=true")
+        if HELPER_LABEL in subject.labels:
+            return Suppress("itself", "a helper of dockmend's own")
+        if any(subject.id.startswith(own) for own in self.own):
+            return Suppress("itself", "dockmend runs in it")
+        protect = self.policy.protect
+        for key, pattern in protect.labels.items():
+            if (value := subject.labels.get(key)) is not None and fnmatchcase(value, pattern):
+                return Suppress("protected", f"the settings' policy protects label {key}={pattern}")
+        if pattern := _first(protect.name, subject.name):
+            return Suppress("protected", f"the settings' policy protects name {pattern}")
+        if pattern := _first(protect.image, subject.image):
+            return Suppress("protected", f"the settings' policy protects image {pattern}")
+        return None
+
+    def forbidden_step(self, steps: Iterable[Step]) -> Suppress | None:
+        """The first step that the settings' policy does not allow."""
+        for step in steps:
+            if not self.policy.allows(step.action):
+                return Suppress("policy", f"the settings' policy does not allow {step.action}")
+        return None
+
+
+def _first(patterns: Iterable[str], text: str) -> str | None:
+    return next((pattern for pattern in patterns if fnmatchcase(text, pattern)), None)
+
+
+def trusted(policy: Policy) -> Callable[[str], bool]:
+    """Whether an image's own steering labels count: its reference is in `policy.trusted_images`."""
+    return lambda image: _first(policy.trusted_images, image) is not None
+
+
+def narrowed(running: Policy, read: Policy) -> Policy:
+    """The policy after a reload: it may be narrowed at once, but only a restart widens it (interface.md)."""
+    from dockmend.settings.model import ACTIONS, IN_PLACE
+
+    everything = [*sorted(ACTIONS), IN_PLACE]
+    allow = tuple(action for action in everything if running.allows(action) and read.allows(action))
+    protect = read.protect.model_copy(update={
+        "labels": {**read.protect.labels, **running.protect.labels},
+        "name": tuple(dict.fromkeys((*running.protect.name, *read.protect.name))),
+        "image": tuple(dict.fromkeys((*running.protect.image, *read.protect.image))),
+    })  # fmt: skip
+    images = tuple(image for image in read.trusted_images if image in running.trusted_images)
+    return read.model_copy(update={"allow": allow, "protect": protect, "trusted_images": images})

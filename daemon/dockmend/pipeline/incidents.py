@@ -1,0 +1,163 @@
+"""The incidents that are open, and the one place where any is opened, changed or closed.
+
+Every change of an incident goes to the journal and to the observers from here, so that log, metrics, MQTT and the
+record cannot disagree.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+
+from dockmend.journal.api import Journal
+from dockmend.journal.records import Incident, Outcome
+from dockmend.model import Change, Container
+from dockmend.observer import Observer
+from dockmend.rules.model import Rule
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+ANSWERED_KEPT = 20_000
+"""Troubles remembered as answered. Older ones cannot come back: their run is over."""
+FOLDED_FOR = 3600.0
+"""Seconds for which suppressions with the same reason are folded into one record."""
+
+
+def new_id(prefix: str, now: float, dice: random.Random) -> str:
+    """Sortable by time: nine characters of milliseconds and six of chance."""
+    milliseconds = int(now * 1000)
+    stamp = "".join(_ALPHABET[(milliseconds >> shift) & 31] for shift in range(40, -1, -5))
+    return prefix + stamp + "".join(dice.choice(_ALPHABET) for _ in range(6))
+
+
+def trigger_of(rule: Rule, change: Change) -> str:
+    """Which of a change's triggers the rule answers: what its incident is called after."""
+    names = {trigger.name for trigger in rule.triggers}
+    return next((name for name in change.triggers if name in names), change.triggers[0])
+
+
+class Incidents:
+    def __init__(self, journal: Journal, observer: Observer, clock: Callable[[], float], dice: random.Random) -> None:
+        self._journal = journal
+        self._observer = observer
+        self.clock = clock
+        self.dice = dice
+        self.open: dict[str, Incident] = {}
+        self._by_key: dict[tuple[str, str], str] = {}
+        self._answered: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._folded: dict[tuple[str, str, str], Incident] = {}
+
+    def of(self, rule: str, target: str) -> Incident | None:
+        found = self._by_key.get((rule, target))
+        return self.open[found] if found else None
+
+    def answered(self, rule: str, trouble: str) -> bool:
+        return (rule, trouble) in self._answered
+
+    def remember_answered(self, rule: str, trouble: str) -> None:
+        self._answered[rule, trouble] = None
+        if len(self._answered) > ANSWERED_KEPT:
+            self._answered.popitem(last=False)
+
+    def forget_answered(self, rule: str) -> None:
+        """After a reset: what still stands may be treated again."""
+        for key in [key for key in self._answered if key[0] == rule]:
+            del self._answered[key]
+
+    def begin(self, rule: Rule, change: Change, dry_run: bool, actor: str = "") -> Incident:
+        now = self.clock()
+        incident = self._make(rule, change, now, dry_run=dry_run, actor=actor)
+        self.remember_answered(rule.name, change.trouble)
+        self.open[incident.id] = incident
+        self._by_key[rule.name, incident.target] = incident.id
+        self._tell(incident)
+        return incident
+
+    def _make(self, rule: Rule, change: Change, now: float, **more: Any) -> Incident:
+        subject = change.subject
+        return Incident(
+            id=new_id("i", now, self.dice),
+            rule=rule.name,
+            trigger=trigger_of(rule, change),
+            target=change.target,
+            kind=change.kind,
+            object_id=getattr(subject, "id", "") or getattr(subject, "name", ""),
+            object_name=getattr(subject, "name", ""),
+            trouble=change.trouble,
+            opened_at=now,
+            reason=change.note,
+            origin=change.origin,
+            cause=change.cause,
+            network=change.network,
+            severity=rule.severity,
+            updated_at=now,
+            **more,
+        )
+
+    def adopt(self, incident: Incident) -> None:
+        """Takes up one that was open when dockmend ended."""
+        self.open[incident.id] = incident
+        self._by_key[incident.rule, incident.target] = incident.id
+        self.remember_answered(incident.rule, incident.trouble)
+        self._observer.incident(incident)
+
+    def update(self, incident_id: str, **changes: Any) -> Incident:
+        incident = replace(self.open[incident_id], updated_at=self.clock(), **changes)
+        self.open[incident_id] = incident
+        self._tell(incident)
+        return incident
+
+    def close(self, incident_id: str, outcome: Outcome, reason: str, code: str = "") -> Incident:
+        now = self.clock()
+        incident = replace(
+            self.open.pop(incident_id), state="closed", outcome=outcome, reason=reason, reason_code=code,
+            closed_at=now, due_at=None, waiting_for="", updated_at=now,
+        )  # fmt: skip
+        if self._by_key.get((incident.rule, incident.target)) == incident_id:
+            del self._by_key[incident.rule, incident.target]
+        self._tell(incident)
+        return incident
+
+    def record(self, rule: Rule, change: Change, outcome: Outcome, code: str, reason: str) -> None:
+        """A decision not to act, as a closed incident; the same one again within the hour only counts."""
+        now = self.clock()
+        self.remember_answered(rule.name, change.trouble)
+        key = (rule.name, change.target, code)
+        known = self._folded.get(key)
+        if known is not None and now - known.opened_at < FOLDED_FOR:
+            incident = replace(known, count=known.count + 1, reason=reason, trouble=change.trouble, updated_at=now)
+        else:
+            incident = self._make(
+                rule, replace(change, note=reason), now, state="closed", outcome=outcome, reason_code=code, closed_at=now
+            )
+            if len(self._folded) > 4096:
+                self._folded.clear()
+        self._folded[key] = incident
+        self._tell(incident)
+
+    def _tell(self, incident: Incident) -> None:
+        self._journal.put_incident(incident)
+        self._observer.incident(incident)
+
+
+def change_of(incident: Incident, subject: Any) -> Change:
+    """The change an incident came from, put together again from its record."""
+    return Change(
+        triggers=(incident.trigger,),
+        kind=incident.kind,  # type: ignore[arg-type]  # the journal holds plain text
+        subject=subject,
+        target=incident.target,
+        trouble=incident.trouble,
+        at=incident.opened_at,
+        origin=incident.origin,  # type: ignore[arg-type]
+        cause=incident.cause,  # type: ignore[arg-type]
+        note=incident.reason,
+        network=incident.network,
+    )
+
+
+def container_of(subject: object) -> Container | None:
+    return subject if isinstance(subject, Container) else None

@@ -1,0 +1,191 @@
+"""Intake: which rules answer a change, which of them may, and what becomes of the others.
+
+This is the hot path: everything that can be done at load is done there, and nothing here waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from dockmend.decide import ACT, Suppress, Verdict, standing
+from dockmend.guards import Guards
+from dockmend.journal.records import Incident
+from dockmend.model import Change
+from dockmend.observer import Observer
+from dockmend.pipeline.incidents import Incidents
+from dockmend.rules.fields import field_values
+from dockmend.rules.matcher import Matcher, order_remedies
+from dockmend.rules.model import ConditionError, Rule, RuleSet
+
+QUEUED_AT_MOST = 16
+"""Triggers that `mode: queued` keeps for one rule and target."""
+
+
+class Treats(Protocol):
+    """What intake hands an incident to."""
+
+    def submit(self, incident_id: str) -> None: ...
+    def hold(self, incident: Incident, until: float) -> None: ...
+    def supersede(self, incident_id: str, reason: str) -> None: ...
+
+
+class Intake:
+    def __init__(
+        self, incidents: Incidents, treats: Treats, guards: Guards, observer: Observer, host: str, dry_run: bool = False
+    ) -> None:
+        self.incidents = incidents
+        self.treats = treats
+        self.guards = guards
+        self.observer = observer
+        self.host = host
+        self.dry_run = dry_run
+        self.open = False  # until everything that was open at the last end has been taken up
+        self.rules = RuleSet()
+        self.matcher = Matcher(self.rules)
+        self._seen: dict[tuple[str, int, str], deque[float]] = {}
+        self._queued: dict[tuple[str, str], deque[Change]] = {}
+
+    def use(self, rules: RuleSet) -> None:
+        self.rules = rules
+        self.matcher = Matcher(rules)
+
+    def offer_all(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            self.offer(change)
+
+    def offer(self, change: Change) -> None:
+        """One change of the mirror."""
+        self.observer.change(change)
+        self.again(change)
+
+    def again(self, change: Change) -> None:
+        """A trouble that stands, offered again: rules that have answered it stay silent."""
+        candidates = self.matcher.candidates(change)
+        if candidates:
+            now = self.incidents.clock()
+            answering = [rule for rule in candidates if self._answers(rule, change, now)]
+            if answering:
+                self._choose(answering, change)
+
+    def fire(self, rule: Rule, change: Change) -> None:
+        """A schedule of one rule: the others are not asked."""
+        self.observer.matched(rule.name)
+        if self._may(rule, change, self.incidents.clock()):
+            self._begin(rule, change)
+
+    def _answers(self, rule: Rule, change: Change, now: float) -> bool:
+        incidents = self.incidents
+        if incidents.answered(rule.name, change.trouble):
+            return False
+        self.observer.matched(rule.name)
+        return self._may(rule, change, now)
+
+    def _may(self, rule: Rule, change: Change, now: float) -> bool:
+        running = self.incidents.of(rule.name, change.target)
+        if running is not None and not self._makes_way(rule, running, change):
+            self.observer.decision(rule.name, "suppress", "running")
+            return False
+        if change.recovered:
+            self.incidents.record(rule, change, "recovered", "recovered", "recovered on its own: the engine restarted it")
+            self.observer.decision(rule.name, "suppress", "recovered")
+            return False
+        if not self._often_enough(rule, change, now):
+            self.observer.decision(rule.name, "suppress", "times")
+            return False
+        verdict = self._verdict(rule, change, now)
+        if isinstance(verdict, Suppress):
+            outcome = "on_purpose" if verdict.code == "on_purpose" else "suppressed"
+            self.incidents.record(rule, change, outcome, verdict.code, verdict.reason)
+            self.observer.decision(rule.name, "suppress", verdict.code)
+            return False
+        return True
+
+    def _verdict(self, rule: Rule, change: Change, now: float) -> Verdict:
+        verdict = standing(rule, change, now)
+        if verdict is not ACT:
+            return verdict
+        if rule.remedies and (forbidden := self.guards.forbids(change.subject)):
+            return forbidden
+        if forbidden := self.guards.forbidden_step(rule.then):
+            return forbidden
+        if rule.condition is not None:
+            try:
+                if not rule.condition(field_values(change, rule, "", now, self.host)):
+                    return Suppress("condition", f"its condition does not hold: {rule.condition_text}")
+            except ConditionError as error:
+                return Suppress("condition_error", f"its condition could not be answered: {error}")
+        return ACT
+
+    def _often_enough(self, rule: Rule, change: Change, now: float) -> bool:
+        for index, trigger in enumerate(rule.triggers):
+            if trigger.times is None or trigger.name not in change.triggers:
+                continue
+            count, within = trigger.times
+            times = self._seen.setdefault((rule.name, index, change.target), deque(maxlen=count))
+            times.append(now)
+            if len(times) < count or now - times[0] > within:
+                return False
+            times.clear()
+        return True
+
+    def _makes_way(self, rule: Rule, running: Incident, change: Change) -> bool:
+        """True where the incident that is open gives way to this change."""
+        if running.trouble == change.trouble:
+            return False
+        if running.state == "waiting" and running.attempts == 0:
+            # What it waited with is over, or there would be no new trouble of the same rule: `for` begins anew.
+            self.treats.supersede(running.id, "another trouble took its place")
+            return True
+        if rule.mode == "restart":
+            self.treats.supersede(running.id, "triggered again (mode: restart)")
+            return True
+        if rule.mode == "queued":
+            queue = self._queued.setdefault((rule.name, change.target), deque(maxlen=QUEUED_AT_MOST))
+            queue.append(change)
+        return False
+
+    def _choose(self, answering: list[Rule], change: Change) -> None:
+        remedies = [rule for rule in answering if rule.remedies]
+        losers: tuple[Rule, ...] = ()
+        if len(remedies) > 1:
+            winner, losers = order_remedies(tuple(remedies))
+            for loser in losers:
+                self.incidents.remember_answered(loser.name, change.trouble)
+                self.observer.decision(loser.name, "suppress", "other_rule")
+            del winner
+        for rule in answering:
+            if rule not in losers:
+                self._begin(rule, change)
+
+    def _begin(self, rule: Rule, change: Change, actor: str = "") -> Incident:
+        incident = self.incidents.begin(rule, change, dry_run=rule.dry_run or self.dry_run, actor=actor)
+        if rule.hold and not actor:
+            self.treats.hold(incident, change.at + rule.hold)
+            self.observer.decision(rule.name, "wait", "for")
+        else:
+            self.treats.submit(incident.id)
+        return incident
+
+    def asked(self, rule: Rule, change: Change, actor: str) -> Incident | Suppress:
+        """`dockmend trigger`: when, for, if and the standing of the trouble are replaced; the guards hold."""
+        if self.incidents.of(rule.name, change.target) is not None:
+            return Suppress("running", "an incident of this rule is open for it")
+        if forbidden := self.guards.forbids(change.subject) or self.guards.forbidden_step(rule.then):
+            return forbidden
+        return self._begin(rule, change, actor)
+
+    def closed(self, rule: str, target: str) -> None:
+        """An incident of a rule is over: what was queued behind it comes next."""
+        queue = self._queued.get((rule, target))
+        if queue:
+            change = queue.popleft()
+            if not queue:
+                del self._queued[rule, target]
+            found = self.rules.by_name(rule)
+            if found is not None and found.enabled:
+                self._begin(found, change)
+
+
+Offer = Callable[[Iterable[Change]], None]

@@ -1,0 +1,69 @@
+"""Lanes: one worker for each target, in order; targets in parallel; idle lanes vanish.
+
+A job never sleeps in its lane for a limit: it parks its incident with a timer that submits it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+Job = Callable[[], Awaitable[None]]
+
+
+class Lanes:
+    """Use as an async context manager; leaving it cancels what still runs. `on_error(lane, error)` is told of a job that raised: the lane goes on."""
+
+    def __init__(self, on_error: Callable[[str, Exception], None]) -> None:
+        self._on_error = on_error
+        self._queues: dict[str, deque[Job]] = {}
+        self._group = asyncio.TaskGroup()
+        self._workers: dict[str, asyncio.Task[None]] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def __aenter__(self) -> Lanes:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(self, *args: object) -> None:
+        for worker in self._workers.values():
+            worker.cancel()
+        await self._group.__aexit__(None, None, None)
+
+    def submit(self, lane: str, job: Job) -> None:
+        queue = self._queues.get(lane)
+        if queue is not None:
+            queue.append(job)
+            return
+        self._queues[lane] = deque((job,))
+        self._idle.clear()
+        self._workers[lane] = self._group.create_task(self._work(lane), name=f"lane {lane}")
+
+    async def _work(self, lane: str) -> None:
+        queue = self._queues[lane]
+        try:
+            while queue:
+                job = queue.popleft()
+                try:
+                    await job()
+                except Exception as error:  # noqa: BLE001 - whatever a job does, the lane's other jobs go on
+                    self._on_error(lane, error)
+        finally:
+            del self._queues[lane]
+            del self._workers[lane]
+            if not self._queues:
+                self._idle.set()
+
+    def busy(self, lane: str) -> bool:
+        return lane in self._queues
+
+    async def drained(self, timeout: float) -> bool:
+        """Waits up to `timeout` seconds for running jobs; False where some are still at work."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True

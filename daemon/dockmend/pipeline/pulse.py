@@ -1,0 +1,34 @@
+"""Waiting for a container to change, without polling: the mirror touches, verification waits."""
+
+from __future__ import annotations
+
+import asyncio
+from dockmend.model import Container, target_of
+
+
+class Pulse:
+    def __init__(self) -> None:
+        self._waiting: dict[str, list[asyncio.Event]] = {}
+
+    def touch(self, before: Container | None, after: Container | None) -> None:
+        """A container's record changed. Costs nothing while nobody waits."""
+        if self._waiting:
+            container = after or before
+            if container is not None:
+                for event in self._waiting.get(target_of(container), ()):
+                    event.set()
+
+    async def wait(self, target: str, timeout: float) -> None:
+        """Returns when something of the target changed, or after `timeout` seconds."""
+        event = asyncio.Event()
+        events = self._waiting.setdefault(target, [])
+        events.append(event)
+        try:
+            async with asyncio.timeout(timeout):
+                await event.wait()
+        except TimeoutError:
+            pass
+        finally:
+            events.remove(event)
+            if not events:
+                self._waiting.pop(target, None)

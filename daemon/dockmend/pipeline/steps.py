@@ -1,0 +1,180 @@
+"""One step: the intent on disk, the action, the outcome on its way to disk.
+
+The echo of what is done is expected from the mirror between intent and outcome, so that it triggers nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from dockmend.actions.base import REGISTRY, Context, Done, Failed, Settled, Teller
+from dockmend.engine.api import Engine
+from dockmend.errors import EngineAway, EngineError, Permanent
+from dockmend.guards import Guards
+from dockmend.journal.api import Journal
+from dockmend.journal.records import ActionRecord, Incident
+from dockmend.mirror import Mirror
+from dockmend.mirror.echo import Echo
+from dockmend.model import Container, Object
+from dockmend.observer import Observer
+from dockmend.pipeline.incidents import Incidents, change_of, new_id
+from dockmend.rules.fields import field_values
+from dockmend.rules.model import Rule, Step
+from dockmend.rules.templates import compile_template
+
+TIMEOUT = 300.0
+"""Seconds a step may take where the rule says nothing."""
+LONG_TIMEOUT = 3600.0
+"""The same for those that copy what may be large."""
+LONG = frozenset({"snapshot_volume", "commit_image", "wait"})
+
+
+class StepFailed(Exception):
+    """`again` False: another attempt cannot help. The text is for a person."""
+
+    def __init__(self, detail: str, again: bool = True) -> None:
+        super().__init__(detail)
+        self.again = again
+
+
+@dataclass(slots=True)
+class Steps:
+    """Runs and settles single steps. `clock`: wall seconds."""
+
+    engine: Engine
+    mirror: Mirror
+    journal: Journal
+    incidents: Incidents
+    observer: Observer
+    guards: Guards
+    teller: Teller
+    state: Path
+    bind_roots: tuple[Path, ...]
+    host: str
+    clock: Callable[[], float]
+    unsettled: dict[str, ActionRecord] = field(default_factory=dict)  # by incident: intents whose outcome is not known
+
+    async def run(self, incident: Incident, rule: Rule, step: Step, subject: Object) -> tuple[ActionRecord, Echo | None]:
+        """Raises StepFailed; EngineAway where the engine went away in the middle (the record then stays open)."""
+        subject = await self._target(step, subject)
+        action = REGISTRY.get(step.action)
+        if action is None:
+            raise StepFailed(f"{step.action}: not yet in this version", again=False)
+        if not step.tells and (forbidden := self.guards.forbids(subject)):
+            raise StepFailed(f"{step.action}: {forbidden.reason}", again=False)
+        record = self._intent(incident, step, subject)
+        self.journal.put_action(record)
+        self.observer.action(record)
+        # On disk it is once the action has awaited `remember`, which each does before its first change: one commit.
+        echo = None
+        if isinstance(subject, Container) and not step.tells:
+            echo = self.mirror.expect(subject.id, step.action)
+        try:
+            done = await self._call(action.run, record, incident, rule, step, subject)
+        except StepFailed as error:
+            self._end(record, "failed", str(error))
+            raise
+        except EngineAway:
+            self.unsettled[incident.id] = record
+            raise
+        finally:
+            if isinstance(subject, Container) and not step.tells:
+                self.mirror.expected(subject.id, self.clock())
+        if step.action == "reconnect_network" and isinstance(subject, Container):
+            for network in done.facts.get("networks", (incident.network,)):
+                if network:
+                    self.mirror.reconnected(subject.id, network, self.clock())
+        if step.action == "snapshot_volume":
+            for each in done.facts.get("snapshots", ()):
+                self.observer.snapshot(each["volume"], each["bytes"], self.clock())
+        return self._end(record, "done", done.detail), echo
+
+    async def _call(
+        self, run: Any, record: ActionRecord, incident: Incident, rule: Rule, step: Step, subject: Object
+    ) -> Done:
+        timeout = step.timeout or (LONG_TIMEOUT if step.action in LONG else TIMEOUT)
+        context = self._context(record, incident, rule, subject)
+        try:
+            async with asyncio.timeout(timeout):
+                result = await run(context, step.params, subject)
+        except Failed as error:
+            raise StepFailed(f"{step.action}: {error}", error.again) from None
+        except EngineAway:
+            raise
+        except EngineError as error:
+            raise StepFailed(f"{step.action}: {error}", not isinstance(error, Permanent)) from None
+        except TimeoutError:
+            raise StepFailed(f"{step.action}: not done within {timeout:g} s") from None
+        assert isinstance(result, Done)
+        return result
+
+    async def settle(self, record: ActionRecord, incident: Incident, rule: Rule | None) -> Settled:
+        """What became of an intent without an outcome; puts right what it left half-done, and closes its record."""
+        action = REGISTRY.get(record.action)
+        if action is None:
+            settled = Settled(done=False, detail="this version does not know the action")
+        else:
+            settled = await action.settle(self._context(record, incident, rule, None), record)
+        self._end(record, "done" if settled.done else "interrupted", settled.detail)
+        return settled
+
+    def _intent(self, incident: Incident, step: Step, subject: Object) -> ActionRecord:
+        return ActionRecord(
+            id=new_id("a", self.clock(), self.incidents.dice),
+            incident=incident.id,
+            rule=incident.rule,
+            target=incident.target,
+            attempt=incident.attempts,
+            action=step.action,
+            object_id=getattr(subject, "id", "") or getattr(subject, "name", ""),
+            object_name=getattr(subject, "name", ""),
+            params=parameters(step.params),
+            began_at=self.clock(),
+        )
+
+    def _end(self, record: ActionRecord, outcome: Any, detail: str) -> ActionRecord:
+        record = replace(record, ended_at=self.clock(), outcome=outcome, detail=detail)
+        self.journal.put_action(record)
+        self.observer.action(record)
+        return record
+
+    def _context(self, record: ActionRecord, incident: Incident, rule: Rule | None, subject: Object | None) -> Context:
+        async def remember(undo: Mapping[str, Any]) -> None:
+            self.journal.put_action(replace(record, undo={**record.undo, **undo}))
+            await self.journal.committed()
+
+        def render(text: str) -> str:
+            values = field_values(change_of(incident, subject), rule, incident.id, self.clock(), self.host)
+            return compile_template(text).render(values)
+
+        return Context(
+            engine=self.engine, view=self.mirror, teller=self.teller, incident=incident, clock=self.clock,
+            state=self.state, bind_roots=self.bind_roots, render=render, remember=remember,
+        )  # fmt: skip
+
+    async def _target(self, step: Step, subject: Object) -> Object:
+        if step.target is None:
+            return subject
+        for container in self.mirror.containers():
+            if step.target.name is not None and container.name == step.target.name:
+                return await self.engine.inspect(container.id)
+            if step.target.label is not None and container.label(step.target.label[0]) == step.target.label[1]:
+                return await self.engine.inspect(container.id)
+        wanted = step.target.name or "=".join(step.target.label or ())
+        raise StepFailed(f"{step.action}: its target {wanted!r} does not exist")
+
+
+def parameters(params: Any) -> dict[str, Any]:
+    """A step's parameters for the record: what was said, not the defaults."""
+    if hasattr(params, "model_dump"):
+        dumped: dict[str, Any] = params.model_dump(mode="json", exclude_unset=True)
+        return dumped
+    found = msgspec.to_builtins(params)
+    return found if isinstance(found, dict) else {}

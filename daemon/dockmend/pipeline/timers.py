@@ -1,0 +1,47 @@
+"""Timers: parked incidents that come back to their lanes when they are due."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+
+
+class Timers:
+    """`due(key)` is called when a key's time has come; setting a key again moves it."""
+
+    def __init__(self, clock: Callable[[], float], due: Callable[[str], None]) -> None:
+        self._clock = clock
+        self._due = due
+        self._at: dict[str, float] = {}
+        self._heap: list[tuple[float, str]] = []
+        self._changed = asyncio.Event()
+
+    def set(self, key: str, at: float) -> None:
+        """`at`: wall seconds; a time that has passed is due at once."""
+        self._at[key] = at
+        heapq.heappush(self._heap, (at, key))
+        self._changed.set()
+
+    def drop(self, key: str) -> None:
+        self._at.pop(key, None)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._at
+
+    async def run(self) -> None:
+        """Runs until cancelled. Waits at most a minute at a time, so that a clock that jumped is noticed."""
+        while True:
+            now = self._clock()
+            while self._heap and self._heap[0][0] <= now:
+                at, key = heapq.heappop(self._heap)
+                if self._at.get(key) == at:
+                    del self._at[key]
+                    self._due(key)
+            self._changed.clear()
+            rest = min(60.0, self._heap[0][0] - now) if self._heap else None
+            try:
+                async with asyncio.timeout(rest):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue

@@ -1,0 +1,87 @@
+"""Verification: did it work? Asked of the mirror, which is told of every change, never of the action itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from dockmend.decide import span_text
+from dockmend.journal.records import Incident
+from dockmend.mirror import Mirror
+from dockmend.model import Container
+from dockmend.pipeline.pulse import Pulse
+from dockmend.rules.model import Rule
+
+STEADY = 2.0
+"""Seconds a container must run before "running" is believed: one that ends at once was not healed."""
+WITHOUT_CHECK = 30.0
+"""Seconds `within` has beyond the health check's own (rules.md, `verify`)."""
+MENDING = frozenset({"restart", "start", "unpause", "reconnect_network", "recreate", "restart_dependents"})
+"""Actions after which a container should run: only after these is there something to verify."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    result: Literal["healed", "failed", "stopped"]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    mirror: Mirror
+    pulse: Pulse
+    clock: Callable[[], float]
+
+    async def wait(self, incident: Incident, rule: Rule, began_at: float) -> Verified:
+        """Until it is healthy (or runs), fails, or the time is up. `began_at`: of the attempt, wall seconds."""
+        begun = self.clock()
+        container = self._find(incident)
+        check = container.check if container is not None else None
+        within = rule.verify.within
+        if within is None:
+            within = WITHOUT_CHECK + (check.verdict_within if check else 0.0)
+        while True:
+            now = self.clock()
+            container = self._find(incident)
+            steady_at = begun + min(STEADY, within)
+            verdict = self._judge(incident, rule, container, began_at, now >= steady_at)
+            if verdict is not None:
+                return verdict
+            if now >= begun + within:
+                return Verified("failed", f"not {_wanted(rule, container)} within {span_text(within)}")
+            until = min(steady_at if now < steady_at else begun + within, begun + within)
+            await self.pulse.wait(incident.target, max(0.01, until - now))
+
+    def _find(self, incident: Incident) -> Container | None:
+        return self.mirror.container(incident.object_id) or self.mirror.of_target(incident.target)
+
+    def _judge(
+        self, incident: Incident, rule: Rule, container: Container | None, began_at: float, steady: bool
+    ) -> Verified | None:
+        if container is None:
+            return Verified("failed", "the container is gone")
+        if container.state in ("exited", "dead"):
+            if not self.mirror.settled(container.id):
+                return None
+            if self.mirror.stopped(container.id):
+                return Verified("stopped", "stopped by a person")
+            return Verified("failed", f"it ended with exit code {container.exit_code}")
+        if container.state != "running":
+            return None
+        if incident.network is not None and incident.network not in container.networks:
+            return Verified("failed", f"it is not in network {incident.network}") if steady else None
+        if _wanted(rule, container) == "healthy":
+            if container.health == "healthy":
+                return Verified("healed", "healthy again")
+            if container.health == "unhealthy" and container.started_at >= began_at:
+                return Verified("failed", "unhealthy again")
+            return None
+        return Verified("healed", "running") if steady else None
+
+
+def _wanted(rule: Rule, container: Container | None) -> str:
+    state = rule.verify.state
+    if state == "auto":
+        return "healthy" if container is not None and container.check is not None else "running"
+    return state
