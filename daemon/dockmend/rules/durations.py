@@ -119,7 +119,8 @@ def _duration(text: str, base: int) -> float:
         unit = _unit(stripped, part, start)
         if unit not in allowed:
             raise LanguageError(
-                f"{quoted(stripped)}: units go from large to small, each once: expected {_EXPECTED}", start + part.start(2)
+                f"{quoted(stripped)}: units go from large to small, each once: expected {_EXPECTED}",
+                start + part.start(2),
             )
         allowed = allowed[allowed.index(unit) + 1 :]
         total += float(part[1]) * UNITS[unit]

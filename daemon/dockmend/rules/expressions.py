@@ -21,8 +21,8 @@ from typing import Final
 from dockmend.rules.fields import CATALOGUE, COMMON
 from dockmend.rules.language_error import LanguageError, quoted
 from dockmend.rules.model import ConditionError, Fields
-from dockmend.rules.terms import Term, arithmetic, call, compare, constant, membership, negated_number, sequence
 from dockmend.rules.paths import check_context, keyed, resolve, unknown
+from dockmend.rules.terms import Term, arithmetic, call, compare, constant, membership, negated_number, sequence
 
 LONGEST: Final = 2000
 MOST_PARTS: Final = 300
@@ -72,7 +72,8 @@ def compile_condition(text: str, contexts: frozenset[str] = COMMON | {"container
     term = compiler.compile(tree.body)
     if term.type not in ("flag", "any"):
         raise LanguageError(
-            f"a condition is true or false, this one is {_a(term.type)}: expected a comparison such as {_example(term)}", start
+            f"a condition is true or false, this one is {_a(term.type)}: expected a comparison such as {_example(term)}",
+            start,
         )
     return CompiledCondition(text, frozenset(compiler.fields), term.run)
 
@@ -112,7 +113,9 @@ def _syntax_error(line: str, start: int, error: SyntaxError) -> LanguageError:
     bare = _STRINGS.sub(lambda found: "_" * len(found[0]), line)
     for slip, word in _SLIPS:
         if found := slip.search(bare):
-            return LanguageError(f"{quoted(found[0])} is not known here (did you mean {quoted(word)}?)", start + found.start())
+            return LanguageError(
+                f"{quoted(found[0])} is not known here (did you mean {quoted(word)}?)", start + found.start()
+            )
     offset = min(max((error.offset or 1) - 1, 0), len(line))
     return LanguageError(f"not a condition: {error.msg or 'it cannot be read'}", start + offset)
 
@@ -135,7 +138,7 @@ def _a(type_: str) -> str:
 
 def _example(term: Term) -> str:
     shown = term.path or "container.exit_code"
-    return f'{shown} != 0' if term.type == "number" else f'{shown} == "…"'
+    return f"{shown} != 0" if term.type == "number" else f'{shown} == "…"'
 
 
 class _Compiler:
@@ -264,7 +267,9 @@ class _Compiler:
         key: str | None = None
         if isinstance(node, ast.Subscript):
             if not (isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str)):
-                raise LanguageError('a key in brackets is a text, as in container.labels["tier"]', self.offset_of(node.slice))
+                raise LanguageError(
+                    'a key in brackets is a text, as in container.labels["tier"]', self.offset_of(node.slice)
+                )
             key = node.slice.value
             node = node.value
         names: list[str] = []
@@ -272,7 +277,9 @@ class _Compiler:
             names.append(node.attr)
             node = node.value
         if not isinstance(node, ast.Name):
-            raise LanguageError("only fields have parts: expected a name such as container.labels[\"tier\"]", self.offset_of(node))
+            raise LanguageError(
+                'only fields have parts: expected a name such as container.labels["tier"]', self.offset_of(node)
+            )
         names.append(node.id)
         return ".".join(reversed(names)), key
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from dockmend.model import Change, Container, Network, Object, Volume
 from dockmend.rules.model import Fields, Rule
@@ -54,7 +54,12 @@ def _container() -> tuple[Field, ...]:
         Field("container.id", "text", "its full id"),
         Field("container.image", "text", "the image as it was named when the container was made"),
         Field("container.image_id", "text", "the image's id"),
-        Field("container.labels", "map", "a label's value: container.labels[KEY]; steering labels only its owner set", "no such label"),
+        Field(
+            "container.labels",
+            "map",
+            "a label's value: container.labels[KEY]; steering labels only its owner set",
+            "no such label",
+        ),
         Field("container.state", "text", "what it does now", choices=STATES),
         Field("container.health", "text", "the verdict of its health check", "it has no health check", HEALTHS),
         Field("container.exit_code", "number", "of its last end, from inspect", "it runs or never ran"),
@@ -126,7 +131,9 @@ COMMON: Final = frozenset({"rule", "incident", "trigger", "target", "cause", "or
 CONTEXTS: Final = COMMON | {"container", "network", "volume", "event", "alert", "payload"}
 
 
-def contexts_for(kind: str = "container", *, events: bool = False, extra: frozenset[str] = frozenset()) -> frozenset[str]:
+def contexts_for(
+    kind: str = "container", *, events: bool = False, extra: frozenset[str] = frozenset()
+) -> frozenset[str]:
     """The contexts a rule may name: those of its match's kind, `event` where every trigger is a raw event, and `extra`
     ("alert", "payload") where its triggers bring them."""
     own = {"container": {"container", "network"}, "network": {"network"}, "volume": {"volume"}}.get(kind, set())
@@ -186,17 +193,20 @@ _OF_VOLUME: Final[Mapping[str, Callable[[Volume], Any]]] = {
 }
 
 
+_OF_RULE: Final = {"name": "name", "severity": "severity", "description": "description"}
+
+
 class Values(Mapping[str, Any]):
     """The fields of one decision, each computed when it is asked for. A field that does not apply is None.
 
     Fields of maps are asked for by the map's name ("container.labels"); the compiled text takes the key from it.
     """
 
-    __slots__ = ("_alert", "_change", "_host", "_incident_id", "_now", "_payload", "_reason", "_rule", "_subject")
+    __slots__ = ("_change", "_extra", "_host", "_incident_id", "_now", "_reason", "_rule", "_subject")
 
     def __init__(
         self, change: Change, rule: Rule | None, incident_id: str | None, now: float, host: str,
-        reason: str | None, subject: Object | None, alert: Mapping[str, Any] | None, payload: Any,
+        reason: str | None, subject: Object | None, extra: Mapping[str, Any] | None,
     ) -> None:  # fmt: skip
         self._change = change
         self._rule = rule
@@ -205,8 +215,7 @@ class Values(Mapping[str, Any]):
         self._host = host
         self._reason = reason
         self._subject = change.subject if subject is None else subject
-        self._alert = alert
-        self._payload = payload
+        self._extra = extra or {}
 
     def __iter__(self) -> Iterator[str]:
         return iter(CATALOGUE)
@@ -217,7 +226,7 @@ class Values(Mapping[str, Any]):
     def __getitem__(self, path: str) -> Any:
         """Raises KeyError for a path that is not in the catalogue; compiled texts never ask for one."""
         context, _, rest = path.partition(".")
-        reader = _READERS.get(context)
+        reader = self._READERS.get(context)
         if reader is None:
             raise KeyError(path)
         return reader(self, rest)
@@ -254,37 +263,34 @@ class Values(Mapping[str, Any]):
         return values[rest]
 
     def _read_alert(self, rest: str) -> Any:
-        return None if self._alert is None else self._alert.get(rest)
-
-    def _read_payload(self, rest: str) -> Any:
-        return self._payload
+        alert = self._extra.get("alert")
+        return None if alert is None else alert.get(rest)
 
     def _read_rule(self, rest: str) -> Any:
         if self._rule is None:
             return None
-        return {"name": self._rule.name, "severity": self._rule.severity, "description": self._rule.description or None}[rest]
+        return getattr(self._rule, _OF_RULE[rest]) or None
 
     def _incident(self, rest: str) -> Any:
         return {"id": self._incident_id or None, "reason": self._reason or None}[rest]
 
-
-_READERS: Final[Mapping[str, Callable[[Values, str], Any]]] = {
-    "container": Values._container,
-    "network": Values._network,
-    "volume": Values._volume,
-    "event": Values._event,
-    "alert": Values._read_alert,
-    "payload": Values._read_payload,
-    "rule": Values._read_rule,
-    "incident": Values._incident,
-    "trigger": lambda v, _: v._change.triggers[0] if v._change.triggers else None,
-    "target": lambda v, _: v._change.target,
-    "cause": lambda v, _: v._change.cause,
-    "origin": lambda v, _: v._change.origin,
-    "note": lambda v, _: v._change.note or None,
-    "host": lambda v, _: v._host or None,
-    "now": lambda v, _: v._now,
-}
+    _READERS: ClassVar[Mapping[str, Callable[[Values, str], Any]]] = {
+        "container": _container,
+        "network": _network,
+        "volume": _volume,
+        "event": _event,
+        "alert": _read_alert,
+        "payload": lambda self, _: self._extra.get("payload"),
+        "rule": _read_rule,
+        "incident": _incident,
+        "trigger": lambda self, _: self._change.triggers[0] if self._change.triggers else None,
+        "target": lambda self, _: self._change.target,
+        "cause": lambda self, _: self._change.cause,
+        "origin": lambda self, _: self._change.origin,
+        "note": lambda self, _: self._change.note or None,
+        "host": lambda self, _: self._host or None,
+        "now": lambda self, _: self._now,
+    }
 
 
 def field_values(
@@ -296,12 +302,12 @@ def field_values(
     *,
     reason: str | None = None,
     subject: Object | None = None,
-    alert: Mapping[str, Any] | None = None,
-    payload: Any = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Fields:
     """The fields of a decision about `change`.
 
     `now` is wall-clock seconds. `subject` is a fresher state of the same object than `change.subject` (after an
-    inspect). `alert` has the keys labels, annotations, status, fingerprint, starts_at; `payload` is decoded JSON.
+    inspect). `extra` holds what a trigger brought: "alert" (labels, annotations, status, fingerprint, starts_at) or "payload"
+    (decoded JSON).
     """
-    return Values(change, rule, incident_id, now, host, reason, subject, alert, payload)
+    return Values(change, rule, incident_id, now, host, reason, subject, extra)

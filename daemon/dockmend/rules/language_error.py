@@ -23,7 +23,7 @@ class LanguageError(ValueError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """' (did you mean "…"?)' for the nearest known word, "" where nothing is near. Bounded: long words are not compared."""
+    """' (did you mean "…"?)' for the nearest known word, "" where nothing is near; long words are not compared."""
     if not word or len(word) > 80:
         return ""
     lowered = {candidate.lower(): candidate for candidate in known}

@@ -1,8 +1,8 @@
 """Patterns over names, labels and attributes: a glob, or /a regular expression/; a list means any of them.
 
-A glob has `*` (any run of characters), `?` (any one) and `[a-z]`, `[!a-z]` (one of a set); it is case-sensitive and holds
-for the whole text. A regular expression stands between slashes and is *searched*: `^` and `$` anchor it. Those that can
-run away are refused (runaway.py), and a text longer than LONGEST_SEARCHED never matches one.
+A glob has `*` (any run of characters), `?` (any one) and `[a-z]`, `[!a-z]` (one of a set); it is case-sensitive and
+holds for the whole text. A regular expression stands between slashes and is *searched*: `^` and `$` anchor it. Those that
+can run away are refused (runaway.py), and a text longer than LONGEST_SEARCHED never matches one.
 
 Patterns are compiled to the cheapest test there is: most are a prefix, a suffix or a plain comparison.
 """
@@ -81,7 +81,8 @@ def any_of(patterns: Sequence[Pattern]) -> Test:
 def parse_pattern(text: str) -> Pattern:
     """Parse and compile one pattern. Raises LanguageError with the offset inside `text`."""
     if len(text) > LONGEST_PATTERN:
-        raise LanguageError(f"a pattern has at most {LONGEST_PATTERN} characters, this one has {len(text)}", LONGEST_PATTERN)
+        message = f"a pattern has at most {LONGEST_PATTERN} characters, this one has {len(text)}"
+        raise LanguageError(message, LONGEST_PATTERN)
     if len(text) > 1 and text.startswith("/") and text.endswith("/"):
         return _regex(text)
     return _glob(text)

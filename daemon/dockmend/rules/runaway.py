@@ -1,7 +1,6 @@
-"""Which regular expressions can run away: Python's engine backtracks, and a name chosen by a stranger must not stop dockmend.
+"""Which regular expressions can run away: Python's engine backtracks, and a stranger's name must not stop dockmend.
 
-The pattern's own parse tree (the standard library's) is turned into its position automaton (Glushkov). Under a repetition
-every step has to be decided by the next character alone: then there is one way to read a text and no explosion
+The pattern's parse tree (the standard library's) is turned into its position automaton (Glushkov). Under a repetition every step has to be decided by the next character alone: then there is one way to read a text and no explosion
 (one-unambiguous expressions, Brüggemann-Klein 1993). Outside of repetitions choices only multiply: they are counted as
 the degree of the polynomial, which is bounded, as is the text that such a pattern is tried on (patterns.py).
 """
@@ -34,7 +33,12 @@ _ASCII: Final = {
     "word": sum(1 << code for code in range(128) if chr(code).isalnum() or code == ord("_")),
     "space": sum(1 << code for code in range(128) if chr(code).isspace()),
 }
-_ADVICE: Final = "use a glob, or begin it with ^ and repeat less"
+_FLAGS: Final = "inline flags other than a leading (?i) are not supported in a regular expression"
+
+
+def _runaway(why: str) -> LanguageError:
+    advice = "use a glob, or begin it with ^ and repeat less"
+    return LanguageError(f"this regular expression can run away: {why}; {advice}", 1)
 
 
 def parse(body: str) -> Any:
@@ -61,10 +65,10 @@ def degree(body: str) -> int:
     """
     tree = parse(body)
     if tree.state.flags & ~(re.UNICODE | re.IGNORECASE):
-        raise LanguageError("inline flags other than a leading (?i) are not supported in a regular expression", 1)
+        raise LanguageError(_FLAGS, 1)
     found = _degree(tree, folded=bool(tree.state.flags & re.IGNORECASE)) + (0 if _anchored(tree) else 1)
     if found > HIGHEST_DEGREE:
-        raise LanguageError(f"this regular expression can run away: it repeats too often in a row; {_ADVICE}", 1)
+        raise _runaway("it repeats too often in a row")
     return found
 
 
@@ -102,7 +106,7 @@ class _Automaton:
         if code is op.SUBPATTERN:
             _, add, remove, inner = value
             if add or remove:
-                raise LanguageError("inline flags other than a leading (?i) are not supported in a regular expression", 1)
+                raise LanguageError(_FLAGS, 1)
             return self.sequence(inner)
         if code is op.ATOMIC_GROUP:
             return self.sequence(value)
@@ -156,13 +160,13 @@ class _Automaton:
         if outermost:
             self.current = None
         if part.empties:
-            raise LanguageError(f"this regular expression can run away: it repeats what can be empty; {_ADVICE}", 1)
+            raise _runaway("it repeats what can be empty")
         self._link(part.last, part.first)
         return _Part(part.first, part.last, 1 if low == 0 else 0)
 
     def _look(self, inner: Any) -> _Part:
         if self.current is not None:
-            raise LanguageError(f"this regular expression can run away: it looks ahead inside a repetition; {_ADVICE}", 1)
+            raise _runaway("it looks ahead inside a repetition")
         self.extra_degree += _degree(inner, folded=self.folded)
         return _Part()
 
@@ -181,14 +185,12 @@ def _degree(tree: Any, *, folded: bool) -> int:
             inside = [target for target in targets if automaton.loop_of[target] == loop]
             outside = [target for target in targets if automaton.loop_of[target] != loop]
             if _most_alike(automaton, inside) > 1:
-                raise LanguageError(
-                    f"this regular expression can run away: under a repetition, the next character does not decide how to go on; {_ADVICE}", 1
-                )
+                raise _runaway("under a repetition, the next character does not decide how to go on")
             choices *= _most_alike(automaton, outside)
             if outside and _most_alike(automaton, inside + outside) > 1:
                 ambiguous.add(loop)
         if choices > MOST_CHOICES:
-            raise LanguageError(f"this regular expression can run away: too many ways to read a text; {_ADVICE}", 1)
+            raise _runaway("there are too many ways to read a text")
     plain = automaton.loops - len(ambiguous) - (1 if _ends_in_simple_loop(tree) else 0)
     return len(ambiguous) + (1 if plain > 0 else 0) + automaton.extra_degree
 
@@ -210,7 +212,7 @@ def _most_alike(automaton: _Automaton, places: list[int]) -> int:
 
 def _one_way(empties: int) -> int:
     if empties > 1:
-        raise LanguageError(f"this regular expression can run away: it can match nothing in several ways; {_ADVICE}", 1)
+        raise _runaway("it can match nothing in several ways")
     return empties
 
 
@@ -247,9 +249,9 @@ def _anchored(tree: Any) -> bool:
 def _mask(code: Any, value: Any) -> int | None:
     """The characters a node of one character matches, as bits; None for any other node."""
     if code is op.LITERAL:
-        return 1 << min(value, _OTHER)
+        return 1 << min(int(value), _OTHER)
     if code is op.NOT_LITERAL:
-        return _ALL & ~(1 << value) if value < _OTHER else _ALL
+        return _ALL & ~(1 << int(value)) if value < _OTHER else _ALL
     if code is op.ANY:
         return _ALL & ~(1 << 10)
     if code is op.IN:

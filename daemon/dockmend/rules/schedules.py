@@ -1,8 +1,8 @@
 """When a cron expression fires: cronsim behind a face of our own, in seconds since the epoch.
 
-Five fields (minute hour day month weekday) as in Debian's cron, also over the change of summer time: a job at a fixed hour
-that the clock skips runs right after the gap, one that the clock repeats runs once; jobs with `*` as their minute or hour
-follow the passing of time, so they run in both of the repeated hours. Seconds (six fields) are refused.
+Five fields (minute hour day month weekday) as in Debian's cron, also over the change of summer time: a job at a fixed
+hour that the clock skips runs right after the gap, one that the clock repeats runs once; jobs with `*` as their minute or
+hour follow the passing of time, so they run in both of the repeated hours. Seconds (six fields) are refused.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _fire(cron: str, timezone: str | None, at: float, *, reverse: bool) -> float
     try:
         return next(CronSim(cron, wall_clock(at, where), reverse=reverse)).timestamp()
     except (CronSimError, StopIteration, OverflowError, ValueError) as error:
-        raise LanguageError(f"{quoted(cron)} does not fire: {error or 'there is no such day'}") from None
+        raise LanguageError(f"{quoted(cron)} does not fire: {str(error) or 'there is no such day'}") from None
 
 
 def _wrong_field(message: str, fields: list[str]) -> str:

@@ -1,11 +1,11 @@
 """`match` and `exclude`: a mapping of patterns compiled to one test over an object of the mirror.
 
-Every key must hold. A label's "" is the empty value, as any pattern holds for the whole text; `"*"` is any value. Labels
-of a container are read by `Container.label`, so that a steering label which only the image's author set does not count.
+Every key must hold. A label's "" is the empty value, as any pattern holds for the whole text; `"*"` is any value. Labels of
+a container are read by `Container.label`, so that a steering label which only the image's author set does not count.
 The image is compared as the container's owner wrote it, and with `:latest` where no tag was written.
 
 Breadth says how much a selection takes in: 1000 for all, less for each key. The weights follow what a person means by
-"narrower": one name is narrower than a name's pattern, that than a Compose service, a label, an image, a host or driver.
+"narrower": one name is narrower than a name's pattern, that than a Compose service, a label, an image, a host, a driver.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from dockmend.rules.patterns import Pattern, Test, any_of, parse_pattern
 
 Kind = Literal["container", "network", "volume", "image", "service", "node"]
 ObjectTest = Callable[[Object], bool]
+MakeTest = Callable[[Test], ObjectTest]
 
 EVERYTHING: Final = 1000
 """The breadth of `match: all`."""
 
 _CLASSES: Final[Mapping[str, type[Object]]] = {"container": Container, "network": Network, "volume": Volume}
-_WEIGHTS: Final = {"name": (400, 200), "compose": (60, 30), "label": (50, 25), "image": (50, 25), "driver": (10, 5), "host": (10, 5)}
+_WEIGHTS: Final = {
+    "name": (400, 200), "compose": (60, 30), "label": (50, 25), "image": (50, 25), "driver": (10, 5), "host": (10, 5),
+}  # fmt: skip
 """What a key takes off the breadth: (one literal, anything else)."""
 
 KEYS: Final[Mapping[str, frozenset[str]]] = {
@@ -49,16 +52,21 @@ class _Builder:
         self.narrowed = 0
         self.never = False
 
-    def add(self, weight: str, said: str, patterns: Sequence[Pattern], aspect: str, make: Callable[[Test], ObjectTest]) -> None:
-        single, other = _WEIGHTS[weight]
-        literals = [pattern.literal for pattern in patterns if pattern.literal is not None]
-        self.narrowed += single if len(patterns) == len(literals) == 1 else other
-        self.words.append(f"{said} {' or '.join(pattern.text or '(empty)' for pattern in patterns)}")
+    def add(self, weight: str, said: str, patterns: Sequence[Pattern], aspect: str, make: MakeTest) -> None:
+        literals = self.say(weight, said, patterns)
         self.tests.append(make(any_of(patterns)))
         if len(literals) == len(patterns):
             self.needs.append((aspect, frozenset(literals)))
         elif aspect == "name":
             self.needs += _ends(patterns)
+
+    def say(self, weight: str, said: str, patterns: Sequence[Pattern]) -> list[str]:
+        """Count a key into the breadth and the words; the texts of its literal patterns."""
+        single, other = _WEIGHTS[weight]
+        literals = [pattern.literal for pattern in patterns if pattern.literal is not None]
+        self.narrowed += single if len(patterns) == len(literals) == 1 else other
+        self.words.append(f"{said} {' or '.join(pattern.text or '(empty)' for pattern in patterns)}")
+        return literals
 
     def selector(self, kind: Kind) -> Selector:
         if self.never:
@@ -106,9 +114,9 @@ def compile_selector(mapping: Mapping[str, Any] | str, host: str = "") -> Select
     if "driver" in mapping:
         built.add("driver", "driver", _patterns(mapping["driver"]), "driver", _by_driver)
     if "host" in mapping:
-        built.add("host", "host", _patterns(mapping["host"]), "host", lambda _test: _always)
-        built.tests.pop()
-        built.never = not any_of(_patterns(mapping["host"]))(host)
+        patterns = _patterns(mapping["host"])
+        built.say("host", "host", patterns)
+        built.never = not any_of(patterns)(host)
     return built.selector(kind)
 
 
@@ -148,10 +156,6 @@ def _all_of(kind: str, tests: Sequence[ObjectTest]) -> ObjectTest:
     return lambda subject: isinstance(subject, wanted) and all(test(subject) for test in every)
 
 
-def _always(_subject: Object) -> bool:
-    return True
-
-
 def _by_name(test: Test) -> ObjectTest:
     return lambda subject: test(subject.name)
 
@@ -171,10 +175,8 @@ def _untagged(image: str) -> bool:
 def _by_label(key: str, *, steering: bool) -> Callable[[Test], ObjectTest]:
     def make(test: Test) -> ObjectTest:
         def by_label(subject: Object) -> bool:
-            if steering and isinstance(subject, Container):
-                value = subject.label(key)
-            else:
-                value = subject.labels.get(key)
+            steered = steering and isinstance(subject, Container)
+            value = subject.label(key) if steered else subject.labels.get(key)
             return value is not None and test(value)
 
         return by_label

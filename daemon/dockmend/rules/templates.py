@@ -1,8 +1,8 @@
 """Texts with fields in them: "{container.name} did not heal: {incident.reason}".
 
 Never str.format: the text is a stranger's, and format strings reach into objects. `{path}` with a known field is that
-field; `{now:%Y%m%d}` formats a time (UTC); `{word}` with an unknown one is an error; every other brace is literal, so that
-JSON works; `{{` is a literal brace. What the rendered text is put into, and how it is escaped there, is the caller's.
+field; `{now:%Y%m%d}` formats a time (UTC); `{word}` with an unknown one is an error; every other brace is literal, so
+that JSON works; `{{` is a literal brace. What the rendered text is put into, and how it is escaped there, is the caller's.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _reader(field: Field, key: tuple[str, ...]) -> Callable[[Fields], str]:
 
 
 def show(value: Any) -> str:
-    """A field's value as text: "" where absent, numbers without a needless ".0", lists with commas, the rest as JSON."""
+    """A field's value as text: "" where absent, numbers without a needless ".0", lists with commas, else JSON."""
     if value is None:
         return ""
     if isinstance(value, str):

@@ -1,7 +1,6 @@
 """The typed pieces conditions are made of: each knows its type when the rule is loaded and its value when it runs.
 
-What can go wrong at run time is an absent value, a division by zero or a payload of another type than hoped for: each is
-a ConditionError that names the part.
+What can go wrong at run time is an absent value, a division by zero or a payload of another type than hoped for: each is a ConditionError that names the part.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _SUMS: Final[dict[str, Callable[[Any, Any], Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """`element` is the type of a list's items; `value` a constant's; `choices` all values a field can have; `path` its name."""
+    """`element` is the type of a list's items, `value` a constant's, `choices` all a field can have, `path` its name."""
 
     type: Type
     run: Run
@@ -115,7 +114,7 @@ def compare(symbol: str, left: Term, right: Term) -> Check:
         if symbol == "==":
             return lambda fields: _equal(one(fields), other(fields))
         return lambda fields: not _equal(one(fields), other(fields))
-    if known & {"flag", "list", "map"} or not known - {"null"} and "any" not in (left.type, right.type):
+    if known & {"flag", "list", "map"} or (not known and "any" not in (left.type, right.type)):
         raise LanguageError(f"`{symbol}` orders numbers or texts, not {_kind(left)} and {_kind(right)}")
     if "null" in (left.type, right.type):
         raise LanguageError(f"null has no order: `{symbol}` needs a value, == and != work with null")
@@ -152,9 +151,7 @@ def membership(item: Term, held: Term, *, inverted: bool) -> Check:
         value, container = one(fields), other(fields)
         if isinstance(container, (tuple, list)):
             found = any(_equal(value, entry) for entry in container)
-        elif isinstance(container, str) and isinstance(value, str):
-            found = value in container
-        elif isinstance(container, Mapping) and isinstance(value, str):
+        elif isinstance(container, (str, Mapping)) and isinstance(value, str):
             found = value in container
         else:
             said = name if container is None else item.path
@@ -172,15 +169,15 @@ def arithmetic(symbol: str, left: Term, right: Term) -> Term:
     elif known <= {"number"}:
         type_ = "number" if known else "any"
     else:
-        raise LanguageError(f"`{symbol}` needs numbers{' or texts' if symbol == '+' else ''}, not {_kind(left)} and {_kind(right)}")
+        texts = " or texts" if symbol == "+" else ""
+        raise LanguageError(f"`{symbol}` needs numbers{texts}, not {_kind(left)} and {_kind(right)}")
     one, other, work = left.run, right.run, _SUMS[symbol]
 
     def run(fields: Fields) -> Any:
         first, second = one(fields), other(fields)
         texts = symbol == "+" and isinstance(first, str) and isinstance(second, str)
         if not texts and not (_is_number(first) and _is_number(second)):
-            absent = left.path if first is None else right.path if second is None else ""
-            raise ConditionError(f"{absent} is absent (null): `{symbol}` needs a value" if absent else f"`{symbol}` needs numbers")
+            raise ConditionError(_unordered(symbol, left, first, right, second))
         try:
             return work(first, second)
         except (ZeroDivisionError, OverflowError) as error:
@@ -201,11 +198,12 @@ def call(name: str, arguments: list[Term]) -> Term:
     """One of the functions. Raises LanguageError for an unknown one or wrong arguments."""
     known = FUNCTIONS.get(name)
     if known is None:
-        expected = ", ".join(sorted(FUNCTIONS))
-        raise LanguageError(f"unknown function {quoted(name)}{did_you_mean(name, FUNCTIONS)}: expected one of {expected}")
+        hint = did_you_mean(name, FUNCTIONS)
+        raise LanguageError(f"unknown function {quoted(name)}{hint}: expected one of {', '.join(sorted(FUNCTIONS))}")
     wanted, build = known
     if len(arguments) != len(wanted):
-        raise LanguageError(f"{name} takes {len(wanted)} argument{'s' if len(wanted) > 1 else ''}, not {len(arguments)}")
+        plural = "s" if len(wanted) > 1 else ""
+        raise LanguageError(f"{name} takes {len(wanted)} argument{plural}, not {len(arguments)}")
     for argument, types in zip(arguments, wanted, strict=True):
         if argument.type != "any" and argument.type not in types:
             raise LanguageError(f"{name} takes {' or '.join(types)}, not {_kind(argument)}")
@@ -278,7 +276,7 @@ def _length(name: str, arguments: list[Term]) -> Term:
     def run(fields: Fields) -> int:
         value = only.run(fields)
         if not isinstance(value, (str, tuple, list, Mapping)):
-            raise ConditionError(f"{only.path or 'a value'} is absent (null) or has no length: {name} needs a text, list or map")
+            raise ConditionError(f"{only.path or 'a value'} is absent (null) or has no length")
         return len(value)
 
     return Term("number", run, f"{name}({only.path})")
@@ -327,9 +325,13 @@ def _check_choice(field: Term, other: Term) -> None:
         raise LanguageError(f"{field.path} is never {quoted(other.value)}{near}: expected one of {expected}, or null")
 
 
+_SAID: Final[dict[str, str]] = {
+    "text": "a text", "number": "a number", "flag": "a truth value", "list": "a list", "map": "a map", "null": "null",
+}  # fmt: skip
+
+
 def _kind(term: Term) -> str:
-    words = {"text": "a text", "number": "a number", "flag": "a truth value", "list": "a list", "map": "a map", "null": "null"}
-    said = words.get(term.type, "a value")
+    said = _SAID.get(term.type, "a value")
     return f"{said} ({term.path})" if term.path else said
 
 
@@ -349,4 +351,4 @@ def _unordered(symbol: str, left: Term, first: object, right: Term, second: obje
     if first is None or second is None:
         name = left.path if first is None else right.path
         return f"{name or 'a value'} is absent (null): `{symbol}` needs a value"
-    return f"`{symbol}` cannot compare {left.path or 'a value'} with {right.path or 'a value'}: they are of different types"
+    return f"`{symbol}` cannot be used on {left.path or 'a value'} and {right.path or 'a value'}: their types differ"

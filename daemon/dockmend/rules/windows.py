@@ -1,8 +1,7 @@
 """`during` and `not_during`: "Mon-Fri 08:00-18:00 Europe/Berlin".
 
-A window is judged by the wall clock of its zone at the instant in question, so it needs no rule for the change to summer
-time: what the clock skips is in no window, what it repeats is in it twice. The start belongs to a window, the end does
-not. A window over midnight (22:00-06:00) belongs to the day on which it begins: "Fri 22:00-06:00" ends on Saturday.
+A window is judged by the wall clock of its zone at the instant in question, so it needs no rule for the change of summer
+time: what the clock skips is in no window, what it repeats is in it twice. The start belongs to a window, its end does not. A window over midnight (22:00-06:00) belongs to the day on which it begins: "Fri 22:00-06:00" ends on Saturday.
 """
 
 from __future__ import annotations
@@ -112,14 +111,15 @@ def _day_number(name: str) -> int | None:
 
 
 def _days(word: str, offset: int) -> frozenset[int]:
-    """"Mon", "Mon-Fri", "Sat,Sun", "Fri-Mon" (over the week's end)."""
+    """ "Mon", "Mon-Fri", "Sat,Sun", "Fri-Mon" (over the week's end)."""
     found: set[int] = set()
     for part in word.split(","):
         first, dash, last = part.partition("-")
         low, high = _day_number(first), _day_number(last if dash else first)
         if low is None or high is None:
             wrong = first if low is None else last
-            raise LanguageError(f"unknown day {quoted(wrong)}{did_you_mean(wrong, DAYS)}: expected {' '.join(DAYS)}", offset)
+            hint = did_you_mean(wrong, DAYS)
+            raise LanguageError(f"unknown day {quoted(wrong)}{hint}: expected {' '.join(DAYS)}", offset)
         found.update((low + step) % 7 for step in range((high - low) % 7 + 1))
         offset += len(part) + 1
     return frozenset(found)

@@ -24,7 +24,8 @@ def zone(name: str, offset: int | None = None) -> tzinfo:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
         near = did_you_mean(name, available_timezones())
-        raise LanguageError(f"unknown time zone {quoted(name)}{near}: expected one such as Europe/Berlin or UTC", offset) from None
+        message = f"unknown time zone {quoted(name)}{near}: expected one such as Europe/Berlin or UTC"
+        raise LanguageError(message, offset) from None
 
 
 def wall_clock(at: float, where: tzinfo | None) -> datetime:

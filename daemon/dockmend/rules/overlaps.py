@@ -1,0 +1,123 @@
+"""Remedies that can answer the same trouble, found without running them: what `check` warns about.
+
+One trouble gets one remedy, so of two such rules one never acts. That may be meant: only pairs of the same priority are
+reported, as a priority is how a person says which one they want. What cannot be ruled out counts as an overlap;
+conditions, windows and patterns other than plain names, beginnings and labels are not weighed against each other.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from dockmend.rules.matcher import order_remedies
+from dockmend.rules.model import Rule, RuleSet, Selector
+
+MOST_REPORTED: Final = 100
+MOST_COMPARED: Final = 200_000
+"""Pairs that are looked at, over all triggers: about a tenth of a second."""
+
+_ENDS: Final = ("container.stopped", "container.crashed", "container.oom_killed", "container.left_down")
+"""Transitions that come together with container.exited, as one trouble."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """`winner` and `loser` both answer `trigger` on some object; the loser then does nothing."""
+
+    winner: Rule
+    loser: Rule
+    trigger: str
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"overlaps with rule {self.winner.name}: both answer {self.trigger}, and {self.winner.name} wins because "
+            f"it {self.reason}; give one of them a priority, or exclude what the other matches"
+        )
+
+
+def overlaps(ruleset: RuleSet) -> tuple[Overlap, ...]:
+    """Pairs of enabled remedies of one priority that can answer the same trouble; at most MOST_REPORTED.
+
+    Bounded work: rules are sorted by the names they need, and only neighbours are compared.
+    """
+    found: dict[tuple[int, int], Overlap] = {}
+    budget = MOST_COMPARED
+    for trigger, rules in _by_trigger(ruleset).items():
+        for first, second in _neighbours(rules):
+            budget -= 1
+            if budget < 0 or len(found) >= MOST_REPORTED:
+                return tuple(found.values())
+            key = (id(first), id(second)) if first.order <= second.order else (id(second), id(first))
+            if key not in found and _compete(first, second, trigger):
+                (winner,), (loser,) = order_remedies((first, second))
+                reason = "has the narrower match" if winner.match.breadth < loser.match.breadth else "stands first"
+                found[key] = Overlap(winner, loser, trigger, reason)
+    return tuple(found.values())
+
+
+def _by_trigger(ruleset: RuleSet) -> dict[str, list[Rule]]:
+    groups: dict[str, list[Rule]] = defaultdict(list)
+    rules = [rule for rule in ruleset.rules if rule.enabled and rule.remedies and not rule.builtin]
+    for rule in rules:
+        names = {t.name for t in rule.triggers if t.kind == "transition"}
+        names |= {f"event {t.name}" for t in rule.triggers if t.kind == "event"}
+        if "container.exited" in names:
+            names.update(_ENDS)
+        for name in sorted(names):
+            groups[name].append(rule)
+    return groups
+
+
+def _neighbours(rules: list[Rule]) -> Iterator[tuple[Rule, Rule]]:
+    """Pairs whose names can meet: sorted by the beginning they need, a rule's partners follow it directly."""
+    keyed: list[tuple[str, bool, Rule]] = []
+    for rule in rules:
+        names = rule.match.exact_names
+        if names is not None:
+            keyed += [(name, True, rule) for name in names]
+        else:
+            prefixes = next((values for aspect, values in rule.match.needs if aspect == "prefix"), frozenset({""}))
+            keyed += [(prefix, False, rule) for prefix in prefixes]
+    keyed.sort(key=lambda item: item[:2])
+    for place, (text, exact, rule) in enumerate(keyed):
+        for later in range(place + 1, len(keyed)):
+            other_text, _, other = keyed[later]
+            if not (other_text == text if exact else other_text.startswith(text)):
+                break
+            if other is not rule:
+                yield rule, other
+
+
+def _compete(first: Rule, second: Rule, trigger: str) -> bool:
+    if (first.priority, first.dry_run, first.match.kind) != (second.priority, second.dry_run, second.match.kind):
+        return False
+    return _causes_meet(first, second, trigger) and _can_meet(first.match, second.match)
+
+
+def _causes_meet(first: Rule, second: Rule, trigger: str) -> bool:
+    one = [t.causes for t in first.triggers if t.name == trigger]
+    other = [t.causes for t in second.triggers if t.name == trigger]
+    return not one or not other or any(not a or not b or a & b for a in one for b in other)
+
+
+def _can_meet(first: Selector, second: Selector) -> bool:
+    """False only where no object can be in both: another name, or another value of the same label."""
+    needs = dict(first.needs)
+    for aspect, values in second.needs:
+        if aspect not in ("has", "prefix", "suffix") and aspect in needs and needs[aspect].isdisjoint(values):
+            return False
+    return _ends_meet(first, second) and _ends_meet(second, first)
+
+
+def _ends_meet(first: Selector, second: Selector) -> bool:
+    needs, names = dict(second.needs), first.exact_names
+    for aspect, values in needs.items():
+        if aspect == "prefix" and names is not None and not any(name.startswith(tuple(values)) for name in names):
+            return False
+        if aspect == "suffix" and names is not None and not any(name.endswith(tuple(values)) for name in names):
+            return False
+    return True
