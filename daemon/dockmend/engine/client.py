@@ -54,8 +54,9 @@ class DockerEngine(Changing, Archives):
     async def connect(self) -> EngineInfo:
         version = await self._transport.negotiate()
         info = self._transport.decoded(info_decoder, await self._transport.call("info", "info"), "info")
-        if engine_now := epoch(info.SystemTime):
-            self._engine_ahead = engine_now - self._clock()
+        ahead = (epoch(info.SystemTime) or self._clock()) - self._clock()
+        # Below that it is the time the call took, and would only make the stream begin in the past.
+        self._engine_ahead = ahead if abs(ahead) > 0.5 else 0.0
         major, minor = self._transport.api_version or (0, 0)
         return EngineInfo(
             id=info.ID,

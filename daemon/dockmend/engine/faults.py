@@ -24,7 +24,7 @@ NO_CONNECTION = 900
 LONGEST = 300  # characters of the engine's sentence that are kept
 
 _NEVER_PASSES = re.compile(
-    r"marked for removal|dead container|invalid symlink|is already in use|is not running|already paused|not paused"
+    r"marked for removal|dead container|invalid symlink|is already in use|not connected to|is not running|already paused|not paused"
     r"|cannot remove|unable to remove|unable to delete|must be forced|no such image|not supported|is not implemented"
     r"|endpoint with name|sharing network namespace|cannot join network of a non",
     re.IGNORECASE,
