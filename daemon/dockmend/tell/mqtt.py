@@ -1,0 +1,333 @@
+"""What dockmend sees and does as MQTT: its status, each container's state, transitions and incidents.
+
+aiomqtt (the present name of asyncio-mqtt) does not reconnect: `run` does, for ever. Between the pipeline and the
+broker stand a table of states, in which the newest replaces the older, and a bounded queue of messages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+import ssl
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import aiomqtt
+import msgspec
+import structlog
+
+from dockmend.journal.records import Incident
+from dockmend.model import Change, Container
+from dockmend.observer import Observer
+from dockmend.settings.model import Mqtt
+from dockmend.settings.secrets import Secret
+from dockmend.tell.text import iso, topic_level
+
+log = structlog.get_logger("dockmend.mqtt")
+
+OUTBOX_MESSAGES = 1000
+OUTBOX_BYTES = 4 * 1024 * 1024
+LARGEST = 64 * 1024  # bytes of one payload; what a rule publishes beyond that is dropped
+WINDOW = 20  # messages on their way to the broker at once
+KEEPALIVE = 15  # seconds; half as much again without a sign of us, and the broker publishes our last will
+PATIENCE = 5.0  # seconds for any answer of the broker
+FAREWELL = 2.0  # seconds in which, at the end, what is queued may still be sent
+SETTLE = 5.0  # seconds after the engine was connected until retained states of unknown containers count as stale
+
+
+class _Message(NamedTuple):
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool = False
+
+
+class MqttTeller(Observer):
+    """`settings`, `password`: the broker. `host`: this host's name, for the prefix.
+
+    `on_state(up, why)` is told of every connection and of every attempt that failed, `on_drop(count)` of messages that
+    were dropped.
+    `backoff`: the first and the longest wait between attempts, in seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Mqtt,
+        password: Secret | None,
+        host: str,
+        *,
+        on_state: Callable[[bool, str], None] = lambda up, why: None,
+        on_drop: Callable[[int], None] = lambda count: None,
+        backoff: tuple[float, float] = (1.0, 60.0),
+        settle: float = SETTLE,
+    ) -> None:
+        self.prefix = (settings.prefix or f"dockmend/{topic_level(host)}").rstrip("/")
+        self.connected_to_broker = False
+        self._settings = settings
+        self._password = password
+        self._on_state = on_state
+        self._on_drop = on_drop
+        self._backoff = backoff
+        self._settle = settle
+        self._states: dict[str, bytes] = {}  # retained, by topic; b"" until its removal has been sent
+        self._unsent: dict[str, None] = {}  # topics of states that the broker has not been told; in order
+        self._owners: dict[str, str] = {}  # topic -> the container it is about
+        self._topics: dict[str, str] = {}  # container -> its topic
+        self._outbox: deque[_Message] = deque()
+        self._outbox_bytes = 0
+        self._wake = asyncio.Event()
+        self._engine_up = asyncio.Event()
+        self._swept = False
+        self._stale: set[str] = set()
+
+    # ------------------------------------------------------------------------------------- what the pipeline calls
+
+    def publish(self, topic: str, payload: str, retain: bool = False) -> None:
+        """Queues a message of a rule; wildcards in the topic are replaced, what is too large is dropped."""
+        body = payload.encode("utf-8", "replace")
+        levels = "/".join(topic_level(level) for level in topic.split("/"))
+        if not topic or len(body) > LARGEST or len(levels.encode()) > 65535:
+            self._on_drop(1)
+            return
+        self._queue(_Message(levels, body, 1, retain))
+
+    def connected(self, up: bool) -> None:
+        if up:
+            self._engine_up.set()
+        else:
+            self._engine_up.clear()
+
+    def container(self, before: Container | None, after: Container | None) -> None:
+        known = after or before
+        if known is None:
+            return
+        topic = self._container_topic(after.name) if after else None
+        old = self._topics.get(known.id)
+        if old is not None and old != topic:
+            del self._topics[known.id]
+            if self._owners.get(old) == known.id:  # another one may bear the name by now
+                del self._owners[old]
+                self._retain(old, b"")
+        if after is not None and topic is not None:
+            self._topics[after.id] = topic
+            self._owners[topic] = after.id
+            self._retain(topic, _encode(container_state(after)))
+
+    def change(self, change: Change) -> None:
+        self._queue(_Message(f"{self.prefix}/event", _encode(event_of(change)), 0))
+
+    def incident(self, incident: Incident) -> None:
+        self._queue(_Message(f"{self.prefix}/incident", _encode(incident_of(incident)), 1))
+
+    # ------------------------------------------------------------------------------------------------ the connection
+
+    async def run(self) -> None:
+        """Keeps the broker told until cancelled; then says `offline` and leaves."""
+        delay, why = self._backoff[0], ""
+        while True:
+            started = asyncio.get_running_loop().time()
+            try:
+                async with self._client() as client:
+                    self._tell_state(up=True)
+                    await self._serve(client)
+            except* (aiomqtt.MqttError, OSError, ValueError) as group:
+                why = _reason(group)
+            finally:
+                self._tell_state(up=False, why=why)
+            if asyncio.get_running_loop().time() - started > self._backoff[1]:
+                delay = self._backoff[0]  # it had held for a while
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            delay = min(delay * 2, self._backoff[1])
+
+    def _client(self) -> aiomqtt.Client:
+        """A new one for every connection: certificates and the like are read again. Raises OSError, ValueError."""
+        settings = self._settings
+        context = None
+        if settings.tls is not None:
+            context = ssl.create_default_context(cafile=str(settings.tls.ca) if settings.tls.ca else None)
+            if settings.tls.cert is not None:
+                context.load_cert_chain(settings.tls.cert, settings.tls.key)
+        return aiomqtt.Client(
+            settings.host,
+            settings.effective_port,
+            username=settings.username,
+            password=self._password.reveal() if self._password else None,
+            identifier=f"dockmend-{secrets.token_hex(5)}",
+            will=aiomqtt.Will(f"{self.prefix}/status", "offline", qos=1, retain=True),
+            keepalive=KEEPALIVE,
+            timeout=PATIENCE,
+            tls_context=context,
+            max_queued_incoming_messages=1000,
+        )
+
+    async def _serve(self, client: aiomqtt.Client) -> None:
+        self._states[f"{self.prefix}/status"] = b"online"
+        self._unsent = dict.fromkeys((f"{self.prefix}/status", *self._states))  # status first
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._receive(client))
+                group.create_task(self._sweep(client))
+                group.create_task(self._send(client))
+        except asyncio.CancelledError:
+            await self._farewell(client)
+            raise
+
+    async def _receive(self, client: aiomqtt.Client) -> None:
+        """Ends with an error as soon as the connection does; until then collects retained states (see `_sweep`)."""
+        async for message in client.messages:
+            if message.retain and not self._swept and message.payload:
+                self._stale.add(str(message.topic))
+
+    async def _sweep(self, client: aiomqtt.Client) -> None:
+        """Removes states of containers that went while dockmend was down, once.
+
+        One that is removed too early (the listing took longer) comes back as soon as it is listed.
+        """
+        if self._swept:
+            return
+        pattern = f"{self.prefix}/container/+"
+        await client.subscribe(pattern)
+        await self._engine_up.wait()
+        await asyncio.sleep(self._settle)
+        await client.unsubscribe(pattern)
+        self._swept = True
+        for topic in self._stale - self._states.keys():
+            self._retain(topic, b"")
+        self._stale.clear()
+
+    async def _send(self, client: aiomqtt.Client) -> None:
+        while True:
+            await self._wake_up()
+            while self._unsent or self._outbox:
+                await self._send_some(client)
+
+    async def _wake_up(self) -> None:
+        if not self._unsent and not self._outbox:
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def _send_some(self, client: aiomqtt.Client) -> None:
+        """Sends up to WINDOW messages at once, states first; what was not acknowledged is kept for the next try."""
+        topics = list(self._unsent)[:WINDOW]
+        batch = [_Message(topic, self._states.get(topic, b""), 1, retain=True) for topic in topics]
+        for topic in topics:
+            del self._unsent[topic]
+        messages = [self._outbox.popleft() for _ in range(min(WINDOW - len(batch), len(self._outbox)))]
+        self._outbox_bytes -= sum(len(message.payload) for message in messages)
+        batch += messages
+        sending = [client.publish(each.topic, each.payload, each.qos, each.retain) for each in batch]
+        try:
+            results = await asyncio.gather(*sending, return_exceptions=True)
+        except asyncio.CancelledError:
+            self._keep(batch)
+            raise
+        failed = [each for each, result in zip(batch, results, strict=True) if isinstance(result, BaseException)]
+        for each, result in zip(batch, results, strict=True):
+            if result is None and each.retain and not each.payload and self._states.get(each.topic) == b"":
+                del self._states[each.topic]  # its removal has arrived
+        if failed:
+            self._keep(failed)
+            raise next(result for result in results if isinstance(result, BaseException))
+
+    def _keep(self, batch: list[_Message]) -> None:
+        for message in reversed(batch):
+            if message.retain and message.topic in self._states:
+                self._unsent.setdefault(message.topic)
+            else:
+                self._outbox.appendleft(message)
+                self._outbox_bytes += len(message.payload)
+        self._shrink()
+
+    async def _farewell(self, client: aiomqtt.Client) -> None:
+        try:
+            async with asyncio.timeout(FAREWELL):
+                while self._unsent or self._outbox:
+                    await self._send_some(client)
+                await client.publish(f"{self.prefix}/status", "offline", 1, retain=True)
+        except (aiomqtt.MqttError, OSError, ValueError, TimeoutError) as error:
+            log.debug("mqtt_farewell_failed", reason=str(error))  # the last will says it
+
+    # -------------------------------------------------------------------------------------------------- from within
+
+    def _container_topic(self, name: str) -> str:
+        return f"{self.prefix}/container/{topic_level(name)}"
+
+    def _retain(self, topic: str, payload: bytes) -> None:
+        if self._states.get(topic) != payload:
+            self._states[topic] = payload
+            self._unsent.setdefault(topic)
+            self._wake.set()
+
+    def _queue(self, message: _Message) -> None:
+        self._outbox.append(message)
+        self._outbox_bytes += len(message.payload)
+        self._shrink()
+        self._wake.set()
+
+    def _shrink(self) -> None:
+        dropped = 0
+        while len(self._outbox) > OUTBOX_MESSAGES or self._outbox_bytes > OUTBOX_BYTES:
+            self._outbox_bytes -= len(self._outbox.popleft().payload)
+            dropped += 1
+        if dropped:
+            self._on_drop(dropped)
+
+    def _tell_state(self, up: bool, why: str = "") -> None:
+        self.connected_to_broker = up
+        self._on_state(up, why)
+
+
+def container_state(container: Container) -> dict[str, Any]:
+    """What `container/NAME` holds. `since`: when it entered its state, as far as the engine tells; UTC."""
+    since = container.started_at if container.running else container.finished_at or container.created_at
+    return {
+        "name": container.name,
+        "id": container.id,
+        "state": container.state,
+        "health": container.health or None,
+        "image": container.image,
+        "since": iso(since),
+        "exit_code": container.exit_code,
+        "restart_count": container.restart_count,
+        "networks": sorted(container.networks),
+    }
+
+
+def event_of(change: Change) -> dict[str, Any]:
+    """What `event` carries: a transition of dockmend's mirror."""
+    return {
+        "at": iso(change.at),
+        "triggers": list(change.triggers),
+        "kind": change.kind,
+        "name": getattr(change.subject, "name", None),
+        "target": change.target,
+        "cause": change.cause,
+        "network": change.network,
+        "origin": change.origin,
+        "recovered": change.recovered,
+        "note": change.note,
+    }
+
+
+def incident_of(incident: Incident) -> dict[str, Any]:
+    """What `incident` carries, each time one is opened, changed or closed."""
+    fields = dict(msgspec.structs.asdict(incident))
+    for key in ("opened_at", "closed_at", "due_at", "updated_at"):
+        fields[key] = iso(fields[key])
+    return fields
+
+
+def _encode(value: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:  # a name that is not UTF-8
+        return repr(value).encode("ascii", "backslashreplace")
+
+
+def _reason(group: BaseExceptionGroup[Exception]) -> str:
+    first: BaseException = group
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return str(first) or type(first).__name__
