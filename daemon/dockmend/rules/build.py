@@ -1,0 +1,144 @@
+"""One rule: from plain data (the file's `defaults` merged in) to a checked Rule, or all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dockmend.rules.expressions import compile_condition
+from dockmend.rules.fields import contexts_for
+from dockmend.rules.language_error import LanguageError
+from dockmend.rules.model import Condition, Limits, Rule, Selector, Step, Verify
+from dockmend.rules.problems import Scope
+from dockmend.rules.schema import LimitsModel, RuleModel, VerifyModel
+from dockmend.rules.selecting import read_exclude, read_match
+from dockmend.rules.steps import Surroundings, read_steps
+from dockmend.rules.when import When, read_when
+from dockmend.rules.windows import compile_windows
+
+RESERVED: Final = "builtin-"
+"""Names that begin so are those of built-in rules."""
+
+_TRANSITIONS_ONLY: Final = "`{}` goes with transitions only, not with raw events and schedules: expected it left out"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a rule comes from: its file, its line, its place among all rules, and the host that reads it."""
+
+    path: str
+    line: int
+    order: int
+    host: str
+
+
+def build_rule(scope: Scope, data: dict[str, Any], origin: Origin) -> Rule | None:
+    """Builds a rule of its data; None where something is wrong with it (reported to `scope`)."""
+    scope.shadow = data.get("dry_run") is True
+    when = read_when(scope, data["when"]) if "when" in data else When()
+    match, kind = read_match(scope, data["match"], when, origin.host) if "match" in data else (None, "container")
+    contexts = contexts_for(kind or "", events=when.only_events, extra=frozenset(when.contexts))
+    shape = scope.read(RuleModel, data, (), contexts)
+    exclude = read_exclude(scope, data["exclude"], kind, origin.host) if data.get("exclude") is not None else None
+    around = Surroundings(kind, contexts)
+    then, finally_, escalate = (
+        read_steps(scope, key, data[key], around)
+        if data.get(key) is not None or (key == "then" and key in data)
+        else ()
+        for key in ("then", "finally", "escalate")
+    )
+    condition = _condition(scope, data.get("if"), contexts)
+    windows = _windows(scope, shape)
+    verify = _verify(scope, data.get("verify"), when)
+    if shape is None or match is None:
+        return None
+    _name(scope, shape.name)
+    hold = _hold(scope, shape.for_, when)
+    limits = _limits(shape.limits)
+    _escalation(scope, limits, then, escalate)
+    if scope.errors:
+        return None
+    return Rule(
+        name=shape.name, triggers=tuple(when.triggers), match=match, then=then, description=shape.description,
+        enabled=shape.enabled, severity=shape.severity, annotations=shape.annotations, priority=shape.priority,
+        hold=hold, exclude=exclude, condition=condition, condition_text=shape.if_ or "", during=windows[0],
+        during_text=windows[1], finally_=finally_, verify=verify, limits=limits, mode=shape.mode,
+        escalate=escalate, dry_run=shape.dry_run, path=origin.path, line=origin.line, order=origin.order,
+    )  # fmt: skip
+
+
+def _name(scope: Scope, name: str) -> None:
+    if name.startswith(RESERVED):
+        scope.error(("name",), f"names that begin with {RESERVED} are those of built-in rules: expected another name")
+    elif name != name.strip() or not name.isprintable():
+        scope.error(
+            ("name",), "the name holds line breaks, control characters or outer spaces: expected printable text"
+        )
+
+
+def _condition(scope: Scope, text: Any, contexts: frozenset[str]) -> Condition | None:
+    if not isinstance(text, str) or not text:
+        return None  # of the wrong type: reported with the rule's shape
+    try:
+        return compile_condition(text, contexts)
+    except LanguageError as error:
+        scope.language(("if",), error)
+        return None
+
+
+def _windows(scope: Scope, shape: RuleModel | None) -> tuple[Callable[[float], bool] | None, str]:
+    if shape is None or (shape.during is None and shape.not_during is None):
+        return None, ""
+    try:
+        return compile_windows(shape.during, shape.not_during)
+    except LanguageError:
+        for key, windows in (("during", shape.during), ("not_during", shape.not_during)):
+            for index, text in enumerate(windows or ()):
+                try:
+                    compile_windows(text)
+                except LanguageError as error:
+                    inside = scope.find((key, index)) is not None
+                    scope.language((key, index) if inside else (key,), error)
+        return None, ""
+
+
+def _verify(scope: Scope, value: Any, when: When) -> Verify:
+    if value is None:
+        return Verify() if when.only_transitions else Verify(state="none")
+    if not when.only_transitions:
+        if scope.own(("verify",)):
+            scope.error(("verify",), _TRANSITIONS_ONLY.format("verify"), key=True)
+        return Verify(state="none")
+    if value == "none":
+        return Verify(state="none")
+    if not isinstance(value, dict):
+        scope.wrong(("verify",), value, "a mapping such as {state: healthy, within: 1m}, or none")
+        return Verify()
+    model = scope.read(VerifyModel, value, ("verify",))
+    return Verify() if model is None else Verify(model.state, model.within)
+
+
+def _hold(scope: Scope, hold: float, when: When) -> float:
+    if not hold or when.only_transitions:
+        return hold
+    if scope.own(("for",)):
+        scope.error(("for",), _TRANSITIONS_ONLY.format("for"), key=True)
+    return 0.0
+
+
+def _limits(model: LimitsModel) -> Limits:
+    """A limit that was left out keeps its default; `none` switches it off."""
+    return Limits(**{name: getattr(model, name) for name in model.model_fields_set})
+
+
+def _escalation(scope: Scope, limits: Limits, then: tuple[Step, ...], escalate: tuple[Step, ...]) -> None:
+    if not escalate:
+        return
+    if then and all(step.tells for step in then):
+        scope.warn(("escalate",), "`escalate` can never run: nothing in `then` can fail to heal", key=True)
+    elif limits.attempts is None:
+        scope.warn(("escalate",), "`escalate` can never run: `attempts: none` never opens the breaker", key=True)
+
+
+__all__ = ["RESERVED", "Origin", "Selector", "build_rule"]

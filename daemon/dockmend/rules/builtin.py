@@ -1,0 +1,73 @@
+"""The rule that is there without any file: the setting `heal`, a drop-in for the healers people already label for.
+
+It is a Rule like any other, listed and explained like any other, and loses against every rule a person wrote.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final, Literal
+
+from dockmend.model import Container, Network, Volume
+from dockmend.rules.model import Rule, RuleSet, Selector, Step, Trigger
+from dockmend.rules.parameters import LabelledRestart
+
+NAME: Final = "builtin-heal"
+LOWEST: Final = -1_000_001
+"""One below what a file may say."""
+
+LABELS: Final = ("dockmend.heal", "autoheal", "deunhealth.restart.on.unhealthy")
+"""Each of them with the value true asks to be restarted when unhealthy."""
+
+_HEALER = re.compile(r"(^|/)(docker-)?(autoheal|deunhealth)([:@]|$)")
+
+
+def with_builtin(rules: RuleSet, heal: Literal["labelled", "all", "off"], foreign: Sequence[str] = ()) -> RuleSet:
+    """The files' rules and the built-in one. `foreign`: other healers on this host, beside which it only shadows."""
+    rule = builtin_rule(heal, foreign)
+    return rules if rule is None else replace(rules, rules=(*rules.rules, rule))
+
+
+def builtin_rule(heal: Literal["labelled", "all", "off"], foreign: Sequence[str] = ()) -> Rule | None:
+    """The rule of the setting `heal`; None where it is off."""
+    if heal == "off":
+        return None
+    shadow = f" Only watched: {', '.join(foreign)} heals on this host too." if foreign else ""
+    return Rule(
+        name=NAME,
+        triggers=(Trigger("transition", "container.unhealthy"),),
+        match=_everything() if heal == "all" else _labelled(),
+        then=(Step("restart", LabelledRestart()),),
+        description=f"Restarts unhealthy containers; the setting `heal: {heal}`.{shadow}",
+        priority=LOWEST,
+        dry_run=bool(foreign),
+        builtin=True,
+        path="(built in)",
+        order=1 << 30,
+    )
+
+
+def foreign_healers(containers: Iterable[Container]) -> list[str]:
+    """The names of running containers that are other healers, by their image's name."""
+    return sorted(each.name for each in containers if each.running and _HEALER.search(each.image.lower()))
+
+
+def stop_timeout(container: Container, label: str | None) -> float | None:
+    """The stop timeout in seconds that a label asks for; None where it is absent or no number from 0 to a day."""
+    text = container.label(label) if label is not None else None
+    if text is None or not re.fullmatch(r"[0-9]{1,5}", text.strip()):
+        return None
+    return float(min(int(text), 86_400))
+
+
+def _everything() -> Selector:
+    return Selector("container", lambda subject: isinstance(subject, Container), breadth=1000, everything=True)
+
+
+def _labelled() -> Selector:
+    def asks(subject: Container | Network | Volume) -> bool:
+        return isinstance(subject, Container) and any(subject.label(label) == "true" for label in LABELS)
+
+    return Selector("container", asks, breadth=1000, text=" or ".join(f"label {label} = true" for label in LABELS))

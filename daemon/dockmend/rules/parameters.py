@@ -1,0 +1,339 @@
+"""What each action takes, as it is written in a rule; attributes are named like the keys. Durations are seconds.
+
+Texts marked Template are checked for their fields here and filled when the action runs (Context.render).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from dockmend.rules.fields import CONTEXTS
+from dockmend.rules.language_error import LanguageError
+from dockmend.rules.templates import compile_template
+from dockmend.rules.values import (
+    Count,
+    Duration,
+    OneOrMany,
+    Params,
+    Pattern,
+    Signal,
+    Size,
+    Template,
+    Text,
+    many,
+    said,
+    wrong_type,
+)  # fmt: skip
+
+_REPOSITORY = re.compile(r"[a-z0-9]+([._/:-]+[a-z0-9]+)*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+Arguments = Annotated[Any, Field(json_schema_extra={"type": "array", "items": {"type": "string"}, "minItems": 1})]
+Templates = many(Template)
+Texts = many(Text)
+
+
+class NoParams(Params):
+    """For an action that takes nothing."""
+
+
+# ------------------------------------------------------------------------------------------------------------ container
+class Restart(Params):
+    timeout: Duration | None = None  # until the engine kills it; None: the container's own stop timeout
+    signal: Signal | None = None
+    timeout_label: ClassVar[str | None] = None  # see LabelledRestart
+
+
+class LabelledRestart(Restart):
+    """The built-in rule's restart: a drop-in for a healer whose users set the stop timeout by label, in seconds."""
+
+    timeout_label: ClassVar[str | None] = "autoheal.stop.timeout"
+
+
+class Stop(Params):
+    timeout: Duration | None = None
+    signal: Signal | None = None
+
+
+class Kill(Params):
+    signal: Signal | None = None  # None: SIGKILL
+
+
+class Remove(Params):
+    force: bool = False
+    volumes: bool = False
+
+
+class Recreate(Params):
+    image: Template = "same"  # same, newest or a reference
+
+
+class SetLimits(Params):
+    cpu: Annotated[float, Field(gt=0, le=4096, strict=False)] | None = None
+    memory: Size | None = None  # bytes
+    pids: Count | None = None
+    restart_policy: Literal["no", "always", "unless-stopped", "on-failure"] | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> SetLimits:
+        if not self.model_fields_set:
+            raise wrong_type("at least one of cpu, memory, pids, restart_policy")
+        return self
+
+
+def _arguments(value: Any, info: ValidationInfo) -> tuple[str, ...]:
+    """A list of arguments. A field after `-c` would put a stranger's text into a shell's program: refused."""
+    if not isinstance(value, list | tuple) or not value or not all(isinstance(one, str) for one in value):
+        raise wrong_type('a list of arguments such as ["sh", "-c", "echo hello"]')
+    script = False
+    for argument in value:
+        try:
+            fields = (
+                compile_template(argument, info.context or CONTEXTS).fields
+                if "{" in argument or "}" in argument
+                else ()
+            )
+        except LanguageError as error:
+            raise said(f"{argument}: {error.message}") from None
+        if script and fields:
+            name = min(fields)
+            raise said(f"the field {{{name}}} stands after -c, where a shell would run it: pass it by `env`")
+        script = script or re.fullmatch(r"-[A-Za-z]*c", argument) is not None
+    return tuple(value)
+
+
+class Exec(Params):
+    command: Arguments
+    env: dict[str, Template] = Field(default_factory=dict)
+    user: Text | None = None
+    workdir: Text | None = None
+
+    _command = field_validator("command", mode="after")(_arguments)
+
+
+class Copy(Params):
+    from_: Annotated[Template, Field(alias="from")]
+    to: Template
+
+
+class Run(Params):
+    image: Template
+    command: Arguments = None
+    env: dict[str, Template] = Field(default_factory=dict)
+    volumes: Texts = ()  # type: ignore[valid-type]
+    network: Text | None = None
+
+    @field_validator("command", mode="after")
+    @classmethod
+    def _command(cls, value: Any, info: ValidationInfo) -> tuple[str, ...] | None:
+        return None if value is None else _arguments(value, info)
+
+
+# -------------------------------------------------------------------------------------------------------------- network
+class ReconnectNetwork(Params):
+    network: Pattern | None = (
+        None  # name or pattern; None: the network that was lost, or every one of the last good set
+    )
+
+
+class ConnectNetwork(Params):
+    network: Template
+    aliases: Templates = ()  # type: ignore[valid-type]
+    ipv4: Text | None = None
+    ipv6: Text | None = None
+
+
+class DisconnectNetwork(Params):
+    network: Template
+    force: bool = False
+
+
+class CreateNetwork(Params):
+    name: Template
+    driver: Text = "bridge"
+    subnet: Text | None = None
+    internal: bool = False
+    labels: dict[str, Template] = Field(default_factory=dict)
+    options: dict[str, str] = Field(default_factory=dict)
+
+
+# --------------------------------------------------------------------------------------------------------------- volume
+class Keep(Params):
+    """How many snapshots of a volume are kept; at least one key."""
+
+    last: Count | None = None
+    hourly: Count | None = None
+    daily: Count | None = None
+    weekly: Count | None = None
+    monthly: Count | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> Keep:
+        if not self.model_fields_set:
+            raise wrong_type("at least one of last, hourly, daily, weekly, monthly")
+        return self
+
+
+class SnapshotVolume(Params):
+    consistency: Literal["live", "pause", "stop", "hooks"]
+    volumes: Templates | None = None  # type: ignore[valid-type]  # None: the container's named and anonymous ones
+    store: Texts = ()  # type: ignore[valid-type]  # empty: the state folder
+    keep: Keep | None = None
+
+    def later(self) -> list[tuple[str, str]]:
+        keep = self.keep.model_fields_set if self.keep is not None else set()
+        parts = [("keep", f"keep: {{{name}: …}}") for name in ("hourly", "daily", "weekly", "monthly") if name in keep]
+        if self.consistency in ("stop", "hooks"):
+            parts.append(("consistency", f"consistency: {self.consistency}"))
+        if self.store:
+            parts.append(("store", "store"))
+        return parts
+
+
+class RestoreVolume(Params):
+    snapshot: Template  # an id, or `latest`
+    volume: Template | None = None
+    to: Template | None = None
+    in_place: bool = False
+
+
+class TestRestore(Params):
+    __test__: ClassVar[bool] = False  # its name makes pytest think otherwise
+    volume: Template | None = None
+    snapshot: Template = "latest"
+    command: Arguments = None
+    image: Template | None = None
+
+
+# ---------------------------------------------------------------------------------------------------------------- image
+class CommitImage(Params):
+    repository: Template
+    tag: Template = "{container.name}-{now:%Y%m%dT%H%M%S}"
+    message: Template = ""
+    author: Template = ""
+    changes: Templates = ()  # type: ignore[valid-type]  # Dockerfile instructions
+    pause: bool = True
+    keep: Count | None = None  # how many images of this rule and container are kept; None: all
+
+    @field_validator("repository")
+    @classmethod
+    def _repository(cls, value: str) -> str:
+        if "{" not in value and not (_REPOSITORY.fullmatch(value) and len(value) <= 255):
+            raise wrong_type("an image's repository in lower case such as kept or registry.example/kept")
+        return value
+
+    @field_validator("tag")
+    @classmethod
+    def _tag(cls, value: str) -> str:
+        if "{" not in value and not _TAG.fullmatch(value):
+            raise wrong_type("an image's tag: letters, digits, dots, dashes and underscores, at most 128")
+        return value
+
+
+class TagImage(Params):
+    repository: Template
+    tag: Template
+    image: Template | None = None
+
+
+class PushImage(Params):
+    image: Template
+
+
+class PullImage(Params):
+    image: Template | None = None
+
+
+class BuildImage(Params):
+    context: Text
+    tag: Template
+    dockerfile: Text | None = None
+    args: dict[str, Template] = Field(default_factory=dict)
+
+
+class RemoveImage(Params):
+    image: Template
+    force: bool = False
+
+
+class RollbackImage(Params):
+    to: Template | None = None  # None: the one before
+
+
+# ------------------------------------------------------------------------------------------------------ evidence, group
+class CollectEvidence(Params):
+    logs: Count | None = None  # lines of the log
+    include: many(Literal["inspect", "logs", "health", "top", "diff", "stats"]) = ()  # type: ignore[valid-type]
+
+
+class RestartDependents(Params):
+    timeout: Duration | None = None
+
+
+class Compose(Params):
+    services: OneOrMany | None = None
+
+
+class ServiceUpdate(Params):
+    image: Template | None = None
+    force: bool = False
+
+
+class ServiceScale(Params):
+    replicas: Annotated[int, Field(ge=0, le=100_000)]
+
+
+# ----------------------------------------------------------------------------------------------------------------- tell
+class Notify(Params):
+    message: Template
+    to: OneOrMany | None = None
+    title: Template | None = None
+
+
+class Publish(Params):
+    topic: Template
+    payload: Template = ""
+    retain: bool = False
+
+    @field_validator("topic")
+    @classmethod
+    def _topic(cls, value: str) -> str:
+        if not value or "+" in value or "#" in value or "\x00" in value:
+            raise wrong_type("an MQTT topic without the wildcards + and #")
+        return value
+
+
+class Webhook(Params):
+    to: Text | None = None  # the name of an address in the settings
+    url: Text | None = None
+    method: Literal["POST", "PUT", "GET"] = "POST"
+    body: Template | None = None
+    headers: dict[str, Template] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _address(self) -> Webhook:
+        if (self.to is None) == (self.url is None):
+            raise wrong_type("either `to` or `url`")
+        return self
+
+
+class Wait(Params):
+    time: Duration | None = None
+    until: Literal["healthy", "running"] | None = None
+    within: Duration | None = None
+
+    @model_validator(mode="after")
+    def _either(self) -> Wait:
+        if (self.time is None) == (self.until is None) or (self.until is None) != (self.within is None):
+            raise wrong_type("either `time: 30s`, or `until: healthy` with `within: 2m`")
+        return self
+
+
+class Prune(Params):
+    images: bool = False
+    containers: bool = False
+    volumes: bool = False
+    older_than: Duration | None = None

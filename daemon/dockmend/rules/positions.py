@@ -1,0 +1,317 @@
+"""YAML with positions: plain data, and for every key and value where it stands and how it was written.
+
+PyYAML's own constructors lose what a person needs to be told (line, column, the text before YAML made a number of
+it), accept duplicate keys silently and recurse with the nesting. So the tree is built here from libyaml's events, with
+bounds: no recursion, no tags, no anchors that unfold into more than the file could hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from dockmend.rules import hints
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 40
+MAX_UNFOLDED = 20_000
+"""Nodes that aliases may add: a file of a few hundred bytes can otherwise unfold into gigabytes."""
+
+_TAG = "tag:yaml.org,2002:"
+_RESOLVERS: dict[str, list[tuple[str, re.Pattern[str]]]] = yaml.CSafeLoader.yaml_implicit_resolvers
+_BREAKS = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+
+Path = tuple[str | int, ...]
+"""Where in the data something is: keys and indices from the top."""
+
+
+class Trouble(Exception):
+    """Something wrong at a place of the file; line and column count from 1."""
+
+    def __init__(self, line: int, column: int, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
+        self.message = message
+
+
+class Node:
+    """One value of the file. `text` is a scalar's text before YAML made something of it; None for a collection."""
+
+    __slots__ = ("children", "column", "end", "flagged", "keys", "line", "plain", "size", "text", "value")
+
+    def __init__(self, mark: Any, value: Any, text: str | None = None, plain: bool = False) -> None:
+        self.line: int = mark.line + 1
+        self.column: int = mark.column + 1
+        self.end: int = self.line  # last line of a collection
+        self.value = value
+        self.text = text
+        self.plain = plain
+        self.flagged = False  # a problem with it was reported: what follows from it is not reported again
+        self.size = 1 if text is not None else 0  # nodes, aliases unfolded; 0: still open
+        self.keys: dict[str, Node] | None = None
+        self.children: Any = None  # dict[str, Node] or list[Node]
+
+    def child(self, key: str | int) -> Node | None:
+        if isinstance(self.children, dict):
+            found: Node | None = self.children.get(key)
+            return found
+        if isinstance(self.children, list) and isinstance(key, int) and 0 <= key < len(self.children):
+            item: Node = self.children[key]
+            return item
+        return None
+
+    def key(self, key: str | int) -> Node | None:
+        return self.keys.get(key) if self.keys is not None and isinstance(key, str) else None
+
+
+class Document:
+    """A file as it was read. `root` is None where nothing could be made of it; `troubles` says why."""
+
+    def __init__(self, path: str, text: str) -> None:
+        self.path = path
+        self.text = text
+        self.root: Node | None = None
+        self.troubles: list[Trouble] = []
+        self._lines: list[str] | None = None
+
+    @property
+    def data(self) -> Any:
+        return self.root.value if self.root is not None else None
+
+    def line(self, number: int) -> str:
+        """The text of a line (from 1), "" beyond the end."""
+        if self._lines is None:
+            self._lines = _BREAKS.split(self.text)
+        return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
+
+    def offset(self, node: Node, offset: int) -> tuple[int, int]:
+        """Line and column of the character `offset` of a scalar; of its start where the file writes it otherwise."""
+        if node.text is not None:
+            line = self.line(node.line)
+            for start in (node.column - 1, node.column):
+                if line.startswith(node.text, start) and node.text:
+                    return node.line, start + 1 + min(max(offset, 0), len(node.text))
+        return node.line, node.column
+
+
+def decode(path: str, content: bytes) -> Document:
+    """Reads a file's bytes: at most 1 MiB of UTF-8. Never raises; what is wrong is in the document's `troubles`."""
+    if len(content) > MAX_BYTES:
+        document = Document(path, "")
+        document.troubles.append(
+            Trouble(1, 1, f"the file has {len(content)} bytes, expected at most {MAX_BYTES} (1 MiB)")
+        )
+        return document
+    try:
+        return parse(path, content.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        document = Document(path, "")
+        before = content[: error.start]
+        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
+        message = f"byte 0x{content[error.start]:02x} is not UTF-8, expected a text file in UTF-8"
+        document.troubles.append(Trouble(before.count(b"\n") + 1, column, message))
+        return document
+
+
+def parse(path: str, text: str) -> Document:
+    """Reads a text; never raises. A byte order mark is skipped."""
+    document = Document(path, text.removeprefix("\ufeff"))
+    builder = _Builder(document)
+    try:
+        document.root = builder.build()
+    except Trouble as trouble:
+        document.troubles.append(trouble)
+    except yaml.MarkedYAMLError as error:
+        mark = error.context_mark if _starts_earlier(error) else error.problem_mark
+        mark = mark or error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
+        message = hints.syntax(error.problem or "", error.context or "", document.line(line), column)
+        document.troubles.append(Trouble(line, column, message))
+    except (yaml.reader.ReaderError, UnicodeEncodeError) as error:
+        document.troubles.append(_unreadable(document.text, error))
+    return document
+
+
+def _starts_earlier(error: yaml.MarkedYAMLError) -> bool:
+    """libyaml points behind a stray `*`, `>` or an open quote; the person looks for where it begins."""
+    context = error.context or ""
+    return error.context_mark is not None and ("alias" in context or "scalar" in context or "flow" in context)
+
+
+def _unreadable(text: str, error: Exception) -> Trouble:
+    position = error.position if isinstance(error, yaml.reader.ReaderError) else getattr(error, "start", 0)
+    if isinstance(error, yaml.reader.ReaderError):  # libyaml counts bytes
+        position = len(text.encode("utf-8", "surrogatepass")[:position].decode("utf-8", "ignore"))
+    before = text[:position]
+    character = text[position : position + 1]
+    what = f"character U+{ord(character):04X}" if character else "a character"
+    message = f"{what} is not allowed in YAML, expected printable text"
+    return Trouble(before.count("\n") + 1, position - before.rfind("\n"), message)
+
+
+class _Frame:
+    """A collection that is still open."""
+
+    __slots__ = ("key", "node")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.key: Node | None = None  # of a mapping: the key whose value is awaited
+
+
+class _Builder:
+    """Builds the tree of one document from libyaml's events."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        self.anchors: dict[str, Node] = {}
+        self.stack: list[_Frame] = []
+        self.root: Node | None = None
+        self.unfolded = 0
+
+    def build(self) -> Node | None:
+        documents = 0
+        for event in _events(self.document.text):
+            kind = type(event)
+            if kind is yaml.ScalarEvent:
+                self._add(self._scalar(event), event)
+            elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
+                self._open(event, kind is yaml.MappingStartEvent)
+            elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
+                self._close(event)
+            elif kind is yaml.AliasEvent:
+                self._add(self._alias(event), event)
+            elif kind is yaml.DocumentStartEvent:
+                documents += 1
+                if documents > 1:
+                    mark = event.start_mark
+                    raise Trouble(
+                        mark.line + 1, mark.column + 1, "a second document begins, expected one document in a file"
+                    )
+        return self.root
+
+    def trouble(self, node: Node, message: str) -> None:
+        node.flagged = True
+        self.document.troubles.append(Trouble(node.line, node.column, message))
+
+    def _open(self, event: Any, mapping: bool) -> None:
+        node = Node(event.start_mark, {} if mapping else [])
+        node.children = {} if mapping else []
+        if mapping:
+            node.keys = {}
+        if event.tag is not None and event.tag not in (_TAG + "map", _TAG + "seq", "!"):
+            self.trouble(node, hints.tag(event.tag, ""))
+        if len(self.stack) >= MAX_DEPTH:
+            raise Trouble(node.line, node.column, f"nested deeper than {MAX_DEPTH} levels, expected a flatter file")
+        if event.anchor is not None:
+            self.anchors[event.anchor] = node
+        self.stack.append(_Frame(node))
+
+    def _close(self, event: Any) -> None:
+        node = self.stack.pop().node
+        children = node.children.values() if isinstance(node.children, dict) else node.children
+        node.size = 1 + sum(child.size for child in children)
+        mark = event.end_mark
+        node.end = mark.line + 1 if mark.column else mark.line
+        self._add(node, event)
+
+    def _alias(self, event: Any) -> Node:
+        node = self.anchors.get(event.anchor)
+        mark = event.start_mark
+        if node is None:
+            line = self.document.line(mark.line + 1)
+            raise Trouble(mark.line + 1, mark.column + 1, hints.alias(line, mark.column))
+        if not node.size:
+            raise Trouble(mark.line + 1, mark.column + 1, f"*{event.anchor} stands inside what it refers to")
+        self.unfolded += node.size
+        if self.unfolded > MAX_UNFOLDED:
+            message = f"the file's references (*{event.anchor}) unfold into more than {MAX_UNFOLDED} values"
+            raise Trouble(mark.line + 1, mark.column + 1, message)
+        return node
+
+    def _scalar(self, event: Any) -> Node:
+        text: str = event.value
+        tag: str | None = event.tag
+        if tag is None and event.implicit[0]:  # plain
+            node = Node(event.start_mark, text, text, plain=True)
+            for resolved, pattern in _RESOLVERS.get(text[:1], ()):
+                if pattern.match(text):
+                    self._resolve(node, resolved)
+                    break
+        elif tag is None or tag == "!" or tag == _TAG + "str":
+            node = Node(event.start_mark, text, text)
+        else:
+            node = Node(event.start_mark, None if text == "" else text, text)
+            if tag[len(_TAG) :] in ("int", "float", "bool", "null") and tag.startswith(_TAG):
+                self._resolve(node, tag)
+            else:
+                self.trouble(node, hints.tag(tag, text))
+        if event.anchor is not None:
+            self.anchors[event.anchor] = node
+        return node
+
+    def _resolve(self, node: Node, tag: str) -> None:
+        """Makes of a scalar what YAML 1.1 makes of it; what surprises people is a trouble."""
+        text = node.text or ""
+        kind = tag[len(_TAG) :]
+        if kind == "null":
+            node.value = None
+        elif kind == "bool":
+            node.value = text.lower() in ("true", "yes", "on", "y")
+        elif kind in ("int", "float"):
+            number, trap = hints.number(text)
+            node.value = text if number is None else number
+            if trap is not None:
+                self.trouble(node, trap)
+        elif kind == "merge":
+            node.value = text
+        # dates and `=` stay the text they were: nothing in a rule is a date
+
+    def _add(self, node: Node, event: Any) -> None:
+        if not self.stack:
+            self.root = node
+            return
+        frame = self.stack[-1]
+        parent = frame.node
+        if parent.keys is None:
+            parent.children.append(node)
+            parent.value.append(node.value)
+        elif frame.key is None:
+            frame.key = self._key(node, event)
+        else:
+            key, frame.key = frame.key, None
+            name = key.text or ""
+            if name in parent.keys:
+                first = parent.keys[name].line
+                message = f"the key `{name}` stands twice in one mapping (first on line {first})"
+                self.trouble(key, f"{message}: YAML would keep the last, expected it once")
+                return
+            parent.keys[name] = key
+            parent.children[name] = node
+            parent.value[name] = node.value
+
+    def _key(self, node: Node, event: Any) -> Node:
+        if node.text is None:
+            mark = event.start_mark
+            raise Trouble(mark.line + 1, mark.column + 1, "a list or a mapping stands as a key, expected a name")
+        if node.flagged:
+            return node
+        if not isinstance(node.value, str):
+            node.flagged = True
+            self.document.troubles.append(Trouble(node.line, node.column, hints.key(node.text, node.value)))
+        elif node.plain and node.text == "<<":
+            self.trouble(node, "merging with `<<` is not understood here: write what rules share under `defaults`")
+        return node
+
+
+def _events(text: str) -> Iterator[Any]:
+    loader = yaml.CSafeLoader(text)
+    try:
+        while (event := loader.get_event()) is not None:
+            yield event
+    finally:
+        loader.dispose()
