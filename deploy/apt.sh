@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced: installing Debian's packages, only those that are missing, and without starting their services.
 
 say() { printf 'dockmend: %s\n' "$*" >&2; }

@@ -91,5 +91,4 @@ else
         *) start_engine ;;
     esac
 fi
-mkdir -p state
 exec .venv/bin/dockmend run --rules rules.d --state state "$@"
