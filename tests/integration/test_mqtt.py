@@ -289,3 +289,17 @@ async def test_a_certificate_that_is_not_there_is_said_and_tried_again(tls_broke
         await eventually_async(lambda: any("No such file" in why for _, why in told.states))
         (folder / "later.pem").write_bytes((folder / "cert.pem").read_bytes())
         await eventually_async(lambda: (True, "") in told.states)
+
+
+async def test_what_was_on_its_way_when_the_broker_died_is_sent_again(broker):
+    teller = a_teller(broker.port)
+    async with running(teller):
+        await eventually_async(lambda: teller.connected_to_broker and not teller._unsent)
+        broker.pause()
+        teller.publish("kept", "not lost", retain=True)
+        teller.container(None, WEB)
+        await eventually_async(lambda: not teller._outbox and not teller._unsent)  # handed to the socket, unanswered
+        broker.kill()
+        broker.start()
+        assert await seen(broker, "kept") == "not lost"
+        assert json.loads(await seen(broker, "dockmend/host1/container/web"))["name"] == "web"
