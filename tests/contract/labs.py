@@ -118,6 +118,7 @@ class FakeLab:
     ) -> str:
         known: dict[str, dict[str, Any]] = {
             "--restart=always": {"HostConfig": {"RestartPolicy": {"Name": "always"}}},
+            "--mac-address=02:11:22:33:44:55": {"MacAddress": "02:11:22:33:44:55"},
             "--rm": {"HostConfig": {"AutoRemove": True}},
             "--stop-timeout=33": {"StopTimeout": 33},
             "--stop-signal=SIGQUIT": {"StopSignal": "SIGQUIT"},

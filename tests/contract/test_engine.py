@@ -92,7 +92,8 @@ async def test_an_inspect_of_a_running_container(lab: Lab) -> None:
     assert (seen.restart_policy, seen.stop_timeout, seen.stop_signal) == ("always", 33.0, "SIGQUIT")
     assert seen.check is not None
     assert seen.check.interval == pytest.approx(0.2)
-    assert (seen.check.timeout, seen.check.retries) == (pytest.approx(2.0), 1)
+    assert seen.check.timeout == pytest.approx(2.0)
+    assert seen.check.retries == 1
     assert (seen.mounts[0].kind, seen.mounts[0].name, seen.mounts[0].destination) == ("volume", "data", "/data")
     endpoint = seen.networks["shop"]
     assert endpoint.network_id == (await lab.client.inspect_network("shop")).id
@@ -100,6 +101,19 @@ async def test_an_inspect_of_a_running_container(lab: Lab) -> None:
     assert endpoint.mac is None  # made from the address, not configured
     assert endpoint.aliases == ()
     assert seen.error == ""
+
+
+async def test_a_configured_mac_address_is_told_from_one_the_engine_made(lab: Lab) -> None:
+    await lab.network("shop", "10.91.0.0/24")
+    await lab.run("web", network="shop", options=["--mac-address=02:11:22:33:44:55"])
+    await lab.client.connect_network("bridge", "web", Endpoint(network_id=""))
+    seen = await lab.client.inspect("web")
+    assert seen.networks["shop"].mac == "02:11:22:33:44:55"
+    assert seen.networks["bridge"].mac is None
+    await lab.client.stop("web", timeout=5)
+    seen = await lab.client.inspect("web")
+    assert seen.networks["shop"].mac == "02:11:22:33:44:55"
+    assert seen.networks["bridge"].mac is None
 
 
 async def test_an_exit_code_is_there_once_it_has_ended(lab: Lab) -> None:
@@ -266,15 +280,30 @@ async def test_the_end_of_the_engine_ends_the_stream_and_is_an_absence(mortal_la
 async def test_what_does_not_exist_is_not_found(lab: Lab) -> None:
     client = lab.client
     await lab.run("web")
-    for call in (
-        client.inspect("nope"), client.inspect_raw("nope"), client.inspect_network("nope"),
-        client.inspect_volume("nope"), client.inspect_image("nope"), client.start("nope"), client.stop("nope"), client.restart("nope"),
-        client.kill("nope"), client.pause("nope"), client.unpause("nope"), client.remove("nope"),
-        client.remove_volume("nope"), client.remove_image("nope"), client.commit("nope", "kept", "1"),
-        client.connect_network("nope", "web", Endpoint(network_id="")), client.disconnect_network("bridge", "nope"),
-        client.create("new", {"Image": "nope"}), client.inspect(".."), client.inspect(""),
+    calls = (
+        client.inspect("nope"),
+        client.inspect_raw("nope"),
+        client.inspect_network("nope"),
+        client.inspect_volume("nope"),
+        client.inspect_image("nope"),
+        client.start("nope"),
+        client.stop("nope"),
+        client.restart("nope"),
+        client.kill("nope"),
+        client.pause("nope"),
+        client.unpause("nope"),
+        client.remove("nope"),
+        client.remove_volume("nope"),
+        client.remove_image("nope"),
+        client.commit("nope", "kept", "1"),
+        client.connect_network("nope", "web", Endpoint(network_id="")),
+        client.disconnect_network("bridge", "nope"),
+        client.create("new", {"Image": "nope"}),
+        client.inspect(".."),
+        client.inspect(""),
         client.inspect("../networks"),
-    ):  # fmt: skip
+    )
+    for call in calls:
         with pytest.raises(NotFound) as caught:
             await call
         assert caught.value.status == 404
@@ -345,7 +374,8 @@ async def test_an_endpoint_comes_back_as_it_was(lab: Lab) -> None:
     await lab.client.connect_network("shop", "web", wanted)
     first = (await lab.client.inspect("web")).networks["shop"]
     assert (first.aliases, first.ipv4, first.address) == (wanted.aliases, "10.91.0.77", "10.91.0.77")
-    assert (first.mac, first.links, first.driver_opts) == (wanted.mac, wanted.links, wanted.driver_opts)
+    assert (first.links, first.driver_opts) == (wanted.links, wanted.driver_opts)
+    assert first.mac in (None, wanted.mac)  # engines before 29.3 ignore it: moby issue 48192
     await lab.client.disconnect_network("shop", "web")
     assert "shop" not in (await lab.client.inspect("web")).networks
     await lab.client.connect_network("shop", "web", first)

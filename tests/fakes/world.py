@@ -29,6 +29,7 @@ class World:
         self.volumes: dict[str, dict[str, Any]] = {}
         self.images: dict[str, dict[str, Any]] = {}
         self.archives: dict[str, dict[str, Any]] = {}  # volume -> path within it -> tar entry, see archive.py
+        self.connect_keeps_mac = False  # as from Engine 29.3 on; before, MacAddress was taken and ignored
         self._addresses = 1
         for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null")):
             self._network(name, driver)
@@ -183,6 +184,7 @@ class World:
             main = "bridge" if mode == "default" else mode
             for network in {main: None, **wanted}:
                 place = shapes.endpoint(self.network(network)["Id"], wanted.get(network), name, identity)
+                place["_mac"] = place["_mac"] or (config.get("MacAddress", "") if network == main else "")
                 container["NetworkSettings"]["Networks"][network] = place
         for mount in container["HostConfig"].get("Mounts") or ():
             volume = self.add_volume(mount.get("Source") or shapes.new_id())
@@ -316,6 +318,8 @@ class World:
             text = "container sharing network namespace with another container or host cannot be connected"
             raise Refusal(403, f"{text} to any other network")
         place = shapes.endpoint(told["Id"], config, plain, container["Id"])
+        if not self.connect_keeps_mac:
+            place["_mac"] = ""
         places(container)[told["Name"]] = place
         if container["State"]["Running"]:
             self._bring_up(container, told["Name"], place)
