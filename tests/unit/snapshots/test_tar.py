@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
 import tarfile
 
 import pytest
@@ -12,7 +14,15 @@ from hypothesis import strategies as st
 from dockmend.snapshots.tar import Entry, TarError, TarScanner
 
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
-KINDS = (tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE)
+KINDS = (
+    tarfile.REGTYPE,
+    tarfile.DIRTYPE,
+    tarfile.SYMTYPE,
+    tarfile.LNKTYPE,
+    tarfile.FIFOTYPE,
+    tarfile.CHRTYPE,
+    tarfile.BLKTYPE,
+)
 
 byte = st.integers(1, 255).filter(lambda value: value != ord("/"))
 part = st.lists(byte, min_size=1, max_size=60).map(bytes).filter(lambda text: text.strip(b".") != b"")
@@ -45,7 +55,7 @@ def scan(data: bytes, cuts: list[int] | None = None) -> list[Entry]:
     found: list[Entry] = []
     scanner = TarScanner(found.append)
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts or ())})
-    for start, end in zip(places, places[1:], strict=False):
+    for start, end in itertools.pairwise(places):
         scanner.feed(data[start:end])
     scanner.finish()
     return found
@@ -97,10 +107,8 @@ def test_a_damaged_archive_raises_nothing_but_tar_error(members, format, data):
     whole = bytearray(archive(members, format))
     for place in data.draw(st.lists(st.integers(0, len(whole) - 1), min_size=1, max_size=5)):
         whole[place] ^= data.draw(st.integers(1, 255))
-    try:
-        scan(bytes(whole))
-    except TarError as error:
-        assert str(error)
+    with contextlib.suppress(TarError):
+        assert scan(bytes(whole)) is not None
 
 
 def test_byte_by_byte():
@@ -111,10 +119,10 @@ def test_byte_by_byte():
 
 
 def test_nine_gibibytes_by_base_256_and_by_pax():
-    for format in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
+    for each in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         info = tarfile.TarInfo("large")
         info.size = 9 << 30
-        header = info.tobuf(format)
+        header = info.tobuf(each)
         found: list[Entry] = []
         scanner = TarScanner(found.append)
         scanner.feed(header)
@@ -146,7 +154,10 @@ def test_sparse_map_blocks_are_no_headers():
     more = bytearray(b"7" * 512)
     more[504] = 0
     after = tarfile.TarInfo("after").tobuf(tarfile.GNU_FORMAT)
-    assert [each.name for each in scan(bytes(header) + bytes(more) + b"d" * 512 + after + bytes(1024))] == [b"sparse", b"after"]
+    assert [each.name for each in scan(bytes(header) + bytes(more) + b"d" * 512 + after + bytes(1024))] == [
+        b"sparse",
+        b"after",
+    ]
 
 
 def test_a_header_too_large_to_hold_is_refused():
@@ -162,5 +173,5 @@ def test_a_header_too_large_to_hold_is_refused():
 def test_the_cut_is_named():
     info = tarfile.TarInfo("v/data.db")
     info.size = 4096
-    with pytest.raises(TarError, match="cut short after v/data.db"):
+    with pytest.raises(TarError, match=r"cut short after v/data.db"):
         scan(archive([(info, bytes(4096))], tarfile.PAX_FORMAT)[:2000])
