@@ -146,11 +146,11 @@ def limits(rule: Rule, target: str, history: History, host: Host, now: float, fa
         verdict = _of_target(rule.limits, mine, now, failures)
         if verdict is not ACT:
             return verdict
-    if (rate := rule.limits.rate) and (until := _full(history.by_rule.get(rule.name, ()), rate, now)):
-        return Wait(until, "rate", f"the rule's rate of {rate[0]} per {span_text(rate[1])} is used up")
-    if rule.remedies and host.budget and (until := _full(history.host, host.budget, now)):
+    if (rate := rule.limits.rate) and (room_at := _full(history.by_rule.get(rule.name, ()), rate, now)):
+        return Wait(room_at, "rate", f"the rule's rate of {rate[0]} per {span_text(rate[1])} is used up")
+    if rule.remedies and host.budget and (room_at := _full(history.host, host.budget, now)):
         count, within = host.budget
-        return Wait(until, "budget", f"the host's budget of {count} actions per {span_text(within)} is used up")
+        return Wait(room_at, "budget", f"the host's budget of {count} actions per {span_text(within)} is used up")
     return ACT
 
 

@@ -35,10 +35,10 @@ class Guards:
         for key, pattern in protect.labels.items():
             if (value := subject.labels.get(key)) is not None and fnmatchcase(value, pattern):
                 return Suppress("protected", f"the settings' policy protects label {key}={pattern}")
-        if pattern := _first(protect.name, subject.name):
-            return Suppress("protected", f"the settings' policy protects name {pattern}")
-        if pattern := _first(protect.image, subject.image):
-            return Suppress("protected", f"the settings' policy protects image {pattern}")
+        if name := _first(protect.name, subject.name):
+            return Suppress("protected", f"the settings' policy protects name {name}")
+        if image := _first(protect.image, subject.image):
+            return Suppress("protected", f"the settings' policy protects image {image}")
         return None
 
     def forbidden_step(self, steps: Iterable[Step]) -> Suppress | None:

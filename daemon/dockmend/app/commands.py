@@ -34,7 +34,7 @@ class DaemonCommands:
             f"{each.state}/{each.health}" if each.health else each.state for each in daemon.mirror.containers()
         )
         rules = Counter(_state(rule, daemon.settings.dry_run) for rule in daemon.rules.current.rules)
-        mqtt = "off" if daemon.mqtt is None else "connected" if daemon.mqtt.connected else "disconnected"
+        mqtt = "off" if daemon.mqtt is None else "connected" if daemon.mqtt.connected_to_broker else "disconnected"
         return Status(
             version=__version__,
             pid=os.getpid(),

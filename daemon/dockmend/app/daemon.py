@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
 
-from dockmend import actions
+from dockmend import __version__, actions
 from dockmend.app import taking_up
 from dockmend.app.commands import DaemonCommands
 from dockmend.app.own import own_containers
 from dockmend.app.rules import Rules, watch_folder
 from dockmend.app.tasks import forever
-from dockmend.control.server import ControlServer
+from dockmend.control.server import Server
 from dockmend.decide import History, Host
 from dockmend.engine.api import Engine
 from dockmend.errors import InvalidFiles
@@ -42,6 +43,9 @@ from dockmend.tell.log import LogTeller
 from dockmend.tell.metrics import Metrics
 from dockmend.tell.notify_systemd import Notifier
 from dockmend.triggers.schedule import Schedules
+
+if TYPE_CHECKING:
+    from dockmend.tell.mqtt import MqttTeller
 
 log = structlog.get_logger("dockmend")
 
@@ -77,7 +81,7 @@ class Daemon:
         self.dice = dice
         self.started_at = clock()
         self.host = os.uname().nodename
-        self.metrics = Metrics()
+        self.metrics = Metrics(__version__)
         self.degraded: dict[str, str] = {}
         self.pauses: list[Pause] = []
         self.notifier = Notifier(os.environ)
@@ -99,12 +103,19 @@ class Daemon:
         self._listed = asyncio.Event()
         self._healthy = True
 
-    def _mqtt(self):  # type: ignore[no-untyped-def]  # imported only where it is configured
+    def _mqtt(self) -> MqttTeller | None:
         if self.settings.mqtt is None:
             return None
-        from dockmend.tell.mqtt import MqttTeller
+        from dockmend.tell.mqtt import MqttTeller  # imported only where a broker is configured
 
-        return MqttTeller(self.settings.mqtt, self.settings.mqtt_password, self.host, self.clock, self.dice)
+        return MqttTeller(
+            self.settings.mqtt, self.settings.mqtt_password, self.host,
+            on_state=self._mqtt_state, on_drop=lambda count: self.metrics.dropped("mqtt", count),
+        )  # fmt: skip
+
+    def _mqtt_state(self, up: bool, why: str) -> None:
+        self.metrics.mqtt_connected(up)
+        self.observer.degraded("mqtt", None if up else why)
 
     def _container_changed(self, before: Container | None, after: Container | None) -> None:
         self.pulse.touch(before, after)
@@ -153,8 +164,8 @@ class Daemon:
         self.watch = Watch(self.engine, self.mirror, self._offer, self.observer, clock, self.dice, self._first_listed)
         self.schedules = Schedules(self.mirror, self.intake.fire, clock, self._schedule_fired)
 
-    def _parts(self) -> list[tuple[str, Callable[[], object]]]:
-        parts = [
+    def _parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
+        parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("watch", self.watch.run),
             ("timers", self.treatment.timers.run),
             ("schedules", self._run_schedules),
@@ -162,7 +173,7 @@ class Daemon:
             ("reload", self._reload_when_asked),
             ("rules folder", partial(watch_folder, self.settings.paths.rules, self.ask_reload)),
             ("housekeeping", self._housekeeping),
-            ("command socket", ControlServer(self.settings.paths.socket, DaemonCommands(self)).run),
+            ("command socket", self._serve_commands),
         ]
         if self.mqtt is not None:
             parts.append(("mqtt", self.mqtt.run))
@@ -175,14 +186,16 @@ class Daemon:
             parts.append(("watchdog", self._feed_watchdog))
         return parts
 
+    async def _serve_commands(self) -> None:
+        async with Server(self.settings.paths.socket, DaemonCommands(self)):
+            await asyncio.Event().wait()
+
     async def _stop(self, lanes: Lanes, shutdown: float) -> None:
         self.notifier.stopping()
         log.info("stopping: running actions may end", seconds=shutdown)
         self.intake.open = False
         if not await lanes.drained(shutdown):
             log.warning("actions still ran: they are settled at the next start")
-        if self.mqtt is not None:
-            await self.mqtt.farewell()
 
     # --- the stream of changes ----------------------------------------------------------------------------------
 

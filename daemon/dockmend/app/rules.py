@@ -10,8 +10,9 @@ from pathlib import Path
 import structlog
 
 from dockmend.errors import InvalidFiles, UsageError
-from dockmend.rules.builtin import builtin_rule
-from dockmend.rules.loader import load_rules, load_texts, rule_files
+from dockmend.rules.builtin import with_builtin
+from dockmend.rules.files import rule_files
+from dockmend.rules.loader import load_rules, load_texts
 from dockmend.rules.model import RuleSet
 from dockmend.settings import Settings
 
@@ -39,9 +40,7 @@ class Rules:
 
     def use(self, files: RuleSet) -> RuleSet:
         """Puts a set in force, and keeps its files as the last good ones."""
-        builtin = builtin_rule(self.settings.heal, dry_run=bool(self.healers))
-        rules = (*files.rules, replace(builtin, order=len(files.rules))) if builtin is not None else files.rules
-        self.current = replace(files, rules=rules)
+        self.current = with_builtin(files, self.settings.heal, self.healers)
         self.problems = tuple(str(problem) for problem in files.warnings)
         self.degraded = None
         self.loaded_at = self.clock()

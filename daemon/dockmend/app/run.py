@@ -54,14 +54,15 @@ async def _main(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, asked_to_stop)
     loop.add_signal_handler(signal.SIGHUP, daemon.ask_reload)
+    code = 0
     try:
         await daemon.run(stop, SHUTDOWN)
     except* PartFailed as failed:
         log.error("giving up", error="; ".join(str(each) for each in failed.exceptions))
-        return 1
+        code = 1
     except* asyncio.CancelledError:
-        return 1
+        code = 1
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await engine.close()
-    return 0
+    return code

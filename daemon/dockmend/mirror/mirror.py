@@ -367,12 +367,9 @@ class Mirror:
         if joined := container.joined:
             self._dependents.get(joined, set()).discard(container.id)
         changes: list[Change] = []
-        if found.end is not None:
-            found.end.looked = True  # there is nothing left to look at
-        elif not found.kept.run.over and found.kept.run.started_at:
+        if found.end is None and not found.kept.run.over and found.kept.run.started_at:
             changes += self._over(found, found.kept.run, at, now, origin, blind=True)
-            if found.end is not None:
-                found.end.looked = True
+        _nothing_to_look_at(found)
         self.on_container(container, None)
         if not container.auto_remove and found.kept.run.by != "dockmend":
             self._later(now + SUCCESSOR_WAIT, lambda when: self._missing(found, at, origin))
@@ -432,7 +429,7 @@ class Mirror:
         for found in self.entries.values():
             end = found.end
             if end is not None and not end.looked and not found.kept.run.by:
-                end.run.by = "engine"
+                end.run.by, end.run.stopped, end.run.kills = "engine", False, []
                 found.end = None
             if found.kept.run.by == "engine" or not found.kept.run.over:
                 found.ran_before_loss = found.ran_before_loss or found.kept.run.started_at > 0.0
@@ -607,3 +604,8 @@ class Mirror:
         for dependent in list(self._dependents.get(owner.id, ())):
             if found := self.entries.get(dependent):
                 yield from looks.orphan(self, found, at, origin, f"the network of {owner.name} is not its own any more: {why}")
+
+
+def _nothing_to_look_at(found: Entry) -> None:
+    if found.end is not None:
+        found.end.looked = True

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from dockmend.decide import ACT, Suppress, Verdict, standing
 from dockmend.guards import Guards
-from dockmend.journal.records import Incident
+from dockmend.journal.records import Incident, Outcome
 from dockmend.model import Change
 from dockmend.observer import Observer
 from dockmend.pipeline.incidents import Incidents
@@ -96,7 +96,7 @@ class Intake:
             return False
         verdict = self._verdict(rule, change, now)
         if isinstance(verdict, Suppress):
-            outcome = "on_purpose" if verdict.code == "on_purpose" else "suppressed"
+            outcome: Outcome = "on_purpose" if verdict.code == "on_purpose" else "suppressed"
             self.incidents.record(rule, change, outcome, verdict.code, verdict.reason)
             self.observer.decision(rule.name, "suppress", verdict.code)
             return False
@@ -150,11 +150,10 @@ class Intake:
         remedies = [rule for rule in answering if rule.remedies]
         losers: tuple[Rule, ...] = ()
         if len(remedies) > 1:
-            winner, losers = order_remedies(tuple(remedies))
+            _, losers = order_remedies(remedies)
             for loser in losers:
                 self.incidents.remember_answered(loser.name, change.trouble)
                 self.observer.decision(loser.name, "suppress", "other_rule")
-            del winner
         for rule in answering:
             if rule not in losers:
                 self._begin(rule, change)

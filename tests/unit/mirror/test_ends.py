@@ -1,0 +1,187 @@
+"""Each end has exactly one cause (rules.md)."""
+
+from __future__ import annotations
+
+import pytest
+
+from dockmend.mirror import Mirror
+from tests.unit.mirror.host import Host
+
+
+def started(**fields: object) -> Host:
+    host = Host()
+    host.list(host.container(**fields), first=True)
+    assert host.seen == []
+    return host
+
+
+def end(host: Host, code: int, *, forged: bool = False) -> None:
+    host.emit("die", exitCode="0" if forged else str(code))
+    host.look(host.ended(code))
+    host.wait(0.3)
+
+
+def test_a_crash_is_a_crash():
+    host = started()
+    end(host, 7)
+    (change,) = host.seen
+    assert change.triggers == ("container.crashed", "container.exited")
+    assert change.cause == "crashed"
+
+
+def test_exit_code_0_is_completed_and_only_exited():
+    host = started()
+    end(host, 0)
+    assert [change.cause for change in host.seen] == ["completed"]
+    assert host.triggers() == ["container.exited"]
+
+
+@pytest.mark.parametrize(
+    ("signal", "code", "after", "cause"),
+    [
+        ("15", 143, 0.1, "stopped"),
+        ("15", 0, 3.0, "stopped"),
+        ("15", 1, 14.0, "stopped"),
+        ("15", 1, 16.0, "crashed"),
+        ("15", 143, 60.0, "stopped"),  # it took its time over TERM
+        ("9", 137, 0.1, "stopped"),
+        ("2", 130, 0.1, "stopped"),
+        ("3", 131, 0.1, "stopped"),
+        ("1", 129, 0.1, "stopped"),  # a HUP that ended it
+        ("1", 129, 3600.0, "crashed"),  # a HUP an hour ago excuses nothing
+        ("1", 1, 3600.0, "crashed"),
+        ("10", 138, 0.1, "stopped"),
+        ("10", 1, 1.0, "crashed"),  # USR1 does not ask for an end
+        ("SIGUSR1", 1, 1.0, "crashed"),
+        ("SIGTERM", 143, 0.1, "stopped"),
+    ],
+)
+def test_a_signal_explains_an_end_or_does_not(signal: str, code: int, after: float, cause: str):
+    host = started()
+    host.emit("kill", signal=signal)
+    host.wait(after)
+    host.seen.clear()
+    end(host, code)
+    assert [change.cause for change in host.seen] == [cause]
+
+
+def test_the_containers_own_stop_signal_asks_for_an_end():
+    host = started(stop_signal="SIGUSR1")
+    host.emit("kill", signal="10")
+    end(host, 1)
+    assert [change.cause for change in host.seen] == ["stopped"]
+
+
+def test_a_stop_may_follow_its_die():
+    host = started()
+    host.emit("die", exitCode="1")
+    host.look(host.ended(1))
+    host.wait(0.1)
+    assert host.seen == []
+    host.emit("stop")
+    host.wait(0.2)
+    assert [change.cause for change in host.seen] == ["stopped"]
+
+
+def test_a_label_cannot_forge_the_exit_code():
+    host = started(labels={"exitCode": "0"})
+    end(host, 7, forged=True)
+    assert [(change.cause, change.subject.exit_code) for change in host.seen] == [("crashed", 7)]  # type: ignore[union-attr]
+
+
+def test_a_label_cannot_forge_the_signal():
+    host = started(labels={"signal": "15"})
+    host.emit("kill", signal="15")  # it was a USR1: the label overwrote it
+    end(host, 1)
+    assert [change.cause for change in host.seen] == ["crashed"]
+
+
+def test_an_oom_kill_needs_its_event_and_137():
+    host = started()
+    host.emit("oom")
+    end(host, 137)
+    assert host.seen[0].triggers == ("container.oom_killed", "container.exited")
+
+
+def test_the_oom_of_a_child_is_not_its_end():
+    host = started(oom_killed=True)
+    end(host, 137)
+    assert [change.cause for change in host.seen] == ["crashed"]
+
+
+def test_a_crash_waits_while_the_engine_restarts_it():
+    host = started(restart_policy="always")
+    host.emit("die", exitCode="1")
+    present = host.ended(1)
+    host.look(type(present)(**{**{f: getattr(present, f) for f in present.__struct_fields__}, "state": "restarting"}))
+    host.wait(5.0)
+    assert host.seen == []
+    host.emit("start")
+    assert [(change.cause, change.recovered) for change in host.seen if change.cause] == [("crashed", True)]
+
+
+def test_a_stop_in_the_engines_backoff_is_a_persons():
+    host = started(restart_policy="always")
+    host.emit("die", exitCode="1")
+    present = host.ended(1)
+    host.look(type(present)(**{**{f: getattr(present, f) for f in present.__struct_fields__}, "state": "restarting"}))
+    host.wait(5.0)
+    host.emit("stop")
+    assert [change.cause for change in host.seen] == ["stopped"]
+
+
+def test_five_restarts_in_ten_minutes_are_a_loop():
+    host = started(restart_policy="always")
+    for _ in range(6):
+        host.now += 1.0
+        host.emit("die", exitCode="1")
+        host.now += 0.2
+        host.emit("start")
+        present = host.mirror.container(host.container().id)
+        assert present is not None
+        host.look(type(present)(**{**{f: getattr(present, f) for f in present.__struct_fields__}, "started_at": host.now - 0.05}))
+        host.wait(0.3)
+    assert host.triggers().count("container.restart_loop") == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "policy", "triggers"),
+    [
+        ("restart policy", "always", ["container.stopped", "container.exited"]),
+        ("restart policy", "unless-stopped", ["container.stopped", "container.exited"]),
+        ("restart policy", "no", ["container.crashed", "container.exited"]),
+        ("restart policy", "on-failure", ["container.crashed", "container.exited"]),
+        ("act", "always", ["container.crashed", "container.exited"]),
+        ("leave", "no", ["container.exited"]),
+    ],
+)
+def test_an_end_that_nobody_saw(setting: str, policy: str, triggers: list[str]):
+    host = Host(Mirror(setting))  # type: ignore[arg-type]
+    host.list(host.container(restart_policy=policy), first=True)
+    host.list(host.ended(1), blind=True)
+    host.wait(0.3)
+    assert [change.cause for change in host.seen] == ["unknown"]
+    assert host.triggers() == triggers
+
+
+def test_at_the_first_start_what_is_exited_is_history():
+    host = Host()
+    host.list(host.container(state="exited", exit_code=1, finished_at=950.0), first=True)
+    host.wait(10.0)
+    assert host.seen == []
+
+
+def test_an_engine_that_goes_down_ends_its_containers_itself():
+    host = started()
+    host.emit("kill", signal="15")
+    host.emit("stop")
+    host.emit("die", exitCode="143")  # and nobody answers the inspect any more
+    host.wait(5.0)
+    assert host.seen == []
+    host.mirror.engine_lost(host.now)
+    host.mirror.engine_events_before = host.now + 1
+    host.now += 2
+    host.list(host.ended(143))
+    host.seen += host.mirror.engine_back(host.now, restarted=True)
+    host.wait(3.0)
+    assert [change.cause for change in host.seen if change.kind == "container"] == ["left_down"]
