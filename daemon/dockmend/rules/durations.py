@@ -1,4 +1,4 @@
-"""Durations, rates, spans and thresholds as people write them: "1m30s", "5 per 15m", "1s to 5m", "3 within 10m", "> 90%".
+"""Durations, rates, spans and thresholds as people write them: "1m30s", "5 per 15m", "1s to 5m", "> 90%".
 
 Every result is in seconds. Bare numbers are refused: YAML reads 1:30 as 90 and nobody can tell whether 5 is seconds.
 """
@@ -118,10 +118,8 @@ def _duration(text: str, base: int) -> float:
             raise LanguageError(f"{quoted(stripped)} is not a duration: expected {_EXPECTED}", start + position)
         unit = _unit(stripped, part, start)
         if unit not in allowed:
-            raise LanguageError(
-                f"{quoted(stripped)}: units go from large to small, each once: expected {_EXPECTED}",
-                start + part.start(2),
-            )
+            message = f"{quoted(stripped)}: units go from large to small, each once: expected {_EXPECTED}"
+            raise LanguageError(message, start + part.start(2))
         allowed = allowed[allowed.index(unit) + 1 :]
         total += float(part[1]) * UNITS[unit]
         position = part.end()

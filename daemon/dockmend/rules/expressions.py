@@ -1,12 +1,12 @@
 """The language of `if`: a checked subset of Python's own grammar, compiled once to closures.
 
-`and or not`, comparisons (chained ones too), `in`, `+ - * /`, texts, numbers, lists, true, false, null, the fields of the
-catalogue and a few functions. Everything is checked when a rule is loaded: names, types, size and depth. There are no
-loops, no attributes of objects, no powers and no repetition of texts, so what was accepted ends soon and needs no limit on
-its time. Nothing is ever handed to eval.
+`and or not`, comparisons (chained ones too), `in`, `+ - * /`, texts, numbers, lists, true, false, null, the fields of
+the catalogue and a few functions. Everything is checked when a rule is loaded: names, types, size and depth. There are
+no loops, no attributes of objects, no powers and no repetition of texts, so what was accepted ends soon and needs no
+limit on its time. Nothing is ever handed to eval.
 
-An absent field is null: `==`, `!=` and `in [...]` work with it, whatever needs a value (ordering, arithmetic, `startswith`)
-raises ConditionError at run time, and the rule is suppressed with the reason `condition_error`.
+An absent field is null: `==`, `!=` and `in [...]` work with it, whatever needs a value (ordering, arithmetic,
+`startswith`) raises ConditionError at run time, and the rule is suppressed with the reason `condition_error`.
 """
 
 from __future__ import annotations
@@ -71,10 +71,8 @@ def compile_condition(text: str, contexts: frozenset[str] = COMMON | {"container
     compiler = _Compiler(line, start, contexts)
     term = compiler.compile(tree.body)
     if term.type not in ("flag", "any"):
-        raise LanguageError(
-            f"a condition is true or false, this one is {_a(term.type)}: expected a comparison such as {_example(term)}",
-            start,
-        )
+        expected = f"expected a comparison such as {_example(term)}"
+        raise LanguageError(f"a condition is true or false, this one is {_a(term.type)}: {expected}", start)
     return CompiledCondition(text, frozenset(compiler.fields), term.run)
 
 
@@ -171,12 +169,8 @@ class _Compiler:
                 return self._field(node)
             case ast.BoolOp():
                 return self._logic(node)
-            case ast.UnaryOp(op=ast.Not()):
-                return self._not(node.operand)
-            case ast.UnaryOp(op=ast.USub()):
-                return negated_number(self.compile(node.operand))
-            case ast.UnaryOp(op=ast.UAdd()):
-                return negated_number(negated_number(self.compile(node.operand)))
+            case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.UAdd()):
+                return self._unary(node)
             case ast.BinOp():
                 return self._arithmetic(node)
             case ast.Compare():
@@ -190,10 +184,9 @@ class _Compiler:
     def _flag(self, node: ast.expr, word: str) -> Term:
         term = self.compile(node)
         if term.type not in ("flag", "any"):
-            raise LanguageError(
-                f"`{word}` joins conditions, but this is {_a(term.type)}: expected a comparison such as {_example(term)}",
-                self.offset_of(node),
-            )
+            expected = f"expected a comparison such as {_example(term)}"
+            message = f"`{word}` joins conditions, but this is {_a(term.type)}: {expected}"
+            raise LanguageError(message, self.offset_of(node))
         return term
 
     def _logic(self, node: ast.BoolOp) -> Term:
@@ -203,9 +196,12 @@ class _Compiler:
             return Term("flag", lambda fields: all(run(fields) for run in runs))
         return Term("flag", lambda fields: any(run(fields) for run in runs))
 
-    def _not(self, node: ast.expr) -> Term:
-        run = _truth(self._flag(node, "not"), "not")
-        return Term("flag", lambda fields: not run(fields))
+    def _unary(self, node: ast.UnaryOp) -> Term:
+        if isinstance(node.op, ast.Not):
+            run = _truth(self._flag(node.operand, "not"), "not")
+            return Term("flag", lambda fields: not run(fields))
+        negated = negated_number(self.compile(node.operand))
+        return negated if isinstance(node.op, ast.USub) else negated_number(negated)
 
     def _arithmetic(self, node: ast.BinOp) -> Term:
         symbol = _ARITHMETIC.get(type(node.op))

@@ -20,7 +20,8 @@ list of texts; map of texts by key (labels, attributes); any (what a payload hol
 STATES: Final = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 HEALTHS: Final = ("starting", "healthy", "unhealthy")
 CAUSES: Final = (
-    "stopped", "crashed", "oom_killed", "completed", "left_down", "engine", "dockmend", "unknown", "removed", "disconnected",
+    "stopped", "crashed", "oom_killed", "completed", "left_down", "engine", "dockmend", "unknown",
+    "removed", "disconnected",
 )  # fmt: skip
 ORIGINS: Final = ("live", "replayed", "relisted", "started", "timer")
 
@@ -81,7 +82,7 @@ def _container() -> tuple[Field, ...]:
 def _catalogue() -> tuple[Field, ...]:
     return (
         *_container(),
-        Field("network.name", "text", "its name; of container.network_lost and address_changed: the network they are about",
+        Field("network.name", "text", "its name; of network_lost and address_changed: the network they are about",
               "the trouble is about no network"),
         Field("network.id", "text", "its id", "the rule is not about a network"),
         Field("network.driver", "text", "bridge, overlay, macvlan, …", "the rule is not about a network"),
@@ -99,7 +100,7 @@ def _catalogue() -> tuple[Field, ...]:
         Field("event.action", "text", "die, start, connect, …"),
         Field("event.id", "text", "the id of what it happened to"),
         Field("event.name", "text", "its name, from the event", "the event names none"),
-        Field("event.attributes", "map", "an attribute: event.attributes[KEY]; labels overwrite them", "no such attribute"),
+        Field("event.attributes", "map", "an attribute: event.attributes[KEY]; labels overwrite", "no such attribute"),
         Field("event.time", "time", "the engine's own stamp"),
         Field("alert.labels", "map", "a label of the alert: alert.labels[KEY]", "no such label"),
         Field("alert.annotations", "map", "an annotation of the alert", "no such annotation"),
@@ -114,7 +115,7 @@ def _catalogue() -> tuple[Field, ...]:
         Field("incident.reason", "text", "why it ended as it did, or what broke", "nothing to say yet"),
         Field("trigger", "text", "the transition or event that set the rule off"),
         Field("target", "text", "what limits and incidents are kept by: container:NAME, compose:PROJECT/SERVICE/N, …"),
-        Field("cause", "text", "why a container ended, or how it lost a network", "the transition has no cause", CAUSES),
+        Field("cause", "text", "why a container ended or lost a network", "the transition has no cause", CAUSES),
         Field("origin", "text", "how the change was learnt", choices=ORIGINS),
         Field("note", "text", "what was seen, in words", "nothing to add"),
         Field("host", "text", "the name of the host"),
@@ -307,7 +308,7 @@ def field_values(
     """The fields of a decision about `change`.
 
     `now` is wall-clock seconds. `subject` is a fresher state of the same object than `change.subject` (after an
-    inspect). `extra` holds what a trigger brought: "alert" (labels, annotations, status, fingerprint, starts_at) or "payload"
-    (decoded JSON).
+    inspect). `extra` holds what a trigger brought: "alert" (labels, annotations, status, fingerprint, starts_at)
+    or "payload" (decoded JSON).
     """
     return Values(change, rule, incident_id, now, host, reason, subject, extra)

@@ -1,8 +1,8 @@
 """Patterns over names, labels and attributes: a glob, or /a regular expression/; a list means any of them.
 
 A glob has `*` (any run of characters), `?` (any one) and `[a-z]`, `[!a-z]` (one of a set); it is case-sensitive and
-holds for the whole text. A regular expression stands between slashes and is *searched*: `^` and `$` anchor it. Those that
-can run away are refused (runaway.py), and a text longer than LONGEST_SEARCHED never matches one.
+holds for the whole text. A regular expression stands between slashes and is *searched*: `^` and `$` anchor it. Those
+that can run away are refused (runaway.py), and a text longer than LONGEST_SEARCHED never matches one.
 
 Patterns are compiled to the cheapest test there is: most are a prefix, a suffix or a plain comparison.
 """

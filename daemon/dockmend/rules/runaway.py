@@ -1,6 +1,7 @@
 """Which regular expressions can run away: Python's engine backtracks, and a stranger's name must not stop dockmend.
 
-The pattern's parse tree (the standard library's) is turned into its position automaton (Glushkov). Under a repetition every step has to be decided by the next character alone: then there is one way to read a text and no explosion
+The pattern's parse tree (the standard library's) is turned into its position automaton (Glushkov). Under a repetition
+every step has to be decided by the next character alone: then there is one way to read a text and no explosion
 (one-unambiguous expressions, Brüggemann-Klein 1993). Outside of repetitions choices only multiply: they are counted as
 the degree of the polynomial, which is bounded, as is the text that such a pattern is tried on (patterns.py).
 """

@@ -1,8 +1,8 @@
 """When a cron expression fires: cronsim behind a face of our own, in seconds since the epoch.
 
 Five fields (minute hour day month weekday) as in Debian's cron, also over the change of summer time: a job at a fixed
-hour that the clock skips runs right after the gap, one that the clock repeats runs once; jobs with `*` as their minute or
-hour follow the passing of time, so they run in both of the repeated hours. Seconds (six fields) are refused.
+hour that the clock skips runs right after the gap, one that the clock repeats runs once; jobs with `*` as their minute
+or hour follow the passing of time, so they run in both of the repeated hours. Seconds (six fields) are refused.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """`match` and `exclude`: a mapping of patterns compiled to one test over an object of the mirror.
 
-Every key must hold. A label's "" is the empty value, as any pattern holds for the whole text; `"*"` is any value. Labels of
-a container are read by `Container.label`, so that a steering label which only the image's author set does not count.
-The image is compared as the container's owner wrote it, and with `:latest` where no tag was written.
+Every key must hold. A label's "" is the empty value, as any pattern holds for the whole text; `"*"` is any value.
+Labels of a container are read as `Container.label` does, so that a steering label which only the image's author set does
+not count. The image is compared as the container's owner wrote it, and with `:latest` where no tag was written.
 
 Breadth says how much a selection takes in: 1000 for all, less for each key. The weights follow what a person means by
-"narrower": one name is narrower than a name's pattern, that than a Compose service, a label, an image, a host, a driver.
+"narrower": a name is narrower than a name's pattern, that than a Compose service, a label, an image, a host or driver.
 """
 
 from __future__ import annotations
@@ -84,8 +84,8 @@ class _Builder:
 
 
 def compile_selector(mapping: Mapping[str, Any] | str, host: str = "") -> Selector:
-    """A selection from a mapping whose shape was checked: `kind`, and `name`, `image`, `host`, `driver` (a text or a list
-    of them), `labels` (texts or lists by key), `compose` (`project`, `service`); or "all".
+    """A selection from a mapping whose shape was checked: `kind`, and `name`, `image`, `host`, `driver` (a text or a
+    list of them), `labels` (texts or lists by key), `compose` (`project`, `service`); or "all".
 
     `host` is this host's name: a selection for another one never holds. Raises LanguageError for a wrong pattern.
     """
@@ -175,8 +175,8 @@ def _untagged(image: str) -> bool:
 def _by_label(key: str, *, steering: bool) -> Callable[[Test], ObjectTest]:
     def make(test: Test) -> ObjectTest:
         def by_label(subject: Object) -> bool:
-            steered = steering and isinstance(subject, Container)
-            value = subject.label(key) if steered else subject.labels.get(key)
+            unowned = steering and isinstance(subject, Container) and key in subject.image_steering
+            value = None if unowned else subject.labels.get(key)
             return value is not None and test(value)
 
         return by_label

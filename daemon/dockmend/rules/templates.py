@@ -2,7 +2,8 @@
 
 Never str.format: the text is a stranger's, and format strings reach into objects. `{path}` with a known field is that
 field; `{now:%Y%m%d}` formats a time (UTC); `{word}` with an unknown one is an error; every other brace is literal, so
-that JSON works; `{{` is a literal brace. What the rendered text is put into, and how it is escaped there, is the caller's.
+that JSON works; `{{` is a literal brace. What the rendered text is put into, and how it is escaped there, is the
+caller's.
 """
 
 from __future__ import annotations

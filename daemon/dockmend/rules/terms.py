@@ -1,6 +1,7 @@
 """The typed pieces conditions are made of: each knows its type when the rule is loaded and its value when it runs.
 
-What can go wrong at run time is an absent value, a division by zero or a payload of another type than hoped for: each is a ConditionError that names the part.
+What can go wrong at run time is an absent value, a division by zero or a payload of another type than hoped for: each
+is a ConditionError that names the part.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _SUMS: Final[dict[str, Callable[[Any, Any], Any]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """`element` is the type of a list's items, `value` a constant's, `choices` all a field can have, `path` its name."""
+    """`element` is the type of a list's items, `value` a constant's, `choices` all a field can be, `path` its name."""
 
     type: Type
     run: Run

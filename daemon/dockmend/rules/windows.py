@@ -1,7 +1,8 @@
 """`during` and `not_during`: "Mon-Fri 08:00-18:00 Europe/Berlin".
 
-A window is judged by the wall clock of its zone at the instant in question, so it needs no rule for the change of summer
-time: what the clock skips is in no window, what it repeats is in it twice. The start belongs to a window, its end does not. A window over midnight (22:00-06:00) belongs to the day on which it begins: "Fri 22:00-06:00" ends on Saturday.
+A window is judged by the wall clock of its zone at the instant in question, so the change of summer time needs no rule:
+what the clock skips is in no window, what it repeats is in it twice. The start belongs to a window, its end does not.
+A window over midnight (22:00-06:00) belongs to the day on which it begins: "Fri 22:00-06:00" ends on Saturday.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def _day_number(name: str) -> int | None:
 
 
 def _days(word: str, offset: int) -> frozenset[int]:
-    """ "Mon", "Mon-Fri", "Sat,Sun", "Fri-Mon" (over the week's end)."""
+    """Weekdays of "Mon", "Mon-Fri", "Sat,Sun", "Fri-Mon" (over the week's end)."""
     found: set[int] = set()
     for part in word.split(","):
         first, dash, last = part.partition("-")
