@@ -56,7 +56,7 @@ async def restart(ctx: Context, params: Any, subject: Object) -> Done:
     try:
         await ctx.engine.restart(container.id, timeout, getattr(params, "signal", None))
     except EngineError as error:
-        raise failed(error, "restart", container) from error
+        raise failed(error, f"restart {container.name}", container) from error
     return Done("restarted" if container.state == "running" else f"restarted (it was {container.state})")
 
 
@@ -72,7 +72,7 @@ async def start(ctx: Context, params: Any, subject: Object) -> Done:
     try:
         await ctx.engine.start(container.id)
     except EngineError as error:
-        raise failed(error, "start", container) from error
+        raise failed(error, f"start {container.name}", container) from error
     return Done("started")
 
 
@@ -86,7 +86,7 @@ async def stop(ctx: Context, params: Any, subject: Object) -> Done:
     try:
         await ctx.engine.stop(container.id, timeout, getattr(params, "signal", None))
     except EngineError as error:
-        raise failed(error, "stop", container) from error
+        raise failed(error, f"stop {container.name}", container) from error
     return Done("stopped")
 
 
@@ -102,7 +102,7 @@ async def kill(ctx: Context, params: Any, subject: Object) -> Done:
     except EngineError as error:
         if "is not running" in str(error):
             return Done("it had ended just before")
-        raise failed(error, "kill", container) from error
+        raise failed(error, f"kill {container.name}", container) from error
     return Done(f"sent {signal}")
 
 
@@ -119,7 +119,7 @@ async def pause(ctx: Context, params: Any, subject: Object) -> Done:
     except EngineError as error:
         if "already paused" in str(error):
             return Done("it was paused already")
-        raise failed(error, "pause", container) from error
+        raise failed(error, f"pause {container.name}", container) from error
     return Done("paused")
 
 
@@ -134,7 +134,7 @@ async def unpause(ctx: Context, params: Any, subject: Object) -> Done:
     except EngineError as error:
         if "is not paused" in str(error) or "is not running" in str(error):
             return Done("it was not paused any more")
-        raise failed(error, "unpause", container) from error
+        raise failed(error, f"unpause {container.name}", container) from error
     return Done("unpaused")
 
 
@@ -158,9 +158,9 @@ async def _owner_runs(ctx: Context, what: str, container: Container) -> None:
     try:
         owner = await ctx.engine.inspect(container.joined)
     except NotFound as error:
-        raise owner_gone(what, container) from error
+        raise owner_gone(f"{what} {container.name}", container) from error
     except EngineError as error:
-        raise failed(error, what, container) from error
+        raise failed(error, f"{what} {container.name}", container) from error
     if not owner.running:
         raise Failed(
             f"cannot {what} {container.name}: it shares the network of {owner.name}, which does not run;"

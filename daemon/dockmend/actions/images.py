@@ -67,7 +67,7 @@ async def commit(ctx: Context, params: Any, subject: Object) -> Done:
         )
         told = await _prune(ctx, subject, repository, params.keep, image) if params.keep else []
     except EngineError as error:
-        raise failed(error, "commit", subject) from error
+        raise failed(error, f"commit {subject.name}", subject) from error
     return Done("; ".join([f"committed as {reference}", *told]), {"image": image, "reference": reference})
 
 

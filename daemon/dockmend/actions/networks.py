@@ -67,7 +67,7 @@ async def _inspected(ctx: Context, subject: Object) -> Container:
     try:
         container = await ctx.engine.inspect(subject.id)
     except EngineError as error:
-        raise failed(error, "reconnect", subject) from error
+        raise failed(error, f"reconnect {subject.name}", subject) from error
     if container.joined is not None or container.network_mode == "host":
         raise Failed(
             f"cannot reconnect {container.name}: it shares the network of another container or of the host,"
@@ -161,7 +161,7 @@ async def _reconnect(ctx: Context, container: Container, loss: Loss) -> None:
         await ctx.engine.connect_network(network.id, container.id, endpoint)
     except EngineError as error:
         if "already exists in network" not in str(error):
-            raise failed(error, f"reconnect to {loss.name} the container", container) from error
+            raise failed(error, f"reconnect {container.name} to {loss.name}", container) from error
     seen = await look(ctx, container.id)
     if seen is None:
         raise Failed(f"cannot reconnect {container.name} to {loss.name}: the container is gone", again=False)
@@ -176,10 +176,10 @@ async def _by_force(ctx: Context, container: Container, network: Network, endpoi
             await ctx.engine.disconnect_network(network.name, container.id, force=True)
         except EngineError as error:
             if not isinstance(error, NotFound) and "is not connected" not in str(error):
-                raise failed(error, f"disconnect from {network.name} the container", container) from error
+                raise failed(error, f"disconnect {container.name} from {network.name}", container) from error
         await ctx.engine.connect_network(network.id, container.id, endpoint)
     except EngineError as error:
-        raise failed(error, f"reconnect to {network.name} the container", container) from error
+        raise failed(error, f"reconnect {container.name} to {network.name}", container) from error
     except asyncio.CancelledError:
         with suppress(EngineError):
             await ctx.engine.connect_network(network.id, container.id, endpoint)
@@ -190,7 +190,7 @@ async def _start(ctx: Context, container: Container) -> None:
     try:
         await ctx.engine.start(container.id)
     except EngineError as error:
-        raise failed(error, "start", container) from error
+        raise failed(error, f"start {container.name}", container) from error
 
 
 async def _told(ctx: Context, container: Container, back: list[str], started: bool) -> Done:
@@ -230,13 +230,14 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
     try:
         open_ones = [each for each in lost if await _place(ctx, container, each.name) != "connected"]
         back = await _reconnect_all(ctx, container, open_ones)
-        start = bool(record.undo.get("start")) and not container.running
-        if start and container.started_at <= float(record.undo.get("started_at", 0.0)):
+        began_before = container.started_at <= float(record.undo.get("started_at", 0.0))
+        start = bool(record.undo.get("start")) and not container.running and began_before
+        if start:
             await _start(ctx, container)
-            back.append("life")
     except Failed as failure:
         return Settled(done=False, detail=str(failure))
-    return Settled(done=True, detail=f"the reconnection was finished{_to(back)}" if back else "it had been reconnected")
+    finished = f"the reconnection was finished: {', '.join(back)}" if back else "it had been reconnected"
+    return Settled(done=True, detail=f"{finished}; it was started" if start else finished)
 
 
 def register_all() -> None:

@@ -72,7 +72,7 @@ def gone(error: EngineError, container: str) -> bool:
 
 
 def failed(error: EngineError, what: str, container: Container) -> Failed:
-    """The outcome to raise for an engine that refused `what` ("restart").
+    """The outcome to raise for an engine that refused `what` ("restart web").
 
     Raises `error` itself where the engine is away: whether the action went through is then unknown, and the runner
     settles it when the engine is back.
@@ -80,20 +80,20 @@ def failed(error: EngineError, what: str, container: Container) -> Failed:
     if isinstance(error, EngineAway):
         raise error
     if gone(error, container.id):
-        return Failed(f"cannot {what} {container.name}: the container is gone", again=False)
+        return Failed(f"cannot {what}: the container is gone", again=False)
     said = str(error)
     if container.joined is not None and container.joined in said and "no such container" in said.lower():
         return owner_gone(what, container)
     for refusal in REFUSALS:
         if refusal.pattern.search(said):
-            return Failed(f"cannot {what} {container.name}: {refusal.sentence} (engine: {said})", refusal.again)
-    return Failed(f"cannot {what} {container.name}: {said}", again=isinstance(error, Temporary))
+            return Failed(f"cannot {what}: {refusal.sentence} (engine: {said})", refusal.again)
+    return Failed(f"cannot {what}: {said}", again=isinstance(error, Temporary))
 
 
 def owner_gone(what: str, container: Container) -> Failed:
     """The container whose network namespace this one joined does not exist any more."""
     return Failed(
-        f"cannot {what} {container.name}: the container whose network it shares was removed;"
+        f"cannot {what}: the container whose network it shares was removed;"
         f" {container.name} must be recreated to join its successor",
         again=False,
     )

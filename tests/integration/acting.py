@@ -1,0 +1,132 @@
+"""Actions on a real engine, without the pipeline: what a runner would give them, and what it would write down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dockmend.actions import load
+from dockmend.actions.base import REGISTRY, Context, Done, Settled
+from dockmend.engine.client import DockerEngine
+from dockmend.journal.records import ActionRecord, Incident
+from dockmend.model import Container, Endpoint, Network
+from dockmend.rules.fields import CONTEXTS
+from dockmend.rules.templates import compile_template
+from tests.lab import PrivateEngine
+
+INCIDENT = "i00000000000test"
+
+
+class Died(BaseException):
+    """dockmend's death in mid-action: nothing in the action may catch it."""
+
+
+class Heard:
+    """A teller that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, str, bool]] = []
+
+    def publish(self, topic: str, payload: str, retain: bool = False) -> None:
+        self.messages.append((topic, payload, retain))
+
+
+class Known:
+    """The mirror's last known good networks, taken by hand with `learn`."""
+
+    def __init__(self) -> None:
+        self.networks: dict[str, dict[str, Endpoint]] = {}
+
+    def learn(self, container: Container) -> None:
+        self.networks[container.id] = dict(container.networks)
+
+    def known_networks(self, container_id: str) -> Mapping[str, Endpoint]:
+        return self.networks.get(container_id, {})
+
+    def container(self, container_id: str) -> Container | None:
+        return None
+
+    def container_named(self, name: str) -> Container | None:
+        return None
+
+    def network_named(self, name: str) -> Network | None:
+        return None
+
+
+@dataclass
+class Acting:
+    """Runs and settles actions; `undo` is what the last one remembered, `at` the clock's offset."""
+
+    docker: PrivateEngine
+    client: DockerEngine
+    view: Known = field(default_factory=Known)
+    teller: Heard = field(default_factory=Heard)
+    rule: str = "heal"
+    incident: str = INCIDENT
+    network: str | None = None
+    undo: dict[str, Any] = field(default_factory=dict)
+    ahead: float = 0.0  # seconds the clock is ahead: settling need not wait for what cannot be under way
+    dies: bool = False  # at the moment the undo is on disk
+
+    def context(self, subject: Container) -> Context:
+        now = time.time() + self.ahead
+        incident = Incident(
+            id=self.incident, rule=self.rule, trigger="container.unhealthy", target=f"container:{subject.name}",
+            kind="container", object_id=subject.id, object_name=subject.name, trouble="t", opened_at=now,
+            network=self.network,
+        )  # fmt: skip
+        fields = {
+            "container.name": subject.name,
+            "container.labels": subject.labels,
+            "now": now,
+            "rule.name": self.rule,
+        }
+
+        async def remember(undo: Mapping[str, Any]) -> None:
+            self.undo = dict(undo)
+            if self.dies:
+                raise Died
+
+        return Context(
+            engine=self.client, view=self.view, teller=self.teller, incident=incident,
+            clock=lambda: time.time() + self.ahead, state=Path("/nonexistent"), bind_roots=(),
+            render=lambda text: compile_template(text, CONTEXTS).render(fields), remember=remember,
+        )  # fmt: skip
+
+    async def learn(self, *names: str) -> None:
+        """Take the networks of these containers for the last known good ones."""
+        for name in names:
+            self.view.learn(await self.client.inspect(name))
+
+    async def run(self, action: str, params: Any, name: str) -> Done:
+        subject = await self.client.inspect(name)
+        return await REGISTRY[action].run(self.context(subject), params, subject)
+
+    async def run_and_die(self, action: str, params: Any, name: str) -> ActionRecord:
+        """Up to the undo on disk, and not a step further; the record that the next start finds."""
+        self.dies = True
+        subject = await self.client.inspect(name)
+        try:
+            await REGISTRY[action].run(self.context(subject), params, subject)
+        except Died:
+            return self.record(action, subject)
+        finally:
+            self.dies = False
+        raise AssertionError(f"{action} remembered nothing before it acted")
+
+    def record(self, action: str, subject: Container) -> ActionRecord:
+        return ActionRecord(
+            id="a00000000000test", incident=self.incident, rule=self.rule, target=f"container:{subject.name}",
+            attempt=1, action=action, object_id=subject.id, object_name=subject.name, params={},
+            began_at=time.time() + self.ahead, undo=self.undo,
+        )  # fmt: skip
+
+    async def settle(self, record: ActionRecord) -> Settled:
+        subject = Container(id=record.object_id, name=record.object_name)
+        return await REGISTRY[record.action].settle(self.context(subject), record)
+
+
+load()

@@ -1,0 +1,282 @@
+"""commit_image against a real engine: what it keeps, what it leaves alone, and what it puts right after a death."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from dockmend.actions.base import Failed
+from dockmend.engine.client import DockerEngine
+from dockmend.rules.parameters import CommitImage
+from tests.integration.acting import INCIDENT, Acting
+from tests.lab import PrivateEngine, eventually
+
+KEPT = CommitImage(repository="kept", tag="{container.name}")
+
+
+def image(docker: PrivateEngine, reference: str) -> dict[str, Any]:
+    return dict(json.loads(docker.docker("image", "inspect", reference))[0])
+
+
+def tags(docker: PrivateEngine, repository: str = "kept") -> set[str]:
+    return set(docker.docker("images", "--format", "{{.Tag}}", repository).splitlines())
+
+
+def ids(docker: PrivateEngine, label: str) -> list[str]:
+    return docker.docker("images", "--quiet", "--no-trunc", "--filter", f"label={label}").splitlines()
+
+
+def change(docker: PrivateEngine, name: str, text: str) -> None:
+    """Something new, so that two commits are two images."""
+    docker.docker("exec", name, "sh", "-c", f"echo {text} >/state")
+
+
+async def test_commit_keeps_what_the_container_was_and_says_who_made_it(acting: Acting, docker: PrivateEngine) -> None:
+    docker.run("Web_1", "--label", "tier=front")
+    change(docker, "Web_1", "first")
+    params = CommitImage(
+        repository="kept/{container.name}", message="of {container.name}", author="rule {rule.name}",
+        changes=["ENV KEPT=yes", "LABEL of={container.name}"],
+    )  # fmt: skip
+
+    done = await acting.run("commit_image", params, "Web_1")
+
+    reference = done.facts["reference"]
+    assert reference.startswith("kept/web_1:Web_1-20")
+    made = image(docker, reference)
+    assert made["Id"] == done.facts["image"]
+    assert made["Comment"] == "of Web_1"
+    assert made["Author"] == "rule heal"
+    assert "KEPT=yes" in made["Config"]["Env"]
+    labels = made["Config"]["Labels"]
+    assert labels["tier"] == "front"
+    assert labels["of"] == "Web_1"
+    assert labels["dockmend.rule"] == "heal"
+    assert labels["dockmend.incident"] == INCIDENT
+    assert labels["dockmend.source"] == "Web_1"
+    assert labels["dockmend.reference"] == reference
+    assert labels["dockmend.committed_at"].startswith("20")
+    assert docker.docker("run", "--rm", reference, "cat", "/state") == "first"
+    assert docker.state("Web_1") == "running"
+
+
+async def test_commit_of_an_exited_and_of_a_paused_container(acting, docker):
+    docker.run("web")
+    docker.docker("pause", "web")
+    await acting.run("commit_image", KEPT, "web")
+    assert docker.state("web") == "paused"
+    assert acting.undo["commit"]["paused_by_engine"] is False
+    docker.docker("unpause", "web")
+    docker.docker("kill", "web")
+    docker.await_state("web", "exited")
+
+    done = await acting.run("commit_image", KEPT, "web")
+
+    assert done.facts["reference"] == "kept:web"
+    assert docker.state("web") == "exited"
+
+
+async def test_commit_without_pause_freezes_nothing_of_its_own(acting, docker):
+    docker.run("web")
+    since = docker.now()
+
+    await acting.run("commit_image", CommitImage(repository="kept", tag="t", pause=False), "web")
+
+    assert not docker.events(since=since, type="container", event="pause", container="web")
+    assert acting.undo["commit"]["paused_by_engine"] is False
+    await acting.run("commit_image", CommitImage(repository="kept", tag="t"), "web")
+    assert docker.events(since=since, type="container", event="unpause", container="web")
+
+
+async def test_tag_of_somebody_elses_image_is_never_moved(acting, docker):
+    docker.run("web")
+    docker.docker("tag", "toolbox:latest", "kept:web")
+
+    with pytest.raises(Failed, match="kept:web names an image that rule heal did not make") as failure:
+        await acting.run("commit_image", KEPT, "web")
+
+    assert not failure.value.again
+    assert image(docker, "kept:web")["Id"] == image(docker, "toolbox:latest")["Id"]
+
+
+async def test_tag_of_another_rules_image_gets_the_incident_added(acting, docker):
+    docker.run("web")
+    acting.rule = "other"
+    first = await acting.run("commit_image", KEPT, "web")
+    acting.rule = "heal"
+
+    second = await acting.run("commit_image", KEPT, "web")
+
+    assert second.facts["reference"] == f"kept:web-{INCIDENT}"
+    assert image(docker, "kept:web")["Id"] == first.facts["image"]
+
+
+async def test_name_that_leaves_no_reference_is_refused(acting, docker):
+    docker.run("web", "--label", "where=///")
+
+    with pytest.raises(Failed, match="leaves nothing that could name an image") as failure:
+        await acting.run("commit_image", CommitImage(repository="{container.labels[where]}"), "web")
+
+    assert not failure.value.again
+
+
+async def test_field_with_a_line_break_adds_no_instruction(acting, docker):
+    docker.run("web", "--label", "note=x\nUSER root")
+
+    with pytest.raises(Failed, match="put a line break into `changes`"):
+        await acting.run(
+            "commit_image", CommitImage(repository="kept", changes=["LABEL n={container.labels[note]}"]), "web"
+        )
+
+
+# -------------------------------------------------------------------------------------------------------------- keeping
+async def test_keep_removes_the_oldest_of_this_rule_and_container_only(acting, docker):
+    docker.run("web")
+    docker.run("api")
+    keep = CommitImage(repository="kept", tag="{container.name}-{container.labels[n]}", keep=2)
+    docker.docker("tag", "toolbox:latest", "kept:mine")
+    numbered = []
+    for number in range(4):
+        docker.docker("rm", "--force", "web")
+        docker.run("web", "--label", f"n={number}")
+        numbered.append(await acting.run("commit_image", keep, "web"))
+        if number == 0:
+            await acting.run("commit_image", keep.model_copy(update={"tag": "api"}), "api")
+            await acting.run("commit_image", keep.model_copy(update={"repository": "apart"}), "web")
+            acting.rule = "other"
+            await acting.run("commit_image", keep.model_copy(update={"tag": "of-other"}), "web")
+            acting.rule = "heal"
+
+    assert tags(docker) == {"mine", "api", "of-other", "web-2", "web-3"}
+    assert tags(docker, "apart") == {"web-0"}
+    assert numbered[-1].detail == "committed as kept:web-3; removed 1 older image"
+
+
+async def test_keep_with_one_tag_removes_what_lost_it(acting, docker):
+    docker.run("web")
+    keep = KEPT.model_copy(update={"keep": 2})
+    for number in range(4):
+        change(docker, "web", str(number))
+        last = await acting.run("commit_image", keep, "web")
+
+    assert len(ids(docker, "dockmend.rule=heal")) == 2
+    assert image(docker, "kept:web")["Id"] == last.facts["image"]
+    assert docker.docker("run", "--rm", "kept:web", "cat", "/state") == "3"
+
+
+async def test_keep_leaves_what_is_used_or_has_another_tag_and_says_so(acting, docker):
+    keep = CommitImage(repository="kept", tag="{container.labels[n]}", keep=1)
+    for number in ("used", "tagged", "plain", "last"):
+        docker.docker("rm", "--force", "web", check=False)
+        docker.run("web", "--label", f"n={number}")
+        done = await acting.run(
+            "commit_image", keep.model_copy(update={"keep": 1 if number == "last" else None}), "web"
+        )
+        if number == "used":
+            docker.run("user", image="kept:used")
+        if number == "tagged":
+            docker.docker("tag", "kept:tagged", "mine:1")
+
+    assert tags(docker) == {"used", "tagged", "last"}
+    assert done.detail.startswith("committed as kept:last; removed 1 older image; ")
+    assert "left kept:used: a container uses it" in done.detail
+    assert "left kept:tagged: it is tagged mine:1 too" in done.detail
+
+
+async def test_keep_leaves_what_a_person_made_from_an_image_of_dockmends(acting, docker):
+    docker.run("web")
+    await acting.run("commit_image", CommitImage(repository="kept", tag="first"), "web")
+    docker.run("copy", image="kept:first")
+    docker.docker("commit", "copy", "kept:persons")  # inherits every label, dockmend's too
+    change(docker, "web", "more")
+
+    done = await acting.run("commit_image", CommitImage(repository="kept", tag="second", keep=1), "web")
+
+    assert "persons" in tags(docker)
+    assert "removed" not in done.detail
+
+
+# ------------------------------------------------------------------------------------------------------------- settling
+async def test_death_before_the_commit(acting, docker):
+    docker.run("web")
+    record = await acting.run_and_die("commit_image", KEPT, "web")
+    acting.ahead = 60.0
+
+    settled = await acting.settle(record)
+
+    assert not settled.done
+    assert settled.detail == "it had not been committed"
+    assert tags(docker) == set()
+
+
+async def test_death_while_the_engine_commits(acting, docker):
+    docker.run("web")
+    docker.docker("exec", "web", "dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=150")
+    record = await acting.run_and_die("commit_image", KEPT, "web")
+    labels = {"dockmend.incident": INCIDENT, "dockmend.committed_at": record.undo["commit"]["committed_at"]}
+    async with asyncio.TaskGroup() as group:
+        group.create_task(
+            acting.client.commit(record.object_id, "kept", "web", labels=labels | {"dockmend.reference": "kept:web"})
+        )
+        settled = await acting.settle(record)
+        assert docker.state("web") == "running"
+
+    assert settled.done
+    assert settled.detail == "it had been committed as kept:web"
+    assert len(ids(docker, f"dockmend.incident={INCIDENT}")) == 1
+
+
+async def test_death_that_left_the_container_frozen(acting, docker):
+    docker.run("web")
+    record = await acting.run_and_die("commit_image", KEPT, "web")
+    docker.docker("pause", "web")
+    acting.ahead = 60.0
+
+    settled = await acting.settle(record)
+
+    assert not settled.done
+    assert settled.detail == "it had not been committed; it had been left paused, and was unpaused"
+    assert docker.state("web") == "running"
+
+
+async def test_what_somebody_had_paused_stays_paused(acting, docker):
+    docker.run("web")
+    docker.docker("pause", "web")
+    record = await acting.run_and_die("commit_image", KEPT, "web")
+    acting.ahead = 60.0
+
+    assert not (await acting.settle(record)).done
+
+    assert docker.state("web") == "paused"
+
+
+async def test_an_earlier_attempts_image_is_not_taken_for_this_ones(acting, docker):
+    docker.run("web")
+    await acting.run("commit_image", KEPT, "web")
+    record = await acting.run_and_die("commit_image", KEPT, "web")
+    acting.ahead = 60.0
+
+    assert not (await acting.settle(record)).done
+
+
+async def test_engine_that_died_in_the_middle_of_the_commit(acting, own_engine):
+    docker = own_engine(live_restore=True)
+    docker.run("web")
+    docker.docker("exec", "web", "dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=300")
+    client = DockerEngine(docker.url)
+    own = Acting(docker, client)
+    record = await own.run_and_die("commit_image", KEPT, "web")
+    docker.docker("pause", "web")  # as the engine does first
+    docker.kill()
+    docker.start()
+    eventually(lambda: docker.state("web") == "paused")
+    own.ahead = 60.0
+
+    settled = await own.settle(record)
+    await client.close()
+
+    assert "it had been left paused, and was unpaused" in settled.detail
+    assert docker.state("web") == "running"

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from msgspec.structs import replace
+
+from dockmend.actions import containers, containers_settle
+from dockmend.actions.base import Failed
+from dockmend.errors import EngineAway, NotFound, Permanent, Temporary
+from tests.unit.actions.stage import ID, WEB, Stage
+
+PLAIN = SimpleNamespace(timeout=None, signal=None, timeout_label=None)
+
+
+# -------------------------------------------------------------------------------------------------------- stop timeout
+@pytest.mark.parametrize(
+    ("label", "seconds"),
+    [
+        ("30", 30.0), ("0", 0.0), ("2.5", 2.5), ("3600", 3600.0),
+        ("3601", 7.0), ("-1", 7.0), ("inf", 7.0), ("nan", 7.0), ("1e999", 7.0), ("30s", 7.0), ("", 7.0), (None, 7.0),
+    ],
+)  # fmt: skip
+def test_only_a_sane_label_counts(label, seconds):
+    labels = {} if label is None else {"autoheal.stop.timeout": label}
+    params = SimpleNamespace(timeout=7.0, timeout_label="autoheal.stop.timeout")
+
+    assert containers.stop_timeout(params, replace(WEB, labels=labels)) == seconds
+
+
+def test_label_of_the_image_does_not_count():
+    web = replace(WEB, labels={"autoheal.stop.timeout": "30"}, image_steering=("autoheal.stop.timeout",))
+
+    assert containers.stop_timeout(SimpleNamespace(timeout=None, timeout_label="autoheal.stop.timeout"), web) is None
+
+
+def test_label_that_the_rule_does_not_name_does_not_count():
+    web = replace(WEB, labels={"autoheal.stop.timeout": "30"})
+
+    assert containers.stop_timeout(PLAIN, web) is None
+
+
+# ------------------------------------------------------------------------------------------------------------- acting
+async def test_restart_writes_down_before_it_acts_and_looks_no_more_than_once():
+    stage = Stage()
+
+    await containers.restart(stage.context, SimpleNamespace(timeout=5.0, signal="SIGINT"), WEB)
+
+    assert stage.engine.calls == [("remember",), ("restart", 5.0, "SIGINT")]
+    assert stage.undo == {
+        "restart": {"was_running": True, "state": "running", "started_at": 100.0, "stop_timeout": 5.0}
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("state", ["removing", "dead"])
+@pytest.mark.parametrize("action", [containers.restart, containers.start])
+async def test_what_is_being_removed_is_left(action, state):
+    stage = Stage()
+
+    with pytest.raises(Failed, match="it is being removed") as failure:
+        await action(stage.context, PLAIN, replace(WEB, state=state))
+
+    assert not failure.value.again
+    assert stage.engine.calls == []
+
+
+async def test_paused_container_is_not_started():
+    with pytest.raises(Failed, match="unpause it instead"):
+        await containers.start(Stage().context, PLAIN, replace(WEB, state="paused"))
+
+
+async def test_owner_is_looked_at_before_anything_is_stopped():
+    stage = Stage()
+    stage.engine.containers["owner"] = replace(WEB, id="owner", name="vpn", state="exited")
+    tail = replace(WEB, network_mode="container:owner")
+
+    with pytest.raises(Failed, match="shares the network of vpn, which does not run") as failure:
+        await containers.restart(stage.context, PLAIN, tail)
+
+    assert failure.value.again
+    assert stage.engine.did() == []
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence", "again"),
+    [
+        (NotFound(f"restart: No such container: {ID}", 404), "the container is gone", False),
+        (Permanent("Container is marked for removal and cannot be started", 409), "can never run again", False),
+        (Temporary("restart: cannot join network of a non running container: abc", 500), "must run first", True),
+        (Temporary("restart: network 37f79ccf6be4 not found", 500), "a network it belongs to was removed", True),
+        (Permanent("restart: Address already in use", 403), "in use by another container", True),
+        (Temporary("driver failed: Bind for 0.0.0.0:80 failed: port is already allocated", 500), "a port it", True),
+        (Temporary("listen tcp4 0.0.0.0:80: bind: address already in use", 500), "a port it publishes is taken", True),
+        (Permanent("restart: invalid signal: FOO", 400), "knows no such signal", False),
+        (Temporary("write /x: no space left on device", 500), "disk is full", True),
+        (Permanent("restart: something new", 400), "something new", False),
+        (Temporary("restart: something passing", 503), "something passing", True),
+    ],
+)
+async def test_what_the_engine_refuses_is_told_and_graded(error, sentence, again):
+    stage = Stage()
+    stage.engine.trouble["restart"] = error
+
+    with pytest.raises(Failed, match="cannot restart web: ") as failure:
+        await containers.restart(stage.context, PLAIN, WEB)
+
+    assert sentence in str(failure.value)
+    assert failure.value.again is again
+
+
+async def test_missing_owner_is_not_taken_for_the_container():
+    stage = Stage()
+    stage.engine.containers["o" * 64] = replace(WEB, id="o" * 64, name="vpn")
+    stage.engine.trouble["restart"] = Temporary(f"Cannot restart container web: No such container: {'o' * 64}", 500)
+
+    with pytest.raises(Failed, match="must be recreated") as failure:
+        await containers.restart(stage.context, PLAIN, replace(WEB, network_mode=f"container:{'o' * 64}"))
+
+    assert not failure.value.again
+
+
+@pytest.mark.parametrize("name", ["restart", "start", "stop", "kill", "pause", "unpause"])
+async def test_an_engine_that_is_away_is_the_runners_affair(name):
+    stage = Stage()
+    stage.engine.trouble[name] = EngineAway("nobody answers")
+    state = {"start": "exited", "unpause": "paused"}.get(name, "running")
+
+    with pytest.raises(EngineAway):
+        await getattr(containers, name)(stage.context, PLAIN, replace(WEB, state=state))
+
+
+# ------------------------------------------------------------------------------------------------------------ settling
+UNDO = {"restart": {"was_running": True, "state": "running", "started_at": 100.0, "stop_timeout": 5.0}}
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers_settle, "POLL", 0.0)
+
+
+@pytest.mark.parametrize("name", ["restart", "start", "stop", "kill", "pause", "unpause"])
+async def test_nothing_is_settled_where_nothing_was_begun(name):
+    stage = Stage()
+
+    settled = await getattr(containers_settle, name)(stage.context, stage.record(name))
+
+    assert settled == containers_settle.NOT_BEGUN
+    assert stage.engine.did() == []
+
+
+async def test_restart_under_way_is_awaited_until_it_ran_anew(quick):
+    stage = Stage()
+    looks = iter(["running", "exited", "exited", "running"])
+
+    def look() -> None:
+        state = next(looks)
+        anew = state == "running" and stage.engine.containers[ID].state == "exited"
+        stage.engine.set(state=state, started_at=200.0 if anew else 100.0)
+
+    stage.engine.on["inspect"] = look
+
+    settled = await containers_settle.restart(stage.context, stage.record("restart", UNDO))
+
+    assert settled.done
+    assert stage.engine.did() == []
+
+
+async def test_restart_that_left_it_exited(quick):
+    stage = Stage(now=1010.0)
+    stage.engine.set(state="exited", exit_code=143, finished_at=1001.0)
+
+    settled = await containers_settle.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
+
+    assert settled.done
+    assert stage.engine.did() == ["start"]
+
+
+@pytest.mark.parametrize(
+    ("finished_at", "exit_code", "did"), [(1007.0, 0, ["start"]), (1009.0, 0, []), (1009.0, 255, ["start"])]
+)
+async def test_only_an_end_that_can_be_the_restarts_is_undone(finished_at, exit_code, did):
+    stage = Stage(now=2000.0)
+    stage.engine.set(state="exited", exit_code=exit_code, finished_at=finished_at)
+
+    await containers_settle.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
+
+    assert stage.engine.did() == did
+
+
+async def test_what_did_not_run_before_is_not_started():
+    stage = Stage(now=2000.0)
+    stage.engine.set(state="exited", finished_at=50.0)
+    undo = {"restart": UNDO["restart"] | {"was_running": False}}
+
+    settled = await containers_settle.restart(stage.context, stage.record("restart", undo, began_at=1000.0))
+
+    assert not settled.done
+    assert stage.engine.did() == []
+
+
+async def test_restart_that_ended_again_is_not_started():
+    stage = Stage(now=2000.0)
+    stage.engine.set(state="exited", started_at=1001.0, finished_at=1500.0, exit_code=3)
+
+    settled = await containers_settle.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
+
+    assert settled.done
+    assert settled.detail == "the restart had gone through; it ended again since (exit code 3)"
+    assert stage.engine.did() == []
+
+
+@pytest.mark.parametrize("state", ["removing", "dead"])
+async def test_restart_of_what_is_being_removed_ends(state):
+    stage = Stage(now=2000.0)
+    stage.engine.set(state=state)
+
+    assert (
+        await containers_settle.restart(stage.context, stage.record("restart", UNDO, 1000.0)) == containers_settle.GONE
+    )
+
+
+async def test_start_that_fails_while_settling_is_told():
+    stage = Stage(now=2000.0)
+    stage.engine.set(state="exited", finished_at=1001.0)
+    stage.engine.trouble["start"] = Permanent("start: marked for removal")
+
+    settled = await containers_settle.restart(stage.context, stage.record("restart", UNDO, 1000.0))
+
+    assert not settled.done
+    assert settled.detail == "it had been stopped for a restart, and could not be started: start: marked for removal"
+
+
+@pytest.mark.parametrize("name", ["restart", "start", "stop", "pause", "unpause"])
+async def test_settling_waits_for_an_engine_that_is_away(name):
+    stage = Stage()
+    stage.engine.trouble["inspect"] = EngineAway("nobody answers")
+
+    with pytest.raises(EngineAway):
+        await getattr(containers_settle, name)(stage.context, stage.record(name, {name: UNDO["restart"]}))
+
+
+async def test_unpausing_what_somebody_unpaused_is_fine():
+    stage = Stage()
+    stage.engine.set(state="paused")
+    stage.engine.trouble["unpause"] = Permanent("unpause: Container is not paused", 500)
+
+    settled = await containers_settle.unpause(stage.context, stage.record("unpause", {"unpause": {}}))
+
+    assert settled.done

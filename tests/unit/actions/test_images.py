@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from msgspec.structs import replace
+
+from dockmend.actions import images
+from dockmend.actions.base import Failed
+from dockmend.errors import EngineAway, Permanent
+from dockmend.model import Image
+from tests.unit.actions.stage import ID, WEB, Script, Stage
+
+
+def params(**changes: object) -> SimpleNamespace:
+    given = {"repository": "kept", "tag": "{container.name}", "message": "", "author": "", "changes": (), "pause": True}
+    return SimpleNamespace(**{**given, "keep": None, **changes})
+
+
+def made(
+    number: int, *tags: str, reference: str = "", rule: str = "heal", source: str = "web", lag: float = 0
+) -> Image:
+    labels = {
+        "dockmend.rule": rule, "dockmend.source": source, "dockmend.incident": f"i{number}",
+        "dockmend.committed_at": images._stamp(number), "dockmend.reference": reference or f"kept:{number}",
+    }  # fmt: skip
+    return Image(id=f"sha256:{number}", tags=tags, labels=labels, created_at=number + lag)
+
+
+async def test_intent_names_everything_that_settling_needs():
+    stage = Stage()
+
+    await images.commit(stage.context, params(), WEB)
+
+    assert stage.engine.did() == ["remember", "commit"]
+    assert stage.undo == {
+        "commit": {
+            "container": ID,
+            "reference": "kept:web",
+            "committed_at": "1970-01-01T00:16:40.000000+00:00",
+            "paused_by_engine": True,
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "pause", "froze"), [("running", False, False), ("paused", True, False), ("exited", True, False)]
+)
+async def test_only_what_runs_is_frozen_by_the_engine(state, pause, froze):
+    stage = Stage()
+
+    await images.commit(stage.context, params(pause=pause), replace(WEB, state=state))
+
+    assert stage.undo["commit"]["paused_by_engine"] is froze
+
+
+async def test_message_is_one_line_of_bounded_length():
+    stage = Stage(fields={"container.name": "web", "note": "a\r\nb" + "x" * 5000})
+
+    await images.commit(stage.context, params(message="{note}"), WEB)
+
+    message = stage.engine.calls[-1][3]["message"]
+    assert message.startswith("a bxxx")
+    assert len(message) == images.LONGEST_TEXT
+
+
+async def test_keep_counts_by_time_and_leaves_others():
+    older = [made(n, f"kept:{n}") for n in (3, 1, 2)]
+    others = [
+        made(1, "apart:1", reference="apart:1"),  # another repository
+        made(1, "mine:1", reference="kept:1"),  # a person's build from ours
+        made(1, reference="kept:web", lag=7200.0),  # untagged, but made at another time: a person's
+        made(1, "kept:x", reference="kept:x", rule="other"),
+        made(1, "kept:y", reference="kept:y", source="api"),
+    ]
+    stage = Stage(engine=Script(pictures=[*older, *others]), now=2000.0)
+
+    done = await images.commit(stage.context, params(tag="new", keep=2), WEB)
+
+    assert [call[1] for call in stage.engine.calls if call[0] == "remove_image"] == ["kept:2", "kept:1"]
+    assert done.detail == "committed as kept:new; removed 2 older images"
+
+
+async def test_untagged_images_of_ours_go_by_id():
+    stage = Stage(engine=Script(pictures=[made(1, reference="kept:web")]), now=2000.0)
+
+    await images.commit(stage.context, params(keep=1), WEB)
+
+    assert stage.engine.calls[-1] == ("remove_image", "sha256:1")
+
+
+async def test_the_new_image_is_never_removed_whatever_the_clock_said_before():
+    stage = Stage(engine=Script(pictures=[made(9000, "kept:9000")]), now=1000.0)
+
+    await images.commit(stage.context, params(keep=1), WEB)
+
+    assert stage.engine.calls[-1] == ("remove_image", "kept:9000")
+
+
+async def test_keeping_never_fails_the_commit():
+    stage = Stage(engine=Script(pictures=[made(1, "kept:1")]), now=2000.0)
+    stage.engine.trouble["remove_image"] = Permanent("image has dependent child images", 409)
+
+    done = await images.commit(stage.context, params(keep=1), WEB)
+
+    assert done.detail == "committed as kept:web; left kept:1: image has dependent child images"
+
+
+async def test_listing_that_fails_never_fails_the_commit():
+    stage = Stage()
+    stage.engine.trouble["images"] = Permanent("no", 400)
+
+    done = await images.commit(stage.context, params(keep=1), WEB)
+
+    assert done.detail == "committed as kept:web; older images were not looked for: no"
+
+
+async def test_own_tag_is_moved_and_a_persons_is_not():
+    own = Stage(engine=Script(pictures=[made(1, "kept:web", reference="kept:web")]))
+    assert (await images.commit(own.context, params(), WEB)).facts["reference"] == "kept:web"
+
+    persons = Stage(engine=Script(pictures=[Image(id="sha256:p", tags=("kept:web",))]))
+    with pytest.raises(Failed, match="kept:web names an image that rule heal did not make"):
+        await images.commit(persons.context, params(), WEB)
+    assert persons.engine.did() == []
+
+
+@pytest.mark.parametrize("state", ["removing", "dead"])
+async def test_what_is_being_removed_is_not_committed(state):
+    with pytest.raises(Failed, match="it is being removed"):
+        await images.commit(Stage().context, params(), replace(WEB, state=state))
+
+
+async def test_an_engine_that_is_away_is_the_runners_affair():
+    stage = Stage()
+    stage.engine.trouble["commit"] = EngineAway("nobody answers")
+
+    with pytest.raises(EngineAway):
+        await images.commit(stage.context, params(), WEB)
+
+
+async def test_settling_waits_for_a_frozen_container_and_then_for_its_image(monkeypatch):
+    monkeypatch.setattr(images, "POLL", 0.0)
+    stage = Stage()
+    undo = {"commit": {"reference": "kept:web", "committed_at": images._stamp(1000), "paused_by_engine": True}}
+    stage.engine.set(state="paused")
+    looks = iter(range(100))
+
+    def look() -> None:
+        count = next(looks)
+        if count == 3:
+            stage.engine.set(state="running")
+        if count == 5:
+            stage.engine.pictures.append(replace(made(1000), labels=made(1000).labels | {"dockmend.incident": "i0"}))
+
+    stage.engine.on["inspect"] = look
+
+    settled = await images.settle(stage.context, stage.record("commit_image", undo))
+
+    assert settled.done
+    assert stage.engine.did() == []
+
+
+async def test_settling_does_not_wait_for_ever(monkeypatch):
+    monkeypatch.setattr(images, "POLL", 0.0)
+    stage = Stage()
+    undo = {"commit": {"reference": "kept:web", "committed_at": images._stamp(1000), "paused_by_engine": True}}
+    stage.engine.set(state="paused")
+
+    def later() -> None:
+        stage.now += 5.0
+
+    stage.engine.on["inspect"] = later
+
+    settled = await images.settle(stage.context, stage.record("commit_image", undo))
+
+    assert not settled.done
+    assert stage.engine.did() == ["unpause"]

@@ -1,0 +1,183 @@
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+from msgspec.structs import replace
+
+from dockmend.actions import networks
+from dockmend.actions.base import Failed
+from dockmend.errors import EngineAway, NotFound, Permanent
+from dockmend.model import Endpoint, Network
+from tests.unit.actions.stage import ID, WEB, Script, Stage
+
+ANY = SimpleNamespace(network=None)
+OLD = Endpoint(network_id="old", aliases=("shop",), ipv4="10.0.0.5", mac="02:42:0a:00:00:99")
+NOW = Network(id="new", name="lane")
+
+
+def stage(state: str = "running", endpoint: Endpoint | None = None, **changes: object) -> Stage:
+    """The container has (or lost) the network lane, which bears the id `new` now."""
+    made = Stage(engine=Script(networks={"lane": NOW}), known={"lane": OLD})
+    made.engine.set(state=state, networks={} if endpoint is None else {"lane": endpoint}, **changes)
+    made.engine.on["connect"] = lambda: made.engine.set(
+        networks={"lane": replace(OLD, network_id="new", address="10.0.0.5")}
+    )
+    return made
+
+
+async def test_lost_network_is_written_down_and_connected_with_the_old_settings():
+    web = stage()
+
+    done = await networks.reconnect(web.context, ANY, WEB)
+
+    assert web.engine.did() == ["remember", "connect"]
+    assert web.engine.calls[3] == ("connect", "new", replace(OLD, network_id="new"))
+    assert web.undo["reconnect"][0]["network"] == "lane"
+    assert web.undo["reconnect"][0]["endpoint"]["ipv4"] == "10.0.0.5"
+    assert done.detail == "reconnected to lane"
+
+
+async def test_connected_container_is_left_alone():
+    web = stage(endpoint=replace(OLD, network_id="new"))
+
+    assert (await networks.reconnect(web.context, ANY, WEB)).detail == "was connected already to lane"
+    assert web.engine.did() == []
+
+
+async def test_container_that_lost_nothing():
+    web = Stage()
+
+    assert (await networks.reconnect(web.context, ANY, WEB)).detail == "it has lost no network"
+
+
+async def test_endpoint_without_a_network_is_a_failed_connect_while_it_runs_and_fine_while_it_does_not():
+    running, stopped = (stage(state, replace(OLD, network_id="")) for state in ("running", "exited"))
+
+    await networks.reconnect(running.context, ANY, WEB)
+    await networks.reconnect(stopped.context, ANY, WEB)
+
+    assert running.engine.did() == ["remember", "connect"]
+    assert stopped.engine.did() == []
+
+
+async def test_engine_that_keeps_a_stale_endpoint_gets_it_disconnected_by_force():
+    web = stage("exited", OLD)
+    web.engine.on["connect"] = lambda: None
+    connected = replace(OLD, network_id="")
+    web.engine.on["disconnect"] = lambda: web.engine.on.update(
+        connect=lambda: web.engine.set(networks={"lane": connected})
+    )
+
+    await networks.reconnect(web.context, ANY, WEB)
+
+    assert web.engine.did() == ["remember", "connect", "disconnect", "connect"]
+    assert ("disconnect", "lane", True) in web.engine.calls
+
+
+async def test_cancelled_between_disconnect_and_connect_it_still_connects():
+    web = stage("exited", OLD)
+    web.engine.on["connect"] = lambda: None
+    web.engine.trouble["disconnect"] = asyncio.CancelledError()
+
+    with pytest.raises(asyncio.CancelledError):
+        await networks.reconnect(web.context, ANY, WEB)
+
+    assert web.engine.did() == ["remember", "connect", "disconnect", "connect"]
+
+
+@pytest.mark.parametrize(
+    ("error", "did"),
+    [
+        ("", ["remember", "connect"]),
+        ("OCI runtime create failed", ["remember", "connect"]),
+        ("network 65e14cff061436c4 not found", ["remember", "connect", "start"]),
+    ],
+)
+async def test_it_is_started_only_where_its_last_start_failed_for_the_network(error, did):
+    web = stage("exited", OLD, error=error)
+
+    done = await networks.reconnect(web.context, ANY, WEB)
+
+    assert web.engine.did() == did
+    assert ("started" in done.detail) is ("start" in did)
+
+
+async def test_leftover_of_the_engine_under_its_name_is_cleared():
+    web = stage()
+    web.engine.trouble["connect"] = [Permanent("endpoint with name web already exists in network lane", 403), None]
+    web.engine.on["connect"] = lambda: None
+    web.engine.on["disconnect"] = lambda: web.engine.set(networks={"lane": replace(OLD, network_id="new")})
+
+    await networks.reconnect(web.context, ANY, WEB)
+
+    assert web.engine.did() == ["remember", "connect", "disconnect", "connect"]
+
+
+async def test_mac_that_was_not_taken_over_is_said():
+    web = stage()
+    other = replace(OLD, network_id="new", address="10.0.0.5", mac=None)
+    web.engine.on["connect"] = lambda: web.engine.set(networks={"lane": other})
+
+    done = await networks.reconnect(web.context, ANY, WEB)
+
+    assert "the engine did not take over its MAC address 02:42:0a:00:00:99 in lane" in done.detail
+
+
+async def test_settings_of_a_stale_endpoint_are_newer_but_know_no_mac():
+    live = replace(OLD, aliases=("newer",), mac=None)
+
+    settings = networks._settings(replace(WEB, networks={"lane": live}), {"lane": OLD}, "lane")
+
+    assert settings == replace(OLD, aliases=("newer",))
+
+
+async def test_network_whose_id_begins_like_the_name_is_another():
+    web = stage()
+    web.engine.networks["lane"] = Network(id="lane0000", name="other")
+
+    with pytest.raises(Failed, match="network lane does not exist"):
+        await networks.reconnect(web.context, ANY, WEB)
+
+
+async def test_engine_that_is_away_is_the_runners_affair():
+    web = stage()
+    web.engine.trouble["connect"] = EngineAway("nobody answers")
+
+    with pytest.raises(EngineAway):
+        await networks.reconnect(web.context, ANY, WEB)
+
+
+async def test_container_that_vanishes_meanwhile():
+    web = stage()
+    web.engine.trouble["connect"] = NotFound(f"connect: No such container: {ID}", 404)
+
+    with pytest.raises(Failed, match="cannot reconnect web to lane: the container is gone") as failure:
+        await networks.reconnect(web.context, ANY, WEB)
+
+    assert not failure.value.again
+
+
+async def test_settling_finishes_with_what_was_written_down():
+    web = stage("exited", OLD, error="network old not found")
+    await networks.reconnect(web.context, ANY, WEB)
+    web.engine.calls.clear()
+    web.known.clear()
+    web.engine.set(networks={})
+
+    settled = await networks.settle(web.context, web.record("reconnect_network"))
+
+    assert settled.detail == "the reconnection was finished: lane; it was started"
+    assert web.engine.did() == ["connect", "start"]
+
+
+async def test_settling_does_not_start_what_ran_since():
+    web = stage("exited", OLD, error="network old not found")
+    await networks.reconnect(web.context, ANY, WEB)
+    web.engine.calls.clear()
+    web.engine.set(started_at=2000.0)
+
+    await networks.settle(web.context, web.record("reconnect_network"))
+
+    assert web.engine.did() == []
