@@ -40,6 +40,11 @@ class Pattern:
     suffix: str = ""
     everything: bool = False
 
+    @property
+    def is_ends(self) -> bool:
+        """True for `prefix*suffix`: any text that begins and ends so, and is long enough, matches."""
+        return self.literal is None and self.text == f"{self.prefix}*{self.suffix}"
+
 
 def compile_pattern(text: str) -> Test:
     """The test for one glob or /regular expression/. Raises LanguageError."""
@@ -108,7 +113,7 @@ def _regex(text: str) -> Pattern:
     def test(value: str) -> bool:
         return len(value) <= limit and search(value) is not None
 
-    return Pattern(text, test)
+    return Pattern(text, test, prefix=runaway.literal_start(body))
 
 
 def _glob(text: str) -> Pattern:

@@ -27,6 +27,7 @@ MOST_CHOICES: Final = 256
 HIGHEST_DEGREE: Final = 3
 """Of the polynomial that bounds the steps: n*n*n for a text of n characters."""
 
+_BEGINNINGS: Final = ((op.AT, op.AT_BEGINNING), (op.AT, op.AT_BEGINNING_STRING))
 _OTHER: Final = 128  # one bit stands for all characters beyond ASCII: overlaps are only ever overestimated
 _ALL: Final = (1 << 129) - 1
 _ASCII: Final = {
@@ -223,6 +224,19 @@ def _fixed(nodes: Any) -> bool:
         _mask(code, value) is not None or (code is op.SUBPATTERN and not value[1] and not value[2] and _fixed(value[3]))
         for code, value in nodes
     )
+
+
+def literal_start(body: str) -> str:
+    """What every match of an anchored expression begins with ("^web[0-9]" -> "web"); "" where nothing is known."""
+    tree = parse(body)
+    if tree.state.flags & re.IGNORECASE or not tree or tree[0] not in _BEGINNINGS:
+        return ""
+    chars = []
+    for code, value in list(tree)[1:]:
+        if code is not op.LITERAL:
+            break
+        chars.append(chr(value))
+    return "".join(chars)
 
 
 def _ends_in_simple_loop(tree: Any) -> bool:

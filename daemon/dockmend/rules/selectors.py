@@ -1,8 +1,8 @@
 """`match` and `exclude`: a mapping of patterns compiled to one test over an object of the mirror.
 
 Every key must hold. A label's "" is the empty value, as any pattern holds for the whole text; `"*"` is any value.
-Labels of a container are read as `Container.label` does, so that a steering label which only the image's author set does
-not count. The image is compared as the container's owner wrote it, and with `:latest` where no tag was written.
+Labels of a container are read as `Container.label` does: a steering label which only the image's author set does not
+count. The image is compared as the container's owner wrote it, and with `:latest` where no tag was written.
 
 Breadth says how much a selection takes in: 1000 for all, less for each key. The weights follow what a person means by
 "narrower": a name is narrower than a name's pattern, that than a Compose service, a label, an image, a host or driver.
@@ -31,6 +31,10 @@ _WEIGHTS: Final = {
 }  # fmt: skip
 """What a key takes off the breadth: (one literal, anything else)."""
 
+# Selector.needs, for the index and for finding overlaps: ("name" | "label:KEY" | "image" | "driver", literal texts, one
+# of which the object has), or with "~" before it the texts of patterns, one of which holds; and derived from these
+# ("prefix" | "suffix", what its name begins or ends with) and ("has", label keys).
+
 KEYS: Final[Mapping[str, frozenset[str]]] = {
     "container": frozenset({"kind", "name", "labels", "image", "compose", "host"}),
     "network": frozenset({"kind", "name", "labels", "driver", "host"}),
@@ -57,7 +61,9 @@ class _Builder:
         self.tests.append(make(any_of(patterns)))
         if len(literals) == len(patterns):
             self.needs.append((aspect, frozenset(literals)))
-        elif aspect == "name":
+            return
+        self.needs.append(("~" + aspect, frozenset(pattern.text for pattern in patterns)))
+        if aspect == "name":
             self.needs += _ends(patterns)
 
     def say(self, weight: str, said: str, patterns: Sequence[Pattern]) -> list[str]:
