@@ -187,7 +187,8 @@ class Demo:
         self.port = _free_port()
         command = [
             sys.executable, "-m", "dockmend", "run", "--config", f"{folder}/dockmend.yaml",
-            "--rules", f"{folder}/rules.d", "--state", folder, "--listen", f"127.0.0.1:{self.port}", "--log-format", "console",
+            "--rules", f"{folder}/rules.d", "--state", folder,
+            "--listen", f"127.0.0.1:{self.port}", "--log-format", "console",
             *(["--engine", self.url] if self.url else []),
         ]  # fmt: skip
         kept = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+import socket
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,8 @@ from dockmend.errors import UsageError
 if TYPE_CHECKING:
     from dockmend.control.client import Client
     from dockmend.engine.client import DockerEngine
+    from dockmend.model import Container
+    from dockmend.rules.model import RuleSet
     from dockmend.settings import Paths, Settings
 
 T = TypeVar("T")
@@ -97,3 +100,17 @@ def seconds(text: str | None, flag: str) -> float | None:
         return duration(text)
     except ValueError as error:
         raise UsageError(f"{flag}: {error}") from None
+
+
+def ruleset(found: Settings, containers: Iterable[Container] = ()) -> RuleSet:
+    """The rules that `run` would use under these settings, the built-in one too. Raises InvalidFiles.
+
+    `containers`: those of the host, among which other healers may be. A folder that does not exist holds no rules.
+    """
+    from dockmend.rules.builtin import foreign_healers, with_builtin
+    from dockmend.rules.loader import load_rules
+
+    folder = found.paths.rules
+    sources = [folder] if folder.exists() else []
+    read = load_rules(sources, host=socket.gethostname(), owner=found.policy.rules_owner)
+    return with_builtin(read, found.heal, foreign_healers(containers))

@@ -1,0 +1,112 @@
+"""`dockmend coverage`: for every container the rules that would mend it, or why none would."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dockmend.cli.options import options, ruleset, settings, with_engine
+from dockmend.cli.text import emit, show
+from dockmend.model import HELPER_LABEL, Container, target_of
+
+if TYPE_CHECKING:
+    from dockmend.guards import Guards
+    from dockmend.rules.model import Rule, RuleSet
+
+NEEDS_CHECK = frozenset({"container.unhealthy", "container.healthy"})
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """Rules that would act, `shadows` that would only say so, and `why` none acts ("" where one does)."""
+
+    rules: tuple[str, ...]
+    shadows: tuple[str, ...]
+    why: str
+
+
+@click.command()
+@options("config", "rules", "engine", "state", "json")
+def coverage(as_json: bool, **flags: Any) -> int:
+    """Every container of the engine: by which rules it is covered, or why by none.
+
+    Covered is a container that a rule would act on: one that is enabled, matches it, and listens to something that can
+    happen to it. Asks the engine and reads the rules' files; the daemon need not run.
+    """
+    from dockmend.guards import Guards
+
+    found = settings(flags)
+    listing = with_engine(found, lambda engine: engine.listing())
+    rules = ruleset(found, listing.containers)
+    guards = Guards(found.policy)
+    rows = [
+        (each, cover(each, rules, guards))
+        for each in sorted(listing.containers, key=lambda each: each.name)
+        if HELPER_LABEL not in each.labels
+    ]
+    if as_json:
+        emit([_json(each, covered) for each, covered in rows])
+    else:
+        show(
+            ("CONTAINER", "STATE", "COVERED BY", "WHY NOT"),
+            [_row(each, covered) for each, covered in rows],
+            "no containers",
+        )
+    return 0
+
+
+def cover(container: Container, rules: RuleSet, guards: Guards) -> Cover:
+    """Which rules of a set would act on a container, going by what they match and listen to."""
+    forbidden = guards.forbids(container)
+    if forbidden is not None:
+        return Cover((), (), forbidden.reason)
+    acting: list[str] = []
+    shadows: list[str] = []
+    reasons: list[str] = []
+    for rule in rules.rules:
+        why_not = _why_not(rule, container, guards)
+        if why_not is None:
+            (shadows if rule.dry_run else acting).append(rule.name)
+        elif why_not:
+            reasons.append(why_not)
+    if acting:
+        return Cover(tuple(acting), tuple(shadows), "")
+    if shadows:
+        reasons.append(f"{', '.join(shadows)} only shadows")
+    return Cover((), tuple(shadows), "; ".join(dict.fromkeys(reasons)) or _nothing(container, rules))
+
+
+def _why_not(rule: Rule, container: Container, guards: Guards) -> str | None:
+    """None: the rule would act; "": it is not about this container; else what keeps it from acting."""
+    if rule.match.kind != "container" or not rule.remedies or not rule.match.test(container):
+        return ""
+    if not rule.enabled:
+        return f"{rule.name} is disabled"
+    if rule.exclude is not None and rule.exclude.test(container):
+        return f"excluded by {rule.name} ({rule.exclude.text})"
+    if container.check is None and all(trigger.name in NEEDS_CHECK for trigger in rule.triggers):
+        return f"no health check, which {rule.name} listens to"
+    if forbidden := guards.forbidden_step(rule.then):
+        return f"{rule.name}: {forbidden.reason}"
+    return None
+
+
+def _nothing(container: Container, rules: RuleSet) -> str:
+    if container.image_steering:
+        return f"no rule matches; {', '.join(container.image_steering)} is set by its image, which does not count"
+    return "no rule matches" if rules.rules else "there are no rules"
+
+
+def _row(container: Container, covered: Cover) -> tuple[str, ...]:
+    state = f"{container.state}, {container.health}" if container.health else container.state
+    return container.name, state, ", ".join(covered.rules) or "–", covered.why
+
+
+def _json(container: Container, covered: Cover) -> dict[str, Any]:
+    return {
+        "name": container.name, "id": container.id, "target": target_of(container), "state": container.state,
+        "health": container.health or None, "covered": bool(covered.rules), "rules": covered.rules,
+        "shadows": covered.shadows, "why": covered.why or None,
+    }  # fmt: skip

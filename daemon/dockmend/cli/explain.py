@@ -1,0 +1,224 @@
+"""`dockmend explain`: what would happen to a container now, or what would have happened over a recording."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from dockmend.cli.options import options, ruleset, settings, with_engine
+from dockmend.cli.text import clock, emit, say, show
+from dockmend.errors import JournalError, Problem, UsageError
+from dockmend.model import LATER_TRANSITIONS, TRANSITIONS, Actor, Change, Container, Event, target_of
+
+if TYPE_CHECKING:
+    from dockmend.cli.explaining import Answer, Explainer
+    from dockmend.decide import History, Host
+    from dockmend.settings import Settings
+
+ENDS = {"stopped", "crashed", "oom_killed", "left_down"}
+LONGEST = 4 * 1024 * 1024  # bytes of a line
+SETTLE = 1.0  # seconds after the last line: a cause waits 0.2 s for the `stop` that may follow a `die`
+
+
+@click.command()
+@options("config", "rules", "engine", "state")
+@click.option(
+    "--events", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE.ndjson", help="Of `dockmend record`."
+)
+@click.option("--container", metavar="NAME", help="Live: this container as it is now,")
+@click.option("--trigger", metavar="T", help="and this happening to it, as in container.unhealthy.")
+@click.option("--all", "everything", is_flag=True, help="Rules too that do not listen to it at all.")
+@options("json")
+def explain(
+    events: Path | None, container: str | None, trigger: str | None, everything: bool, as_json: bool, **flags: Any
+) -> int:
+    """What each rule would do, and why; nothing is touched. Exit code 1 where none would do anything.
+
+    Limits, pauses and breakers are those of the journal in the state folder, where there is one (live only).
+    """
+    if (events is None) == (container is None) or (container is None) != (trigger is None):
+        raise UsageError("say either --events FILE.ndjson, or --container NAME and --trigger T")
+    found = settings(flags)
+    if events is not None:
+        told = _recorded(found, events)
+    else:
+        assert container is not None
+        assert trigger is not None
+        told = _live(found, container, _known(trigger))
+    rows = [(change, [each for each in answers if each.asked or everything]) for change, answers in told]
+    if as_json:
+        emit([_json(change, answers) for change, answers in rows])
+    else:
+        _show(rows)
+    return 0 if any(each.answer != "no" for _, answers in rows for each in answers) else 1
+
+
+def _show(rows: Iterable[tuple[Change, list[Answer]]]) -> None:
+    for change, answers in rows:
+        if not answers:
+            continue
+        note = f": {change.note}" if change.note else ""
+        what = " ".join(change.triggers) or (
+            f"event {change.event.type}.{change.event.action}" if change.event else "?"
+        )
+        say(f"{clock(change.at)}  {what}  {change.target}{note}")
+        show(("  RULE", "ANSWER", "WHY"), [(f"  {each.rule}", each.answer, each.why) for each in answers], "")
+    if not any(answers for _, answers in rows):
+        say("no rule listens to any of it (--all shows what they listen to)")
+
+
+def _live(found: Settings, name: str, trigger: str) -> list[tuple[Change, list[Answer]]]:
+    async def look(engine: Any) -> tuple[Container, Any]:
+        return await engine.inspect(name), await engine.listing()
+
+    container, listing = with_engine(found, look)
+    now = time.time()
+    change = change_of(container, trigger, now)
+    history, host = _limits(found, now)
+    explainer = _explainer(found, listing.containers)
+    explainer.history, explainer.host = history, host
+    return [(change, explainer.explain(change, now))]
+
+
+def change_of(container: Container, trigger: str, now: float) -> Change:
+    """What the mirror would tell if `trigger` happened to the container at `now`."""
+    kind, _, what = trigger.partition(".")
+    trouble, target = f"{container.id}/explained", target_of(container)
+    if trigger in TRANSITIONS:
+        triggers = (trigger, "container.exited") if what in ENDS else (trigger,)
+        cause: Any = what if what in ENDS else "removed" if what == "network_lost" else None
+        return Change(triggers, "container", container, target, trouble, now, cause=cause)
+    event = Event(
+        kind, what, Actor(container.id, {**container.labels, "name": container.name, "image": container.image})
+    )
+    return Change((), "container", container, target, trouble, now, event=event)
+
+
+def _known(trigger: str) -> str:
+    """The trigger, where it is one that can happen to a container; UsageError with a hint where it is none."""
+    if trigger in LATER_TRANSITIONS:
+        raise UsageError(f"not yet in this version: {trigger}")
+    if trigger in TRANSITIONS and not trigger.startswith("container."):
+        raise UsageError(f"{trigger} happens to no container: --trigger wants one of container.…")
+    kind, dot, action = trigger.partition(".")
+    if trigger in TRANSITIONS or (kind == "container" and dot and action in _actions()):
+        return trigger
+    names = [each for each in TRANSITIONS if each.startswith("container.")] + [
+        f"container.{each}" for each in _actions()
+    ]
+    near = difflib.get_close_matches(trigger, names, 1)
+    raise UsageError(
+        f"there is no trigger {trigger!r}{f': did you mean {near[0]}?' if near else ', as in container.unhealthy'}"
+    )
+
+
+def _actions() -> tuple[str, ...]:
+    from dockmend.engine.vocabulary import ACTIONS
+
+    return tuple(sorted(ACTIONS.get("container", ())))
+
+
+def _explainer(found: Settings, containers: Iterable[Container]) -> Explainer:
+    import socket
+
+    from dockmend.cli.explaining import Explainer
+    from dockmend.guards import Guards
+
+    return Explainer(ruleset(found, containers), Guards(found.policy), socket.gethostname())
+
+
+def _limits(found: Settings, now: float) -> tuple[History, Host]:
+    """What the limits ask, read from the journal; nothing where there is none."""
+    from dockmend.decide import History, Host
+    from dockmend.journal.sqlite import read_only
+
+    history = History()
+    try:
+        with read_only(found.paths.journal) as journal:
+            for rule, target, began_at, _ in journal.recent_attempts(now - 86400.0):
+                history.attempted(rule, target, began_at)
+            for incident in journal.recent_incidents(now - 86400.0):
+                if incident.attempts and incident.closed_at:
+                    history.of(incident.rule, incident.target).ended_at = incident.closed_at
+            for breaker in journal.breakers():
+                history.of(breaker.rule, breaker.target).breaker_at = breaker.opened_at
+            pauses = [each for each in journal.pauses() if each.until is None or each.until > now]
+    except JournalError:
+        return history, Host(found.limits.rate)
+
+    def paused(rule: str, target: str) -> float | bool | None:
+        for each in pauses:
+            if each.rule in (None, rule) and each.target in (None, target):
+                return each.until
+        return False
+
+    return history, Host(found.limits.rate, paused)
+
+
+def _recorded(found: Settings, path: Path) -> list[tuple[Change, list[Answer]]]:
+    explainer = _explainer(found, ())
+    return [(change, explainer.explain(change, change.at)) for change in changes_of(_lines(path), str(path))]
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with click.open_file(str(path), "rb") as file:
+            while line := file.readline(LONGEST + 1):
+                yield line
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def changes_of(lines: Iterable[bytes], path: str) -> Iterator[Change]:
+    """The changes a mirror derives from a recording, and the raw events. UsageError for a line that is neither."""
+    from dockmend.engine.api import Listing
+    from dockmend.mirror import Mirror
+    from dockmend.model import Network
+
+    mirror, now = Mirror(), 0.0
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = msgspec.json.decode(line)
+            now = max(now, float(row["at"] if "at" in row else row["timeNano"] / 1e9))
+            yield from mirror.tick(now)
+            if "listing" in row:
+                listing = msgspec.convert(row["listing"], Listing)
+                yield from mirror.relist(listing.containers, listing.networks, listing.volumes, now, "started")
+            elif "inspect" in row:
+                yield from mirror.observe(msgspec.convert(row["inspect"], Container), now)
+            elif "gone" in row:
+                yield from mirror.gone(str(row["gone"]), now)
+            elif "networks" in row:
+                yield from mirror.observe_networks(msgspec.convert(row["networks"], list[Network]), now)
+            else:
+                event = msgspec.convert(row, Event)
+                yield from _raw(mirror, event, now)
+                yield from mirror.apply(event, now)
+        except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, ValueError, KeyError, OverflowError):
+            problem = Problem(path, number, 1, "is no line of `dockmend record`")
+            raise UsageError(str(problem)) from None
+    yield from mirror.tick(now + SETTLE)
+
+
+def _raw(mirror: Any, event: Event, now: float) -> Iterator[Change]:
+    """The event itself, for rules that name raw events."""
+    container = mirror.container(event.actor.ID) if event.type == "container" else None
+    if container is not None:
+        trouble = f"{container.id}/{event.action}/{event.time_ns}"
+        yield Change((), "container", container, target_of(container), trouble, now, event=event)
+
+
+def _json(change: Change, answers: list[Answer]) -> dict[str, Any]:
+    return {
+        "at": change.at, "triggers": change.triggers, "target": change.target, "cause": change.cause,
+        "note": change.note,        "event": f"{change.event.type}.{change.event.action}" if change.event else None,
+        "answers": [{"rule": each.rule, "answer": each.answer, "why": each.why} for each in answers],
+    }  # fmt: skip

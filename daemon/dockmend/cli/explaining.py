@@ -1,0 +1,139 @@
+"""What each rule would do about one change, and why: the same questions the daemon asks, in the same order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dockmend import decide
+from dockmend.decide import ACT, History, Host, Suppress, Verdict, Wait
+from dockmend.guards import Guards
+from dockmend.model import Change
+from dockmend.rules.fields import field_values
+from dockmend.rules.matcher import Matcher, event_names, order_remedies, why_lost
+from dockmend.rules.model import ConditionError, Rule, RuleSet, Trigger
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a rule would do: `fires` now, `waits` first, `shadow` (it would, but only says so), `no`."""
+
+    rule: str
+    answer: Literal["fires", "waits", "shadow", "no"]
+    why: str
+    asked: bool = True  # False: it does not listen to this at all
+
+
+@dataclass(slots=True)
+class Explainer:
+    """`history` and `host` are what the limits ask; `name` the host's. Nothing changes but the counts of `times`."""
+
+    rules: RuleSet
+    guards: Guards
+    name: str
+    history: History = field(default_factory=History)
+    host: Host = field(default_factory=Host)
+    _seen: dict[tuple[str, int, str], deque[float]] = field(default_factory=dict)
+
+    def explain(self, change: Change, now: float) -> list[Answer]:
+        """Every rule's answer to a change at `now` (wall seconds), in file order."""
+        answers: dict[str, Answer] = {}
+        willing: list[Rule] = []
+        candidates = {rule.name for rule in Matcher(self.rules).candidates(change)}
+        for rule in self.rules.rules:
+            if rule.name not in candidates:
+                answers[rule.name] = _not_asked(rule, change)
+            elif (no := self._no(rule, change, now)) is not None:
+                answers[rule.name] = no
+            else:
+                willing.append(rule)
+        winners, losers = order_remedies(willing)
+        for rule in willing:
+            if rule in losers:
+                winner = next(each for each in winners if each.dry_run is rule.dry_run)
+                answers[rule.name] = Answer(rule.name, "no", why_lost(winner, rule))
+            else:
+                answers[rule.name] = self._yes(rule, change, now)
+        return [answers[rule.name] for rule in self.rules.rules]
+
+    def _no(self, rule: Rule, change: Change, now: float) -> Answer | None:
+        if change.recovered:
+            return Answer(rule.name, "no", "it recovered on its own: the engine restarted it")
+        if (short := self._too_seldom(rule, change, now)) is not None:
+            return Answer(rule.name, "no", short)
+        verdict = self._verdict(rule, change, now)
+        return Answer(rule.name, "no", verdict.reason) if isinstance(verdict, Suppress) else None
+
+    def _verdict(self, rule: Rule, change: Change, now: float) -> Verdict:
+        verdict = decide.standing(rule, change, now)
+        if verdict is not ACT:
+            return verdict
+        if rule.remedies and (forbidden := self.guards.forbids(change.subject)):
+            return forbidden
+        if forbidden := self.guards.forbidden_step(rule.then):
+            return forbidden
+        if rule.condition is not None:
+            try:
+                if not rule.condition(field_values(change, rule, "", now, self.name)):
+                    return Suppress("condition", f"its condition does not hold: {rule.condition_text}")
+            except ConditionError as error:
+                return Suppress("condition_error", f"its condition cannot be answered: {error}")
+        return ACT
+
+    def _yes(self, rule: Rule, change: Change, now: float) -> Answer:
+        steps = ", ".join(step.action for step in rule.then)
+        verdict = decide.limits(rule, change.target, self.history, self.host, now)
+        if isinstance(verdict, Suppress):
+            return Answer(rule.name, "no", verdict.reason)
+        if isinstance(verdict, Wait):
+            return Answer(rule.name, "waits", f"{verdict.reason}; then {steps}")
+        if rule.dry_run:
+            return Answer(rule.name, "shadow", f"would {steps}, but only says so (dry run)")
+        if rule.hold:
+            return Answer(rule.name, "waits", f"if it still stands after {decide.span_text(rule.hold)}: {steps}")
+        return Answer(rule.name, "fires", steps)
+
+    def _too_seldom(self, rule: Rule, change: Change, now: float) -> str | None:
+        for index, trigger in enumerate(rule.triggers):
+            if trigger.times is None or trigger.name not in change.triggers:
+                continue
+            count, within = trigger.times
+            times = self._seen.setdefault((rule.name, index, change.target), deque(maxlen=count))
+            times.append(now)
+            recent = sum(1 for at in times if now - at <= within)
+            if recent < count:
+                return f"counted: {recent} of {count} times within {decide.span_text(within)}"
+            times.clear()
+        return None
+
+
+def _not_asked(rule: Rule, change: Change) -> Answer:
+    """Why a rule is no candidate for a change."""
+    heard = set(event_names(change.event)) if change.event is not None else set(change.triggers)
+    listening = [trigger for trigger in rule.triggers if trigger.name in heard]
+    if not listening:
+        return Answer(rule.name, "no", f"listens to {', '.join(map(_shown, rule.triggers))}", asked=False)
+    if not rule.enabled:
+        return Answer(rule.name, "no", "is disabled")
+    causes = [trigger.causes for trigger in listening]
+    if all(each and change.cause not in each for each in causes):
+        wanted = ", ".join(sorted(frozenset[str]().union(*causes)))
+        return Answer(rule.name, "no", f"wants the cause {wanted}, this one is {change.cause or 'unknown'}")
+    subject = change.subject
+    if subject is not None and not rule.match.test(subject):
+        return Answer(rule.name, "no", f"does not match {subject.name}: wants {rule.match.text}")
+    if subject is not None and rule.exclude is not None and rule.exclude.test(subject):
+        return Answer(rule.name, "no", f"excludes {subject.name}: {rule.exclude.text}")
+    return Answer(rule.name, "no", "the event's attributes are not those it wants")
+
+
+_TRIGGER: dict[str, Callable[[Trigger], str]] = {
+    "schedule": lambda trigger: f"schedule {trigger.cron}",
+    "every": lambda trigger: f"every {decide.span_text(trigger.interval or 0.0)}",
+}
+
+
+def _shown(trigger: Trigger) -> str:
+    return _TRIGGER[trigger.kind](trigger) if trigger.kind in _TRIGGER else trigger.name
