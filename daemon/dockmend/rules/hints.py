@@ -5,11 +5,12 @@ Each function gives the whole message of one trap, so that the traps can be read
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dockmend.rules.language_error import did_you_mean
+from dockmend.rules.language_error import quoted as shown
 
 _TAG = "tag:yaml.org,2002:"
 _SYNONYMS = {
@@ -27,14 +28,21 @@ def quoted(text: str) -> str:
 
 
 def rest(line: str, column: int) -> str:
-    """What a person meant as the value that begins at `column` (from 0): up to a comment or the end of the line."""
-    return re.split(r"\s#", line[column:], maxsplit=1)[0].strip()
+    """What a person meant as the value that begins at `column` (from 0): up to a comment, the end of the line, or of the
+    list or mapping in brackets that it stands in."""
+    value = re.split(r"\s#|,\s", line[column:], maxsplit=1)[0].strip()
+    while value.endswith(("}", "]")) and value.count("{") + value.count("[") < value.count("}") + value.count("]"):
+        value = value[:-1].rstrip()
+    return value
 
 
-def similar(word: str, known: Iterable[str]) -> str:
-    """Did you mean, for a key: also by what other tools call it; "" where nothing is near."""
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The key that was probably meant: also by what other tools call it; None where nothing is near."""
+    names = list(known)
     near = _SYNONYMS.get(word.lower())
-    return f' (did you mean "{near}"?)' if near in set(known) else did_you_mean(word, known)
+    if near not in names and len(word) <= 80:
+        near = next(iter(difflib.get_close_matches(word.lower(), names, n=1, cutoff=0.6)), None)
+    return near if near in names else None
 
 
 def alias(line: str, column: int) -> str:
@@ -95,29 +103,32 @@ def _sexagesimal(text: str) -> float:
     return sign * total
 
 
-def syntax(problem: str, context: str, line: str, column: int) -> str:
-    """The message for a text that is not YAML; `column` (from 1) is where the trouble begins."""
+def syntax(problem: str, context: str, line: str, column: int) -> tuple[str, int]:
+    """The message for a text that is not YAML, and its column; `column` (from 1) is where libyaml sees the trouble."""
     at = line[column - 1 :]
+    value = rest(line, column - 1)
     if "alias" in context:
-        return alias(line, column - 1)
+        return alias(line, column - 1), column
+    if "scanning a tag" in context:
+        return f"YAML reads an unquoted {value} as a tag: write {quoted(value)}", column
     if "block scalar" in context:
-        value = rest(line, column - 1)
-        return f"YAML reads an unquoted {value[:1]} as the start of a folded text: write {quoted(value)}"
+        return f"YAML reads an unquoted {value[:1]} as the start of a folded text: write {quoted(value)}", column
     if at[:1] == "\t" or "tab" in problem:
-        return "a tab stands where YAML expects spaces: indent with spaces"
+        return "a tab stands where YAML expects spaces: indent with spaces", column
     if "cannot start any token" in problem:
-        value = rest(line, column - 1)
-        return f"YAML allows no unquoted value that begins with {value[:1]}: write {quoted(value)}"
+        return f"YAML allows no unquoted value that begins with {value[:1]}: write {quoted(value)}", column
     if braces := re.search(r"[:\-,]\s+(\{[\w.:%-]+\}[^\s,#}].*?|\{[\w.:%-]+\} \S.*?)\s*$", line):
-        return f"YAML reads an unquoted {{ as the start of a mapping: write {quoted(braces.group(1))}"
+        meant = rest(braces.group(1), 0)
+        return f"YAML reads an unquoted {{ as the start of a mapping: write {quoted(meant)}", braces.start(1) + 1
     if "mapping values are not allowed" in problem:
-        return "YAML reads an unquoted `: ` as the end of a key: put the text into quotes, or mend the indent"
+        return "YAML reads an unquoted `: ` as the end of a key: put the text into quotes, or mend the indent", column
     if "quoted scalar" in context:
-        return "a quote is opened and never closed: close it, or double a quote that is meant literally"
+        return "a quote is opened and never closed: close it, or double a quote that is meant literally", column
     if after := re.search(r"""[:\-]\s+("[^"]*"|'[^']*')\s*[^\s#]""", line):
-        return f"something follows the closing quote of {after.group(1)}: put the whole value into quotes"
+        message = f"something follows the closing quote of {after.group(1)}: put the whole value into quotes"
+        return message, after.start(1) + 1
     what = " ".join(part for part in (context, problem) if part) or "it is not YAML"
-    return f"not readable as YAML: {what}; check quotes, brackets and the indent"
+    return f"not readable as YAML: {what}; check quotes, brackets and the indent", column
 
 
 def kind(value: object) -> str:
@@ -129,18 +140,22 @@ def kind(value: object) -> str:
     if isinstance(value, int | float):
         return f"the number {value}"
     if isinstance(value, str):
-        return "the text " + (value if len(value) <= 60 else value[:57] + "…") if value else "an empty text"
+        return f"the text {shown(value)}" if value else "an empty text"
     return "a list" if isinstance(value, list | tuple) else "a mapping"
 
 
-def wrong_type(value: Any, text: str | None, key: str, expects_text: bool) -> str:
+def wrong_type(value: Any, text: str | None, key: str, expected: str) -> str:
     """What to write instead, where YAML made something of the value that was not meant; else an empty text."""
-    if isinstance(value, bool) and key in ("cooldown", "attempts", "backoff", "rate", "verify") and not value:
-        return f": YAML reads {text} as false, `none` switches it off"
-    if isinstance(value, Mapping) and len(value) == 1 and expects_text:
+    if value is False and key in ("cooldown", "attempts", "backoff", "rate", "verify"):
+        return f" (YAML reads {text} so): write none to switch it off"
+    if isinstance(value, int) and not isinstance(value, bool) and expected.startswith("a duration"):
+        return f' (did you mean "{value}s"?)'
+    if not expected.startswith(("text", "a name", "a text")):
+        return ""
+    if isinstance(value, Mapping) and len(value) == 1:
         name, inner = next(iter(value.items()))
-        if inner is None and isinstance(name, str):
-            return f': YAML reads an unquoted {{…}} as a mapping, write "{{{name}}}"'
-    if expects_text and isinstance(value, bool | int | float) and text is not None:
-        return f": YAML reads an unquoted {text} so, write {quoted(text)}"
+        if inner is None:
+            return f' (YAML reads an unquoted {{…}} so): write "{{{name}}}"'
+    if isinstance(value, bool | int | float) and text is not None:
+        return f" (YAML reads an unquoted {text} so): write {quoted(text)}"
     return ""

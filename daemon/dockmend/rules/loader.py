@@ -7,6 +7,7 @@ their owner may write are refused (settings: `policy.rules_owner`).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from dockmend.rules.schema import FileModel, RuleModel
 
 _MERGED = frozenset({"match", "exclude", "limits", "verify", "annotations"})
 """Keys whose mappings are merged key by key; of every other key the rule's own value replaces the default."""
+
+_NAMED = re.compile(r"\s*-\s+\{?\s*name:\s+(?P<quote>['\"]?)(?P<name>[\w.-]+)(?P=quote)\s*([,#}].*)?$")
 
 _KEYS = frozenset(field.alias or name for name, field in RuleModel.model_fields.items())
 
@@ -139,7 +142,7 @@ class _File:
             Scope(self.reporter, node).wrong((), data, "a rule: a mapping with name, when, match and then")
             return None
         name = data.get("name")
-        name = name if isinstance(name, str) and name else None
+        name = name if isinstance(name, str) and name and name.isprintable() and len(name) <= 100 else None
         if name is not None:
             self._spans.append((node.line, node.end, name))
             self.columns[name] = node.column
@@ -161,7 +164,12 @@ class _File:
             self.names[name] = (self.document.path, node.line)
 
     def _rule_at(self, line: int) -> str | None:
-        return next((name for first, last, name in self._spans if first <= line <= last), None)
+        """The name of the rule that a line belongs to; where the file is no YAML, by the nearest `- name:` above."""
+        if self._spans:
+            return next((name for first, last, name in self._spans if first <= line <= last), None)
+        above = (_NAMED.match(self.document.line(number)) for number in range(line, 0, -1))
+        found = next((match for match in above if match is not None), None)
+        return found["name"] if found is not None and self.document.root is None else None
 
 
 def _merge(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

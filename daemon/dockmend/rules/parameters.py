@@ -80,7 +80,7 @@ class SetLimits(Params):
     @model_validator(mode="after")
     def _something(self) -> SetLimits:
         if not self.model_fields_set:
-            raise wrong_type("at least one of cpu, memory, pids, restart_policy")
+            raise said("expected at least one of cpu, memory, pids, restart_policy")
         return self
 
 
@@ -173,7 +173,7 @@ class Keep(Params):
     @model_validator(mode="after")
     def _something(self) -> Keep:
         if not self.model_fields_set:
-            raise wrong_type("at least one of last, hourly, daily, weekly, monthly")
+            raise said("expected at least one of last, hourly, daily, weekly, monthly")
         return self
 
 
@@ -316,7 +316,7 @@ class Webhook(Params):
     @model_validator(mode="after")
     def _address(self) -> Webhook:
         if (self.to is None) == (self.url is None):
-            raise wrong_type("either `to` or `url`")
+            raise said("expected either `to` or `url`")
         return self
 
 
@@ -328,7 +328,7 @@ class Wait(Params):
     @model_validator(mode="after")
     def _either(self) -> Wait:
         if (self.time is None) == (self.until is None) or (self.until is None) != (self.within is None):
-            raise wrong_type("either `time: 30s`, or `until: healthy` with `within: 2m`")
+            raise said("expected either `time: 30s`, or `until: healthy` with `within: 2m`")
         return self
 
 

@@ -129,7 +129,7 @@ def parse(path: str, text: str) -> Document:
         mark = error.context_mark if _starts_earlier(error) else error.problem_mark
         mark = mark or error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
-        message = hints.syntax(error.problem or "", error.context or "", document.line(line), column)
+        message, column = hints.syntax(error.problem or "", error.context or "", document.line(line), column)
         document.troubles.append(Trouble(line, column, message))
     except (yaml.reader.ReaderError, UnicodeEncodeError) as error:
         document.troubles.append(_unreadable(document.text, error))
@@ -139,7 +139,7 @@ def parse(path: str, text: str) -> Document:
 def _starts_earlier(error: yaml.MarkedYAMLError) -> bool:
     """libyaml points behind a stray `*`, `>` or an open quote; the person looks for where it begins."""
     context = error.context or ""
-    return error.context_mark is not None and ("alias" in context or "scalar" in context or "flow" in context)
+    return error.context_mark is not None and any(what in context for what in ("alias", "scalar", "flow", "tag"))
 
 
 def _unreadable(text: str, error: Exception) -> Trouble:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from dockmend.errors import Problem
 from dockmend.rules import hints
-from dockmend.rules.language_error import LanguageError, did_you_mean
+from dockmend.rules.language_error import LanguageError, did_you_mean, quoted
 from dockmend.rules.positions import Document, Node, Path
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -49,6 +49,9 @@ class Reporter:
 
     def add(self, line: int, column: int, message: str, rule: str | None = None, warning: bool = False) -> None:
         level = "warning" if warning else "error"
+        message = "".join(
+            char if char.isprintable() else "�" for char in message[:1000]
+        )  # one line, whatever it quotes
         self.problems[Problem(self.document.path, line, column, message, rule, level)] = None  # type: ignore[arg-type]
 
 
@@ -92,9 +95,9 @@ class Scope:
     def wrong(self, path: Path, value: Any, expected: str) -> None:
         """Reports that the value at `path` is of the wrong kind, with what YAML made of it."""
         node = self.find(path)
-        text = node.text if node is not None else None
-        hint = hints.wrong_type(value, text, _key_of(path), expects_text="list" not in expected)
-        self.error(path, f"`{_key_of(path)}` is {hints.kind(value)}{hint}: expected {expected}")
+        hint = hints.wrong_type(value, node.text if node is not None else None, _key_of(path), expected)
+        what = f"`{_key_of(path)}`" if path else "this"
+        self.error(path, f"{what} is {hints.kind(value)}{hint}: expected {expected}")
 
     def own(self, path: Path) -> bool:
         """True where the rule itself says it, not the file's defaults."""
@@ -116,9 +119,26 @@ class Scope:
         try:
             return model.model_validate(data, context=context)
         except ValidationError as invalid:
-            for error in invalid.errors(include_url=False, include_input=True):
-                self._validation(model, error, path)
+            errors = invalid.errors(include_url=False)
+            misspelt = {self._meant(model, error, path) for error in errors}
+            for error in errors:
+                if error["type"] != "missing" or error["loc"] not in misspelt:
+                    self._validation(model, error, path)
             return None
+
+    def _meant(self, model: type[BaseModel], error: Any, base: Path) -> Path | None:
+        """The key that a misspelt one was meant to be: that it is missing needs no error of its own."""
+        loc: Path = error["loc"]
+        if error["type"] == "extra_forbidden":
+            return (*loc[:-1], hints.nearest(str(loc[-1]), _keys(model, loc[:-1])) or "")
+        parent = self.find((*base, *loc[:-1]))
+        if (
+            error["type"] == "missing"
+            and parent is not None
+            and any(key.flagged for key in (parent.keys or {}).values())
+        ):
+            return (*loc[:-1], "when")  # `on:`, which YAML made a boolean of
+        return None
 
     def _validation(self, model: type[BaseModel], error: Any, base: Path) -> None:
         kind: str = error["type"]
@@ -138,9 +158,10 @@ class Scope:
     def unknown_key(self, path: Path, known: Iterable[str]) -> None:
         names = sorted(known)
         word = str(path[-1])
-        near = hints.similar(word, names)
-        expected = "no keys here" if not names else f"one of {', '.join(names)}"
-        self.error(path, f'unknown key "{word}"{near}: expected {expected}', key=True)
+        near = hints.nearest(word, names)
+        hint = f' (did you mean "{near}"?)' if near is not None else ""
+        expected = f"one of {', '.join(names)}" if len(names) > 1 else f"only {names[0]}" if names else "no keys here"
+        self.error(path, f"unknown key {quoted(word)}{hint}: expected {expected}", key=True)
 
     def _place(self, path: Path, key: bool, offset: int | None) -> tuple[int, int, str | None] | None:
         _, depth = _walk(self.node, path)
@@ -209,6 +230,8 @@ def _expectation(kind: str, context: Mapping[str, Any], value: Any, message: str
         return str(context["expected"])
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", str(context["expected"]))
+        if not choices:
+            return f"the number {context['expected']}"
         near = did_you_mean(value, choices) if isinstance(value, str) else ""
         return _listed(choices) + near
     if kind in _BOUNDS:

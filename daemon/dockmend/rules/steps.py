@@ -18,6 +18,9 @@ from dockmend.rules.values import Params
 
 _OPTIONS: Final = ("timeout", "on_error", "target")
 _EXPECTED: Final = "an action such as restart, a mapping such as {restart: {timeout: 10s}}, or a list of them"
+_BARE: Final[dict[str, Any]] = {}
+"""The parameters of an action that was written as a mere name."""
+
 _PARAMETERLESS: dict[str, Params] = {}
 """Actions without parameters, checked once: most rules of a large set say no more than `then: restart`."""
 
@@ -44,7 +47,7 @@ def read_steps(scope: Scope, key: str, value: Any, around: Surroundings) -> tupl
 
 def _step(scope: Scope, path: Path, value: Any, around: Surroundings) -> Step | None:
     if isinstance(value, str) and value:
-        return _action(scope, path, value, {}, {}, around)
+        return _action(scope, path, value, _BARE, {}, around)
     if not isinstance(value, dict) or not value:
         scope.wrong(path, value, _EXPECTED)
         return None
@@ -73,19 +76,19 @@ def _action(
 ) -> Step | None:
     spec = ACTIONS.get(name)
     if spec is None:
-        scope.error(path, _unknown(name), key=True)
+        scope.error(path, _unknown(name), key=parameters is not _BARE)
         return None
     params = _parameters(scope, path, spec, parameters, around)
     base = path[:-1]
     target = _target(scope, (*base, "target"), options["target"]) if "target" in options else None
     if target is None and "target" not in options and spec.kinds and around.kind not in spec.kinds:
-        scope.error(path, _misplaced(spec, around.kind), key=True)
+        scope.error(path, _misplaced(spec, around.kind), key=parameters is not _BARE)
     timeout = _timeout(scope, (*base, "timeout"), options["timeout"]) if "timeout" in options else None
     on_error = options.get("on_error", "fail")
     if on_error not in ("fail", "continue"):
         scope.wrong((*base, "on_error"), on_error, "continue or fail")
         on_error = "fail"
-    available = _available(scope, path, spec, params)
+    available = _available(scope, path, spec, params, at_key=parameters is not _BARE)
     if params is None:
         return None
     return Step(name, params, timeout, on_error, target, spec.telling(params), available)
@@ -121,10 +124,10 @@ def _parameters(scope: Scope, path: Path, spec: ActionSpec, value: Any, around: 
     return scope.read(spec.params, value, path, around.contexts)
 
 
-def _available(scope: Scope, path: Path, spec: ActionSpec, params: BaseModel | None) -> bool:
+def _available(scope: Scope, path: Path, spec: ActionSpec, params: BaseModel | None, *, at_key: bool) -> bool:
     tolerated = path[0] == "escalate"
     if not spec.built:
-        scope.later(path, spec.name, key=True, tolerated=tolerated)
+        scope.later(path, spec.name, key=at_key, tolerated=tolerated)
         return False
     parts = params.later() if isinstance(params, Params) else []
     for key, name in parts:

@@ -127,7 +127,8 @@ def _mapping(scope: Scope, when: When, path: Path, value: dict[str, Any]) -> Non
             scope.wrong(path, value, _EXPECTED)
         return
     if len(forms) > 1:
-        scope.error((*path, forms[1]), f"`{forms[0]}` and `{forms[1]}` in one trigger: expected two", key=True)
+        message = f"`{forms[0]}` and `{forms[1]}` in one trigger: expected one of them, or a list of two triggers"
+        scope.error((*path, forms[1]), message, key=True)
         return
     form = forms[0]
     model = scope.read(TRIGGERS[form], value, path)
@@ -177,7 +178,7 @@ def _event(scope: Scope, when: When, path: Path, model: EventTrigger) -> None:
     at = (*path, "event")
     base, _, detail = action.partition(":")
     if kind not in events.ACTIONS:
-        near = did_you_mean(kind, events.ACTIONS)
+        near = did_you_mean(model.event, [f"{each}.{action}" for each in events.ACTIONS])
         scope.error(at, f'unknown event "{model.event}"{near}: expected TYPE.ACTION such as container.die')
         return
     if base.startswith("exec_"):
@@ -186,8 +187,7 @@ def _event(scope: Scope, when: When, path: Path, model: EventTrigger) -> None:
     known = base in events.ACTIONS[kind]
     if not known or (detail and (base != "health_status" or detail.strip() not in events.HEALTH)):
         near = did_you_mean(model.event, [f"{kind}.{name}" for name in events.ACTIONS[kind]])
-        example = f"{kind}.{min(events.ACTIONS[kind])}"
-        scope.error(at, f'unknown event "{model.event}"{near}: expected an action of the Engine API, such as {example}')
+        scope.error(at, f'unknown event "{model.event}"{near}: expected an action of the Engine API')
         return
     better = events.BETTER.get(f"{kind}.{base}: {detail.strip()}" if detail else model.event)
     if detail:
