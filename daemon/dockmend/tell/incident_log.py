@@ -1,0 +1,202 @@
+"""What dockmend sees and does as lines for a person: "web is unhealthy → restart (rule heal)", "web healed in 2 s"."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import structlog
+
+from dockmend.journal.records import ActionRecord, Incident
+from dockmend.model import Change
+from dockmend.observer import Observer
+from dockmend.tell.text import shown
+
+WORDS = {
+    "container.unhealthy": "is unhealthy",
+    "container.healthy": "is healthy again",
+    "container.started": "was started",
+    "container.exited": "ended",
+    "container.stopped": "was stopped",
+    "container.crashed": "crashed",
+    "container.oom_killed": "was killed for want of memory",
+    "container.left_down": "was left down by the engine",
+    "container.missing": "is missing",
+    "container.restart_loop": "restarts again and again",
+    "container.network_lost": "lost a network",
+    "container.address_changed": "has another address",
+    "container.orphaned": "lost the container whose network it joined",
+    "container.stuck": "is stuck",
+    "network.missing": "is missing",
+    "volume.missing": "is missing",
+    "schedule": "is due",
+    "every": "is due",
+    "startup": "is looked at as dockmend starts",
+}
+"""What happened to an object, to be read after its name."""
+
+QUIET = {"container.healthy", "container.started", "container.exited", "engine.lost", "engine.back"}
+"""Transitions that are no news (or are told by `connected`): debug."""
+
+_REMEMBERED = 2048  # incidents and suppressions whose last line is remembered
+_FOLD = 600.0  # seconds in which the same suppression is said once
+_TENS = frozenset(10**power for power in range(1, 9))
+
+
+class LogTeller(Observer):
+    """One line for each thing worth knowing; raw events and matches are not."""
+
+    def __init__(self) -> None:
+        self._log = structlog.get_logger("dockmend.incident")
+        self._told: OrderedDict[str, Incident] = OrderedDict()
+        self._suppressed: OrderedDict[tuple[str, str, str], float] = OrderedDict()
+        self._degraded: dict[str, str] = {}
+        self._engine: bool | None = None
+
+    def connected(self, up: bool) -> None:
+        if up != self._engine:
+            if up:
+                self._log.info("connected to the engine" if self._engine is None else "the engine is back")
+            else:
+                self._log.warning("the engine is lost: connecting again")
+        self._engine = up
+
+    def gap(self, cause: str) -> None:
+        self._log.warning("events may have been lost: everything was listed again", cause=cause)
+
+    def change(self, change: Change) -> None:
+        trigger = next((name for name in change.triggers if name != "container.exited"), "container.exited")
+        say = self._log.debug if trigger in QUIET or change.recovered or change.event is not None else self._log.info
+        name = getattr(change.subject, "name", "") or change.target
+        about = {"triggers": list(change.triggers), "target": change.target, "origin": change.origin}
+        note = f": {shown(change.note)}" if change.note else ""
+        say(f"{shown(name, 128)} {_words(trigger, change.network)}{note}", about=about)
+
+    def incident(self, incident: Incident) -> None:
+        before = self._told.get(incident.id)
+        self._remember(incident)
+        if incident.state == "closed":
+            self._closed(incident, before)
+        elif incident.state == "waiting" and incident.waiting_for:
+            if before is None or (before.waiting_for, before.due_at) != (incident.waiting_for, incident.due_at):
+                self._waits(incident)
+        else:
+            self._say("debug", incident, f"{_subject(incident)}: {incident.state}")
+
+    def action(self, record: ActionRecord) -> None:
+        incident = self._told.get(record.incident)
+        name = shown(record.object_name or record.target, 128)
+        about = {"rule": record.rule, "target": record.target, "action": record.action, "attempt": record.attempt}
+        if record.outcome is None:
+            what = _subject(incident) if incident is not None and record.attempt <= 1 else name
+            nth = f", attempt {record.attempt}" if record.attempt > 1 else ""
+            text = f"{what} → {record.action} (rule {shown(record.rule, 128)}{nth})"
+            self._log.info(text, incident=record.incident, about=about)
+            return
+        took = f" in {(record.ended_at or record.began_at) - record.began_at:.1f} s"
+        detail = f": {shown(record.detail)}" if record.detail else ""
+        if record.outcome == "done":
+            self._log.info(f"{name}: {record.action} done{took}{detail}", incident=record.incident, about=about)
+        else:
+            text = f"{name}: {record.action} {record.outcome}{took}{detail}"
+            self._log.warning(text, incident=record.incident, about=about)
+
+    def breaker(self, rule: str, target: str, opened: bool) -> None:
+        rule, target = shown(rule, 128), shown(target, 128)
+        if opened:
+            self._log.error(f"rule {rule} gives up on {target}: `dockmend reset` lets it try again")
+        else:
+            self._log.info(f"rule {rule} treats {target} again")
+
+    def paused(self, pauses: int) -> None:
+        self._log.info("pauses in force", pauses=pauses)
+
+    def degraded(self, part: str, why: str | None) -> None:
+        if why == self._degraded.get(part):
+            return
+        if why is None:
+            del self._degraded[part]
+            self._log.info(f"{part} works again")
+        else:
+            self._degraded[part] = why
+            self._log.warning(f"{part} does not work", error=why)
+
+    def snapshot(self, volume: str, size: int, at: float) -> None:
+        self._log.info(f"snapshot of volume {shown(volume, 128)} completed", bytes=size)
+
+    # ------------------------------------------------------------------------------------------------------ from within
+
+    def _waits(self, incident: Incident) -> None:
+        text = f"{_subject(incident)}: waits"
+        if incident.due_at is not None:
+            text += f" {max(0.0, incident.due_at - incident.updated_at):.0f} s"
+        reason = incident.reason if incident.waiting_for != "for" else "if it still is then, it is treated"
+        self._say("info", incident, f"{text}: {shown(reason or incident.waiting_for)}")
+
+    def _closed(self, incident: Incident, before: Incident | None) -> None:
+        if before is not None and before.state == "closed" and incident.count == before.count:
+            return
+        if incident.outcome == "suppressed" and not self._worth_saying(incident):
+            return
+        seconds = (incident.closed_at or incident.opened_at) - incident.opened_at
+        what = _subject(incident)
+        name = shown(incident.object_name or incident.target, 128)
+        reason = shown(incident.reason)
+        times = f" ({incident.count} times)" if incident.count > 1 else ""
+        because = f": {reason}" if reason else ""
+        level, text = {
+            "healed": ("info", f"{name} healed in {seconds:.1f} s"),
+            "done": ("info", f"{name}: done in {seconds:.1f} s"),
+            "failed": ("error", f"{name} did not heal{because}"),
+            "recovered": ("info", f"{name} recovered on its own"),
+            "suppressed": ("info", f"{what}: nothing is done{because}{times}"),
+            "interrupted": ("warning", f"{what}: interrupted{because}"),
+            "dry_run": ("info", f"{what}{because or ': shadow mode'}"),
+            "on_purpose": ("info", f"{name}: left alone{because}"),
+        }[incident.outcome or "done"]
+        self._say(level, incident, f"{text} (rule {shown(incident.rule, 128)})")
+
+    def _worth_saying(self, incident: Incident) -> bool:
+        """The first of its kind, then once in a while: the same suppression can come a thousand times a minute."""
+        if incident.count in _TENS:
+            return True
+        key = (incident.rule, incident.target, incident.reason_code)
+        now = incident.updated_at or incident.opened_at
+        last = self._suppressed.get(key)
+        if last is not None and 0 <= now - last < _FOLD:
+            return False
+        self._suppressed[key] = now
+        self._suppressed.move_to_end(key)
+        if len(self._suppressed) > _REMEMBERED:
+            self._suppressed.popitem(last=False)
+        return True
+
+    def _remember(self, incident: Incident) -> None:
+        self._told[incident.id] = incident
+        self._told.move_to_end(incident.id)
+        if len(self._told) > _REMEMBERED:
+            self._told.popitem(last=False)
+
+    def _say(self, level: str, incident: Incident, text: str) -> None:
+        about = {
+            "rule": incident.rule,
+            "target": incident.target,
+            "trigger": incident.trigger,
+            "state": incident.state,
+            "outcome": incident.outcome,
+            "reason_code": incident.reason_code or None,
+            "attempts": incident.attempts,
+            "origin": incident.origin,
+            "severity": incident.severity,
+        }
+        getattr(self._log, level)(text, incident=incident.id, about=about)
+
+
+def _subject(incident: Incident) -> str:
+    """The object and what happened to it."""
+    return f"{shown(incident.object_name or incident.target, 128)} {_words(incident.trigger, incident.network)}"
+
+
+def _words(trigger: str, network: str | None) -> str:
+    if trigger == "container.network_lost" and network:
+        return f"lost network {shown(network, 128)}"
+    return WORDS.get(trigger, f"({shown(trigger, 128)})")
