@@ -51,6 +51,11 @@ class DockerEngine(Changing, Archives):
         """The engine at an address that `discover` found."""
         return cls(address.url, address.tls, timeout, trusted)
 
+    @property
+    def ahead(self) -> float:
+        """Seconds the engine's clock is ahead of ours, as `connect` found it; less than half a second is 0.0."""
+        return self._engine_ahead
+
     async def connect(self) -> EngineInfo:
         version = await self._transport.negotiate()
         info = self._transport.decoded(info_decoder, await self._transport.call("info", "info"), "info")

@@ -1,0 +1,144 @@
+"""What `dockmend doctor` looks at, as functions over what was found out: what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from dockmend.model import HELPER_LABEL, Container
+from dockmend.rules.builtin import LABELS, foreign_healers
+from dockmend.rules.model import RuleSet
+
+SCARCE, LITTLE = (
+    100 * 1024**2,
+    1024**3,
+)  # bytes: below the first the journal is in danger, below the second snapshots are
+SKEW = 2.0  # seconds: beyond it, times in incidents and the engine's own do not fit together
+
+KNOWN_LABELS = frozenset({*LABELS, "dockmend.ignore", "autoheal.stop.timeout", HELPER_LABEL})
+TRUTHS = frozenset({"dockmend.heal", "dockmend.ignore", "autoheal", "deunhealth.restart.on.unhealthy"})
+_OURS = re.compile(r"^(dock|dok|doc)[a-z]{0,3}m[ae]n?d[a-z]{0,2}[._/-]", re.IGNORECASE)
+_LABEL_IN_RULES = re.compile(r"dockmend\.[A-Za-z0-9_.-]*[A-Za-z0-9]")
+_REPLACER = re.compile(r"(^|/)(watchtower|ouroboros|diun)([:@]|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """`problem`: it keeps dockmend from doing its work; `note`: worth knowing. `todo` says what to do."""
+
+    level: Literal["ok", "note", "problem"]
+    part: str
+    text: str
+    todo: str = ""
+
+
+def disk(part: str, free: int, total: int) -> Finding:
+    """The disk under the state folder; bytes."""
+    text = f"{free / 1024**3:.1f} GiB of {total / 1024**3:.1f} GiB free"
+    if free < SCARCE:
+        return Finding("problem", part, text, "free some: without space for the journal nothing is done at all")
+    if free < LITTLE:
+        return Finding(
+            "note", part, text, "snapshots of volumes may not fit: free some, or move the state with --state"
+        )
+    return Finding("ok", part, text)
+
+
+def clock_skew(ahead: float) -> Finding:
+    """The engine's clock against ours; seconds it is ahead."""
+    if abs(ahead) > SKEW:
+        text = f"the engine's clock is {abs(ahead):.1f} s {'ahead of' if ahead > 0 else 'behind'} this host's"
+        return Finding(
+            "problem", "clock", text, "let both hosts' clocks be set by NTP: cooldowns and causes go by time"
+        )
+    return Finding("ok", "clock", "the engine's and this host's agree")
+
+
+def healers(containers: Iterable[Container]) -> list[Finding]:
+    """Others that restart or replace containers."""
+    running = [each for each in containers if each.running]
+    found = [
+        Finding(
+            "note", "healers", f"{name} restarts unhealthy containers too: the built-in rule only says what it would do",
+            f"to let dockmend do it: docker rm -f {name}",
+        )
+        for name in foreign_healers(running)
+    ]  # fmt: skip
+    found += [
+        Finding(
+            "note", "healers", f"{each.name} ({each.image}) may replace containers",
+            "nothing: a container that is made again under its name is the same target; pause dockmend for large updates",
+        )
+        for each in running
+        if _REPLACER.search(each.image.lower())
+    ]  # fmt: skip
+    return found or [Finding("ok", "healers", "no other healer runs here")]
+
+
+def labels(containers: Iterable[Container], rule_texts: Iterable[str]) -> list[Finding]:
+    """Labels that look as if they should steer dockmend, and do not. `rule_texts`: labels that rules name are known."""
+    known = set(KNOWN_LABELS)
+    for text in rule_texts:
+        known.update(_LABEL_IN_RULES.findall(text))
+    found: list[Finding] = []
+    for container in sorted(containers, key=lambda each: each.name):
+        for key, value in sorted(container.labels.items()):
+            finding = _label(container, key, value, known)
+            if finding is not None:
+                found.append(finding)
+    return found or [Finding("ok", "labels", "none is misspelt, none is set by an image")]
+
+
+def _label(container: Container, key: str, value: str, known: set[str]) -> Finding | None:
+    what = f"container {container.name}: label {key}={value}"
+    if key in container.image_steering:
+        todo = "set it on the container, or name the image under policy.trusted_images in the settings"
+        return Finding("note", "labels", f"{what} comes from its image, so it does not count", todo)
+    if key in TRUTHS and value not in ("true", "false"):
+        meant = "true" if value.strip().lower() in ("true", "yes", "1", "on", "") else "false"
+        return Finding("problem", "labels", f"{what} means nothing: it wants true or false", f"write {key}={meant}")
+    if key in known or not (key.lower().startswith("dockmend.") or _OURS.match(key) or _near(key)):
+        return None
+    near = difflib.get_close_matches(key.lower(), known, 1, 0.6)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(LABELS))} and those your rules name"
+    return Finding("problem", "labels", f"{what} means nothing to dockmend or its rules", hint)
+
+
+def _near(key: str) -> bool:
+    """A slip in one of the other healers' labels, such as auto-heal or autoheall."""
+    bare = re.sub(r"[^a-z]", "", key.lower())
+    return key not in LABELS and bare in (
+        "autoheal",
+        "autoheall",
+        "autohael",
+        "autohealing",
+        "deunhealthrestartonunhealthy",
+    )
+
+
+def consent(containers: Iterable[Container]) -> list[Finding]:
+    """Containers that ask to be healed and give nothing to go by."""
+    return [
+        Finding(
+            "problem", "health", f"container {each.name} asks to be healed but has no health check: it is never unhealthy",
+            "give it one (HEALTHCHECK in its image, --health-cmd, or healthcheck: in Compose)",
+        )
+        for each in sorted(containers, key=lambda each: each.name)
+        if each.check is None and any(each.label(label) == "true" for label in LABELS)
+    ]  # fmt: skip
+
+
+def restart_policies(containers: Iterable[Container], rules: RuleSet) -> list[Finding]:
+    """`unless-stopped` stays down after an engine that was killed comes back; a rule on `left_down` mends that."""
+    heard = {trigger.name for rule in rules.rules if rule.enabled for trigger in rule.triggers}
+    left = sorted(each.name for each in containers if each.running and each.restart_policy == "unless-stopped")
+    if not left or heard & {"container.left_down", "container.exited"}:
+        return [Finding("ok", "restarts", "nothing that the engine would leave down unnoticed")]
+    names = ", ".join(left[:3]) + (", …" if len(left) > 3 else "")
+    text = f"{len(left)} with restart: unless-stopped ({names}) stay down when the engine is killed and comes back"
+    return [
+        Finding("note", "restarts", text, "a rule with `when: container.left_down` and `then: start` brings them back")
+    ]

@@ -1,0 +1,237 @@
+"""`dockmend doctor`: everything dockmend needs and everything that may stand in its way, each with what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dockmend.cli import checks
+from dockmend.cli.checks import Finding
+from dockmend.cli.options import engine_of, options, ruleset
+from dockmend.cli.text import emit, say
+from dockmend.errors import DockmendError, EngineAway, EngineError, InvalidFiles, JournalError, NotFound, UsageError
+
+if TYPE_CHECKING:
+    from dockmend.engine.api import Listing
+    from dockmend.settings import Settings
+
+NOBODY = "dockmend-doctor-asks-for-nobody"  # a container that does not exist
+BROKER_PATIENCE = 5.0  # seconds
+MARKS = {"ok": "ok      ", "note": "note    ", "problem": "PROBLEM "}
+
+
+@click.command()
+@options("config", "rules", "engine", "state", "socket", "json")
+def doctor(as_json: bool, **flags: Any) -> int:
+    """Checks engine, rights, disk, clock, broker, rules, labels, other healers; says what to do about each.
+
+    Changes nothing. Exit code 1 where something keeps dockmend from doing its work.
+    """
+    found = asyncio.run(_findings(flags))
+    if as_json:
+        emit([asdict(each) for each in found])
+    else:
+        for each in found:
+            say(f"{MARKS[each.level]}{each.part:<9} {each.text}")
+            if each.todo:
+                say(f"{'':<18}→ {each.todo}")
+    return 1 if any(each.level == "problem" for each in found) else 0
+
+
+async def _findings(flags: dict[str, Any]) -> list[Finding]:
+    settings, found = _settings(flags)
+    found += _state(settings)
+    found += await _daemon(settings)
+    listing, of_engine = await _engine(settings)
+    found += of_engine
+    found += await _broker(settings)
+    containers = [each for each in listing.containers if checks.HELPER_LABEL not in each.labels] if listing else []
+    rules, texts, of_rules = _rules(settings, containers)
+    found += of_rules
+    if listing is not None:
+        found += checks.labels(containers, texts)
+        found += checks.consent(containers)
+        found += checks.healers(containers)
+        found += checks.restart_policies(containers, rules)
+    return found
+
+
+def _settings(flags: dict[str, Any]) -> tuple[Settings, list[Finding]]:
+    """The settings, or where they are wrong the defaults, so that the rest can still be looked at."""
+    from dockmend.settings import find_paths, load
+    from dockmend.settings import Settings as Plain
+
+    rest = dict(flags)
+    try:
+        found = load(rest, config=rest.pop("config", None))
+    except InvalidFiles as error:
+        wrong = [
+            Finding("problem", "settings", str(each), "mend it: `dockmend run` will not start")
+            for each in error.problems
+        ]
+        paths = find_paths({key: flags.get(key) for key in ("rules", "state", "socket")})
+        return Plain(paths=paths, engine=flags.get("engine")), wrong
+    except UsageError as error:
+        paths = find_paths({key: flags.get(key) for key in ("rules", "state", "socket")})
+        return Plain(paths=paths, engine=flags.get("engine")), [
+            Finding("problem", "settings", line, "mend it: `dockmend run` will not start")
+            for line in str(error).splitlines()
+        ]
+    notes = [Finding("note", "settings", each) for each in found.warnings]
+    where = str(found.paths.config) if found.paths.config else "no settings file: the defaults hold"
+    return found, notes or [Finding("ok", "settings", where)]
+
+
+def _state(settings: Settings) -> list[Finding]:
+    """The state folder: there or can be made, writable, with space; and the journal in it."""
+    from dockmend.journal.sqlite import read_only
+
+    state = settings.paths.state
+    there = next((each for each in (state, *state.parents) if each.exists()), Path("/"))
+    if not os.access(there, os.W_OK | os.X_OK):
+        return [
+            Finding(
+                "problem",
+                "state",
+                f"{there} cannot be written",
+                "run as its owner, or name another folder with --state",
+            )
+        ]
+    usage = shutil.disk_usage(there)
+    found = [checks.disk("disk", usage.free, usage.total)]
+    if not settings.paths.journal.exists():
+        return [Finding("ok", "state", f"{state}: no journal yet, `dockmend run` makes it"), *found]
+    try:
+        with read_only(settings.paths.journal) as journal:
+            stats = journal.stats()
+    except JournalError as error:
+        todo = "`dockmend run` sets a damaged journal aside and begins a new one"
+        return [Finding("problem", "state", str(error), todo), *found]
+    rows = stats["rows"]
+    text = f"{state}: {rows['incidents']} incidents, {rows['actions']} actions, {stats['bytes'] / 1024**2:.1f} MiB"
+    return [Finding("ok", "state", text), *found]
+
+
+async def _daemon(settings: Settings) -> list[Finding]:
+    from dockmend.control.client import Client
+
+    try:
+        status = await asyncio.to_thread(Client(settings.paths.socket, 10).ask, "status")
+    except DockmendError as error:
+        return [Finding("note", "daemon", str(error), "start it with `dockmend run`, or as a service")]
+    text = f"process {status['pid']}, version {status['version']}"
+    found = [Finding("ok", "daemon", text)]
+    found += [
+        Finding("problem", "daemon", f"degraded: {part}: {why}", "see its log")
+        for part, why in status["degraded"].items()
+    ]
+    return found
+
+
+async def _engine(settings: Settings) -> tuple[Listing | None, list[Finding]]:
+    """Reachable, its version, what we may do, its clock; and everything it holds."""
+    try:
+        engine = engine_of(settings)
+    except UsageError as error:
+        return None, [Finding("problem", "engine", str(error), "mend the address")]
+    try:
+        info = await engine.connect()
+        listing = await engine.listing()
+        text = f"{engine.url}: Docker Engine {info.version} (API {info.api_version}) on {info.name}, {info.containers} containers"
+        found = [Finding("ok", "engine", text), await _rights(engine), checks.clock_skew(engine.ahead)]
+        if not info.live_restore:
+            todo = 'set "live-restore": true in the engine\'s daemon.json if they should outlive it'
+            found.append(
+                Finding("note", "engine", "live-restore is off: containers stop whenever the engine does", todo)
+            )
+        return listing, found
+    except EngineAway as error:
+        todo = "start the engine, or name it with --engine or DOCKER_HOST"
+        return None, [Finding("problem", "engine", str(error), todo)]
+    except EngineError as error:
+        return None, [Finding("problem", "engine", str(error), "run as root, or as a member of the group docker")]
+    finally:
+        await engine.close()
+
+
+async def _rights(engine: Any) -> Finding:
+    """Whether containers may be started, found out with one that does not exist: 404 says that it would have been allowed."""
+    try:
+        await engine.start(NOBODY)
+    except NotFound:
+        return Finding("ok", "rights", "may list, inspect and start containers")
+    except EngineError as error:
+        todo = "a proxy in front of the engine's socket must let POST to /containers and /networks through"
+        return Finding("problem", "rights", f"may look but not act: {error}", todo)
+    return Finding("ok", "rights", "may list, inspect and start containers")
+
+
+async def _broker(settings: Settings) -> list[Finding]:
+    """A real connection to the broker, with the credentials that `run` would use."""
+    mqtt = settings.mqtt
+    if mqtt is None:
+        return []
+    import ssl
+
+    import aiomqtt
+
+    where = f"{mqtt.host}:{mqtt.effective_port}"
+    try:
+        context = None
+        if mqtt.tls is not None:
+            context = ssl.create_default_context(cafile=str(mqtt.tls.ca) if mqtt.tls.ca else None)
+            if mqtt.tls.cert is not None:
+                context.load_cert_chain(mqtt.tls.cert, mqtt.tls.key)
+        password = settings.mqtt_password.reveal() if settings.mqtt_password else None
+        async with (
+            asyncio.timeout(BROKER_PATIENCE),
+            aiomqtt.Client(
+                mqtt.host,
+                mqtt.effective_port,
+                username=mqtt.username,
+                password=password,
+                tls_context=context,
+                timeout=BROKER_PATIENCE,
+            ),
+        ):
+            return [Finding("ok", "broker", f"{where} takes us")]
+    except TimeoutError:
+        why = f"no answer within {BROKER_PATIENCE:g} s"
+    except (aiomqtt.MqttError, OSError, ValueError) as error:
+        why = str(error)
+    todo = "check mqtt.host, port, tls, username and password_file; healing goes on without the broker"
+    return [Finding("problem", "broker", f"{where}: {why}", todo)]
+
+
+def _rules(settings: Settings, containers: list[Any]) -> tuple[Any, list[str], list[Finding]]:
+    """The rules, the texts of their files, and what is wrong with them."""
+    from dockmend.rules.files import read_files
+    from dockmend.rules.model import RuleSet
+
+    folder = settings.paths.rules
+    contents = read_files(folder)[0] if folder.exists() else {}
+    texts = [text.decode(errors="replace") for text in contents.values()]
+    try:
+        rules = ruleset(settings, containers)
+    except InvalidFiles as error:
+        todo = "mend them: a reload changes nothing and a start uses the last good set until then"
+        return RuleSet(), texts, [Finding("problem", "rules", str(each), todo) for each in error.problems]
+    notes = [Finding("note", "rules", str(each)) for each in rules.warnings]
+    own = sum(1 for rule in rules.rules if not rule.builtin)
+    names = "" if own == len(rules.rules) else ", and the built-in one"
+    return (
+        rules,
+        texts,
+        [
+            Finding(
+                "ok", "rules", f"{folder}: {own} rules{names}" if folder.exists() else f"{folder} does not exist{names}"
+            ),
+            *notes,
+        ],
+    )
