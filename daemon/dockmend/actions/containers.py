@@ -1,8 +1,8 @@
 """The container actions: restart, start, stop, kill, pause, unpause.
 
-The runner inspected the container right before, so none of these looks again before it acts: between a trouble and its
-remedy there is one inspect and one journalled row. What the engine answers to an action that is already so (304, "is
-not running") counts as done.
+The runner inspected the container right before the attempt, so restart does not look again: between a trouble and its
+remedy there is one inspect and one journalled row. The others do, as a step before them may have stopped or paused it.
+What the engine answers to an action that is already so (304, "is not running") counts as done.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ async def restart(ctx: Context, params: Any, subject: Object) -> Done:
 
 async def start(ctx: Context, params: Any, subject: Object) -> Done:
     """Start a container that does not run."""
-    container = _usable(subject, "start")
+    container = _usable(await _seen(ctx, subject, "start"), "start")
     if container.state == "running":
         return Done("it ran already")
     if container.state == "paused":
@@ -78,7 +78,7 @@ async def start(ctx: Context, params: Any, subject: Object) -> Done:
 
 async def stop(ctx: Context, params: Any, subject: Object) -> Done:
     """Stop a container: its stop signal, and after the timeout SIGKILL."""
-    container = expect_container(subject, "stop")
+    container = await _seen(ctx, subject, "stop")
     if not container.running:
         return Done(f"it did not run (it was {container.state})")
     timeout = stop_timeout(params, container)
@@ -92,7 +92,7 @@ async def stop(ctx: Context, params: Any, subject: Object) -> Done:
 
 async def kill(ctx: Context, params: Any, subject: Object) -> Done:
     """Send a signal (SIGKILL where none is named) to a container's main process."""
-    container = expect_container(subject, "kill")
+    container = await _seen(ctx, subject, "kill")
     if not container.running:
         return Done(f"it did not run (it was {container.state})")
     signal: str = getattr(params, "signal", None) or "SIGKILL"
@@ -108,7 +108,7 @@ async def kill(ctx: Context, params: Any, subject: Object) -> Done:
 
 async def pause(ctx: Context, params: Any, subject: Object) -> Done:
     """Freeze a container's processes."""
-    container = expect_container(subject, "pause")
+    container = await _seen(ctx, subject, "pause")
     if container.state == "paused":
         return Done("it was paused already")
     if not container.running:
@@ -125,7 +125,7 @@ async def pause(ctx: Context, params: Any, subject: Object) -> Done:
 
 async def unpause(ctx: Context, params: Any, subject: Object) -> Done:
     """Let a paused container go on."""
-    container = expect_container(subject, "unpause")
+    container = await _seen(ctx, subject, "unpause")
     if container.state != "paused":
         return Done(f"it was not paused (it was {container.state})")
     await _remember(ctx, "unpause", container)
@@ -136,6 +136,15 @@ async def unpause(ctx: Context, params: Any, subject: Object) -> Done:
             return Done("it was not paused any more")
         raise failed(error, f"unpause {container.name}", container) from error
     return Done("unpaused")
+
+
+async def _seen(ctx: Context, subject: Object, action: str) -> Container:
+    """The container as it is now."""
+    container = expect_container(subject, action)
+    try:
+        return await ctx.engine.inspect(container.id)
+    except EngineError as error:
+        raise failed(error, f"{action} {container.name}", container) from error
 
 
 def _usable(subject: Object, action: str) -> Container:

@@ -40,11 +40,12 @@ async def commit(ctx: Context, params: Any, subject: Object) -> Done:
     """Commit a container, running or not, under a reference that is free or already this rule's for this container."""
     if not isinstance(subject, Container):
         raise Failed(f"commit_image is for containers, and {subject.name} is none", again=False)
-    if subject.state in ("removing", "dead"):
-        raise Failed(f"cannot commit {subject.name}: it is being removed (its state is {subject.state})", again=False)
     repository, tag = _reference(ctx, params, subject)
     changes = _changes(ctx, params, subject)
     try:
+        container = await ctx.engine.inspect(subject.id)  # a step before may have paused it
+        if container.state in ("removing", "dead"):
+            raise Failed(f"cannot commit {subject.name}: it is being removed", again=False)
         tag = await _free(ctx, repository, tag, subject)
         reference, at = f"{repository}:{tag}", _stamp(ctx.clock())
         await ctx.remember({
@@ -52,7 +53,7 @@ async def commit(ctx: Context, params: Any, subject: Object) -> Done:
                 "container": subject.id,
                 "reference": reference,
                 "committed_at": at,
-                "paused_by_engine": params.pause and subject.state == "running",
+                "paused_by_engine": params.pause and container.state == "running",
             }
         })  # fmt: skip
         image = await ctx.engine.commit(

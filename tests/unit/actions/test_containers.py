@@ -56,17 +56,33 @@ async def test_restart_writes_down_before_it_acts_and_looks_no_more_than_once():
 @pytest.mark.parametrize("action", [containers.restart, containers.start])
 async def test_what_is_being_removed_is_left(action, state):
     stage = Stage()
+    stage.engine.set(state=state)
 
     with pytest.raises(Failed, match="it is being removed") as failure:
-        await action(stage.context, PLAIN, replace(WEB, state=state))
+        await action(stage.context, PLAIN, stage.engine.containers[ID])
 
     assert not failure.value.again
-    assert stage.engine.calls == []
+    assert stage.engine.did() == []
 
 
 async def test_paused_container_is_not_started():
+    stage = Stage()
+    stage.engine.set(state="paused")
+
     with pytest.raises(Failed, match="unpause it instead"):
-        await containers.start(Stage().context, PLAIN, replace(WEB, state="paused"))
+        await containers.start(stage.context, PLAIN, WEB)
+
+
+async def test_a_step_before_may_have_changed_what_the_attempt_began_with():
+    stage = Stage()
+
+    for name, state in (("unpause", "paused"), ("start", "exited"), ("pause", "running"), ("stop", "running")):
+        stage.engine.set(state=state)
+        await getattr(containers, name)(
+            stage.context, PLAIN, replace(WEB, state="running" if state != "running" else "exited")
+        )
+
+    assert stage.engine.did("remember") == ["unpause", "start", "pause", "stop"]
 
 
 async def test_owner_is_looked_at_before_anything_is_stopped():
@@ -123,10 +139,10 @@ async def test_missing_owner_is_not_taken_for_the_container():
 async def test_an_engine_that_is_away_is_the_runners_affair(name):
     stage = Stage()
     stage.engine.trouble[name] = EngineAway("nobody answers")
-    state = {"start": "exited", "unpause": "paused"}.get(name, "running")
+    stage.engine.set(state={"start": "exited", "unpause": "paused"}.get(name, "running"))
 
     with pytest.raises(EngineAway):
-        await getattr(containers, name)(stage.context, PLAIN, replace(WEB, state=state))
+        await getattr(containers, name)(stage.context, PLAIN, stage.engine.containers[ID])
 
 
 # ------------------------------------------------------------------------------------------------------------ settling
@@ -247,3 +263,19 @@ async def test_unpausing_what_somebody_unpaused_is_fine():
     settled = await containers_settle.unpause(stage.context, stage.record("unpause", {"unpause": {}}))
 
     assert settled.done
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "error", "told"),
+    [
+        ("pause", "running", "pause: Container c is already paused", "it was paused already"),
+        ("unpause", "paused", "unpause: Container c is not paused", "it was not paused any more"),
+        ("kill", "running", "kill: container c is not running", "it had ended just before"),
+    ],
+)
+async def test_what_became_so_in_the_last_moment_is_done(name, state, error, told):
+    stage = Stage()
+    stage.engine.set(state=state)
+    stage.engine.trouble[name] = Permanent(error, 409)
+
+    assert (await getattr(containers, name)(stage.context, PLAIN, WEB)).detail == told

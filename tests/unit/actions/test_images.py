@@ -49,7 +49,9 @@ async def test_intent_names_everything_that_settling_needs():
 async def test_only_what_runs_is_frozen_by_the_engine(state, pause, froze):
     stage = Stage()
 
-    await images.commit(stage.context, params(pause=pause), replace(WEB, state=state))
+    stage.engine.set(state=state)
+
+    await images.commit(stage.context, params(pause=pause), WEB)
 
     assert stage.undo["commit"]["paused_by_engine"] is froze
 
@@ -127,8 +129,11 @@ async def test_own_tag_is_moved_and_a_persons_is_not():
 
 @pytest.mark.parametrize("state", ["removing", "dead"])
 async def test_what_is_being_removed_is_not_committed(state):
+    stage = Stage()
+    stage.engine.set(state=state)
+
     with pytest.raises(Failed, match="it is being removed"):
-        await images.commit(Stage().context, params(), replace(WEB, state=state))
+        await images.commit(stage.context, params(), WEB)
 
 
 async def test_an_engine_that_is_away_is_the_runners_affair():
