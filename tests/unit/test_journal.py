@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -470,7 +471,8 @@ async def test_a_file_of_a_newer_version_is_left_alone(tmp_path):
     with pytest.raises(JournalError, match="schema 99"):
         connect_reader(path)
     assert not list(tmp_path.glob("*.corrupt-*"))
-    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (99,)
+    with contextlib.closing(sqlite3.connect(path)) as untouched:
+        assert untouched.execute("PRAGMA user_version").fetchone() == (99,)
 
 
 # ---------------------------------------------------------------------------------------------------------- retention

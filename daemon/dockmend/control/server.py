@@ -67,6 +67,8 @@ class Server:
         self._clients.add(task)
         try:
             if len(self._clients) > MOST_CLIENTS:
+                async with asyncio.timeout(1):  # a client that has not asked yet would find a closed socket, no answer
+                    await reader.readline()
                 await self._write(writer, _refusal(f"more than {MOST_CLIENTS} clients at once: try again", 3))
                 return
             actor = actor_of(writer)

@@ -123,25 +123,26 @@ def connect_reader(path: Path) -> JournalReader:
     if not path.exists():
         raise JournalError(f"there is no journal at {path}: has `dockmend run` been started with this state folder?")
     uri = path.absolute().as_uri()
-    try:
-        connection = _connect(f"{uri}?mode=ro")
+    with contextlib.ExitStack() as given_back:
         try:
-            version = version_of(connection)
-        except sqlite3.OperationalError:
-            # On a read-only file system the -shm cannot be made. With no -wal left there is nothing to miss.
-            connection.close()
-            if path.with_name(path.name + "-wal").exists():
-                raise
-            connection = _connect(f"{uri}?mode=ro&immutable=1")
-            version = version_of(connection)
-    except sqlite3.Error as error:
-        raise JournalError(f"the journal {path} cannot be read: {error}") from error
-    if version != len(MIGRATIONS):
-        connection.close()
-        raise JournalError(
-            f"the journal {path} has schema {version}, this version reads {len(MIGRATIONS)}: "
-            "read it with the version that wrote it, or let `dockmend run` of this one migrate it"
-        )
+            connection = given_back.enter_context(contextlib.closing(_connect(f"{uri}?mode=ro")))
+            try:
+                version = version_of(connection)
+            except sqlite3.OperationalError:
+                # On a read-only file system the -shm cannot be made. With no -wal left there is nothing to miss.
+                given_back.close()
+                if path.with_name(path.name + "-wal").exists():
+                    raise
+                connection = given_back.enter_context(contextlib.closing(_connect(f"{uri}?mode=ro&immutable=1")))
+                version = version_of(connection)
+        except sqlite3.Error as error:
+            raise JournalError(f"the journal {path} cannot be read: {error}") from error
+        if version != len(MIGRATIONS):
+            raise JournalError(
+                f"the journal {path} has schema {version}, this version reads {len(MIGRATIONS)}: "
+                "read it with the version that wrote it, or let `dockmend run` of this one migrate it"
+            )
+        given_back.pop_all()
     return JournalReader(connection, path)
 
 

@@ -213,6 +213,18 @@ async def test_too_many_clients_are_told_so(path, monkeypatch):
         await hang_up(writer)
 
 
+async def test_who_is_told_so_has_asked_first(path, monkeypatch):
+    monkeypatch.setattr(serving, "MOST_CLIENTS", 0)
+    async with Server(path, Daemon()):
+        reader, writer = await asyncio.open_unix_connection(path)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await reader.readline()
+        writer.write(b'{"command": "status"}\n')
+        assert b"clients at once" in await reader.readline()
+        await hang_up(writer)
+
+
 def test_where_nobody_answers_the_person_learns_what_to_do(path):
     with pytest.raises(Unreachable, match="is it running") as caught:
         Client(path).ask("status")
