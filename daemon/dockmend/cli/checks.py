@@ -20,7 +20,6 @@ SKEW = 2.0  # seconds: beyond it, times in incidents and the engine's own do not
 
 KNOWN_LABELS = frozenset({*LABELS, "dockmend.ignore", "autoheal.stop.timeout", HELPER_LABEL})
 TRUTHS = frozenset({"dockmend.heal", "dockmend.ignore", "autoheal", "deunhealth.restart.on.unhealthy"})
-_OURS = re.compile(r"^(dock|dok|doc)[a-z]{0,3}m[ae]n?d[a-z]{0,2}[._/-]", re.IGNORECASE)
 _LABEL_IN_RULES = re.compile(r"dockmend\.[A-Za-z0-9_.-]*[A-Za-z0-9]")
 _REPLACER = re.compile(r"(^|/)(watchtower|ouroboros|diun)([:@]|$)")
 
@@ -62,7 +61,7 @@ def healers(containers: Iterable[Container]) -> list[Finding]:
     running = [each for each in containers if each.running]
     found = [
         Finding(
-            "note", "healers", f"{name} restarts unhealthy containers too: the built-in rule only says what it would do",
+            "note", "healers", f"{name} restarts unhealthy containers too: the built-in rule only watches",
             f"to let dockmend do it: docker rm -f {name}",
         )
         for name in foreign_healers(running)
@@ -70,7 +69,7 @@ def healers(containers: Iterable[Container]) -> list[Finding]:
     found += [
         Finding(
             "note", "healers", f"{each.name} ({each.image}) may replace containers",
-            "nothing: a container that is made again under its name is the same target; pause dockmend for large updates",
+            "nothing: one that is made again under its name is the same target; pause dockmend for large updates",
         )
         for each in running
         if _REPLACER.search(each.image.lower())
@@ -100,7 +99,7 @@ def _label(container: Container, key: str, value: str, known: set[str]) -> Findi
     if key in TRUTHS and value not in ("true", "false"):
         meant = "true" if value.strip().lower() in ("true", "yes", "1", "on", "") else "false"
         return Finding("problem", "labels", f"{what} means nothing: it wants true or false", f"write {key}={meant}")
-    if key in known or not (key.lower().startswith("dockmend.") or _OURS.match(key) or _near(key)):
+    if key in known or not (key.lower().startswith("dockmend.") or _near(key)):
         return None
     near = difflib.get_close_matches(key.lower(), known, 1, 0.6)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(LABELS))} and those your rules name"
@@ -108,14 +107,14 @@ def _label(container: Container, key: str, value: str, known: set[str]) -> Findi
 
 
 def _near(key: str) -> bool:
-    """A slip in one of the other healers' labels, such as auto-heal or autoheall."""
+    """A slip in `dockmend.` or in one of the other healers' labels: dockmnd.heal, auto-heal, Autoheal."""
+    if len(key) > 60:
+        return False
+    head = re.split(r"[._/-]", key.lower(), maxsplit=1)[0]
     bare = re.sub(r"[^a-z]", "", key.lower())
-    return key not in LABELS and bare in (
-        "autoheal",
-        "autoheall",
-        "autohael",
-        "autohealing",
-        "deunhealthrestartonunhealthy",
+    others = ("autoheal", "autohealing", "deunhealthrestartonunhealthy")
+    return bool(
+        difflib.get_close_matches(head, ("dockmend",), 1, 0.85) or difflib.get_close_matches(bare, others, 1, 0.88)
     )
 
 
@@ -123,8 +122,8 @@ def consent(containers: Iterable[Container]) -> list[Finding]:
     """Containers that ask to be healed and give nothing to go by."""
     return [
         Finding(
-            "problem", "health", f"container {each.name} asks to be healed but has no health check: it is never unhealthy",
-            "give it one (HEALTHCHECK in its image, --health-cmd, or healthcheck: in Compose)",
+            "problem", "health", f"container {each.name} asks to be healed but has no health check",
+            "without one it is never unhealthy: give it one (HEALTHCHECK in its image, or --health-cmd)",
         )
         for each in sorted(containers, key=lambda each: each.name)
         if each.check is None and any(each.label(label) == "true" for label in LABELS)

@@ -16,6 +16,7 @@ from dockmend.cli.checks import Finding
 from dockmend.cli.options import engine_of, options, ruleset
 from dockmend.cli.text import emit, say
 from dockmend.errors import DockmendError, EngineAway, EngineError, InvalidFiles, JournalError, NotFound, UsageError
+from dockmend.model import HELPER_LABEL
 
 if TYPE_CHECKING:
     from dockmend.engine.api import Listing
@@ -51,7 +52,7 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
     listing, of_engine = await _engine(settings)
     found += of_engine
     found += await _broker(settings)
-    containers = [each for each in listing.containers if checks.HELPER_LABEL not in each.labels] if listing else []
+    containers = [each for each in listing.containers if HELPER_LABEL not in each.labels] if listing else []
     rules, texts, of_rules = _rules(settings, containers)
     found += of_rules
     if listing is not None:
@@ -64,8 +65,8 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
 
 def _settings(flags: dict[str, Any]) -> tuple[Settings, list[Finding]]:
     """The settings, or where they are wrong the defaults, so that the rest can still be looked at."""
-    from dockmend.settings import find_paths, load
     from dockmend.settings import Settings as Plain
+    from dockmend.settings import find_paths, load
 
     rest = dict(flags)
     try:
@@ -143,25 +144,27 @@ async def _engine(settings: Settings) -> tuple[Listing | None, list[Finding]]:
     try:
         info = await engine.connect()
         listing = await engine.listing()
-        text = f"{engine.url}: Docker Engine {info.version} (API {info.api_version}) on {info.name}, {info.containers} containers"
+        who = f"Docker Engine {info.version} (API {info.api_version}) on {info.name}"
+        text = f"{engine.url}: {who}, {info.containers} containers"
         found = [Finding("ok", "engine", text), await _rights(engine), checks.clock_skew(engine.ahead)]
         if not info.live_restore:
             todo = 'set "live-restore": true in the engine\'s daemon.json if they should outlive it'
             found.append(
                 Finding("note", "engine", "live-restore is off: containers stop whenever the engine does", todo)
             )
-        return listing, found
     except EngineAway as error:
         todo = "start the engine, or name it with --engine or DOCKER_HOST"
         return None, [Finding("problem", "engine", str(error), todo)]
     except EngineError as error:
         return None, [Finding("problem", "engine", str(error), "run as root, or as a member of the group docker")]
+    else:
+        return listing, found
     finally:
         await engine.close()
 
 
 async def _rights(engine: Any) -> Finding:
-    """Whether containers may be started, found out with one that does not exist: 404 says that it would have been allowed."""
+    """Whether containers may be started, found out with one that does not exist: 404 says they may."""
     try:
         await engine.start(NOBODY)
     except NotFound:

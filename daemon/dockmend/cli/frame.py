@@ -85,32 +85,42 @@ def execute(arguments: Sequence[str]) -> int:
     try:
         result = root.main(args=list(arguments), prog_name="dockmend", standalone_mode=False)
         sys.stdout.flush()
-        return result if isinstance(result, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return USAGE
-    except click.ClickException as error:
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
+        return _answer(_foremost(error))
+    return result if isinstance(result, int) else 0
+
+
+def _foremost(error: BaseException) -> BaseException:
+    """Of tasks that failed together the failure that says most: what nobody expected before what is said on purpose."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    leaves = [_foremost(each) for each in error.exceptions]
+    return next((each for each in leaves if not isinstance(each, DockmendError)), leaves[0])
+
+
+def _answer(error: BaseException) -> int:
+    """Tells a person what went wrong; returns the exit code."""
+    if isinstance(error, click.ClickException):
         return _usage(error)
-    except click.Abort:
+    if isinstance(error, click.Abort | KeyboardInterrupt):
         return INTERRUPTED
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except DockmendError as error:
+    if isinstance(error, DockmendError):
         return _said(error)
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         _no_more_output()
         return PIPE_CLOSED
-    except OSError as error:
+    if isinstance(error, OSError):
         _tell(f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}")
-        return _debug(1)
-    except Exception as error:  # noqa: BLE001 - a person never sees a traceback, unless they ask for it
+    else:
         what = str(error).partition("\n")[0][:200]
-        name = type(error).__name__
-        _tell(f"internal error: {name}: {what}: please report it; DOCKMEND_DEBUG=1 shows the details")
-        return _debug(1)
+        _tell(f"internal error: {type(error).__name__}: {what}: please report it; DOCKMEND_DEBUG=1 shows the details")
+    return _debug(error, 1)
 
 
 def _usage(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return USAGE
     context = getattr(error, "ctx", None)
     hint = f" (`{context.command_path} --help` explains it)" if context is not None else ""
     _tell(f"{error.format_message()}{hint}")
@@ -123,14 +133,14 @@ def _said(error: DockmendError) -> int:
             _tell(str(problem), prefix=False)
     else:
         _tell(str(error))
-    return _debug(error.exit_code)
+    return _debug(error, error.exit_code)
 
 
-def _debug(code: int) -> int:
+def _debug(error: BaseException, code: int) -> int:
     if os.environ.get("DOCKMEND_DEBUG"):
         import traceback
 
-        traceback.print_exc()
+        traceback.print_exception(error)
     return code
 
 
