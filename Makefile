@@ -39,7 +39,9 @@ campaign: venv ## the long campaigns of tests/campaign: make campaign SEED=7 ROU
 .PHONY: bench
 bench: venv ## the measurements of bench/README.md
 	@tests/lab/install.sh
-	$(BIN)/python -m bench $(ARGS)
+	@for each in $$(grep -l '^if __name__ == "__main__"' bench/*.py); do \
+	  echo "== $$each"; PYTHONPATH=. $(BIN)/python "$$each" $(ARGS) || exit 1; \
+	done
 
 .PHONY: pins
 pins: ## write requirements/*.txt anew from pyproject.toml (needs uv)
