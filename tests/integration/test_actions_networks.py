@@ -221,6 +221,8 @@ async def test_fixed_address_that_somebody_else_took_may_come_free(acting, docke
         with pytest.raises(Failed, match="in use by another container") as failure:
             await acting.run("reconnect_network", ANY, "web")
         assert failure.value.again
+        assert endpoint(docker, "web", "lane")["NetworkID"] == ""
+        assert (await acting.client.inspect("web")).networks == {}
     docker.docker("rm", "--force", "thief")
     await acting.run("reconnect_network", ANY, "web")
 

@@ -253,10 +253,14 @@ def _endpoints(wire: WireContainer, config: WireConfig, host: WireHostConfig) ->
     if not networks:
         return {}
     main = "bridge" if host.NetworkMode in ("default", "") else host.NetworkMode
-    return {
+    found = {
         name: to_endpoint(endpoint or WireEndpoint(), wire.Id[:12], (config.MacAddress if name == main else None) or "")
         for name, endpoint in networks.items()
     }
+    if wire.State is not None and wire.State.Status in ("running", "paused"):
+        # A connect that failed ("Address already in use") leaves an entry without a network: it is not connected.
+        return {name: endpoint for name, endpoint in found.items() if endpoint.network_id}
+    return found
 
 
 def to_endpoint(wire: WireEndpoint, short_id: str, container_mac: str = "") -> Endpoint:

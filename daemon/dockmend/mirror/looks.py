@@ -50,10 +50,11 @@ def networks(mirror: Mirror, found: Entry, before: Container, now: float, origin
 
 
 def _keeping_address(endpoint: Endpoint, old: Endpoint | None) -> Endpoint:
-    """The address in use is kept over a stop, so that another one at the next start is seen as another."""
+    """The address in use is kept over a stop, so that another one at the next start is seen as another; so is the MAC
+    address, which inspect does not show of a stopped container."""
     if endpoint.address or old is None:
         return endpoint
-    return replace(endpoint, address=old.address, address6=old.address6)
+    return replace(endpoint, address=old.address, address6=old.address6, mac=endpoint.mac or old.mac)
 
 
 def _made_again(mirror: Mirror, container: Container, name: str, endpoint: Endpoint) -> bool:
