@@ -28,8 +28,8 @@ def quoted(text: str) -> str:
 
 
 def rest(line: str, column: int) -> str:
-    """What a person meant as the value that begins at `column` (from 0): up to a comment, the end of the line, or of the
-    list or mapping in brackets that it stands in."""
+    """What a person meant as the value that begins at `column` (from 0): up to a comment, the end of the line, or of
+    the list or mapping in brackets that it stands in."""
     value = re.split(r"\s#|,\s", line[column:], maxsplit=1)[0].strip()
     while value.endswith(("}", "]")) and value.count("{") + value.count("[") < value.count("}") + value.count("]"):
         value = value[:-1].rstrip()
@@ -105,18 +105,8 @@ def _sexagesimal(text: str) -> float:
 
 def syntax(problem: str, context: str, line: str, column: int) -> tuple[str, int]:
     """The message for a text that is not YAML, and its column; `column` (from 1) is where libyaml sees the trouble."""
-    at = line[column - 1 :]
-    value = rest(line, column - 1)
-    if "alias" in context:
-        return alias(line, column - 1), column
-    if "scanning a tag" in context:
-        return f"YAML reads an unquoted {value} as a tag: write {quoted(value)}", column
-    if "block scalar" in context:
-        return f"YAML reads an unquoted {value[:1]} as the start of a folded text: write {quoted(value)}", column
-    if at[:1] == "\t" or "tab" in problem:
-        return "a tab stands where YAML expects spaces: indent with spaces", column
-    if "cannot start any token" in problem:
-        return f"YAML allows no unquoted value that begins with {value[:1]}: write {quoted(value)}", column
+    if (message := _of_start(problem, context, line, column)) is not None:
+        return message, column
     if braces := re.search(r"[:\-,]\s+(\{[\w.:%-]+\}[^\s,#}].*?|\{[\w.:%-]+\} \S.*?)\s*$", line):
         meant = rest(braces.group(1), 0)
         return f"YAML reads an unquoted {{ as the start of a mapping: write {quoted(meant)}", braces.start(1) + 1
@@ -129,6 +119,22 @@ def syntax(problem: str, context: str, line: str, column: int) -> tuple[str, int
         return message, after.start(1) + 1
     what = " ".join(part for part in (context, problem) if part) or "it is not YAML"
     return f"not readable as YAML: {what}; check quotes, brackets and the indent", column
+
+
+def _of_start(problem: str, context: str, line: str, column: int) -> str | None:
+    """A value whose first character means something to YAML."""
+    value = rest(line, column - 1)
+    if "alias" in context:
+        return alias(line, column - 1)
+    if "scanning a tag" in context:
+        return f"YAML reads an unquoted {value} as a tag: write {quoted(value)}"
+    if "block scalar" in context:
+        return f"YAML reads an unquoted {value[:1]} as the start of a folded text: write {quoted(value)}"
+    if line[column - 1 : column] == "\t" or "tab" in problem:
+        return "a tab stands where YAML expects spaces: indent with spaces"
+    if "cannot start any token" in problem:
+        return f"YAML allows no unquoted value that begins with {value[:1]}: write {quoted(value)}"
+    return None
 
 
 def kind(value: object) -> str:
