@@ -18,12 +18,16 @@ venv: ## the virtual environment with everything for development
 run: ## dockmend in the foreground, on rules.d/ and state/; more flags: make run ARGS="--dry-run"
 	@deploy/run.sh $(ARGS)
 
-.PHONY: check
-check: venv ## lint, types, layers and unit tests: no engine needed, under a minute
-	$(BIN)/ruff check .
+.PHONY: check lint types layers unit
+check: lint types layers unit ## lint, types, layers and unit tests: no engine needed, under a minute
+lint: venv
+	$(BIN)/ruff check --output-format concise .
 	$(BIN)/ruff format --check --quiet .
+types: venv
 	$(BIN)/mypy
+layers: venv
 	$(BIN)/lint-imports --no-logo
+unit: venv
 	$(BIN)/pytest tests/unit -q
 
 .PHONY: test
