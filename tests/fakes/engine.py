@@ -55,7 +55,9 @@ class FakeEngine(World):
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> FakeEngine:
-        self._runner = web.AppRunner(application(self), access_log=None, shutdown_timeout=0.5)
+        self._runner = web.AppRunner(
+            application(self), access_log=None, shutdown_timeout=0.5, handler_cancellation=True
+        )
         await self._runner.setup()
         await web.UnixSite(self._runner, str(self.socket)).start()
         return self

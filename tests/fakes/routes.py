@@ -52,30 +52,34 @@ def _manners(engine: FakeEngine) -> Any:
         for fault in engine.faults:
             if fault.takes(line):
                 if fault.kind == "status":
-                    return web.json_response({"message": fault.message}, status=fault.status)
+                    return _no(fault.status, fault.message)
                 if fault.kind == "cut":
                     assert request.transport is not None
                     request.transport.close()
                     return web.Response()
                 await (asyncio.sleep(fault.seconds) if fault.kind == "delay" else asyncio.Event().wait())
-        asked = request.match_info.get("version", "v1.45")[1:]
+        asked = request.match_info.get("version", "v0.0")[1:]
         if _number(asked) > _number(engine.versions[0]):
-            text = f"client version {asked} is too new. Maximum supported API version is {engine.versions[0]}"
-            return web.json_response({"message": text}, status=400)
+            return _no(400, f"client version {asked} is too new. Maximum supported API version is {engine.versions[0]}")
         try:
             return await handler(request)
         except Refusal as refusal:
-            return web.json_response({"message": refusal.message}, status=refusal.status)
+            return _no(refusal.status, refusal.message)
 
     return middleware
 
 
 def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+    return tuple(int(part) for part in re.findall(r"\d+", version)) or (99,)
 
 
 def _json(value: Any, status: int = 200) -> web.Response:
-    return web.json_response(shapes.public(value), status=status)
+    """With the engine's content type, which names no charset."""
+    return web.Response(body=json.dumps(shapes.public(value)).encode(), status=status, content_type="application/json")
+
+
+def _no(status: int, message: str) -> web.Response:
+    return _json({"message": message}, status)
 
 
 def _done(changed: bool = True) -> web.Response:
@@ -185,7 +189,7 @@ class _Routes:
         found = archive.entries_of(self.engine.archives, container, path)
         if found is None:
             text = f"Could not find the file {path} in container {request.match_info['id']}"
-            return web.json_response({"message": text}, status=404)
+            return _no(404, text)
         response = web.StreamResponse(headers={"Content-Type": "application/x-tar"})
         await response.prepare(request)
         data = archive.pack(*found)
@@ -200,7 +204,7 @@ class _Routes:
             try:
                 archive.unpack(self.engine.archives[mount["Name"]], data, mount["Destination"].strip("/"))
             except ValueError as error:
-                return web.json_response({"message": str(error)}, status=500)
+                return _no(500, str(error))
         return web.Response()
 
     # --------------------------------------------------------------------------------------------- networks and volumes
@@ -231,7 +235,7 @@ class _Routes:
     async def volume(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
         if name not in self.engine.volumes:
-            return web.json_response({"message": f"get {name}: no such volume"}, status=404)
+            return _no(404, f"get {name}: no such volume")
         return _json(self.engine.volumes[name])
 
     async def remove_volume(self, request: web.Request) -> web.Response:

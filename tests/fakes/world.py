@@ -38,11 +38,12 @@ class World:
     # --------------------------------------------------------------------------------------------------- what is there
 
     def add_image(self, name: str, config: Mapping[str, Any] | None = None) -> str:
+        name = tagged(name)
         for other in self.images.values():
             if name in other["RepoTags"]:
                 other["RepoTags"].remove(name)
         identity = f"sha256:{shapes.new_id()}"
-        self.images[identity] = shapes.image(identity, [name] if name else [], config)
+        self.images[identity] = shapes.image(identity, [name], config)
         return identity
 
     def add_network(self, name: str, driver: str = "bridge") -> str:
@@ -125,7 +126,7 @@ class World:
         raise Refusal(404, f"network {name} not found")
 
     def image(self, name: str) -> dict[str, Any]:
-        full = name if ":" in name else f"{name}:latest"
+        full = tagged(name)
         for identity, image in self.images.items():
             if (
                 name == identity
@@ -299,7 +300,7 @@ class World:
         """By a name: the name goes, and with the last one the image."""
         image = self.image(name)
         users = [c for c in self.containers.values() if c["Image"] == image["Id"]]
-        full = name if ":" in name else f"{name}:latest"
+        full = tagged(name)
         if full in image["RepoTags"] and (len(image["RepoTags"]) > 1 or (users and force)):
             image["RepoTags"].remove(full)
             return
@@ -361,3 +362,7 @@ def places(container: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """A container's endpoints by network name."""
     networks: dict[str, dict[str, Any]] = container["NetworkSettings"]["Networks"]
     return networks
+
+
+def tagged(name: str) -> str:
+    return name if ":" in name else f"{name}:latest"

@@ -83,9 +83,9 @@ class Changing(Looking):
     # ------------------------------------------------------------------------------------------- networks and volumes
 
     async def connect_network(self, network: str, container: str, endpoint: Endpoint) -> None:
-        """Everything of `endpoint` is put back but, before Engine 29.3, its MAC address: the engine takes and ignores it.
+        """Puts back all of `endpoint` but, before Engine 29.3, its MAC address: the engine takes it and ignores it.
 
-        https://github.com/moby/moby/issues/48192. Inspect afterwards to see which it was.
+        See https://github.com/moby/moby/issues/48192; inspect afterwards to know which it was.
         """
         what = f"connect {short(container)} to network {short(network)}"
         body = {"Container": container, "EndpointConfig": endpoint_config(endpoint)}

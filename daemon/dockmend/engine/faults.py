@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import aiohttp
 import msgspec
@@ -24,9 +24,9 @@ NO_CONNECTION = 900
 LONGEST = 300  # characters of the engine's sentence that are kept
 
 _NEVER_PASSES = re.compile(
-    r"marked for removal|dead container|invalid symlink|is already in use|not connected to|is not running|already paused|not paused"
+    r"marked for removal|dead container|invalid symlink|is already in use|is not running|already paused|not paused"
     r"|cannot remove|unable to remove|unable to delete|must be forced|no such image|not supported|is not implemented"
-    r"|endpoint with name|sharing network namespace|cannot join network of a non",
+    r"|not connected to|endpoint with name|sharing network namespace",
     re.IGNORECASE,
 )
 """Refusals with a status (409, 500) that also stands for passing states, but which no waiting mends (moby's texts)."""
@@ -60,7 +60,7 @@ def translated(what: str, url: str) -> Iterator[None]:
 
 def refused(what: str, status: int, message: object) -> EngineError:
     """The error for an answer with a status of 400 or more."""
-    said = tidy(str(message)) or f"status {status}"
+    said = tidy(_message(message)) or f"status {status}"
     text = f"{what}: {said}"
     if status == 404:
         return NotFound(text, status)
@@ -68,6 +68,15 @@ def refused(what: str, status: int, message: object) -> EngineError:
     if passing and not (status != 429 and _NEVER_PASSES.search(said)):
         return Temporary(text, status)
     return Permanent(text, status)
+
+
+def _message(message: object) -> str:
+    """The engine's sentence; where a proxy changed the content type, aiodocker leaves it in its JSON."""
+    text = str(message)
+    if text.startswith("{"):
+        with suppress(msgspec.MsgspecError, KeyError):
+            text = msgspec.json.decode(text, type=dict[str, str])["message"]
+    return text
 
 
 def away(url: str, error: BaseException) -> EngineAway:

@@ -8,7 +8,7 @@ nothing wrong: it passes as a generic event.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from string import ascii_lowercase
+from string import ascii_lowercase, digits
 
 ACTIONS: Mapping[str, frozenset[str]] = {
     "container": frozenset(
@@ -35,6 +35,8 @@ ACTIONS: Mapping[str, frozenset[str]] = {
 REFUSED_PREFIX = "exec_"
 """Health checks alone would drown the stream in these; the engine keeps them out, so no rule can be about them."""
 
+_LETTERS = f"{ascii_lowercase}{digits}_-"  # what names of actions are made of
+
 HEALTH_ACTIONS = tuple(f"health_status: {state}" for state in ("healthy", "unhealthy", "starting", "running"))
 
 
@@ -58,6 +60,6 @@ def subscription() -> tuple[str, ...]:
     prefixes: set[str] = set()
     for length in range(len("exec") + 1):
         stem, refused = "exec"[:length], REFUSED_PREFIX[length]
-        prefixes.update(stem + letter for letter in ascii_lowercase if letter != refused)
+        prefixes.update(stem + letter for letter in _LETTERS if letter != refused)
     names = {action for actions in ACTIONS.values() for action in actions if not action.startswith(REFUSED_PREFIX)}
     return tuple(sorted(prefixes | names | set(HEALTH_ACTIONS)))

@@ -1,0 +1,373 @@
+"""The client against the fake: what a real engine cannot be brought to do at will."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from dockmend.engine.client import DockerEngine
+from dockmend.engine.looking import bounded
+from dockmend.errors import EngineAway, NotFound, Permanent, Temporary, Unreachable
+from dockmend.model import Endpoint
+from tests.fakes.engine import FakeEngine, Fault
+from tests.lab import eventually_async
+
+
+@pytest_asyncio.fixture
+async def fake(tmp_path: Path) -> AsyncIterator[FakeEngine]:
+    engine = await FakeEngine(tmp_path).start()
+    try:
+        yield engine
+    finally:
+        await engine.stop()
+
+
+@pytest_asyncio.fixture
+async def client(fake: FakeEngine) -> AsyncIterator[DockerEngine]:
+    engine = DockerEngine(fake.url, timeout=5.0)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+# ---------------------------------------------------------------------------------------------------------- the version
+
+
+@pytest.mark.parametrize(
+    ("newest", "oldest", "used"),
+    [("1.45", "1.24", "1.45"), ("1.60", "1.44", "1.47"), ("1.40", "1.12", "1.40"), ("1.47", "1.47", "1.47")],
+)
+async def test_the_newest_version_both_know(
+    fake: FakeEngine, client: DockerEngine, newest: str, oldest: str, used: str
+) -> None:
+    fake.versions = (newest, oldest)
+    assert (await client.connect()).api_version == used
+    await client.listing()
+    assert client._transport.api_version == tuple(int(part) for part in used.split("."))
+
+
+@pytest.mark.parametrize(
+    ("newest", "oldest", "said"),
+    [("1.39", "1.12", "too old"), ("1.60", "1.50", "too new"), ("", "", "no Docker Engine"), ("x.y", "1", "no Docker")],
+)
+async def test_no_version_both_know(
+    fake: FakeEngine, client: DockerEngine, newest: str, oldest: str, said: str
+) -> None:
+    fake.versions = (newest, oldest)
+    with pytest.raises(Unreachable, match=said) as caught:
+        await client.connect()
+    assert caught.value.exit_code == 3
+
+
+async def test_the_version_is_settled_by_the_first_call_too(fake: FakeEngine, client: DockerEngine) -> None:
+    await client.listing()
+    await client.listing()
+    assert fake.requests.count("GET /version") == 1
+
+
+# ---------------------------------------------------------------------------------------------------------------- calls
+
+
+async def test_an_inspect_is_one_call_once_the_image_is_known(fake: FakeEngine, client: DockerEngine) -> None:
+    fake.add_image("other", {"Labels": {"dockmend.heal": "true"}})
+    fake.add_container("web", "other", labels={"dockmend.ignore": "true"})
+    await client.connect()
+    fake.requests.clear()
+    first = await client.inspect("web")
+    assert len(fake.requests) == 2  # the image's labels, once for ever
+    assert await client.inspect("web") == first
+    assert len(fake.requests) == 3
+    assert first.image_steering == ("dockmend.heal",)
+
+
+async def test_a_container_without_steering_labels_needs_no_look_at_its_image(
+    fake: FakeEngine, client: DockerEngine
+) -> None:
+    fake.add_container("web", labels={"tier": "web"})
+    await client.connect()
+    fake.requests.clear()
+    await client.inspect("web")
+    assert len(fake.requests) == 1
+
+
+async def test_an_image_removed_under_its_container(fake: FakeEngine, client: DockerEngine) -> None:
+    fake.add_image("other", {"Labels": {"dockmend.heal": "true"}})
+    fake.add_container("web", "other")
+    fake.images.clear()
+    assert (await client.inspect("web")).image_steering == ()
+
+
+async def test_what_vanishes_during_a_listing_is_left_out(fake: FakeEngine, client: DockerEngine) -> None:
+    fake.add_container("here")
+    gone = fake.add_container("gone")
+    fake.faults.append(Fault(f"GET /containers/{gone}/json", status=404, message="No such container"))
+    assert [container.name for container in (await client.listing()).containers] == ["here"]
+
+
+async def test_a_listing_that_meets_a_fault_fails_as_itself(fake: FakeEngine, client: DockerEngine) -> None:
+    for number in range(40):
+        fake.add_container(f"c{number}")
+    fake.faults.append(
+        Fault("GET /containers/[0-9a-f]+/json", status=500, message="disk\non\x1b[31m fire " + "x" * 999)
+    )
+    with pytest.raises(Temporary) as caught:
+        await client.listing()
+    assert "disk on [31m fire" in str(caught.value)
+    assert len(str(caught.value)) < 400
+    assert (await client.listing()).containers[0].name == "c39"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "error"),
+    [
+        (500, "something", Temporary),
+        (503, "busy", Temporary),
+        (429, "is not running", Temporary),
+        (409, "removal of container x is already in progress", Temporary),
+        (409, "Container x is restarting, wait until the container is running", Temporary),
+        (409, "cannot join network of a non running container: x", Temporary),
+        (500, "container is marked for removal and cannot be started", Permanent),
+        (409, "container is marked for removal and cannot be started", Permanent),
+        (400, "bad parameter", Permanent),
+        (403, "forbidden", Permanent),
+        (501, "not implemented", Permanent),
+        (404, "No such container: web", NotFound),
+    ],
+)
+async def test_what_another_try_can_help(
+    fake: FakeEngine, client: DockerEngine, status: int, message: str, error: type[Exception]
+) -> None:
+    fake.faults.append(Fault("POST /containers/web/restart", status=status, message=message))
+    with pytest.raises(error) as caught:
+        await client.restart("web")
+    assert type(caught.value) is error
+    assert str(caught.value) == f"restart web: {message}"
+
+
+async def test_a_refusal_through_a_proxy_that_names_a_charset(tmp_path: Path) -> None:
+    body = b'{"message":"no such thing"}'
+    head = b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\n\r\n"
+    async with raw(tmp_path / "s", head % len(body) + body) as url:
+        client = DockerEngine(url)
+        try:
+            with pytest.raises(NotFound, match=r"^inspect web: no such thing$"):
+                await client.inspect("web")
+        finally:
+            await client.close()
+
+
+async def test_an_engine_that_does_not_answer_is_a_temporary_error(fake: FakeEngine) -> None:
+    fake.add_container("web")
+    client = DockerEngine(fake.url, timeout=0.2)
+    try:
+        await client.connect()
+        fake.hang()
+        for call in (
+            client.ping(timeout=0.1),
+            client.inspect("web"),
+            client.inspect("web", timeout=0.1),
+            client.listing(),
+        ):
+            with pytest.raises(Temporary, match="did not answer in time") as caught:
+                await call
+            assert not isinstance(caught.value, EngineAway)
+        fake.resume()
+        await client.ping()
+        assert (await client.inspect("web")).name == "web"
+    finally:
+        await client.close()
+
+
+async def test_a_cut_line_is_an_absence(fake: FakeEngine, client: DockerEngine) -> None:
+    await client.connect()
+    fake.faults.append(Fault("POST /containers/web/restart", "cut"))
+    with pytest.raises(EngineAway, match="connection lost"):
+        await client.restart("web")
+
+
+async def test_the_stop_timeout_gives_the_call_its_time(fake: FakeEngine, client: DockerEngine) -> None:
+    identity = fake.add_container("web", StopTimeout=120)
+    await client.inspect("web")
+    assert client._stopping(identity, None, None) == ({}, 180.0)
+    assert client._stopping("unknown", None, None) == ({}, 70.0)
+    assert client._stopping("unknown", 2.0, "SIGINT") == ({"t": "2", "signal": "SIGINT"}, 62.0)
+    assert client._stopping("unknown", 2.1, None)[0] == {"t": "3"}
+
+
+async def test_a_mac_address_is_put_back_where_the_engine_can(fake: FakeEngine, client: DockerEngine) -> None:
+    fake.connect_keeps_mac = True
+    fake.add_network("shop")
+    fake.add_container("web")
+    await client.connect_network("shop", "web", Endpoint(network_id="", mac="02:11:22:33:44:55"))
+    assert (await client.inspect("web")).networks["shop"].mac == "02:11:22:33:44:55"
+
+
+@pytest.mark.parametrize("answer", [b"", b"null", b"[]", b"{", b'{"Id": 7}', b"\xff"])
+async def test_an_answer_that_is_none_is_a_temporary_error(answer: bytes, tmp_path: Path) -> None:
+    async with served(tmp_path / "s", answer) as url:
+        client = DockerEngine(url)
+        try:
+            with pytest.raises(Temporary, match="not understood"):
+                await client.inspect("web")
+        finally:
+            await client.close()
+
+
+# --------------------------------------------------------------------------------------------------------------- events
+
+
+async def test_events_without_a_time_begin_now_by_the_engines_clock(fake: FakeEngine) -> None:
+    client = DockerEngine(fake.url, clock=lambda: 1_000.25)  # far behind the engine
+    try:
+        await client.connect()
+        fake.add_volume("before")
+        async with client.events():
+            pass
+        async with client.events(5_000_000_001):
+            pass
+        assert fake.log.since_asked[1] == "5.000000001"
+        assert float(fake.log.since_asked[0] or 0) > 1_700_000_000
+    finally:
+        await client.close()
+
+
+async def test_leaving_the_stream_gives_its_connection_back(fake: FakeEngine, client: DockerEngine) -> None:
+    async with client.events():
+        await eventually_async(lambda: len(fake.log.subscriptions) == 1)
+    await eventually_async(lambda: fake.log.subscriptions == set())
+    with pytest.raises(LookupError):
+        async with client.events():
+            raise LookupError
+    await eventually_async(lambda: fake.log.subscriptions == set())
+    assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "engine events"] == []
+
+
+async def test_the_socket_is_drained_while_nobody_takes_events(fake: FakeEngine, client: DockerEngine) -> None:
+    async with client.events() as stream:
+        for number in range(50_000):
+            fake.log.emit("volume", "create", f"v{number}", {"driver": "local"})
+        fake.log.end_streams()
+        await eventually_async(lambda: stream._ended)  # type: ignore[attr-defined]
+        seen = 0
+        while (batch := await stream.batch()) is not None:
+            seen += len(batch.events)
+    assert seen == 50_000
+
+
+async def test_a_marker_whose_neighbours_step_back_in_time_is_found(fake: FakeEngine, client: DockerEngine) -> None:
+    async with client.events() as stream:
+        marker = fake.log.emit("volume", "create", "one", {})
+        fake.log.emit("volume", "create", "two", {}, time_ns=marker["timeNano"] - 6_000_000)
+        batch = await stream.batch()
+    assert batch is not None
+    assert await client.marker_present(batch.events[0])
+
+
+async def test_events_of_an_engine_that_is_away(fake: FakeEngine, client: DockerEngine) -> None:
+    await client.connect()
+    await fake.stop()
+    with pytest.raises(EngineAway, match="no such socket"):
+        async with client.events():
+            pass
+
+
+# ------------------------------------------------------------------------------------------------------------- archives
+
+
+async def test_an_archive_that_breaks_off_is_an_absence(tmp_path: Path) -> None:
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
+    async with raw(tmp_path / "s", head) as url:
+        client = DockerEngine(url)
+        client._transport.api_version = (1, 45)
+        try:
+            async with client.get_archive("helper", "/v") as chunks:
+                assert await anext(chunks) == b"hello"
+                with pytest.raises(EngineAway):
+                    await anext(chunks)
+        finally:
+            await client.close()
+
+
+async def test_the_consumers_own_error_stays_its_own(fake: FakeEngine, client: DockerEngine) -> None:
+    mounts = [{"Type": "volume", "Source": "data", "Target": "/v"}]
+    fake.add_container("helper", start=False, HostConfig={"Mounts": mounts})
+    with pytest.raises(OSError, match="disk full"):
+        async with client.get_archive("helper", "/v"):
+            raise OSError("disk full")
+
+
+# -------------------------------------------------------------------------------------------------------------- helpers
+
+
+async def test_bounded_keeps_order_and_its_bound() -> None:
+    running = most = 0
+
+    async def work(item: str) -> str:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return item.upper()
+
+    assert await bounded(work, list("abcdefgh"), 3) == list("ABCDEFGH")
+    assert most == 3
+    assert await bounded(work, [], 3) == []
+
+
+async def test_bounded_raises_the_fault_itself_and_ends_the_rest() -> None:
+    async def work(item: str) -> str:
+        if item == "b":
+            raise Temporary("b is busy")
+        await asyncio.Event().wait()
+        return item
+
+    with pytest.raises(Temporary, match="b is busy"):
+        await bounded(work, ["a", "b", "c"], 2)
+
+
+class served:  # noqa: N801 - reads as what it is
+    """Answers every request of one connection after another with this body."""
+
+    def __init__(self, path: Path, body: bytes) -> None:
+        self.inner = raw(
+            path,
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+            % len(body)
+            + body,
+        )
+
+    async def __aenter__(self) -> str:
+        return await self.inner.__aenter__()
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.inner.__aexit__()
+
+
+class raw:  # noqa: N801 - the same
+    """Writes these bytes to whoever asks anything, and closes."""
+
+    def __init__(self, path: Path, answer: bytes) -> None:
+        self.path = path
+        self.answer = answer
+        self.close: Callable[[], Awaitable[None]] | None = None
+
+    async def __aenter__(self) -> str:
+        async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            request = await reader.readuntil(b"\r\n\r\n")
+            version = b'HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 21\r\n\r\n{"ApiVersion":"1.45"}'
+            writer.write(version if b"/version" in request else self.answer)
+            await writer.drain()
+            writer.close()
+
+        self.server = await asyncio.start_unix_server(one, self.path)
+        return f"unix://{self.path}"
+
+    async def __aexit__(self, *error: object) -> None:
+        self.server.close()
+        await self.server.wait_closed()

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from dockmend.engine import wire
+from dockmend.model import Container, Endpoint, HealthCheck
+
+
+def told(**parts: Any) -> Container:
+    answer = {
+        "Id": "a" * 64,
+        "Name": "/web",
+        "State": {"Status": "running", "StartedAt": "2026-01-02T03:04:05Z"},
+        **parts,
+    }
+    return wire.to_container(wire.container_decoder.decode(json.dumps(answer)), {})
+
+
+def test_the_barest_answer_is_understood() -> None:
+    seen = wire.to_container(wire.container_decoder.decode(b'{"Id":"a"}'), {})
+    assert (seen.id, seen.name, seen.state, seen.exit_code, seen.networks, seen.check) == ("a", "", "", None, {}, None)
+    nulls = ("State", "Config", "HostConfig", "NetworkSettings", "Mounts")
+    assert told(**dict.fromkeys(nulls)).state == ""
+    assert told(NetworkSettings={"Networks": None}, Config={"Labels": None}).networks == {}
+    stopped = told(State={"Status": "exited"}, NetworkSettings={"Networks": {"none": None}})
+    assert stopped.networks == {"none": Endpoint(network_id="")}
+
+
+def test_an_entry_that_a_failed_connect_left_is_no_network_of_a_container_that_runs() -> None:
+    places = {"lane": {"NetworkID": "n1"}, "failed": {"NetworkID": "", "IPAMConfig": {"IPv4Address": "10.0.0.9"}}}
+    assert set(told(NetworkSettings={"Networks": places}).networks) == {"lane"}
+    assert set(told(State={"Status": "exited"}, NetworkSettings={"Networks": places}).networks) == {"lane", "failed"}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2026-11-23T23:05:02.772240084Z", 1795475102.77224),
+        ("2026-11-23T23:05:02Z", 1795475102.0),
+        ("2026-11-24T00:05:02+01:00", 1795475102.0),
+        ("0001-01-01T00:00:00Z", 0.0),
+        ("", 0.0),
+        (None, 0.0),
+        ("yesterday", 0.0),
+        ("1969-12-31T23:59:59Z", 0.0),
+    ],
+)
+def test_times(text: str | None, seconds: float) -> None:
+    assert wire.epoch(text) == pytest.approx(seconds, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("status", "started", "code"),
+    [
+        ("created", "0001-01-01T00:00:00Z", None),
+        ("created", "2026-01-02T03:04:05Z", None),
+        ("running", "2026-01-02T03:04:05Z", None),
+        ("paused", "2026-01-02T03:04:05Z", None),
+        ("restarting", "2026-01-02T03:04:05Z", 9),
+        ("exited", "2026-01-02T03:04:05Z", 9),
+        ("dead", "2026-01-02T03:04:05Z", 9),
+        ("removing", "2026-01-02T03:04:05Z", 9),
+        ("exited", "0001-01-01T00:00:00Z", None),
+    ],
+)
+def test_an_exit_code_only_of_what_has_ended(status: str, started: str, code: int | None) -> None:
+    assert told(State={"Status": status, "StartedAt": started, "ExitCode": 9}).exit_code == code
+
+
+@pytest.mark.parametrize(
+    ("check", "expected"),
+    [
+        (None, None),
+        ({"Test": None}, None),
+        ({"Test": []}, None),
+        ({"Test": ["NONE"]}, None),
+        ({"Test": ["CMD", "true"]}, HealthCheck(30.0, 30.0, 0.0, 3)),
+        (
+            {
+                "Test": ["CMD-SHELL", "x"],
+                "Interval": 500_000_000,
+                "Timeout": 10**9,
+                "StartPeriod": 2 * 10**9,
+                "Retries": 5,
+            },
+            HealthCheck(0.5, 1.0, 2.0, 5),
+        ),
+    ],
+)
+def test_health_checks(check: dict[str, Any] | None, expected: HealthCheck | None) -> None:
+    assert told(Config={"Healthcheck": check}).check == expected
+
+
+def test_defaults_of_the_engine_are_filled_in() -> None:
+    seen = told(Config={"StopTimeout": None, "StopSignal": ""}, HostConfig={"RestartPolicy": {"Name": ""}})
+    assert (seen.stop_timeout, seen.stop_signal, seen.restart_policy) == (10.0, "SIGTERM", "no")
+    assert told(Config={"StopTimeout": 0}).stop_timeout == 0.0
+    assert told(State={"Status": "running", "Health": {"Status": "none"}}).health == ""
+
+
+@pytest.mark.parametrize(
+    ("mac", "address", "kept"),
+    [
+        ("02:42:ac:11:00:02", "172.17.0.2", None),
+        ("02:42:AC:11:00:02", "172.17.0.2", None),
+        ("02:42:ac:11:00:03", "172.17.0.2", "02:42:ac:11:00:03"),
+        ("02:11:22:33:44:55", "172.17.0.2", "02:11:22:33:44:55"),
+        ("02:11:22:33:44:55", "", "02:11:22:33:44:55"),
+        ("", "172.17.0.2", None),
+    ],
+)
+def test_a_mac_made_from_the_address_is_not_configured(mac: str, address: str, kept: str | None) -> None:
+    assert wire.to_endpoint(wire.WireEndpoint(MacAddress=mac, IPAddress=address), "a" * 12).mac == kept
+
+
+def test_the_containers_own_mac_belongs_to_its_main_network_while_it_does_not_run() -> None:
+    places = {"shop": {"NetworkID": "n1"}, "other": {"NetworkID": "n2"}}
+    config, host = {"MacAddress": "02:11:22:33:44:55"}, {"NetworkMode": "shop"}
+    seen = told(Config=config, HostConfig=host, NetworkSettings={"Networks": places})
+    assert (seen.networks["shop"].mac, seen.networks["other"].mac) == ("02:11:22:33:44:55", None)
+
+
+def test_an_endpoint_there_and_back() -> None:
+    answer = {
+        "NetworkID": "n1",
+        "IPAMConfig": {"IPv4Address": "10.0.0.9", "IPv6Address": "fd00::9", "LinkLocalIPs": ["169.254.1.1"]},
+        "Links": ["db:database"],
+        "Aliases": ["www", "a" * 12],
+        "MacAddress": "02:11:22:33:44:55",
+        "IPAddress": "10.0.0.9",
+        "GlobalIPv6Address": "fd00::9",
+        "DriverOpts": {"k": "v"},
+    }
+    seen = told(NetworkSettings={"Networks": {"shop": answer}}).networks["shop"]
+    assert seen == Endpoint(
+        network_id="n1", aliases=("www",), ipv4="10.0.0.9", ipv6="fd00::9", link_local=("169.254.1.1",),
+        mac="02:11:22:33:44:55", links=("db:database",), driver_opts={"k": "v"}, address="10.0.0.9", address6="fd00::9",
+    )  # fmt: skip
+    assert wire.endpoint_config(seen) == {
+        "IPAMConfig": answer["IPAMConfig"], "Aliases": ["www"], "Links": ["db:database"],
+        "MacAddress": "02:11:22:33:44:55", "DriverOpts": {"k": "v"},
+    }  # fmt: skip
+    assert wire.endpoint_config(Endpoint(network_id="n1", address="10.0.0.9")) == {}
+
+
+def test_only_steering_labels_with_the_images_value_are_the_images() -> None:
+    of_image = wire.steering(
+        {"dockmend.heal": "true", "autoheal": "true", "deunhealth.x": "1", "tier": "web", "Dockmend.x": "1"}
+    )
+    assert set(of_image) == {"dockmend.heal", "autoheal", "deunhealth.x"}
+    labels = {"dockmend.heal": "true", "autoheal": "false", "tier": "web"}
+    assert wire.image_steering(labels, of_image) == ("dockmend.heal",)
+
+
+def test_images_of_lists_and_of_inspect_are_the_same() -> None:
+    summary = wire.WireImageSummary(Id="sha256:1", RepoTags=["a:1"], Labels={"k": "v"}, Created=1795475102)
+    inspected = wire.WireImage(
+        Id="sha256:1", RepoTags=["a:1"], Config=wire.WireImageConfig(Labels={"k": "v"}), Created="2026-11-23T23:05:02Z"
+    )
+    assert wire.to_image(summary) == wire.to_image(inspected)
+    assert wire.to_image(wire.WireImageSummary(Id="sha256:2", RepoTags=["<none>:<none>"])).tags == ()
