@@ -85,7 +85,7 @@ def execute(arguments: Sequence[str]) -> int:
     try:
         result = root.main(args=list(arguments), prog_name="dockmend", standalone_mode=False)
         sys.stdout.flush()
-    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:
+    except (Exception, KeyboardInterrupt, BaseExceptionGroup) as error:  # noqa: BLE001 - a person never sees a traceback
         return _answer(_foremost(error))
     return result if isinstance(result, int) else 0
 

@@ -1,0 +1,329 @@
+"""Settings: precedence, every error at its place and all at once, secrets that nothing shows."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import settings as runs
+from hypothesis import strategies as st
+
+from dockmend.errors import DockmendError, InvalidFiles, UsageError
+from dockmend.rules.catalogue import ACTIONS as CATALOGUE
+from dockmend.settings import Address, Mqtt, Policy, Secret, Settings, check_file, find_paths, load, schema
+from dockmend.settings.load import VARIABLES
+from dockmend.settings.model import ACTIONS, FileSettings
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text: str) -> Path:
+        path: Path = tmp_path / "dockmend.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def wrong(file: Any, text: str) -> list[str]:
+    """The problems of a settings text, as LINE:COLUMN: message."""
+    path = file(text)
+    return [str(problem).removeprefix(f"{path}:") for problem in check_file(path)]
+
+
+# ---------------------------------------------------------------------------------------------------------- precedence
+
+
+def test_without_anything_the_defaults_of_the_contract_hold():
+    found = load(environ={})
+    assert (found.heal, found.unknown_cause) == ("labelled", "restart policy")
+    assert (found.limits.rate, found.limits.parallel) == ((30, 60.0), 4)
+    assert found.http.listen == Address("127.0.0.1", 9468)
+    assert found.http.metrics_listen is None
+    assert found.mqtt is None
+    assert found.snapshots.bind_roots == ()
+    assert found.paths.rules == Path("/etc/dockmend/rules.d")
+    assert found.paths.state == Path("/var/lib/dockmend")
+    assert found.paths.socket == Path("/run/dockmend/dockmend.sock")
+    assert found.policy.rules_owner == "root"
+    assert found.engine is None
+
+
+def test_flags_stand_over_the_environment_and_that_over_the_file(file):
+    path = file('engine: "tcp://file:1"\nheal: all\nlimits: {parallel: 2, rate: 5 per 10s}\n')
+    environ = {"DOCKMEND_ENGINE": "tcp://env:1", "DOCKMEND_HEAL": "off", "DOCKMEND_LIMITS_PARALLEL": "7"}
+    found = load({"engine": "tcp://flag:1", "listen": None}, environ, path)
+    assert (found.engine, found.heal, found.limits.parallel) == ("tcp://flag:1", "off", 7)
+    assert found.limits.rate == (5, 10.0), "what neither names is the file's"
+
+
+@pytest.mark.parametrize("name", VARIABLES)
+def test_every_variable_reaches_its_key(name, file):
+    given_values = {
+        "heal": "all", "unknown_cause": "act", "limits.rate": "9 per 9s", "limits.parallel": "9", "mqtt.port": "9",
+        "http.listen": "[::1]:9", "http.metrics_listen": "0.0.0.0:9",
+    }  # fmt: skip
+    path = file("mqtt: {host: h, tls: {ca: a, cert: b, key: c}}\n")
+    value = given_values.get(name, "word")
+    found: Any = load(environ={f"DOCKMEND_{name.upper().replace('.', '_')}": value}, config=path, secrets=False)
+    for step in name.split("."):
+        found = getattr(found, step)
+    expected = {"limits.rate": (9, 9.0), "http.listen": Address("::1", 9), "http.metrics_listen": Address("0.0.0.0", 9)}
+    assert found == expected.get(name, found)
+    assert str(expected[name]) == str(found) if name in expected else str(found).endswith(value)
+
+
+def test_the_socket_moves_with_the_state_folder_unless_named():
+    assert find_paths({"state": "/x"}, {}).socket == Path("/x/dockmend.sock")
+    assert find_paths({"state": "/x", "socket": "/y"}, {}).socket == Path("/y")
+    assert find_paths({}, {"DOCKMEND_STATE": "/x"}).socket == Path("/x/dockmend.sock")
+    assert load({"state": "/x"}, {}).paths == find_paths({"state": "/x"}, {})
+    assert find_paths({"state": "/x"}, {}).journal == Path("/x/journal.sqlite3")
+
+
+def test_a_file_that_is_named_must_exist(tmp_path):
+    with pytest.raises(InvalidFiles, match=r"no\.yaml:1:1: cannot be read"):
+        load(environ={}, config=tmp_path / "no.yaml")
+    with pytest.raises(InvalidFiles):
+        load(environ={"DOCKMEND_CONFIG": str(tmp_path / "no.yaml")})
+
+
+def test_a_variable_that_means_nothing_is_a_warning_with_a_hint():
+    found = load(environ={"DOCKMEND_LISTN": "x", "DOCKMEND_DEBUG": "1", "PATH": "/bin"})
+    assert found.warnings == ("the environment variable DOCKMEND_LISTN means nothing: did you mean DOCKMEND_LISTEN?",)
+
+
+def test_a_bare_off_is_the_word_off(file):
+    assert load(environ={}, config=file("heal: off\n")).heal == "off"
+
+
+def test_nothing_can_be_changed(file):
+    found = load(environ={}, config=file("mqtt: {host: h}\n"))
+    for thing, name in ((found, "heal"), (found.limits, "parallel"), (found.mqtt, "host"), (found.paths, "state")):
+        with pytest.raises(Exception, match="frozen"):
+            setattr(thing, name, "x")
+
+
+def test_ports_and_paths_that_follow_from_others(file):
+    assert Mqtt(host="h").effective_port == 1883
+    path = file("mqtt: {host: h, tls: {ca: ca.pem}}\n")
+    mqtt = load(environ={}, config=path).mqtt
+    assert mqtt is not None
+    assert mqtt.effective_port == 8883
+    assert mqtt.tls is not None
+    assert mqtt.tls.ca == path.parent / "ca.pem", "relative paths are relative to the file"
+
+
+def test_what_policy_allows():
+    plain = Policy()
+    refused = {"exec", "run", "copy", "build_image", "remove", "prune", "restore in place"}
+    assert {each for each in [*ACTIONS, "restore in place"] if not plain.allows(each)} == refused
+    assert Policy(allow=("exec",)).allows("exec")
+    assert not Policy(allow=("exec",)).allows("restart")
+
+
+def test_policy_knows_the_actions_that_rules_know():
+    assert set(CATALOGUE) == ACTIONS
+
+
+# -------------------------------------------------------------------------------------------------------------- errors
+
+WRONG = [
+    ("heal: of", "1:7: heal: expected labelled, all or off, found 'of'; did you mean off?"),
+    ("heal: yes", "1:7: heal: expected labelled, all or off (YAML reads a bare `on`, `yes` or `true` as a boolean)"),
+    ("limts: {}", "1:1: unknown key 'limts': did you mean 'limits'?"),
+    ("limits: {rate: 30}", "1:16: limits.rate: the number 30 has no unit"),
+    ("limits: {rate: 0 per 1m}", '1:16: limits.rate: "0" is not a count'),
+    ("limits:\n  parallel: 0", "2:13: limits.parallel: expected 1 or more, found 0"),
+    ("limits:\n  parallel: yes", "2:13: limits.parallel: expected a whole number, found true"),
+    ("limits:\n  parallel: 2.5", "2:13: limits.parallel: expected a whole number, found 2.5"),
+    ("limits: []", "1:9: limits: expected keys and values, found a list"),
+    ("mqtt: {port: 1}", "1:7: mqtt: the key 'host' is missing"),
+    ("mqtt: {host: h, port: 70000}", "1:23: mqtt.port: expected 65535 or less, found 70000"),
+    ("mqtt: {host: h, pasword: x}", "1:17: unknown key 'pasword' in mqtt"),
+    ("mqtt: {host: h, password: x}", "secrets are not written here, name the file that holds it with password_file"),
+    ("mqtt: {host: h, tls: {cert: a}}", "1:22: mqtt.tls: cert and key belong together"),
+    ("mqtt: {host: h, prefix: 'a/#'}", "1:25: mqtt.prefix: expected a text that matches"),
+    ("mqtt: {host: h, commands: [pause]}", "1:27: mqtt.commands: not yet in this version: mqtt.commands"),
+    ("mqtt: {host: h, homeassistant: true}", "not yet in this version: mqtt.homeassistant"),
+    ("stores: {offsite: {url: 's3://b'}}", "1:9: stores: not yet in this version: stores"),
+    ("notify: {ops: {}}", "1:9: notify: not yet in this version: notify"),
+    ("http: {tls: {cert: a}}", "1:13: http.tls: not yet in this version: http.tls"),
+    ("http: {listen: 9468}", "1:16: http.listen: 9468 is no address"),
+    ("http: {listen: '::1:9468'}", "1:16: http.listen: '::1:9468': put the IPv6 address in brackets"),
+    ("http: {listen: ':80'}", "0.0.0.0:80 listens everywhere"),
+    ("policy: {allow: [restrat]}", "1:18: policy.allow.0: unknown action 'restrat': did you mean 'restart'?"),
+    ("policy: {allow: restart}", "1:17: policy.allow: expected a list, found 'restart'"),
+    ("policy: {protect: {labels: [a]}}", "policy.protect.labels: expected keys and values, found a list"),
+    ("snapshots: {bind_roots: [srv]}", "1:12: snapshots: bind_roots: srv: expected paths that begin with /"),
+    ("engine: 5", "1:9: engine: expected a text, found 5"),
+    ("engine: ''", "1:9: engine: expected a text that is not empty"),
+    ("heal: all\nheal: off", "2:1: the key `heal` stands twice"),
+    ("limits: {rate: 1:30}", "1:16: YAML reads 1:30 as the number 90"),
+    ("http: !!python/object:os.system {}", "1:7: the tag"),
+    ("- heal", "1:1: expected keys such as `heal: labelled`"),
+    ("heal: [", "2:1"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), WRONG)
+def test_each_error_has_its_place_and_says_what_was_expected(text, expected, file):
+    found = wrong(file, text)
+    assert any(expected in each for each in found), found
+
+
+def test_all_errors_come_at_once_and_in_order(file):
+    found = wrong(file, "heal: of\nlimits: {rate: x, parallel: 0}\nstores: {a: {}}\nmqtt: {port: 0}\n")
+    assert [each.split(":")[0] for each in found] == ["1", "2", "2", "3", "4", "4"]
+
+
+def test_the_value_of_an_unknown_key_is_not_shown(file):
+    assert not any("hunter2" in each for each in wrong(file, "mqtt: {host: h, passwort: hunter2}\nsecret: hunter2\n"))
+
+
+def test_flags_and_variables_are_named_in_their_errors(file):
+    path = file("stores: {a: {}}\n")
+    environ = {"DOCKMEND_LIMITS_PARALLEL": "many", "DOCKMEND_DRY_RUN": "maybe"}
+    with pytest.raises(UsageError) as caught:
+        load({"listen": "nowhere", "log_format": "loud"}, environ, path)
+    text = str(caught.value)
+    for part in (
+        "DOCKMEND_LIMITS_PARALLEL: limits.parallel: expected a whole number",
+        "DOCKMEND_DRY_RUN: expected true or false",
+        "--listen: http.listen",
+        "--log-format: expected auto",
+        f"{path}:1:9: stores",
+    ):
+        assert part in text
+    assert caught.value.exit_code == 2
+
+
+def test_a_good_file_has_no_problems(file):
+    text = """\
+heal: labelled
+engine: unix:///var/run/docker.sock
+limits: {rate: 30 per 1m, parallel: 4}
+unknown_cause: restart policy
+snapshots: {bind_roots: [/srv]}
+notify: {}
+mqtt: {host: broker, port: 8883, tls: {}, username: u, password_file: pw, commands: []}
+stores: {}
+policy:
+  allow: [restart, snapshot_volume]
+  protect: {labels: {tier: pci}, name: "*-db"}
+  rules_owner: root
+  trusted_images: [nginx]
+http: {listen: "127.0.0.1:9468", metrics_listen: null, token_file: null, read_token_file: null, tls: null}
+"""
+    assert wrong(file, text) == []
+    (file(text).parent / "pw").write_text("x")
+    found = load(environ={}, config=file(text))
+    assert found.policy.protect.name == ("*-db",)
+    assert found.snapshots.bind_roots == (Path("/srv"),)
+
+
+# ------------------------------------------------------------------------------------------------------------- secrets
+
+
+@pytest.fixture
+def with_secret(file, tmp_path):
+    secret = tmp_path / "password"
+    secret.write_text("hunter2\n")
+    secret.chmod(0o600)
+    return file("mqtt: {host: h, password_file: password}\n")
+
+
+def test_a_secret_is_read_from_its_file_and_never_shown(with_secret):
+    found = load(environ={}, config=with_secret)
+    assert found.mqtt_password == Secret("hunter2")
+    assert found.mqtt_password is not None
+    assert found.mqtt_password.reveal() == "hunter2"
+    shown = (repr(found), str(found), repr(found.mqtt_password), f"{found.mqtt_password}", found.model_dump_json(),
+             str(found.model_dump()), str(vars(found)))  # fmt: skip
+    assert not any("hunter2" in each for each in shown)
+    with pytest.raises(TypeError):
+        pickle.dumps(found.mqtt_password)
+
+
+def test_secrets_are_left_alone_where_they_are_not_asked_for(with_secret):
+    (with_secret.parent / "password").unlink()
+    assert load(environ={}, config=with_secret, secrets=False).mqtt_password is None
+    with pytest.raises(InvalidFiles, match="password cannot be read"):
+        load(environ={}, config=with_secret)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "is empty"),
+        (b"a\nb\n", "more than one line"),
+        (b"\xff", "not UTF-8"),
+        (b"x" * 70_000, "larger than"),
+    ],
+)
+def test_a_file_that_holds_no_secret_is_an_error_that_does_not_show_it(content, expected, with_secret):
+    (with_secret.parent / "password").write_bytes(content)
+    with pytest.raises(InvalidFiles, match=expected) as caught:
+        load(environ={}, config=with_secret)
+    assert "xxxx" not in str(caught.value)
+
+
+def test_a_secret_everyone_can_read_is_a_warning(with_secret):
+    (with_secret.parent / "password").chmod(0o644)
+    assert "chmod 600" in load(environ={}, config=with_secret).warnings[0]
+
+
+def test_a_systemd_credential_stands_in_for_a_file(tmp_path, file):
+    (tmp_path / "http.token").write_text("tok")
+    (tmp_path / "http.token").chmod(0o600)
+    found = load(environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}, config=file("heal: off\n"))
+    assert found.http_token == Secret("tok")
+    assert found.http_read_token is None
+
+
+# --------------------------------------------------------------------------------------------------------- robustness
+
+
+def test_the_schema_is_json_and_names_every_key():
+    text = json.dumps(schema())
+    assert set(json.loads(text)["properties"]) == set(FileSettings.model_fields)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*FileSettings.model_fields, "host", "rate", "allow", "x", ""]), inner, max_size=3
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@runs(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(list(FileSettings.model_fields)), values, max_size=4))
+def test_no_data_is_a_traceback(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("any") / "dockmend.yaml"
+    path.write_text(yaml.safe_dump(data, allow_unicode=True))
+    problems = check_file(path)
+    try:
+        found = load(environ={}, config=path)
+    except DockmendError:
+        found = None
+    assert isinstance(found, Settings) == (problems == []) or any("_file" in str(key) for key in data)
+    assert all(str(problem).startswith(f"{path}:") for problem in problems)
+
+
+@runs(max_examples=150, deadline=None)
+@given(st.binary(max_size=60))
+def test_no_bytes_are_a_traceback(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("any") / "dockmend.yaml"
+    path.write_bytes(data)
+    for problem in check_file(path):
+        assert str(problem).startswith(f"{path}:")
