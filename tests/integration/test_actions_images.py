@@ -196,7 +196,7 @@ async def test_keep_leaves_what_a_person_made_from_an_image_of_dockmends(acting,
     done = await acting.run("commit_image", CommitImage(repository="kept", tag="second", keep=1), "web")
 
     assert "persons" in tags(docker)
-    assert "removed" not in done.detail
+    assert done.detail == "committed as kept:second; left kept:first: a container uses it"
 
 
 # ------------------------------------------------------------------------------------------------------------- settling
