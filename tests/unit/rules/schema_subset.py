@@ -29,7 +29,7 @@ def errors(schema: dict[str, Any], value: Any, root: dict[str, Any], path: str =
     return found
 
 
-def _type(wanted, value, schema, root, path):
+def _type(wanted: Any, value: Any, schema: Any, root: Any, path: str) -> list[str]:
     names = wanted if isinstance(wanted, list) else [wanted]
     number = not isinstance(value, bool)
     fits = any(isinstance(value, TYPES[name]) and (number or name not in ("integer", "number")) for name in names)
@@ -43,7 +43,7 @@ def _properties(wanted, value, schema, root, path):
     return [error for key in known for error in errors(wanted[key], value[key], root, f"{path}.{key}")]
 
 
-def _additional(schema, value, root, path):
+def _additional(schema: Any, value: Any, root: Any, path: str) -> list[str]:
     extra = schema.get("additionalProperties", True)
     keys = [key for key in value if key not in schema.get("properties", {})] if isinstance(value, dict) else []
     if extra is False:

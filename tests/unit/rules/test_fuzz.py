@@ -23,9 +23,9 @@ QUIET = settings(
 
 KEYS = sorted({
     *(field.alias or name for name, field in RuleModel.model_fields.items()),
-    "kind", "labels", "compose", "restart", "publish", "commit_image", "snapshot_volume", "exec", "command", "target",
-    "timeout", "transition", "event", "every", "cause", "times", "attempts", "cooldown", "keep", "volumes", "consistency",
-    "stats", "mqtt", "alert",
+    "kind", "labels", "compose", "restart", "publish", "commit_image", "snapshot_volume", "exec", "command",
+    "target", "timeout", "transition", "event", "every", "cause", "times", "attempts", "cooldown", "keep",
+    "volumes", "consistency", "stats", "mqtt", "alert",
 })  # fmt: skip
 WORDS = st.one_of(
     st.sampled_from([

@@ -1,0 +1,328 @@
+"""What comes out of right files: merged defaults, warnings, order, names, the digest, and who may write them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockmend.errors import InvalidFiles
+from dockmend.model import Container, Volume
+from dockmend.rules.loader import digest, load_rules, load_texts
+from dockmend.rules.model import Limits, Rule, RuleSet, TargetRef, Verify
+from dockmend.rules.parameters import CommitImage, Keep, Publish, Restart, SnapshotVolume, Wait
+
+HERE = Path(__file__).parent
+
+
+def load(body: str, **texts: str) -> RuleSet:
+    files = {"a.yaml": "version: 1\n" + body, **{f"{name}.yaml": text for name, text in texts.items()}}
+    return load_texts(files, host="prod-lab")
+
+
+def one(**keys: str) -> Rule:
+    rule = {"name": "heal", "when": "container.unhealthy", "match": "all", "then": "restart", **keys}
+    body = "".join(f"    {key.rstrip('_')}: {value}\n" for key, value in rule.items())
+    return load("rules:\n  - " + body[4:]).rules[0]
+
+
+def warnings(**keys: str) -> list[str]:
+    rule = {"name": "heal", "when": "container.unhealthy", "match": "all", "then": "restart", **keys}
+    body = "".join(f"    {key.rstrip('_')}: {value}\n" for key, value in rule.items())
+    return [str(warning) for warning in load("rules:\n  - " + body[4:]).warnings]
+
+
+def refusal(*args: Any, **keys: Any) -> str:
+    with pytest.raises(InvalidFiles) as raised:
+        load_rules(*args, **keys)
+    return str(raised.value)
+
+
+def test_the_shortest_rule_has_all_the_defaults() -> None:
+    rule = one()
+    assert (rule.name, rule.path, rule.line, rule.severity, rule.mode) == ("heal", "a.yaml", 3, "warning", "single")
+    assert rule.limits == Limits()
+    assert rule.limits.attempts == (5, 900.0)
+    assert rule.verify == Verify("auto", None)
+    assert rule.match.everything
+    assert [(step.action, step.params) for step in rule.then] == [("restart", Restart())]
+    assert rule.remedies
+    assert not rule.dry_run
+
+
+def test_the_full_rule_says_what_the_file_says() -> None:
+    text = (HERE / "right" / "full.yaml").read_text()
+    (rule,) = load_texts({"full.yaml": text}, host="prod-lab").rules
+    assert (rule.hold, rule.priority, rule.enabled) == (30.0, 10, True)
+    assert rule.limits == Limits(60.0, (5, 900.0), (1.0, 300.0), (10, 60.0))
+    assert rule.verify == Verify("healthy", 60.0)
+    commit, restart = rule.then
+    assert commit.params == CommitImage(repository="kept", tag="{container.name}", keep=3)
+    assert restart.params == Restart.model_validate({"timeout": "10s"})
+    assert restart.params.timeout == 10.0
+    assert rule.finally_[0].params == Publish(topic="seen/{container.name}")
+    assert rule.finally_[0].tells
+    assert [step.action for step in rule.escalate] == ["stop", "start", "publish"]
+    assert rule.during is not None
+    assert rule.during_text
+    labels = {
+        "dockmend.heal": "true",
+        "tier": "web-1",
+        "com.docker.compose.project": "shop",
+        "com.docker.compose.service": "api",
+    }
+    container = Container(id="1", name="web7", image="nginx:1.27", labels=labels)
+    assert rule.match.test(container)
+    assert not rule.match.test(Container(id="1", name="web7", image="nginx:1.27"))
+    assert rule.exclude is not None
+    assert rule.exclude.test(Container(id="1", name="shop-db"))
+    assert rule.condition is not None
+    assert rule.condition({"container.restart_count": 4, "container.exit_code": 1})
+    assert not rule.condition({"container.restart_count": 5, "container.exit_code": 1})
+
+
+def test_a_rule_for_another_host_selects_nothing_here() -> None:
+    text = (HERE / "right" / "full.yaml").read_text()
+    (rule,) = load_texts({"full.yaml": text}, host="lab").rules
+    assert not rule.match.test(Container(id="1", name="web7"))
+
+
+def test_defaults_are_merged_key_by_key() -> None:
+    rules = load(
+        "defaults:\n  limits: {cooldown: 1m, attempts: none}\n  match: {labels: {tier: web}}\n  priority: 7\n"
+        "rules:\n"
+        "  - {name: one, when: container.crashed, match: {name: one}, then: start, limits: {attempts: 2 per 1m}}\n"
+        "  - {name: two, when: container.crashed, match: {labels: {app: two}}, then: start, priority: 9}\n"
+        "  - {name: three, when: container.crashed, then: start, match: all}\n"
+    ).rules
+    assert rules[0].limits == Limits(cooldown=60.0, attempts=(2, 60.0))
+    assert rules[1].limits == Limits(cooldown=60.0, attempts=None)
+    assert [rule.priority for rule in rules] == [7, 9, 7]
+    both = Container(id="1", name="one", labels={"tier": "web", "app": "two"})
+    assert rules[0].match.test(both)
+    assert rules[1].match.test(both)
+    assert not rules[1].match.test(Container(id="1", name="one", labels={"app": "two"}))
+    assert rules[2].match.everything
+
+
+def test_defaults_hold_in_their_own_file_only() -> None:
+    other = "version: 1\nrules:\n  - {name: other, when: container.crashed, match: all, then: start, dry_run: true}\n"
+    own = "defaults: {priority: 7}\nrules:\n  - {name: own, when: container.unhealthy, match: all, then: start}\n"
+    rules = load(own, b=other).rules
+    assert [(rule.name, rule.priority) for rule in rules] == [("own", 7), ("other", 0)]
+
+
+def test_for_and_verify_of_defaults_are_left_out_where_they_do_not_go() -> None:
+    rule = load(
+        "defaults: {for: 30s, verify: {state: running}}\nrules:\n"
+        "  - {name: nightly, when: {every: 1d}, match: {kind: volume}, then: {snapshot_volume: {consistency: live}}}\n"
+    ).rules[0]
+    assert (rule.hold, rule.verify.state) == (0.0, "none")
+    assert rule.match.test(Volume(name="data"))
+
+
+def test_limits_none_switches_one_off() -> None:
+    assert one(limits="{attempts: none, backoff: none}").limits == Limits(attempts=None, backoff=None)
+
+
+def test_triggers_are_what_was_written() -> None:
+    rule = one(when="[{transition: container.network_lost, cause: [removed], times: 3 within 10m}, container.crashed]")
+    lost, crashed = rule.triggers
+    assert (lost.kind, lost.name, lost.causes, lost.times) == (
+        "transition", "container.network_lost", frozenset({"removed"}), (3, 600.0),
+    )  # fmt: skip
+    assert crashed.causes == frozenset()
+    schedule = one(when='{schedule: "*/15 * * * *", timezone: UTC, catch_up: once}').triggers[0]
+    assert (schedule.kind, schedule.cron, schedule.timezone, schedule.catch_up) == (
+        "schedule",
+        "*/15 * * * *",
+        "UTC",
+        "once",
+    )
+    assert one(when="{every: 5m}").triggers[0].interval == 300.0
+    assert one(when="startup").triggers[0].kind == "startup"
+    event = one(when='{event: container.commit, attributes: {image: "x*"}}').triggers[0]
+    assert (event.kind, event.name) == ("event", "container.commit")
+    ((name, test),) = event.attributes
+    assert (name, test("xy"), test("y")) == ("image", True, False)
+
+
+def test_match_all_takes_the_kind_of_its_trigger() -> None:
+    rule = one(when="volume.missing", then="{publish: {topic: gone}}")
+    assert rule.match.kind == "volume"
+    assert rule.match.everything
+
+
+def test_any_key_of_exclude_that_holds_excludes() -> None:
+    rule = one(exclude='{name: "*-db", labels: {tier: db, env: prod}}')
+    assert rule.exclude is not None
+    assert rule.exclude.test(Container(id="1", name="shop-db"))
+    assert rule.exclude.test(Container(id="1", name="web", labels={"tier": "db", "env": "prod"}))
+    assert not rule.exclude.test(Container(id="1", name="web", labels={"tier": "db"}))
+
+
+def test_a_label_written_as_a_boolean_is_understood() -> None:
+    rule = one(match="{labels: {dockmend.heal: true}}")
+    assert rule.match.test(Container(id="1", name="web", labels={"dockmend.heal": "true"}))
+    assert not rule.match.test(Container(id="1", name="web", labels={"dockmend.heal": "True"}))
+
+
+def test_steps_carry_their_options() -> None:
+    rule = one(
+        then="[{restart: {signal: hup}, timeout: 1m, on_error: continue, target: {label: tier=web}}, wait: {time: 5s}]"
+    )
+    restart, wait = rule.then
+    assert restart.params == Restart(signal="SIGHUP")
+    assert (restart.timeout, restart.on_error, restart.target) == (60.0, "continue", TargetRef(label=("tier", "web")))
+    assert wait.params == Wait.model_validate({"time": "5s"})
+    assert wait.tells
+    assert not one(then="{wait: {until: healthy, within: 2m}}").then[0].tells
+    assert not one(then="{publish: {topic: x}}").remedies
+
+
+def test_snapshot_parameters() -> None:
+    rule = one(then='{snapshot_volume: {volumes: ["{container.name}-data"], consistency: pause, keep: {last: 7}}}')
+    assert rule.then[0].params == SnapshotVolume(
+        volumes=("{container.name}-data",), consistency="pause", keep=Keep(last=7)
+    )
+
+
+@pytest.mark.parametrize(
+    ("keys", "warning"),
+    [
+        ({"escalate": "[{recreate: {image: same}}]"}, "7:17: warning: rule heal: not yet in this version: recreate"),
+        ({"then": "{recreate: {}}", "dry_run": "true"}, "6:12: warning: rule heal: not yet in this version: recreate"),
+        (
+            {
+                "when": "service.degraded",
+                "dry_run": "true",
+                "match": "{kind: service}",
+                "then": "{publish: {topic: x}}",
+            },
+            "4:11: warning: rule heal: not yet in this version: service.degraded",
+        ),
+        (
+            {"when": "{event: volume.destroy}", "then": "{publish: {topic: x}}"},
+            "4:19: warning: rule heal: the raw event volume.destroy can be lost: use the transition volume.missing",
+        ),
+        (
+            {"escalate": "stop", "limits": "{attempts: none}"},
+            "7:5: warning: rule heal: `escalate` can never run: `attempts: none` never opens the breaker",
+        ),
+        (
+            {"escalate": "stop", "then": "{publish: {topic: x}}"},
+            "7:5: warning: rule heal: `escalate` can never run: nothing in `then` can fail to heal",
+        ),
+    ],
+)
+def test_warnings(keys: dict[str, str], warning: str) -> None:
+    assert f"a.yaml:{warning}" in warnings(**keys)
+
+
+def test_what_is_not_yet_there_is_marked_unavailable() -> None:
+    rule = one(escalate="[{recreate: {}}, stop]")
+    assert [step.available for step in rule.escalate] == [False, True]
+
+
+def test_two_remedies_for_one_trouble_are_reported_at_the_one_that_loses() -> None:
+    rules = (
+        "rules:\n  - {name: all, when: container.unhealthy, match: all, then: restart}\n"
+        '  - {name: web, when: container.unhealthy, match: {name: "web*"}, then: restart}\n'
+    )
+    (warning,) = load(rules).warnings
+    assert str(warning).startswith(
+        "a.yaml:3:5: warning: rule all: overlaps with rule web: both answer container.unhealthy"
+    )
+    assert load(rules.replace("then: restart}\n", "then: restart, priority: 1}\n", 1)).warnings == ()
+
+
+def test_names_are_unique_over_all_files() -> None:
+    rule = "version: 1\nrules:\n  - {name: heal, when: container.crashed, match: all, then: start}\n"
+    with pytest.raises(InvalidFiles) as raised:
+        load_texts({"b.yaml": rule, "a.yaml": rule}, host="lab")
+    assert str(raised.value) == (
+        "b.yaml:3:12: rule heal: the name heal is taken by the rule at a.yaml:3: "
+        "expected one that is unique over all files"
+    )
+
+
+def test_the_digest_tells_files_apart() -> None:
+    assert digest({"a": "x", "b": "y"}) == digest({"b": b"y", "a": b"x"})
+    assert digest({"a": "x"}) != digest({"a": "y"})
+    assert digest({"a": "x", "b": ""}) != digest({"a": "", "b": "x"})
+    assert load("rules: []\n").digest == digest({"a.yaml": "version: 1\nrules: []\n"})
+
+
+# ---------------------------------------------------------------------------------------------------------------- files
+def write(folder: Path, name: str, text: str = "version: 1\nrules: []\n") -> Path:
+    path = folder / name
+    path.write_text(text)
+    path.chmod(0o644)
+    return path
+
+
+def test_a_folder_is_read_in_the_order_of_names_without_what_editors_leave(tmp_path: Path) -> None:
+    for name in ("20-b.yml", "10-a.yaml"):
+        write(
+            tmp_path, name, f"version: 1\nrules:\n  - {{name: {name[3]}, when: startup, match: all, then: restart}}\n"
+        )
+    for name in (".10-a.yaml.swp", ".hidden.yaml", "10-a.yaml~", "#10-a.yaml#", "10-a.yaml.dpkg-old", "README.md"):
+        write(tmp_path, name, "no rules")
+    (tmp_path / "sub").mkdir()
+    rules = load_rules(tmp_path, host="lab").rules
+    assert [rule.name for rule in rules] == ["a", "b"]
+    assert [rule.order for rule in rules] == [1, 2]
+    assert rules[0].path == str(tmp_path / "10-a.yaml")
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert (
+        refusal(tmp_path / "no.yaml", host="lab")
+        == f"{tmp_path}/no.yaml:1:1: cannot be read: no such file or directory"
+    )
+
+
+def test_a_fifo_does_not_hold_the_loader(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.yaml")
+    assert refusal(tmp_path, host="lab") == f"{tmp_path}/a.yaml:1:1: is not a regular file"
+
+
+def test_a_file_larger_than_a_mebibyte(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml", "#" * (1 << 20) + "\n")
+    assert "expected at most 1048576 (1 MiB)" in refusal(tmp_path, host="lab")
+
+
+@pytest.mark.parametrize(("mode", "whom"), [(0o664, "its group"), (0o646, "everybody"), (0o666, "everybody")])
+def test_a_file_that_others_may_write_is_refused(tmp_path: Path, mode: int, whom: str) -> None:
+    path = write(tmp_path, "a.yaml")
+    path.chmod(mode)
+    assert refusal(tmp_path, host="lab", owner="root") == (
+        f"{path}:1:1: may be written by {whom}, and rules are orders: expected it closed, chmod go-w {path}"
+    )
+    assert load_rules(tmp_path, host="lab", owner=None).rules == ()
+
+
+def test_a_file_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, "a.yaml")
+    facts = os.stat_result((0o100644, 1, 1, 1, 4242, 4242, 10, 0, 0, 0))
+    monkeypatch.setattr("dockmend.rules.files.os.fstat", lambda _descriptor: facts)
+    assert refusal(tmp_path, host="lab", owner="root") == (
+        f"{path}:1:1: belongs to user 4242, not to root: expected chown root {path}, or policy.rules_owner set"
+    )
+
+
+def test_an_owner_who_does_not_exist(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.yaml")
+    assert refusal(path, host="lab", owner="nobody-here") == (
+        f"{path}:1:1: there is no user nobody-here: expected policy.rules_owner to name one"
+    )
+
+
+def test_problems_of_files_that_cannot_be_read_come_with_those_that_can(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml", "version: 2\nrules: []\n")
+    write(tmp_path, "b.yaml").chmod(0o666)
+    text = refusal(tmp_path, host="lab", owner="root")
+    assert "a.yaml:1:10: " in text
+    assert "b.yaml:1:1: may be written" in text
