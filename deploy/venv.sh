@@ -49,8 +49,11 @@ if ! usable .venv/bin/python; then
 fi
 say "installing what dockmend needs ($kind)"
 pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
-"${pip[@]}" --require-hashes --requirement "requirements/$kind.txt"
-"${pip[@]}" --no-deps --no-build-isolation --editable .
+if ! { "${pip[@]}" --require-hashes --requirement "requirements/$kind.txt" &&
+    "${pip[@]}" --no-deps --no-build-isolation --editable .; }; then
+    say "pip could not install requirements/$kind.txt (see above): is the package index reachable from here?"
+    exit 3
+fi
 fingerprint "$kind" >".venv/installed-$kind"
 if [ "$kind" = dev ]; then # dev.txt holds all that runtime.txt does
     fingerprint runtime >.venv/installed-runtime
