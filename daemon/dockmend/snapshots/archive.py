@@ -27,8 +27,15 @@ from dockmend.snapshots.pump import Pump
 from dockmend.snapshots.store import Draft, Store
 from dockmend.snapshots.tar import TarError, TarScanner
 
-LEVEL = 3  # zstd's own default
-THREADS = 2
+ZSTD = zstandard.ZstdCompressionParameters.from_level(
+    3,  # zstd's own default
+    threads=2,
+    # By default a thread is given 8 MiB at a time, and all of it takes 115 MiB. With 1 MiB, and the MiB before it to
+    # refer back to, it takes 30, is as fast, and the archive is no larger.
+    job_size=1 << 20,
+    overlap_log=8,
+    write_checksum=True,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +90,7 @@ class Compress:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._stream = zstandard.ZstdCompressor(level=LEVEL, threads=THREADS, write_checksum=True).compressobj()
+        self._stream = zstandard.ZstdCompressor(compression_params=ZSTD).compressobj()
 
     def process(self, data: bytes) -> None:
         self._file.write(self._stream.compress(data))
