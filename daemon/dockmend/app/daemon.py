@@ -39,7 +39,7 @@ from dockmend.pipeline.watch import Watch
 from dockmend.rules.builtin import foreign_healers
 from dockmend.rules.model import Rule, RuleSet
 from dockmend.settings import Settings
-from dockmend.tell.log import LogTeller
+from dockmend.tell.incident_log import LogTeller
 from dockmend.tell.metrics import Metrics
 from dockmend.tell.notify_systemd import Notifier
 from dockmend.triggers.schedule import Schedules

@@ -19,6 +19,7 @@ from dockmend.engine.client import DockerEngine
 from dockmend.engine.discover import discover
 from dockmend.guards import trusted
 from dockmend.journal.sqlite import SqliteJournal
+from dockmend.errors import UsageError
 from dockmend.settings import Settings
 from dockmend.tell.log import configure
 
@@ -60,9 +61,19 @@ async def _main(settings: Settings) -> int:
     except* PartFailed as failed:
         log.error("giving up", error="; ".join(str(each) for each in failed.exceptions))
         code = 1
+    except* UsageError as wrong:
+        raise _first(wrong) from None
     except* asyncio.CancelledError:
         code = 1
     finally:
         with contextlib.suppress(asyncio.CancelledError):
             await engine.close()
     return code
+
+
+def _first(group: BaseExceptionGroup[UsageError]) -> UsageError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, UsageError)
+    return error

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from dockmend.errors import UsageError
+
 TOO_OFTEN, WITHIN = 5, 60.0
 
 log = structlog.get_logger("dockmend")
@@ -25,6 +27,8 @@ async def forever(name: str, part: Callable[[], Awaitable[None]], clock: Callabl
         try:
             await part()
             why = "it returned"
+        except UsageError:  # a wrong address or path: trying again cannot help
+            raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the part must go on
             why = f"{type(error).__name__}: {error}"
             log.error("a part of dockmend failed and is begun anew", part=name, error=why, exc_info=True)

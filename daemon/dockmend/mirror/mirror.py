@@ -102,6 +102,11 @@ class Mirror:
             return True
         return any(change.trouble == trouble for change in found.kept.standing.values())
 
+    def standing_of(self, container_id: str, kinds: Iterable[str]) -> list[Change]:
+        """What stands of a container, of kinds such as health, end, orphaned, stuck, network/NAME."""
+        found = self.entries.get(container_id)
+        return [found.kept.standing[kind] for kind in kinds if kind in found.kept.standing] if found else []
+
     def stopped(self, container_id: str) -> bool:
         """Whether somebody stopped a container that does not run."""
         found = self.entries.get(container_id)

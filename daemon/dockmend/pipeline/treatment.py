@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from dockmend.decide import ACT, History, Host, Suppress, Wait, backoff, exhausted, limits, would_start
 from dockmend.errors import EngineAway, EngineError, JournalError, NotFound
 from dockmend.guards import Guards
@@ -30,6 +32,12 @@ TROUBLES = frozenset({
     "container.network_lost", "container.orphaned", "container.stuck",
 })  # fmt: skip
 """Transitions that leave a trouble standing; the others are moments, and there is nothing to look for again."""
+_DOWN = ("health", "end")
+LASTING = {
+    "container.unhealthy": _DOWN, "container.crashed": _DOWN, "container.oom_killed": _DOWN, "container.left_down": _DOWN,
+    "container.exited": _DOWN, "container.orphaned": ("orphaned", *_DOWN), "container.stuck": ("stuck",),
+}  # fmt: skip
+"""What may stand after an attempt that failed: one that was unhealthy and now ends at once is not well."""
 
 
 @dataclass(slots=True)
@@ -96,6 +104,10 @@ class Treatment:
     # --- the way through the lane -------------------------------------------------------------------------------
 
     async def run(self, incident_id: str) -> None:
+        with structlog.contextvars.bound_contextvars(incident=incident_id):
+            await self._run(incident_id)
+
+    async def _run(self, incident_id: str) -> None:
         incident = self.incidents.open.get(incident_id)
         if incident is None:
             return
@@ -131,7 +143,10 @@ class Treatment:
                 self._close(incident.id, "recovered", "recovered on its own: it is gone")
                 return
             if not incident.actor and not self._stands(incident, subject):
-                self._close(incident.id, "recovered", "recovered on its own")
+                if incident.attempts:
+                    self._succeeded(incident, rule, "healed", "well again, later than its verification waited")
+                else:
+                    self._close(incident.id, "recovered", "recovered on its own")
                 return
         if subject is None:
             self._close(incident.id, "interrupted", "it is gone")
@@ -184,7 +199,17 @@ class Treatment:
     def _stands(self, incident: Incident, subject: Object) -> bool:
         if incident.trigger not in TROUBLES or incident.cause == "stopped" or not isinstance(subject, Container):
             return True
+        if incident.attempts and self._persists(incident):
+            return True
         return self.mirror.stands(subject.id, incident.trouble)
+
+    def _persists(self, incident: Incident) -> bool:
+        """After an attempt the trouble may stand under another name, as the run is another: it is the same trouble."""
+        kinds = (f"network/{incident.network}",) if incident.network else LASTING.get(incident.trigger, ())
+        standing = self.mirror.standing_of(incident.object_id, kinds)
+        for change in standing:
+            self.incidents.remember_answered(incident.rule, change.trouble)
+        return bool(standing)
 
     def _forbidden(self, incident: Incident, rule: Rule, subject: Object) -> Suppress | None:
         if rule.remedies and (forbidden := self.guards.forbids(subject)):
@@ -264,6 +289,7 @@ class Treatment:
     # --- what came of it ----------------------------------------------------------------------------------------
 
     async def _verify(self, incident: Incident, rule: Rule, began_at: float) -> None:
+        await self._look(incident)  # the stream may be behind what was just done
         verified = await self._outcome(incident, rule, rule.then, began_at)
         if verified is None:
             self._succeeded(incident, rule, "done", "done")
@@ -305,6 +331,7 @@ class Treatment:
         now = self.clock()
         mine = self.history.of(rule.name, incident.target)
         mine.ended_at = now
+        self._persists(incident)
         if incident.id in self._superseded:
             self._close(incident.id, "interrupted", self._superseded.pop(incident.id))
         elif not again or exhausted(rule.limits, mine, incident.attempts, now):

@@ -1,0 +1,162 @@
+"""Events through read, mirror, match and decide, against the floor of reading and decoding alone.
+
+The floor and dockmend read the same bytes from the same kind of socket in the same run; every rule is on one of two
+triggers with a name glob of its own. Each decided incident is closed at once, so that every transition goes all the
+way to a decision instead of finding an incident open.
+`python bench/events.py [EVENTS]`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from dockmend.decide import ACT, History, Host, limits
+from dockmend.engine.client import DockerEngine
+from dockmend.guards import Guards
+from dockmend.journal.records import Incident
+from dockmend.mirror import Mirror
+from dockmend.observer import Observers
+from dockmend.pipeline.incidents import Incidents
+from dockmend.pipeline.intake import Intake
+from dockmend.pipeline.watch import Watch
+from dockmend.rules.loader import load_texts
+from dockmend.rules.model import RuleSet
+from dockmend.tell.metrics import Metrics
+
+HERE = Path(__file__).parent
+CONTAINERS = 200
+
+
+def rules(count: int) -> RuleSet:
+    lines = ["version: 1", "rules:"]
+    for number in range(count):
+        trigger = ("container.unhealthy", "container.healthy")[number % 2]
+        lines.append(
+            f"  - {{name: r{number}, when: {trigger}, match: {{name: 'svc-{number // 2:04d}-*'}}, then: restart, "
+            "limits: {attempts: none, backoff: none}}"
+        )
+    return load_texts({"bench.yaml": "\n".join(lines)}, host="bench")
+
+
+class NoJournal:
+    def put_incident(self, incident: Incident) -> None: ...
+
+
+class Decides:
+    """Where treatment would begin: asks the limits, counts, and closes."""
+
+    def __init__(self, ruleset: RuleSet) -> None:
+        self.rules = {rule.name: rule for rule in ruleset.rules}
+        self.history, self.host = History(), Host(budget=None)
+        self.incidents: Incidents
+        self.acts = 0
+
+    def submit(self, incident_id: str) -> None:
+        incident = self.incidents.open[incident_id]
+        verdict = limits(self.rules[incident.rule], incident.target, self.history, self.host, incident.opened_at)
+        self.acts += verdict is ACT
+        self.incidents.close(incident_id, "done", "decided")
+
+    def hold(self, incident: Incident, until: float) -> None: ...
+    def supersede(self, incident_id: str, reason: str) -> None: ...
+
+
+async def dockmend(socket: str, count: int, ruleset: RuleSet) -> tuple[float, int, int]:
+    engine = DockerEngine(f"unix://{socket}")
+    observer = Observers(metrics := Metrics("bench"))
+    dice = random.Random(1)
+    treats = Decides(ruleset)
+    treats.incidents = incidents = Incidents(NoJournal(), observer, time.time, dice)  # type: ignore[arg-type]
+    intake = Intake(incidents, treats, Guards(), observer, "bench")
+    intake.use(ruleset)
+    mirror = Mirror(on_container=observer.container)
+    seen = 0
+    begun = ended = 0.0
+    done = asyncio.Event()
+    changes = 0
+
+    class Counting(Observers):
+        def event(self, event: object, lag: float) -> None:
+            nonlocal seen, begun, ended
+            seen += 1
+            if seen == 1:
+                begun = time.perf_counter()
+            elif seen == count:
+                ended = time.perf_counter()
+                done.set()
+
+        def change(self, change: object) -> None:
+            nonlocal changes
+            changes += 1
+
+    counting = Counting()
+    both = Observers(metrics, counting)
+    intake.observer = both
+    watch = Watch(engine, mirror, intake.offer_all, both, time.time, dice)
+    task = asyncio.get_running_loop().create_task(watch.run())
+    await done.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await engine.close()
+    assert treats.acts >= changes * 0.99 if len(ruleset.rules) >= CONTAINERS * 2 else True
+    return count / (ended - begun), changes, treats.acts
+
+
+async def floor(socket: str, count: int) -> float:
+    """Read, split, decode: nothing else."""
+    engine = DockerEngine(f"unix://{socket}")
+    await engine.connect()
+    seen, begun = 0, 0.0
+    async with engine.events() as stream:
+        while seen < count:
+            batch = await stream.batch()
+            assert batch is not None
+            begun = begun or time.perf_counter()
+            seen += len(batch.events)
+        ended = time.perf_counter()
+    await engine.close()
+    return count / (ended - begun)
+
+
+def with_host(count: int, run):  # type: ignore[no-untyped-def]
+    with tempfile.TemporaryDirectory() as folder:
+        socket = f"{folder}/s"
+        host = subprocess.Popen(
+            [sys.executable, str(HERE / "fake_host.py"), socket, str(CONTAINERS), str(count)], stdout=subprocess.PIPE
+        )
+        try:
+            assert host.stdout is not None
+            host.stdout.readline()
+            return asyncio.run(run(socket))
+        finally:
+            host.terminate()
+            host.wait()
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 300_000
+    sets = {size: rules(size) for size in (10, 1000, 10_000)}
+    figures: dict[str, list[float]] = {}
+    for _ in range(3):
+        figures.setdefault("floor: read and decode", []).append(with_host(count, lambda socket: floor(socket, count)))
+        for size, ruleset in sets.items():
+            rate, changes, acts = with_host(count, lambda socket, r=ruleset: dockmend(socket, count, r))
+            figures.setdefault(f"{size} rules", []).append(rate)
+            print(f"{size} rules: {rate:,.0f}/s, {changes} transitions, {acts} decided to act", flush=True)
+    print(f"\n| what | events/s (median of 3) | of the floor |\n| --- | --- | --- |")
+    base = statistics.median(figures["floor: read and decode"])
+    for what, rates in figures.items():
+        print(f"| {what} | {statistics.median(rates):,.0f} | {statistics.median(rates) / base:.2f} |")
+    ten, most = statistics.median(figures["10 rules"]), statistics.median(figures["10000 rules"])
+    print(f"\n10,000 rules cost {ten / most:.2f} times what 10 cost per event.")
+
+
+if __name__ == "__main__":
+    main()
