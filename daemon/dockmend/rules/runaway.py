@@ -21,7 +21,7 @@ DEEPEST: Final = 40
 """Parentheses in a pattern, at most: the parser recurses."""
 
 MOST_POSITIONS: Final = 400
-MOST_CHOICES: Final = 256
+MOST_CHOICES: Final = 64
 """Ways to read a text outside of repetitions."""
 
 HIGHEST_DEGREE: Final = 3
@@ -244,7 +244,10 @@ def _ends_in_simple_loop(tree: Any) -> bool:
     if not tree:
         return False
     code, value = tree[len(tree) - 1]
-    return code in (op.MAX_REPEAT, op.MIN_REPEAT) and value[1] > 1 and _fixed(value[2]) and len(value[2]) == 1
+    if code not in (op.MAX_REPEAT, op.MIN_REPEAT):
+        return False
+    low, high, inner = value
+    return high > 1 and low != high and len(inner) == 1 and _fixed(inner)
 
 
 def _anchored(tree: Any) -> bool:

@@ -71,7 +71,7 @@ def _windows(value: object) -> tuple[Window, ...]:
         return ()
     texts: Sequence[object] = [value] if isinstance(value, str) else value if isinstance(value, (list, tuple)) else ()
     if not texts:
-        raise LanguageError(f"expected {_EXPECTED}, or a list of them")
+        raise LanguageError(f"expected {_EXPECTED}, or a list of them; put each in quotes")
     return tuple(window(text) for text in texts)
 
 
