@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . deploy/apt.sh
 
-packages=(docker.io docker-cli docker-compose iptables iproute2 busybox-static mosquitto mosquitto-clients prometheus systemd procps zstd curl)
+packages=(docker.io docker-cli docker-compose iptables iproute2 busybox-static mosquitto mosquitto-clients prometheus systemd procps zstd curl openssl)
 
 if ! on_debian; then
     say "the tests bring their own engine from Debian's packages: run them on Debian or Ubuntu, or only \`make check\`"

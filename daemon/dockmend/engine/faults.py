@@ -7,6 +7,7 @@ best explanation there is; its text is never trusted beyond being shown.
 
 from __future__ import annotations
 
+import errno
 import re
 import ssl
 from collections.abc import Iterator
@@ -26,11 +27,18 @@ LONGEST = 300  # characters of the engine's sentence that are kept
 _NEVER_PASSES = re.compile(
     r"marked for removal|dead container|invalid symlink|is already in use|is not running|already paused|not paused"
     r"|cannot remove|unable to remove|unable to delete|must be forced|no such image|not supported|is not implemented"
-    r"|not connected to|endpoint with name|sharing network namespace",
+    r"|not connected to|archive/tar:|endpoint with name|sharing network namespace",
     re.IGNORECASE,
 )
 """Refusals with a status (409, 500) that also stands for passing states, but which no waiting mends (moby's texts)."""
 
+_REASONS = {
+    errno.ENOENT: "no such socket: is the engine running?",
+    errno.ECONNREFUSED: "connection refused: is the engine running?",
+    errno.EACCES: "permission denied: run as root or as a member of the socket's group",
+    errno.EPERM: "permission denied: run as root or as a member of the socket's group",
+}
+_OPENSSL = re.compile(r"\[SSL:[^\]]*\]|\(_ssl\.c:\d+\)|^\[Errno[^\]]*\]")  # what OpenSSL adds around its sentence
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -81,34 +89,23 @@ def _message(message: object) -> str:
 
 def away(url: str, error: BaseException) -> EngineAway:
     """The error for an engine that nobody answers for, with what a person can do about it."""
-    cause = _first(error)
-    place = url.removeprefix("unix://")
-    if isinstance(cause, ssl.SSLError) or isinstance(error, aiohttp.ClientConnectorCertificateError):
-        why = f"TLS failed ({tidy(_sentence(cause))}): check the certificates"
-    elif isinstance(cause, FileNotFoundError):
-        why = "no such socket: is the engine running?"
-    elif isinstance(cause, PermissionError):
-        why = "permission denied: run as root or as a member of the socket's group"
-    elif isinstance(cause, ConnectionRefusedError):
-        why = "connection refused: is the engine running?"
+    cause = _cause(error)
+    if isinstance(cause, ssl.SSLError) or "[SSL:" in str(cause):
+        why = f"TLS failed ({_OPENSSL.sub('', tidy(_sentence(cause))).strip()}): check the certificates"
     elif isinstance(error, aiohttp.ClientConnectorDNSError):
         why = "the host's name does not resolve"
+    elif isinstance(cause, OSError) and cause.errno in _REASONS:
+        why = _REASONS[cause.errno]
     else:
         why = f"connection lost ({tidy(_sentence(cause))})"
-    return EngineAway(f"cannot reach the engine at {place}: {why}")
+    return EngineAway(f"cannot reach the engine at {url.removeprefix('unix://')}: {why}")
 
 
-def _first(error: BaseException) -> BaseException:
-    """The operating system's own error, under what the libraries wrapped around it."""
-    seen: BaseException = error
-    if isinstance(error, aiohttp.ClientConnectorError):
-        seen = error.os_error
-    if isinstance(seen, aiohttp.ClientConnectorCertificateError):
-        seen = seen.certificate_error
-    by_number = {2: FileNotFoundError, 13: PermissionError, 111: ConnectionRefusedError}
-    if isinstance(seen, OSError) and not isinstance(seen, ssl.SSLError) and type(seen) not in by_number.values():
-        return by_number.get(seen.errno or 0, type(seen))(*seen.args) if seen.errno in by_number else seen
-    return seen
+def _cause(error: BaseException) -> BaseException:
+    """The operating system's or OpenSSL's own error, under what aiohttp wrapped around it."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return error.certificate_error
+    return error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
 
 
 def _sentence(error: BaseException) -> str:

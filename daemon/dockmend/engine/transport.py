@@ -17,7 +17,7 @@ import aiodocker
 import aiohttp
 import msgspec
 
-from dockmend.errors import EngineError, NotFound, Temporary, Unreachable
+from dockmend.errors import EngineAway, EngineError, NotFound, Permanent, Temporary, Unreachable
 
 from .discover import TLS
 from .faults import tidy, translated
@@ -99,7 +99,15 @@ class Transport:
 
     async def negotiate(self) -> WireVersion:
         """Settles the API version with the engine: the newest that both know. Unreachable where there is none."""
-        answer = await self.call("version", "version", versioned=False)
+        try:
+            answer = await self.call("version", "version", versioned=False)
+        except Permanent as error:
+            if "HTTPS server" not in str(error):
+                raise
+            said = (
+                f"cannot reach the engine at {self.url}: it asks for TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
+            )
+            raise EngineAway(f"{said}, or use a docker context") from None
         version = self.decoded(version_decoder, answer, "version")
         newest, oldest = _parsed(version.ApiVersion), _parsed(version.MinAPIVersion) or (1, 0)
         if newest is None:
