@@ -38,7 +38,12 @@ class Lab(Protocol):
     async def network(self, name: str, subnet: str) -> None: ...
     async def remove_network(self, name: str) -> None: ...
     async def stop_engine(self) -> None: ...
+    async def kill_engine(self) -> None: ...
     async def start_engine(self) -> None: ...
+    async def freeze_engine(self) -> None:
+        """From now on it answers nothing, and closes nothing."""
+
+    async def thaw_engine(self) -> None: ...
 
 
 class RealLab:
@@ -92,8 +97,17 @@ class RealLab:
     async def stop_engine(self) -> None:
         await asyncio.to_thread(self.engine.terminate)
 
+    async def kill_engine(self) -> None:
+        await asyncio.to_thread(self.engine.kill)
+
     async def start_engine(self) -> None:
         await asyncio.to_thread(self.engine.start)
+
+    async def freeze_engine(self) -> None:
+        self.engine.pause()
+
+    async def thaw_engine(self) -> None:
+        self.engine.resume()
 
 
 class FakeLab:
@@ -157,5 +171,14 @@ class FakeLab:
     async def stop_engine(self) -> None:
         await self.engine.stop()
 
+    async def kill_engine(self) -> None:
+        await self.engine.stop()
+
     async def start_engine(self) -> None:
         await self.engine.start()
+
+    async def freeze_engine(self) -> None:
+        self.engine.hang()
+
+    async def thaw_engine(self) -> None:
+        self.engine.resume()

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from dockmend.engine.api import EventStream
-from dockmend.errors import EngineAway, NotFound, Permanent
+from dockmend.engine.api import Engine, EventStream
+from dockmend.engine.client import DockerEngine
+from dockmend.errors import EngineAway, NotFound, Permanent, Temporary
 from dockmend.model import HELPER_LABEL, Endpoint, Event
 from tests.lab import eventually_async
 
@@ -46,6 +47,11 @@ class Seen:
 async def watching(lab: Lab) -> AsyncIterator[Seen]:
     async with lab.client.events() as stream:
         yield Seen(stream)
+
+
+def as_the_rest_of_dockmend_sees_it(client: DockerEngine) -> Engine:
+    """Never called: that this type-checks is the test."""
+    return client
 
 
 # -------------------------------------------------------------------------------------------------------------- looking
@@ -252,13 +258,14 @@ async def test_since_is_inclusive_and_the_marker_is_found_until_the_ring_forgets
     assert not await lab.client.marker_present(marker)
 
 
-async def test_the_end_of_the_engine_ends_the_stream_and_is_an_absence(mortal_lab: Lab) -> None:
+@pytest.mark.parametrize("how", ["terminated", "killed"])
+async def test_the_end_of_the_engine_ends_the_stream_and_is_an_absence(mortal_lab: Lab, how: str) -> None:
     lab = mortal_lab
     async with watching(lab) as seen:
         await lab.client.create_volume("kept")
         await seen.until(lambda event: event.action == "create")
         marker = seen.events[-1]
-        await lab.stop_engine()
+        await (lab.stop_engine() if how == "terminated" else lab.kill_engine())
         async with asyncio.timeout(20):
             while await seen.stream.batch() is not None:
                 pass
@@ -272,6 +279,21 @@ async def test_the_end_of_the_engine_ends_the_stream_and_is_an_absence(mortal_la
     assert info.api_version
     assert not await lab.client.marker_present(marker)
     assert "kept" in {volume.name for volume in await lab.client.volumes()}
+
+
+async def test_an_engine_that_hangs_ends_no_stream_but_answers_no_ping(mortal_lab: Lab) -> None:
+    lab = mortal_lab
+    async with watching(lab) as seen:
+        await lab.freeze_engine()
+        try:
+            with pytest.raises(Temporary, match="did not answer in time") as caught:
+                await lab.client.ping(timeout=0.3)
+            assert not isinstance(caught.value, EngineAway)
+        finally:
+            await lab.thaw_engine()
+        await lab.client.ping()
+        await lab.client.create_volume("after")
+        await seen.until(lambda event: (event.type, event.action) == ("volume", "create"))
 
 
 # --------------------------------------------------------------------------------------------------------------- errors
