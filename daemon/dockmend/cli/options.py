@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -49,6 +50,7 @@ def settings(flags: dict[str, Any], secrets: bool = False) -> Settings:
     """The settings under these flags. Files of secrets are read only with `secrets`: not everyone may."""
     from dockmend.settings import load
 
+    _warnings_to_stderr()
     rest = dict(flags)
     return load(rest, config=rest.pop("config", None), secrets=secrets)
 
@@ -57,7 +59,18 @@ def paths(flags: dict[str, Any]) -> Paths:
     """Where things lie under these flags; the settings file, which not everyone may read, is not asked."""
     from dockmend.settings import find_paths
 
+    _warnings_to_stderr()
     return find_paths({key: value for key, value in flags.items() if key in ("state", "socket", "rules", "config")})
+
+
+def _warnings_to_stderr() -> None:
+    """What a library logs while a command runs; standard output is the answer's alone. `run` sets up its own log."""
+    import structlog
+
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger("warning"),
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+    )
 
 
 def client(flags: dict[str, Any]) -> Client:

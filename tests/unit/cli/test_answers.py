@@ -1,0 +1,282 @@
+"""What `check`, `coverage`, `explain` and `doctor` conclude, on rules and containers made up for it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from dockmend.cli import checks
+from dockmend.cli.coverage import cover
+from dockmend.cli.explain import change_of, changes_of
+from dockmend.cli.explaining import Explainer
+from dockmend.decide import History, Host
+from dockmend.errors import UsageError
+from dockmend.guards import Guards
+from dockmend.model import Container, HealthCheck
+from dockmend.rules.builtin import with_builtin
+from dockmend.rules.loader import load_texts
+from dockmend.settings import Policy, Protect
+
+NOW = 1_000_000.0
+RULES = """\
+version: 1
+rules:
+  - {name: heal, when: container.unhealthy, match: {name: "web*"}, exclude: {name: "*-db"}, then: restart}
+  - {name: wide, when: container.unhealthy, match: all, then: restart, priority: -1}
+  - {name: idle, when: container.unhealthy, match: all, then: restart, enabled: false}
+  - {name: held, when: container.unhealthy, match: {name: held}, for: 30s, then: restart, priority: 5}
+  - {name: quiet, when: container.unhealthy, match: {name: quiet}, then: restart, dry_run: true}
+  - {name: code, when: container.crashed, match: {name: web}, if: container.exit_code == 3, then: start}
+  - {name: often, when: {transition: container.crashed, times: 3 within 10m}, match: {name: often}, then: start}
+"""
+
+
+def container(name: str, **changes: Any) -> Container:
+    plain = Container(
+        id=name.ljust(64, "0"), name=name, image="img", state="running", health="healthy", check=HealthCheck()
+    )
+    return replace(plain, **changes)
+
+
+@pytest.fixture
+def rules():
+    return load_texts({"r.yaml": RULES}, host="h")
+
+
+@pytest.fixture
+def explainer(rules):
+    return Explainer(rules, Guards(Policy(protect=Protect(name=("*-pci",)))), "h")
+
+
+def answers(explainer: Explainer, subject: Container, trigger: str) -> dict[str, tuple[str, str]]:
+    return {each.rule: (each.answer, each.why) for each in explainer.explain(change_of(subject, trigger, NOW), NOW)}
+
+
+def test_one_rule_fires_and_the_others_say_why_not(explainer):
+    told = answers(explainer, container("web1"), "container.unhealthy")
+    assert told["heal"] == ("fires", "restart")
+    assert told["wide"][0] == "no"
+    assert "heal answers this trouble: it has priority 0, this one -1" in told["wide"][1]
+    assert told["idle"] == ("no", "is disabled")
+    assert told["held"] == ("no", "does not match web1: wants name held")
+    assert told["code"] == ("no", "listens to container.crashed")
+
+
+def test_what_is_excluded_goes_to_the_next_rule(explainer):
+    told = answers(explainer, container("web-db"), "container.unhealthy")
+    assert told["heal"][1].startswith("excludes web-db")
+    assert told["wide"] == ("fires", "restart")
+
+
+def test_what_waits_and_what_only_watches(explainer):
+    assert answers(explainer, container("held"), "container.unhealthy")["held"] == (
+        "waits", "if it still stands after 30 s: restart")  # fmt: skip
+    assert answers(explainer, container("quiet"), "container.unhealthy")["quiet"][0] == "shadow"
+
+
+def test_conditions_are_answered(explainer):
+    told = answers(explainer, container("web", state="exited", exit_code=1), "container.crashed")
+    assert told["code"] == ("no", "its condition does not hold: container.exit_code == 3")
+    assert answers(explainer, container("web", state="exited", exit_code=3), "container.crashed")["code"][0] == "fires"
+
+
+def test_times_are_counted(explainer):
+    subject = container("often", state="exited", exit_code=1)
+    told = [answers(explainer, subject, "container.crashed")["often"] for _ in range(3)]
+    assert told[0] == ("no", "counted: 1 of 3 times within 10 min")
+    assert [each[0] for each in told] == ["no", "no", "fires"]
+
+
+def test_what_is_protected_is_left_alone(explainer):
+    told = answers(explainer, container("web-pci"), "container.unhealthy")
+    assert told["heal"] == ("no", "the settings' policy protects name *-pci")
+
+
+def test_limits_and_pauses_of_the_journal_count(explainer):
+    history = History()
+    history.of("heal", "container:web1").breaker_at = NOW - 1
+    explainer.history = history
+    assert "breaker is open" in answers(explainer, container("web1"), "container.unhealthy")["heal"][1]
+    explainer.history, explainer.host = History(), Host(paused=lambda rule, target: NOW + 60)
+    told = answers(explainer, container("web1"), "container.unhealthy")["heal"]
+    assert told[0] == "waits"
+    assert "paused by a person" in told[1]
+
+
+def test_a_raw_event_is_explained_by_its_name():
+    rule = "{name: raw, when: {event: container.rename}, match: all, then: {publish: {topic: t, payload: m}}}"
+    rules = load_texts({"r.yaml": f"version: 1\nrules:\n  - {rule}\n"}, host="h")
+    told = answers(Explainer(rules, Guards(), "h"), container("web"), "container.rename")
+    assert told["raw"][0] == "fires"
+
+
+def test_a_recording_is_replayed_through_the_mirror():
+    web = container("web", state="running", health="healthy", started_at=NOW - 60)
+    listing = {"containers": [web], "networks": [], "volumes": [], "began_at": NOW, "ended_at": NOW}
+    actor = {"ID": web.id, "Attributes": {"name": "web"}}
+    stamp = int((NOW + 1) * 1e9)
+    event = {"Type": "container", "Action": "health_status: unhealthy", "Actor": actor, "timeNano": stamp}
+    lines = [msgspec.json.encode(each) for each in ({"listing": listing, "at": NOW}, event)]
+    found = [change for change in changes_of([*lines, b"\n"], "f") if change.event is None]
+    assert [change.triggers for change in found] == [("container.unhealthy",)]
+    assert found[0].target == "container:web"
+
+
+@pytest.mark.parametrize(
+    "line", [b"x", b"[]", b"{}", b"\xff", b'{"at": "x"}', b'{"inspect": 5, "at": 1}', b'{"timeNano": 1e400}']
+)
+def test_a_line_that_is_no_recording_is_named(line):
+    with pytest.raises(UsageError, match="f:2:1: is no line of `dockmend record`"):
+        list(changes_of([b"\n", line], "f"))
+
+
+@pytest.mark.parametrize(
+    ("subject", "covered", "why"),
+    [
+        (container("web1"), ("heal", "wide"), ""),
+        (container("web-db"), ("wide",), ""),
+        (container("web-pci"), (), "the settings' policy protects name *-pci"),
+        (container("x", labels={"dockmend.ignore": "true"}), (), "labelled dockmend.ignore=true"),
+        (container("x", check=None), (), "no health check, which wide listens to; idle is disabled"),
+    ],
+)
+def test_coverage_says_who_or_why_nobody(subject, covered, why, rules, explainer):
+    found = cover(subject, rules, explainer.guards)
+    assert found.rules == covered
+    assert found.why == why
+
+
+def test_coverage_with_the_builtin_rule():
+    rules = with_builtin(load_texts({}, host="h"), "labelled")
+    asked = container("a", labels={"dockmend.heal": "true"})
+    assert cover(asked, rules, Guards()).rules == ("builtin-heal",)
+    by_image = replace(asked, image_steering=("dockmend.heal",))
+    assert (
+        cover(by_image, rules, Guards()).why
+        == "no rule matches; dockmend.heal is set by its image, which does not count"
+    )
+
+
+# --------------------------------------------------------------------------------------------------------------- check
+
+
+def test_check_names_every_error_and_counts_what_is_fine(dockmend, tmp_path):
+    (tmp_path / "good.yaml").write_text(RULES)
+    ran = dockmend("check", tmp_path / "good.yaml")
+    assert ran.code == 0
+    assert ran.out.startswith("fine: 7 rules")
+    (tmp_path / "bad.yaml").write_text(
+        "version: 1\nrules:\n  - {name: x, wen: container.unhealthy, match: all, then: restart}\n"
+    )
+    (tmp_path / "dockmend.yaml").write_text("heal: of\n")
+    ran = dockmend("check", tmp_path / "good.yaml", tmp_path / "bad.yaml", tmp_path / "dockmend.yaml")
+    assert ran.code == 1
+    assert ran.out == ""
+    assert f"{tmp_path}/bad.yaml:3:" in ran.err
+    assert f"{tmp_path}/dockmend.yaml:1:7: heal: expected labelled" in ran.err
+
+
+def test_check_without_a_path_looks_at_what_run_would_use(dockmend, tmp_path):
+    (tmp_path / "rules").mkdir()
+    (tmp_path / "rules" / "a.yaml").write_text(RULES.replace("then: start}", "then: exec}"))
+    (tmp_path / "c.yaml").write_text("limits: {rat: 1}\n")
+    ran = dockmend("check", "--rules", tmp_path / "rules", "--config", tmp_path / "c.yaml")
+    assert ran.code == 1
+    assert "unknown key 'rat' in limits: did you mean 'rate'?" in ran.err
+    assert f"{tmp_path}/rules/a.yaml" in ran.err
+
+
+def test_check_warns_of_what_the_policy_will_refuse(dockmend, tmp_path):
+    (tmp_path / "a.yaml").write_text(RULES)
+    (tmp_path / "a.yaml").chmod(0o600)
+    (tmp_path / "c.yaml").write_text("policy: {allow: [start]}\n")
+    ran = dockmend("check", "--rules", tmp_path / "a.yaml", "--config", tmp_path / "c.yaml", "--json")
+    rows = json.loads(ran.out)
+    assert ran.code == 0
+    assert {
+        "level": "warning",
+        "rule": "heal",
+        "message": "the settings' policy does not allow restart",
+    }.items() <= rows[0].items()
+
+
+# -------------------------------------------------------------------------------------------------------------- doctor
+
+
+@pytest.mark.parametrize(
+    ("labels", "level", "said"),
+    [
+        ({"dockmnd.heal": "true"}, "problem", "did you mean dockmend.heal?"),
+        ({"dockmend.heel": "true"}, "problem", "did you mean dockmend.heal?"),
+        ({"auto-heal": "true"}, "problem", "did you mean autoheal?"),
+        ({"dockmend.heal": "yes"}, "problem", "write dockmend.heal=true"),
+        ({"autoheal": "False"}, "problem", "write autoheal=false"),
+        ({"dockmend.heal": "true", "com.docker.compose.project": "x", "maintainer": "y"}, "ok", ""),
+        ({"dockmend.tier": "x"}, "ok", ""),
+    ],
+)
+def test_doctor_finds_labels_that_mean_nothing(labels, level, said):
+    [found] = checks.labels([container("web", labels=labels)], ["match: {labels: {dockmend.tier: '*'}}"])
+    assert found.level == level
+    assert said in found.todo
+
+
+def test_doctor_finds_labels_an_image_set():
+    [found] = checks.labels([container("web", labels={"dockmend.heal": "true"}, image_steering=("dockmend.heal",))], [])
+    assert found.level == "note"
+    assert "comes from its image" in found.text
+
+
+def test_doctor_finds_other_healers():
+    found = checks.healers([
+        container("a", image="willfarrell/autoheal:1"),
+        container("w", image="containrrr/watchtower"),
+        container("gone", image="willfarrell/autoheal", state="exited"),
+    ])  # fmt: skip
+    assert [each.text.split()[0] for each in found] == ["a", "w"]
+    assert checks.healers([container("web")])[0].level == "ok"
+
+
+def test_doctor_finds_those_that_ask_for_healing_without_a_health_check():
+    [found] = checks.consent([container("a", labels={"autoheal": "true"}, check=None), container("b")])
+    assert (found.level, "container a asks" in found.text) == ("problem", True)
+
+
+def test_doctor_knows_what_stays_down(rules):
+    down = [container("a", restart_policy="unless-stopped"), container("b", restart_policy="always")]
+    assert "1 with restart: unless-stopped (a)" in checks.restart_policies(down, rules)[0].text
+    mended = load_texts(
+        {"r": "version: 1\nrules: [{name: x, when: container.left_down, match: all, then: start}]\n"}, host="h"
+    )
+    assert checks.restart_policies(down, mended)[0].level == "ok"
+
+
+@pytest.mark.parametrize(("free", "level"), [(10, "problem"), (500 * 1024**2, "note"), (50 * 1024**3, "ok")])
+def test_doctor_looks_at_the_disk(free, level):
+    assert checks.disk("disk", free, 100 * 1024**3).level == level
+
+
+@pytest.mark.parametrize(("ahead", "level"), [(0.0, "ok"), (1.9, "ok"), (30.0, "problem"), (-30.0, "problem")])
+def test_doctor_compares_clocks(ahead, level):
+    assert checks.clock_skew(ahead).level == level
+
+
+def test_doctor_without_an_engine_looks_at_the_rest(dockmend, tmp_path):
+    (tmp_path / "c.yaml").write_text("heal: of\nlimits: {rate: 0}\n")
+    ran = dockmend("doctor", "--engine", "unix:///does/not/exist", "--state", tmp_path, "--config", tmp_path / "c.yaml")
+    assert ran.code == 1
+    assert "PROBLEM engine    cannot reach the engine" in ran.out
+    assert ran.out.count("PROBLEM settings") == 2
+    rows = json.loads(dockmend("doctor", "--engine", "unix:///does/not/exist", "--state", tmp_path, "--json").out)
+    assert all(set(row) == {"level", "part", "text", "todo"} for row in rows)
+    assert all(row["todo"] for row in rows if row["level"] == "problem")
+
+
+def test_doctor_tries_the_broker(dockmend, tmp_path):
+    (tmp_path / "c.yaml").write_text("mqtt: {host: 127.0.0.1, port: 1}\n")
+    ran = dockmend("doctor", "--engine", "unix:///does/not/exist", "--state", tmp_path, "--config", tmp_path / "c.yaml")
+    assert "PROBLEM broker    127.0.0.1:1" in ran.out

@@ -1,0 +1,145 @@
+"""The commands that talk to the daemon, over a real socket to one that answers from a script."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockmend.control.server import Server
+from dockmend.errors import InvalidFiles, Problem, UsageError
+
+STATUS: dict[str, Any] = {
+    "version": "0.1.0", "pid": 42, "started_at": 0.0, "state": "/s", "engine": {
+        "url": "unix:///e", "up": True, "name": "host", "version": "26.1", "since": 1.0},
+    "containers": {"running/healthy": 3, "exited": 0}, "rules": {"enabled": 2}, "incidents_open": 1,
+    "breakers": [{"rule": "r", "target": "container:web", "opened_at": 5.0, "reason": "tried 5 times"}],
+    "pauses": [{"rule": None, "target": "container:db", "until": None, "actor": "uid 0 (root)", "at": 1.0}],
+    "degraded": {}, "dry_run": True, "mqtt": "off", "healers": ["\x1bautoheal"],
+}  # fmt: skip
+RULES: dict[str, Any] = {
+    "rules": [{"name": "heal", "state": "enabled", "builtin": True, "description": "", "when": ["container.unhealthy"],
+               "match": "all", "then": ["restart"], "path": "p", "line": 1, "fired_at": None, "incidents_open": 0,
+               "breakers": []}],
+    "problems": [], "loaded_at": 1.0,
+}  # fmt: skip
+
+
+class Scripted:
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {"status": STATUS, "rules": RULES}
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        async def command(**arguments: Any) -> Any:
+            self.calls.append((name, arguments))
+            answer = self.answers.get(name, {"text": f"{name} done", "incident": None})
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return command
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[tuple[Path, Scripted]]:
+    daemon, ready = Scripted(), threading.Event()
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        async with Server(tmp_path / "dockmend.sock", daemon):
+            ready.set()
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    thread.start()
+    assert ready.wait(10)
+    yield tmp_path, daemon
+    loop.call_soon_threadsafe(stop.set)
+    thread.join(10)
+    loop.close()
+
+
+def test_status_tells_everything_that_matters(dockmend, state):
+    folder, _ = state
+    ran = dockmend("status", "--state", folder)
+    assert ran.code == 0
+    for part in (
+        "process 42",
+        "unix:///e (host, 26.1): connected",
+        "3 running/healthy",
+        "2 enabled",
+        "1 open",
+        "dry run",
+        "paused     container:db, until it is resumed, by uid 0 (root)",
+        "breaker    open for r on container:web",
+        "healer     \\x1bautoheal",
+    ):
+        assert part in ran.out
+    assert "0 exited" not in ran.out
+    assert json.loads(dockmend("status", "--json", "--state", folder).out) == STATUS
+
+
+@pytest.mark.parametrize(
+    "change", [{"degraded": {"journal": "disk full"}}, {"engine": {**STATUS["engine"], "up": False}}]
+)
+def test_status_says_no_by_its_exit_code(change, dockmend, state):
+    folder, daemon = state
+    daemon.answers["status"] = {**STATUS, **change}
+    assert dockmend("status", "--state", folder).code == 1
+
+
+def test_rules(dockmend, state):
+    folder, daemon = state
+    ran = dockmend("rules", "--state", folder)
+    assert ran.code == 0
+    shown = " ".join(ran.out.splitlines()[1].split())
+    assert shown == "heal enabled, built in container.unhealthy all restart never 0 0"
+    assert json.loads(dockmend("rules", "--json", "--state", folder).out) == RULES["rules"]
+    daemon.answers["rules"] = {**RULES, "problems": ["a.yaml:1:1: bad"]}
+    ran = dockmend("rules", "--state", folder)
+    assert (ran.code, ran.err) == (1, "a.yaml:1:1: bad\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "call"),
+    [
+        (("pause", "--rule", "r", "--for", "1h"), ("pause", {"rule": "r", "for_": 3600.0})),
+        (("pause", "--container", "c"), ("pause", {"container": "c"})),
+        (("resume",), ("resume", {})),
+        (("reset", "r", "t"), ("reset", {"rule": "r", "target": "t"})),
+        (("reload",), ("reload", {})),
+        (("trigger", "r", "n"), ("trigger", {"rule": "r", "name": "n"})),
+    ],
+)
+def test_what_changes_something_reaches_the_daemon_with_the_actor(arguments, call, dockmend, state):
+    folder, daemon = state
+    ran = dockmend(*arguments, "--state", folder)
+    assert (ran.code, ran.out) == (0, f"{call[0]} done\n")
+    [(name, given)] = daemon.calls
+    assert given.pop("actor").startswith("uid ")
+    assert (name, given) == call
+
+
+def test_a_trigger_names_its_incident(dockmend, state):
+    folder, daemon = state
+    daemon.answers["trigger"] = {"text": "triggered", "incident": "i123"}
+    assert "dockmend incidents i123" in dockmend("trigger", "r", "n", "--state", folder).out
+
+
+def test_a_refusal_is_the_daemons_own_sentence(dockmend, state):
+    folder, daemon = state
+    daemon.answers["trigger"] = UsageError("there is no rule r")
+    ran = dockmend("trigger", "r", "n", "--state", folder)
+    assert (ran.code, ran.err) == (2, "dockmend: there is no rule r\n")
+    daemon.answers["reload"] = InvalidFiles((Problem("a", 1, 1, "x"), Problem("b", 2, 2, "y")))
+    ran = dockmend("reload", "--state", folder)
+    assert ran.code == 2
+    assert "a:1:1: x" in ran.err
+    assert "b:2:2: y" in ran.err

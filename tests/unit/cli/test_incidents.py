@@ -1,0 +1,126 @@
+"""`dockmend incidents` from a journal that a daemon left: the list, one story, and what is cut or missing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import pytest
+from msgspec.structs import replace
+
+from dockmend.cli.incidents import story
+from dockmend.journal.records import ActionRecord, Incident
+from dockmend.journal.sqlite import SqliteJournal
+
+NOW = time.time()
+HEALED = Incident(
+    id="i0000000000000aaa", rule="heal", trigger="container.unhealthy", target="container:web", kind="container",
+    object_id="c" * 64, object_name="web", trouble="t", opened_at=NOW - 100.0, state="closed", outcome="healed",
+    reason="healthy again", closed_at=NOW - 97.5, attempts=1,
+)  # fmt: skip
+RESTART = ActionRecord(
+    id="a0000000000000aaa", incident=HEALED.id, rule="heal", target="container:web", attempt=1, action="restart",
+    object_id="c" * 64, object_name="web", params={}, began_at=NOW - 99.9, ended_at=NOW - 99.5, outcome="done",
+    detail="restarted in 0.4 s",
+)  # fmt: skip
+OPEN = replace(
+    HEALED, id="i0000000000000bbb", object_name="db", target="container:db", opened_at=NOW - 10, state="waiting",
+    outcome=None, closed_at=None, reason="", waiting_for="backoff", due_at=NOW + 5,
+)  # fmt: skip
+HOSTILE = replace(
+    HEALED, id="i0000000000000ccc", object_name="\x1b[31mweb", opened_at=NOW - 86400 * 3, closed_at=NOW - 86400 * 3
+)
+
+
+@pytest.fixture
+def state(tmp_path):
+    async def write() -> None:
+        journal = SqliteJournal(tmp_path / "journal.sqlite3", time.time)
+        await journal.open()
+        for incident in (HEALED, OPEN, HOSTILE):
+            journal.put_incident(incident)
+        journal.put_action(RESTART)
+        await journal.close()
+
+    asyncio.run(write())
+    return tmp_path
+
+
+def test_the_list_is_newest_first_and_harmless(dockmend, state):
+    ran = dockmend("incidents", "--state", state)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert [line.split()[0] for line in lines] == ["ID", OPEN.id, HEALED.id, HOSTILE.id]
+    assert "healed" in lines[2]
+    assert "healthy again" in lines[2]
+    assert "\x1b" not in ran.out
+
+
+def test_json_has_every_field_of_the_record(dockmend, state):
+    rows = json.loads(dockmend("incidents", "--json", "--state", state).out)
+    assert [row["id"] for row in rows] == [OPEN.id, HEALED.id, HOSTILE.id]
+    assert set(rows[0]) == set(Incident.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--container", "web"), [HEALED.id]),
+        (("--container", "container:db"), [OPEN.id]),
+        (("--since", "1d"), [OPEN.id, HEALED.id]),
+        (("--limit", "1"), [OPEN.id]),
+        (("--container", "nobody"), []),
+    ],
+)
+def test_the_list_can_be_narrowed(arguments, expected, dockmend, state):
+    rows = json.loads(dockmend("incidents", "--json", *arguments, "--state", state).out)
+    assert [row["id"] for row in rows] == expected
+
+
+def test_a_story_is_told_in_order_with_durations(dockmend, state):
+    ran = dockmend("incidents", HEALED.id, "--state", state)
+    steps = [line.split()[1] for line in ran.out.splitlines()[3:]]
+    assert steps == ["seen", "decided", "did", "verified", "closed"]
+    assert "restart in 0.40 s: restarted in 0.4 s" in ran.out
+    assert "healed, 2.5 s after it was seen, attempts: 1" in ran.out
+
+
+def test_a_story_of_what_goes_on(dockmend, state):
+    ran = dockmend("incidents", OPEN.id, "--state", state)
+    assert "waiting for backoff, looked at again" in ran.out
+
+
+def test_what_is_under_way_and_what_failed():
+    failed = replace(RESTART, outcome="failed", detail="no such image", ended_at=RESTART.began_at + 1)
+    running = replace(
+        RESTART, id="a0000000000000bbb", attempt=2, outcome=None, ended_at=None, began_at=NOW - 3, detail=""
+    )
+    lines = list(story(replace(OPEN, state="acting", waiting_for="", due_at=None), [failed, running], NOW))
+    assert any("FAILED    restart" in line and "no such image" in line for line in lines)
+    assert any("did       restart" in line and "under way for 3.0 s" in line for line in lines)
+
+
+def test_an_id_may_be_cut_where_it_is_unique(dockmend, state):
+    assert "Incident i0000000000000aaa" in dockmend("incidents", "i0000000000000a", "--state", state).out
+    ran = dockmend("incidents", "i000", "--state", state)
+    assert (ran.code, ran.out) == (2, "")
+    assert "3 incidents begin with i000" in ran.err
+
+
+def test_an_incident_that_does_not_exist(dockmend, state):
+    ran = dockmend("incidents", "nope", "--state", state)
+    assert ran.code == 2
+    assert "there is no incident nope" in ran.err
+
+
+def test_without_a_journal(dockmend, tmp_path):
+    ran = dockmend("incidents", "--state", tmp_path)
+    assert ran.code == 1
+    assert "there is no journal" in ran.err
+
+
+def test_one_story_as_json(dockmend, state):
+    told = json.loads(dockmend("incidents", HEALED.id, "--json", "--state", state).out)
+    assert told["incident"]["id"] == HEALED.id
+    assert [each["action"] for each in told["actions"]] == ["restart"]
