@@ -41,6 +41,16 @@ async def test_restart_of_a_paused_container_lets_it_run(acting, docker):
     assert done.detail == "restarted (it was paused)"
 
 
+async def test_restart_keeps_a_container_that_would_be_removed_at_its_end(acting, docker):
+    docker.run("web", "--rm")
+    before = started(docker, "web")
+
+    await acting.run("restart", Restart(), "web")
+
+    assert docker.state("web") == "running"
+    assert started(docker, "web") != before
+
+
 async def test_restart_sends_the_signal_of_the_rule(acting, docker):
     caught = "trap 'echo usr1 >>/caught; exit 0' USR1; while :; do sleep 0.05; done"
     docker.run("web", command=("sh", "-c", caught), init=False)
