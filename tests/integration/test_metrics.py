@@ -15,7 +15,7 @@ from tests.unit.test_web import Fake
 
 
 def test_promtool_says_nothing():
-    metrics = Metrics("0.1.0", mqtt=True)
+    metrics = Metrics("0.1.0")
     assert check_metrics(metrics.render().decode()) == ""
     exercise(metrics)
     assert check_metrics(metrics.render().decode()) == ""

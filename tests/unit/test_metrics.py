@@ -97,7 +97,7 @@ def exercise(metrics: Metrics) -> None:
 
 
 def test_every_promised_metric_is_there_with_exactly_its_labels():
-    metrics = Metrics("0.1.0", mqtt=True)
+    metrics = Metrics("0.1.0")
     exercise(metrics)
     found: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(metrics.render().decode()):
@@ -108,7 +108,7 @@ def test_every_promised_metric_is_there_with_exactly_its_labels():
 
 
 def test_everything_is_counted():
-    metrics = Metrics("0.1.0", mqtt=True)
+    metrics = Metrics("0.1.0")
     exercise(metrics)
     seen = page(metrics)
     assert seen["dockmend_events_total"]["health_status", "container"] == 1

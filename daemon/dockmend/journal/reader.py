@@ -114,7 +114,7 @@ class JournalReader:
                 found.append(msgspec.json.decode(body, type=record))
             except msgspec.MsgspecError as error:
                 # One row from another version must not keep the daemon from starting.
-                log.error("journal_record_unreadable", record=record.__name__, error=str(error))  # noqa: TRY400 - the reason is for a person
+                log.error("a record of the journal cannot be read", record=record.__name__, error=str(error))  # noqa: TRY400 - the reason is for a person
         return found
 
 

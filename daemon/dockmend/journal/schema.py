@@ -25,6 +25,8 @@ Migration = Callable[[sqlite3.Connection], None]
 # Seconds a statement waits for a lock somebody else holds (a person with the sqlite3 shell); then it is a failure.
 BUSY_TIMEOUT = 2.0
 
+_CORRUPT = "the journal is damaged: it was set aside and a new one begun, so what was done before is forgotten"
+
 _SCHEMA_1 = (
     """CREATE TABLE incidents (
         id TEXT PRIMARY KEY, rule TEXT NOT NULL, target TEXT NOT NULL,
@@ -74,7 +76,7 @@ def open_for_writing(
             return _open_checked(path, migrations), None
         except _CorruptError as error:
             aside = _set_aside(path)
-            log.error("journal_corrupt", path=str(path), set_aside=str(aside), error=str(error))  # noqa: TRY400 - the reason is for a person
+            log.error(_CORRUPT, path=str(path), set_aside=str(aside), error=str(error))  # noqa: TRY400 - the reason is for a person
             return _open_checked(path, migrations), aside
     except (sqlite3.Error, OSError, _CorruptError) as error:
         raise JournalError(unwritable(path, error)) from error

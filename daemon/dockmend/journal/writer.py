@@ -68,7 +68,9 @@ class Writer:
             self._thread.join()
             self._thread = None
         if self._pending:
-            log.error("journal_lost", operations=len(self._pending), reason=self.failure)
+            log.error(
+                "records were lost: the journal could not be written", records=len(self._pending), error=self.failure
+            )
 
     @property
     def pending(self) -> int:
@@ -144,12 +146,12 @@ class Writer:
                 self._disconnect()
             failure = error if isinstance(error, JournalError) else JournalError(unwritable(self.path, error))
             if self.healthy or self.failure != str(failure):
-                log.error("journal_failed", path=str(self.path), reason=str(failure))  # noqa: TRY400 - the reason is for a person
+                log.error("no action is taken until the journal can be written", error=str(failure))  # noqa: TRY400 - the reason is for a person
             self.failure = str(failure)
             self.healthy = False
             return failure
         if not self.healthy:
-            log.warning("journal_recovered", path=str(self.path), operations=len(batch))
+            log.warning("the journal can be written again", records=len(batch))
         self.failure = ""
         self.healthy = True
         self.commits += 1
@@ -165,7 +167,7 @@ class Writer:
                     # It could never be written; kept, it would hold up everything after it for ever.
                     del batch[key]
                     self.discarded += 1
-                    log.error("journal_record_discarded", key=repr(key), error=str(error))  # noqa: TRY400 - the reason is for a person
+                    log.error("a record that can never be written was left out", record=repr(key), error=str(error))  # noqa: TRY400 - the reason is for a person
                     raise JournalError(f"a record cannot be written to the journal: {error}") from error
             connection.execute("COMMIT")
         except BaseException:
@@ -176,7 +178,7 @@ class Writer:
     def _connected(self) -> sqlite3.Connection:
         if self._connection is not None and self._inode != _inode(self.path):
             # Deleted or replaced under us: what we wrote into it would be gone with our last descriptor.
-            log.error("journal_replaced", path=str(self.path))
+            log.error("the journal was removed or replaced: it is opened again", path=str(self.path))
             self._disconnect()
         return self._connection or self._connect()
 

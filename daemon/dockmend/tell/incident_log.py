@@ -39,6 +39,7 @@ QUIET = {"container.healthy", "container.started", "container.exited", "engine.l
 
 _REMEMBERED = 2048  # incidents and suppressions whose last line is remembered
 _FOLD = 600.0  # seconds in which the same suppression is said once
+_CHANGES = 50  # lines about changes in a second
 _TENS = frozenset(10**power for power in range(1, 9))
 
 
@@ -51,6 +52,8 @@ class LogTeller(Observer):
         self._suppressed: OrderedDict[tuple[str, str, str], float] = OrderedDict()
         self._degraded: dict[str, str] = {}
         self._engine: bool | None = None
+        self._second = 0
+        self._in_second = 0
 
     def connected(self, up: bool) -> None:
         if up != self._engine:
@@ -65,6 +68,8 @@ class LogTeller(Observer):
 
     def change(self, change: Change) -> None:
         trigger = next((name for name in change.triggers if name != "container.exited"), "container.exited")
+        if self._too_many(change.at):
+            return
         say = self._log.debug if trigger in QUIET or change.recovered or change.event is not None else self._log.info
         name = getattr(change.subject, "name", "") or change.target
         about = {"triggers": list(change.triggers), "target": change.target, "origin": change.origin}
@@ -124,6 +129,17 @@ class LogTeller(Observer):
         self._log.info(f"snapshot of volume {shown(volume, 128)} completed", bytes=size)
 
     # ------------------------------------------------------------------------------------------------------ from within
+
+    def _too_many(self, at: float) -> bool:
+        """A host on which everything breaks at once brings thousands of changes a second: some of them are enough."""
+        second = int(at)
+        if second != self._second:
+            self._second, before = second, self._in_second
+            self._in_second = 0
+            if before > _CHANGES:
+                self._log.info("and more changes than are worth a line each", changes=before - _CHANGES)
+        self._in_second += 1
+        return self._in_second > _CHANGES
 
     def _waits(self, incident: Incident) -> None:
         text = f"{_subject(incident)}: waits"

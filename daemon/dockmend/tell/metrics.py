@@ -34,9 +34,9 @@ class _Registered(Families, Collector):
 
 
 class Metrics(Observer):
-    """`mqtt`: whether a broker is configured; without one `dockmend_mqtt_connected` is not shown."""
+    """Everything an observer is told, counted. `version` is dockmend's own."""
 
-    def __init__(self, version: str, mqtt: bool = False) -> None:
+    def __init__(self, version: str) -> None:
         self._events = Family("dockmend_events_total", "Events read from the engine's stream.", ("type", "action"))
         self._lags = Histogram(
             "dockmend_event_lag_seconds", "Time from the engine's stamp on an event until dockmend read it.", _LAG
@@ -81,6 +81,7 @@ class Metrics(Observer):
             ("volume",), 500,
         )  # fmt: skip
         self._mqtt = Family("dockmend_mqtt_connected", "1 while the MQTT broker is connected.")
+        self._mqtt.values.clear()  # without a broker there is no value, and nothing to alert on
         self._dropped = Family(
             "dockmend_tell_dropped_total", "Messages dropped because nobody took them in time.", ("sink",)
         )
@@ -99,9 +100,10 @@ class Metrics(Observer):
         self._event_keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._lag = self._lags.cell()
         self._expect_the_known()
-        families = [each for each in vars(self).values() if isinstance(each, Family | Histogram)]
         self.registry = CollectorRegistry()
-        self.registry.register(_Registered(each for each in families if mqtt or each is not self._mqtt))
+        self.registry.register(
+            _Registered(each for each in vars(self).values() if isinstance(each, Family | Histogram))
+        )
 
     def render(self) -> bytes:
         """The page in Prometheus's text format; may be called in another thread."""
@@ -203,7 +205,7 @@ class Metrics(Observer):
         self._snapshot_at.set(_object("volume", volume), to=at)
 
     def mqtt_connected(self, up: bool) -> None:
-        """The broker was connected or lost."""
+        """The broker was connected or lost; never called where none is configured."""
         self._mqtt.set(to=float(up))
 
     def dropped(self, sink: str, count: int = 1) -> None:

@@ -12,6 +12,7 @@ import secrets
 import ssl
 from collections import deque
 from collections.abc import Callable
+from itertools import compress
 from typing import Any, NamedTuple
 
 import aiomqtt
@@ -38,10 +39,27 @@ SETTLE = 5.0  # seconds after the engine was connected until retained states of 
 
 
 class _Message(NamedTuple):
+    """What is told is encoded when it is sent: while the broker is away, or slow, most of it never is."""
+
     topic: str
-    payload: bytes
+    content: bytes | Container | Change | Incident
     qos: int
     retain: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.content) if isinstance(self.content, bytes) else 0
+
+    def payload(self) -> bytes:
+        match self.content:
+            case Container():
+                return _encode(container_state(self.content))
+            case Change():
+                return _encode(event_of(self.content))
+            case Incident():
+                return _encode(incident_of(self.content))
+            case _:
+                return self.content
 
 
 class MqttTeller(Observer):
@@ -71,7 +89,8 @@ class MqttTeller(Observer):
         self._on_drop = on_drop
         self._backoff = backoff
         self._settle = settle
-        self._states: dict[str, bytes] = {}  # retained, by topic; b"" until its removal has been sent
+        self._states: dict[str, bytes | Container] = {}  # retained, by topic; b"" until its removal has been sent
+        self._sent: dict[str, bytes] = {}  # what the broker acknowledged of them over this connection
         self._unsent: dict[str, None] = {}  # topics of states that the broker has not been told; in order
         self._owners: dict[str, str] = {}  # topic -> the container it is about
         self._topics: dict[str, str] = {}  # container -> its topic
@@ -113,13 +132,13 @@ class MqttTeller(Observer):
         if after is not None and topic is not None:
             self._topics[after.id] = topic
             self._owners[topic] = after.id
-            self._retain(topic, _encode(container_state(after)))
+            self._retain(topic, after)
 
     def change(self, change: Change) -> None:
-        self._queue(_Message(f"{self.prefix}/event", _encode(event_of(change)), 0))
+        self._queue(_Message(f"{self.prefix}/event", change, 0))
 
     def incident(self, incident: Incident) -> None:
-        self._queue(_Message(f"{self.prefix}/incident", _encode(incident_of(incident)), 1))
+        self._queue(_Message(f"{self.prefix}/incident", incident, 1))
 
     # ------------------------------------------------------------------------------------------------ the connection
 
@@ -164,6 +183,7 @@ class MqttTeller(Observer):
 
     async def _serve(self, client: aiomqtt.Client) -> None:
         self._states[f"{self.prefix}/status"] = b"online"
+        self._sent.clear()
         self._unsent = dict.fromkeys((f"{self.prefix}/status", *self._states))  # status first
         try:
             async with asyncio.TaskGroup() as group:
@@ -215,21 +235,36 @@ class MqttTeller(Observer):
         for topic in topics:
             del self._unsent[topic]
         messages = [self._outbox.popleft() for _ in range(min(WINDOW - len(batch), len(self._outbox)))]
-        self._outbox_bytes -= sum(len(message.payload) for message in messages)
+        self._outbox_bytes -= sum(message.size for message in messages)
         batch += messages
-        sending = [client.publish(each.topic, each.payload, each.qos, each.retain) for each in batch]
+        payloads = [each.payload() for each in batch]
+        new = [self._sent.get(each.topic) != body for each, body in zip(batch, payloads, strict=True)]
+        batch, payloads = list(compress(batch, new)), list(compress(payloads, new))
+        sending = [
+            client.publish(each.topic, body, each.qos, each.retain) for each, body in zip(batch, payloads, strict=True)
+        ]
         try:
             results = await asyncio.gather(*sending, return_exceptions=True)
         except asyncio.CancelledError:
             self._keep(batch)
             raise
         failed = [each for each, result in zip(batch, results, strict=True) if isinstance(result, BaseException)]
-        for each, result in zip(batch, results, strict=True):
-            if result is None and each.retain and not each.payload and self._states.get(each.topic) == b"":
-                del self._states[each.topic]  # its removal has arrived
+        for each, body, result in zip(batch, payloads, results, strict=True):
+            if result is None and each.retain:
+                self._acknowledged(each.topic, body)
         if failed:
             self._keep(failed)
             raise next(result for result in results if isinstance(result, BaseException))
+
+    def _acknowledged(self, topic: str, body: bytes) -> None:
+        if topic not in self._states:
+            return  # a rule's own message
+        if body:
+            self._sent[topic] = body
+        else:
+            self._sent.pop(topic, None)
+            if self._states[topic] == b"":
+                del self._states[topic]  # its removal has arrived
 
     def _keep(self, batch: list[_Message]) -> None:
         for message in reversed(batch):
@@ -237,7 +272,7 @@ class MqttTeller(Observer):
                 self._unsent.setdefault(message.topic)
             else:
                 self._outbox.appendleft(message)
-                self._outbox_bytes += len(message.payload)
+                self._outbox_bytes += message.size
         self._shrink()
 
     async def _farewell(self, client: aiomqtt.Client) -> None:
@@ -254,22 +289,21 @@ class MqttTeller(Observer):
     def _container_topic(self, name: str) -> str:
         return f"{self.prefix}/container/{topic_level(name)}"
 
-    def _retain(self, topic: str, payload: bytes) -> None:
-        if self._states.get(topic) != payload:
-            self._states[topic] = payload
-            self._unsent.setdefault(topic)
-            self._wake.set()
+    def _retain(self, topic: str, state: bytes | Container) -> None:
+        self._states[topic] = state
+        self._unsent.setdefault(topic)
+        self._wake.set()
 
     def _queue(self, message: _Message) -> None:
         self._outbox.append(message)
-        self._outbox_bytes += len(message.payload)
+        self._outbox_bytes += message.size
         self._shrink()
         self._wake.set()
 
     def _shrink(self) -> None:
         dropped = 0
         while len(self._outbox) > OUTBOX_MESSAGES or self._outbox_bytes > OUTBOX_BYTES:
-            self._outbox_bytes -= len(self._outbox.popleft().payload)
+            self._outbox_bytes -= self._outbox.popleft().size
             dropped += 1
         if dropped:
             self._on_drop(dropped)
