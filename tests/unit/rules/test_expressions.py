@@ -82,6 +82,7 @@ def test_answers(text, answer):
     [
         ("container.nmae == 'x'", 'did you mean "container.name"?', 0),
         ("1 == 1 and contaner.name == 'x'", "unknown field", 11),
+        ("host == 'ü→' and contaner.name == 'x'", "unknown field", 17),
         ("container.name == 5", "cannot compare a text (container.name) with a number", 18),
         ("5 < container.name", "cannot compare", 4),
         ("container.exit_code == '137'", "leave out the quotes", 23),
@@ -211,10 +212,12 @@ def test_raw_events_where_they_are_allowed():
         ("payload.text * 1000000 == 1", ConditionError),
         ("1 == true or payload['a']['b'] == 1", LanguageError),
         ("payload.n == true", False),
+        ("payload.one == true", False),
+        ("true in payload.list", False),
     ],
 )
 def test_payloads_are_checked_when_they_come(text, expected):
-    extra = {"payload": {"n": 3, "on": True, "list": [1, 2], "text": "abc"}}
+    extra = {"payload": {"n": 3, "on": True, "list": [1, 2], "text": "abc", "one": 1}}
     fields = field_values(CHANGE, extra=extra)
     if isinstance(expected, bool):
         assert compile_condition(text, CONTEXTS)(fields) is expected

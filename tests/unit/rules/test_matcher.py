@@ -136,7 +136,7 @@ def test_a_renamed_or_relabelled_object_gets_a_fresh_answer():
     ]
     for changes, expected in cases:
         assert names(held.candidates(change(msgspec.structs.replace(WEB, **changes)))) == expected
-    assert names(held.candidates(change(WEB))) == ["name", "label", "image"]
+        assert names(held.candidates(change(WEB))) == ["name", "label", "image"]
 
 
 def test_objects_of_one_id_and_different_kinds_do_not_meet():

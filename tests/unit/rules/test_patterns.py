@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dockmend.rules.language_error import LanguageError
 from dockmend.rules.patterns import LONGEST_SEARCHED, compile_any, compile_pattern, literal, parse_pattern
-from dockmend.rules.runaway import literal_start
+from dockmend.rules.runaway import degree, literal_start
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,18 @@ def test_regular_expressions_that_can_run_away_are_refused(regex):
 )  # fmt: skip
 def test_ordinary_regular_expressions_are_accepted(regex):
     assert isinstance(compile_pattern(f"/{regex}/")("web1"), bool)
+
+
+@pytest.mark.parametrize(
+    ("regex", "expected"),
+    [
+        ("^web", 0), ("web", 1), ("^web.*", 0), ("web.*", 1), ("^[a-z]+-", 1), ("[a-z]+-x", 2), ("a.*b", 2), ("^a.*b", 1),
+        ("web.*prod.*eu", 3),
+        (r"\w*?c+?a{2}", 3), ("^(?!.*-db)web", 1), ("x(?=[a-z]*9)", 2),
+    ],
+)  # fmt: skip
+def test_the_degree_bounds_the_steps(regex, expected):
+    assert degree(regex) == expected
 
 
 def test_a_very_long_text_matches_no_regular_expression():

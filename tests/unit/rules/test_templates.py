@@ -110,6 +110,14 @@ def test_events_payloads_and_alerts_are_known_where_they_are_told_to_be():
     assert compile_template("{event.id}", contexts_for(events=True)).render(fields) == "c1"
 
 
+def test_a_trouble_of_a_network_names_the_network():
+    change = Change(("container.network_lost",), "container", WEB, "t", "t", 1.0, network="front")
+    assert (
+        compile_template("{container.name} lost {network.name}", contexts_for()).render(field_values(change))
+        == "web-1 lost front"
+    )
+
+
 def test_what_a_field_holds_is_never_read_as_a_template():
     named = Container(id="1", name="{container.id}{0.__class__}{{")
     fields = field_values(Change(("x",), "container", named, "t", "t", 0.0))
