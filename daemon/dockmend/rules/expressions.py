@@ -21,7 +21,7 @@ from typing import Final
 from dockmend.rules.fields import CATALOGUE, COMMON
 from dockmend.rules.language_error import LanguageError, quoted
 from dockmend.rules.model import ConditionError, Fields
-from dockmend.rules.paths import check_context, keyed, resolve, unknown
+from dockmend.rules.paths import check_context, keyed, resolve
 from dockmend.rules.terms import Term, arithmetic, call, compare, constant, membership, negated_number, sequence
 
 LONGEST: Final = 2000
@@ -308,5 +308,3 @@ _NAMES: Final[dict[type[ast.expr], str]] = {
     ast.GeneratorExp: "a loop",
     ast.UnaryOp: "`~`",
 }
-
-__all__ = ["CompiledCondition", "compile_condition", "unknown"]

@@ -23,7 +23,10 @@ def zone(name: str, offset: int | None = None) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
-        near = did_you_mean(name, available_timezones())
+        known = available_timezones()
+        if not known:
+            raise LanguageError("this host has no database of time zones: install the package tzdata", offset) from None
+        near = did_you_mean(name, known)
         message = f"unknown time zone {quoted(name)}{near}: expected one such as Europe/Berlin or UTC"
         raise LanguageError(message, offset) from None
 

@@ -132,8 +132,8 @@ def test_ordinary_regular_expressions_are_accepted(regex):
 @pytest.mark.parametrize(
     ("regex", "expected"),
     [
-        ("^web", 0), ("web", 1), ("^web.*", 0), ("web.*", 1), ("^[a-z]+-", 1), ("[a-z]+-x", 2), ("a.*b", 2), ("^a.*b", 1),
-        ("web.*prod.*eu", 3),
+        ("^web", 0), ("web", 1), ("^web.*", 0), ("web.*", 1), ("^[a-z]+-", 1), ("[a-z]+-x", 2), ("a.*b", 2),
+        ("^a.*b", 1), ("web.*prod.*eu", 3),
         (r"\w*?c+?a{2}", 3), ("^(?!.*-db)web", 1), ("x(?=[a-z]*9)", 2),
     ],
 )  # fmt: skip
