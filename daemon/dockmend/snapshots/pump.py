@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
-BATCH = 1 << 19  # bytes handed over at once: small enough to stay in a cache, large enough to make hand-overs rare
-DEPTH = 4
+BATCH = 1 << 17  # bytes handed over at once, at least: what the engine's client gives is mostly passed on as it is
+DEPTH = 16
 
 
 class Stage(Protocol):
