@@ -1,0 +1,51 @@
+"""A process that runs one action and is killed by the test: `python -m tests.integration.dying JOB`.
+
+It prints what the action remembers as one line of JSON when that would be on disk, and `done` at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+
+from dockmend.actions.base import REGISTRY, Context
+from dockmend.engine.client import DockerEngine
+from dockmend.model import Container, Endpoint
+from dockmend.rules.catalogue import ACTIONS
+from tests.integration.acting import Acting
+from tests.lab import PrivateEngine
+
+
+@dataclass
+class Told(Acting):
+    """Acting that tells what it remembers instead of keeping it."""
+
+    def context(self, subject: Container) -> Context:
+        async def remember(undo: Mapping[str, Any]) -> None:
+            print(json.dumps(undo), flush=True)
+
+        return replace(super().context(subject), remember=remember)
+
+
+async def main(job: dict[str, Any]) -> None:
+    client = DockerEngine(job["url"])
+    try:
+        acting = Told(PrivateEngine.__new__(PrivateEngine), client)
+        subject = await client.inspect(job["container"])
+        known = msgspec.convert(job["known"], dict[str, Endpoint])
+        acting.view.networks[subject.id] = known
+        params = ACTIONS[job["action"]].params.model_validate(job["params"])
+        await REGISTRY[job["action"]].run(acting.context(subject), params, subject)
+    finally:
+        await client.close()
+    print("done", flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1])))
