@@ -183,6 +183,27 @@ async def test_an_engine_that_does_not_answer_is_a_temporary_error(fake: FakeEng
         await client.close()
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "../networks", "web/../../info", "a\x00b"])
+async def test_a_name_that_would_lead_elsewhere_is_never_asked_for(
+    fake: FakeEngine, client: DockerEngine, name: str
+) -> None:
+    await client.connect()
+    fake.requests.clear()
+    for call in (client.inspect(name), client.inspect_image(name), client.inspect_volume(name), client.remove(name)):
+        with pytest.raises(NotFound):
+            await call
+    assert fake.requests == []
+
+
+@pytest.mark.parametrize("name", ["a?force=1", "a#b", "a%2e%2e", "ä b", "a&b=c"])
+async def test_a_name_with_odd_characters_stays_one_name(fake: FakeEngine, client: DockerEngine, name: str) -> None:
+    await client.connect()
+    fake.volumes[name] = {"Name": name}
+    fake.requests.clear()
+    assert (await client.inspect_volume(name)).name == name
+    assert fake.requests == [f"GET /volumes/{name}"]
+
+
 async def test_a_cut_line_is_an_absence(fake: FakeEngine, client: DockerEngine) -> None:
     await client.connect()
     fake.faults.append(Fault("POST /containers/web/restart", "cut"))
@@ -239,12 +260,12 @@ async def test_events_without_a_time_begin_now_by_the_engines_clock(fake: FakeEn
 async def test_leaving_the_stream_gives_its_connection_back(fake: FakeEngine, client: DockerEngine) -> None:
     async with client.events():
         await eventually_async(lambda: len(fake.log.subscriptions) == 1)
+    assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "engine events"] == []
     await eventually_async(lambda: fake.log.subscriptions == set())
     with pytest.raises(LookupError):
         async with client.events():
             raise LookupError
     await eventually_async(lambda: fake.log.subscriptions == set())
-    assert [task.get_name() for task in asyncio.all_tasks() if task.get_name() == "engine events"] == []
 
 
 async def test_the_socket_is_drained_while_nobody_takes_events(fake: FakeEngine, client: DockerEngine) -> None:
