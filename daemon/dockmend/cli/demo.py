@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MARK = "org.dockmend.demo"  # on what the demo makes; its value says whose it is
+PREFIX = "dockmend-demo-"
 PATIENCE = 45.0  # seconds for each thing that is waited for
 METRICS = (
     "dockmend_heals_total",
@@ -54,6 +55,8 @@ rules:
     then: restart
 """
 CONFIG = "heal: off\npolicy: {allow: [restart]}\n"
+BOUND = "import ctypes, signal; ctypes.CDLL(None).prctl(1, signal.SIGTERM); from dockmend.cli import main; main()"
+"""The daemon ends with the demo, even if that is killed: 1 is PR_SET_PDEATHSIG."""
 START = "echo well >/health; exec sleep 86400"
 CHECK = 'read state </health && [ "$state" = well ]'
 
@@ -75,7 +78,7 @@ def demo(**flags: Any) -> int:
             engine = engine_of(found)
             stack.push_async_callback(engine.close)
             await Demo(engine, found.engine, stack).play()
-        say("          removed the container, its image, the daemon and its state: nothing is left")
+        say("removed   the container, its image, the daemon and its state: nothing is left")
         return 0
 
     try:
@@ -91,7 +94,7 @@ class Demo:
         self.engine = engine
         self.url = url
         self.stack = stack
-        self.name = f"dockmend-demo-{secrets.token_hex(3)}"
+        self.name = f"{PREFIX}{secrets.token_hex(3)}"
         self.state = Path()
         self.port = 0
         self.process: asyncio.subprocess.Process | None = None
@@ -108,7 +111,7 @@ class Demo:
         say(f"started   container {self.name}: healthy")
         await self._daemon()
         say("started   dockmend with this one rule:")
-        for line in RULE.format(name=self.name).splitlines()[1:]:
+        for line in RULE.format(name=self.name).splitlines()[2:]:
             say(f"            {line}")
         broke_at = time.time()
         await self.engine.put_archive(container, "/", _once(one_file("health", b"sick\n")))
@@ -143,7 +146,7 @@ class Demo:
         from dockmend.cli import rootfs
 
         files = await asyncio.to_thread(rootfs.tar)
-        empty = await self.engine.import_empty_image(f"{self.name}:empty")
+        empty = await self.engine.import_empty_image(f"{self.name}:{_owner()}")
         self.stack.push_async_callback(_gone, self.engine.remove_image, empty)
         config = {"Image": empty, "Cmd": ["/bin/sh"], "Labels": {MARK: _owner()}, "NetworkDisabled": True}
         builder = await self.engine.create(f"{self.name}-builder", config)
@@ -186,7 +189,7 @@ class Demo:
         (self.state / "dockmend.yaml").write_text(CONFIG)
         self.port = _free_port()
         command = [
-            sys.executable, "-m", "dockmend", "run", "--config", f"{folder}/dockmend.yaml",
+            sys.executable, "-c", BOUND, "run", "--config", f"{folder}/dockmend.yaml",
             "--rules", f"{folder}/rules.d", "--state", folder,
             "--listen", f"127.0.0.1:{self.port}", "--log-format", "console",
             *(["--engine", self.url] if self.url else []),
@@ -218,8 +221,10 @@ class Demo:
         for container in (await self.engine.listing()).containers:
             if gone(container.labels.get(MARK, "")):
                 await _gone(self.engine.remove, container.id, force=True)
-        for image in await self.engine.images():
-            if gone(image.labels.get(MARK, "")):
+        images = sorted(await self.engine.images(), key=lambda image: MARK not in image.labels)
+        for image in images:  # the marked ones first: they are made of the others
+            bare = [tag.partition(":")[2] for tag in image.tags if tag.startswith(PREFIX)]
+            if any(gone(owner) for owner in (image.labels.get(MARK, ""), *bare)):
                 await _gone(self.engine.remove_image, image.id)
 
     # -------------------------------------------------------------------------------------------------- what it awaits
