@@ -8,7 +8,7 @@ bounds: no recursion, no tags, no anchors that unfold into more than the file co
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -39,30 +39,58 @@ class Trouble(Exception):
 
 
 class Node:
-    """One value of the file. `text` is a scalar's text before YAML made something of it; None for a collection."""
+    """One value of the file. `text` is a scalar's text before YAML made something of it; None for a collection.
 
-    __slots__ = ("children", "column", "end", "flagged", "keys", "line", "plain", "size", "text", "value")
+    `flagged`: a problem with it was reported, so what follows from it is not reported again. `size` counts nodes, with
+    aliases unfolded; 0 is a collection that is still open. Positions are worked out when they are asked for: most
+    never are.
+    """
 
-    def __init__(self, mark: Any, value: Any, text: str | None = None, plain: bool = False) -> None:
-        self.line: int = mark.line + 1
-        self.column: int = mark.column + 1
-        self.end: int = self.line  # last line of a collection
+    __slots__ = ("_mark", "flagged", "plain", "size", "text", "value")
+
+    def __init__(self, mark: Any, value: Any, text: str | None, plain: bool = False) -> None:
+        self._mark = mark
         self.value = value
         self.text = text
         self.plain = plain
-        self.flagged = False  # a problem with it was reported: what follows from it is not reported again
-        self.size = 1 if text is not None else 0  # nodes, aliases unfolded; 0: still open
-        self.keys: dict[str, Node] | None = None
-        self.children: Any = None  # dict[str, Node] or list[Node]
+        self.flagged = False
+        self.size = 1
+
+    @property
+    def line(self) -> int:
+        return int(self._mark.line) + 1
+
+    @property
+    def column(self) -> int:
+        return int(self._mark.column) + 1
 
     def child(self, key: str | int) -> Node | None:
-        if isinstance(self.children, dict):
-            found: Node | None = self.children.get(key)
-            return found
-        if isinstance(self.children, list) and isinstance(key, int) and 0 <= key < len(self.children):
-            item: Node = self.children[key]
-            return item
         return None
+
+    def key(self, key: str | int) -> Node | None:
+        return None
+
+
+class Collection(Node):
+    """A mapping (`keys` by name, `children` a dict) or a list (`keys` None). `end` is its last line."""
+
+    __slots__ = ("children", "end", "keys", "pending")
+
+    def __init__(self, mark: Any, mapping: bool) -> None:
+        super().__init__(mark, {} if mapping else [], None)
+        self.size = 0
+        self.end = 0
+        self.keys: dict[str, Node] | None = {} if mapping else None
+        self.children: Any = {} if mapping else []
+        self.pending: Node | None = None  # while it is read: the key whose value is awaited
+
+    def child(self, key: str | int) -> Node | None:
+        found: Node | None = None
+        if self.keys is not None:
+            found = self.children.get(key)
+        elif isinstance(key, int) and 0 <= key < len(self.children):
+            found = self.children[key]
+        return found
 
     def key(self, key: str | int) -> Node | None:
         return self.keys.get(key) if self.keys is not None and isinstance(key, str) else None
@@ -153,71 +181,63 @@ def _unreadable(text: str, error: Exception) -> Trouble:
     return Trouble(before.count("\n") + 1, position - before.rfind("\n"), message)
 
 
-class _Frame:
-    """A collection that is still open."""
-
-    __slots__ = ("key", "node")
-
-    def __init__(self, node: Node) -> None:
-        self.node = node
-        self.key: Node | None = None  # of a mapping: the key whose value is awaited
-
-
 class _Builder:
     """Builds the tree of one document from libyaml's events."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
         self.anchors: dict[str, Node] = {}
-        self.stack: list[_Frame] = []
+        self.stack: list[Collection] = []
         self.root: Node | None = None
         self.unfolded = 0
 
     def build(self) -> Node | None:
+        loader = yaml.CSafeLoader(self.document.text)
+        try:
+            self._read(loader.get_event)
+        finally:
+            loader.dispose()
+        return self.root
+
+    def _read(self, next_event: Callable[[], Any]) -> None:
         documents = 0
-        for event in _events(self.document.text):
+        while (event := next_event()) is not None:
             kind = type(event)
             if kind is yaml.ScalarEvent:
-                self._add(self._scalar(event), event)
+                self._add(self._scalar(event))
             elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
                 self._open(event, kind is yaml.MappingStartEvent)
             elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
                 self._close(event)
             elif kind is yaml.AliasEvent:
-                self._add(self._alias(event), event)
+                self._add(self._alias(event))
             elif kind is yaml.DocumentStartEvent:
                 documents += 1
                 if documents > 1:
-                    mark = event.start_mark
-                    raise Trouble(
-                        mark.line + 1, mark.column + 1, "a second document begins, expected one document in a file"
-                    )
-        return self.root
+                    line, column = event.start_mark.line + 1, event.start_mark.column + 1
+                    raise Trouble(line, column, "a second document begins, expected one document in a file")
 
     def trouble(self, node: Node, message: str) -> None:
         node.flagged = True
         self.document.troubles.append(Trouble(node.line, node.column, message))
 
     def _open(self, event: Any, mapping: bool) -> None:
-        node = Node(event.start_mark, {} if mapping else [])
-        node.children = {} if mapping else []
-        if mapping:
-            node.keys = {}
+        node = Collection(event.start_mark, mapping)
         if event.tag is not None and event.tag not in (_TAG + "map", _TAG + "seq", "!"):
             self.trouble(node, hints.tag(event.tag, ""))
         if len(self.stack) >= MAX_DEPTH:
             raise Trouble(node.line, node.column, f"nested deeper than {MAX_DEPTH} levels, expected a flatter file")
         if event.anchor is not None:
             self.anchors[event.anchor] = node
-        self.stack.append(_Frame(node))
+        self.stack.append(node)
 
     def _close(self, event: Any) -> None:
-        node = self.stack.pop().node
-        children = node.children.values() if isinstance(node.children, dict) else node.children
+        node = self.stack.pop()
+        children = node.children if node.keys is None else node.children.values()
         node.size = 1 + sum(child.size for child in children)
         mark = event.end_mark
         node.end = mark.line + 1 if mark.column else mark.line
-        self._add(node, event)
+        self._add(node)
 
     def _alias(self, event: Any) -> Node:
         node = self.anchors.get(event.anchor)
@@ -267,37 +287,34 @@ class _Builder:
             node.value = text if number is None else number
             if trap is not None:
                 self.trouble(node, trap)
-        elif kind == "merge":
-            node.value = text
         # dates and `=` stay the text they were: nothing in a rule is a date
 
-    def _add(self, node: Node, event: Any) -> None:
+    def _add(self, node: Node) -> None:
         if not self.stack:
             self.root = node
             return
-        frame = self.stack[-1]
-        parent = frame.node
+        parent = self.stack[-1]
         if parent.keys is None:
             parent.children.append(node)
             parent.value.append(node.value)
-        elif frame.key is None:
-            frame.key = self._key(node, event)
-        else:
-            key, frame.key = frame.key, None
-            name = key.text or ""
-            if name in parent.keys:
-                first = parent.keys[name].line
-                message = f"the key `{name}` stands twice in one mapping (first on line {first})"
-                self.trouble(key, f"{message}: YAML would keep the last, expected it once")
-                return
-            parent.keys[name] = key
-            parent.children[name] = node
-            parent.value[name] = node.value
+            return
+        key = parent.pending
+        if key is None:
+            parent.pending = self._key(node)
+            return
+        parent.pending = None
+        name = key.text or ""
+        if name in parent.keys:
+            message = f"the key `{name}` stands twice in one mapping (first on line {parent.keys[name].line})"
+            self.trouble(key, f"{message}: YAML would keep the last, expected it once")
+            return
+        parent.keys[name] = key
+        parent.children[name] = node
+        parent.value[name] = node.value
 
-    def _key(self, node: Node, event: Any) -> Node:
+    def _key(self, node: Node) -> Node:
         if node.text is None:
-            mark = event.start_mark
-            raise Trouble(mark.line + 1, mark.column + 1, "a list or a mapping stands as a key, expected a name")
+            raise Trouble(node.line, node.column, "a list or a mapping stands as a key, expected a name")
         if node.flagged:
             return node
         if not isinstance(node.value, str):
@@ -306,12 +323,3 @@ class _Builder:
         elif node.plain and node.text == "<<":
             self.trouble(node, "merging with `<<` is not understood here: write what rules share under `defaults`")
         return node
-
-
-def _events(text: str) -> Iterator[Any]:
-    loader = yaml.CSafeLoader(text)
-    try:
-        while (event := loader.get_event()) is not None:
-            yield event
-    finally:
-        loader.dispose()

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from dockmend.errors import Problem
 from dockmend.rules import hints
 from dockmend.rules.language_error import LanguageError, did_you_mean, quoted
-from dockmend.rules.positions import Document, Node, Path
+from dockmend.rules.positions import Collection, Document, Node, Path
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -135,6 +135,7 @@ class Scope:
         if (
             error["type"] == "missing"
             and parent is not None
+            and isinstance(parent, Collection)
             and any(key.flagged for key in (parent.keys or {}).values())
         ):
             return (*loc[:-1], "when")  # `on:`, which YAML made a boolean of
