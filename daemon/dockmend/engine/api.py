@@ -28,13 +28,18 @@ class EngineInfo(Struct, frozen=True):
 
 
 class Listing(Struct, frozen=True):
-    """One look at everything the mirror holds; every container was inspected. `began_at`, `ended_at`: wall seconds."""
+    """One look at everything the mirror holds; every container was inspected. `began_at`, `ended_at`: wall seconds.
+
+    `stale` names what could not be listed and is as it was last seen ("volumes": a volume plugin that is down hangs
+    their list, which must not blind us to the containers).
+    """
 
     containers: tuple[Container, ...]
     networks: tuple[Network, ...]
     volumes: tuple[Volume, ...]
     began_at: float
     ended_at: float
+    stale: tuple[str, ...] = ()
 
 
 class Batch(Struct, frozen=True):

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dockmend.errors import EngineError, NotFound
+from dockmend.errors import EngineAway, EngineError, NotFound, Temporary
 from dockmend.model import HELPER_LABEL, Container, Image, Network, Volume
 
 from .api import Listing
@@ -33,6 +33,7 @@ from .wire import (
 
 T = TypeVar("T")
 PARALLEL = 16  # inspects at a time: the engine answers no faster with more
+VOLUMES_TIMEOUT = 10.0  # seconds within a listing: a volume plugin that is down hangs them
 REMEMBERED = 4096  # images whose steering labels, and containers whose stop timeouts, are kept
 
 _NO_LABELS: dict[str, str] = {}
@@ -56,6 +57,7 @@ class Looking:
         self._transport = transport
         self._clock = clock
         self._image_steering: Remembered[dict[str, str]] = Remembered()
+        self._last_volumes: tuple[Volume, ...] = ()
         self._stop_timeouts: Remembered[float] = Remembered()
 
     # ---------------------------------------------------------------------------------------------------- everything
@@ -63,10 +65,18 @@ class Looking:
     async def listing(self) -> Listing:
         began = self._clock()
         ids = await self._container_ids()
-        await self._learn_images()
-        networks, volumes = await self.networks(), await self.volumes()
+        if not self._image_steering:  # one call instead of one for each image; later ones are asked for as they come
+            await self._learn_images()
+        networks = await self.networks()
+        stale: tuple[str, ...] = ()
+        try:
+            self._last_volumes = await self.volumes(VOLUMES_TIMEOUT)
+        except EngineAway:
+            raise
+        except Temporary:
+            stale = ("volumes",)
         containers = await self._inspect_all(ids)
-        return Listing(containers, networks, volumes, began, self._clock())
+        return Listing(containers, networks, self._last_volumes, began, self._clock(), stale)
 
     async def helpers(self) -> tuple[Container, ...]:
         return await self._inspect_all(await self._container_ids({"label": [HELPER_LABEL]}))
@@ -138,9 +148,9 @@ class Looking:
         answer = await self._transport.call(what, path("networks", segment(network, what)))
         return to_network(self._transport.decoded(network_decoder, answer, what))
 
-    async def volumes(self) -> tuple[Volume, ...]:
+    async def volumes(self, timeout: float | None = None) -> tuple[Volume, ...]:
         what = "list of volumes"
-        answer = await self._transport.call(what, "volumes")
+        answer = await self._transport.call(what, "volumes", timeout=timeout)
         return tuple(to_volume(wire) for wire in self._transport.decoded(volumes_decoder, answer, what).Volumes or ())
 
     async def inspect_volume(self, volume: str) -> Volume:

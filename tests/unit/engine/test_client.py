@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from dockmend.engine import looking
 from dockmend.engine.client import DockerEngine
 from dockmend.engine.looking import bounded
 from dockmend.errors import EngineAway, NotFound, Permanent, Temporary, Unreachable
@@ -107,6 +108,22 @@ async def test_what_vanishes_during_a_listing_is_left_out(fake: FakeEngine, clie
     gone = fake.add_container("gone")
     fake.faults.append(Fault(f"GET /containers/{gone}/json", status=404, message="No such container"))
     assert [container.name for container in (await client.listing()).containers] == ["here"]
+
+
+async def test_a_volume_plugin_that_is_down_does_not_blind_us_to_containers(
+    fake: FakeEngine, client: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "VOLUMES_TIMEOUT", 0.1)
+    fake.add_container("web")
+    fake.add_volume("data")
+    first = await client.listing()
+    assert first.stale == ()
+    fake.faults.append(Fault("GET /volumes", "hang"))
+    second = await client.listing()
+    assert second.stale == ("volumes",)
+    assert [volume.name for volume in second.volumes] == ["data"]
+    assert [container.name for container in second.containers] == ["web"]
+    assert (await client.listing()).stale == ()
 
 
 async def test_a_listing_that_meets_a_fault_fails_as_itself(fake: FakeEngine, client: DockerEngine) -> None:
