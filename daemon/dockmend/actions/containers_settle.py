@@ -51,7 +51,12 @@ async def restart(ctx: Context, record: ActionRecord) -> Settled:
         return NOT_BEGUN
     deadline = _deadline(record, before)
     begun = float(before.get("started_at", 0.0))
-    seen = await await_until(ctx, record.object_id, deadline, lambda each: each.started_at > begun)
+
+    def over(each: Container) -> bool:
+        """It runs anew, or was stopped so long ago that the engine is not about to start it."""
+        return each.started_at > begun or (not each.running and ctx.clock() - each.finished_at > MARGIN)
+
+    seen = await await_until(ctx, record.object_id, deadline, over)
     if seen is None:
         return GONE
     if seen.started_at > begun:

@@ -171,7 +171,7 @@ async def test_restart_under_way_is_awaited_until_it_ran_anew(quick):
     def look() -> None:
         state = next(looks)
         anew = state == "running" and stage.engine.containers[ID].state == "exited"
-        stage.engine.set(state=state, started_at=200.0 if anew else 100.0)
+        stage.engine.set(state=state, started_at=200.0 if anew else 100.0, finished_at=stage.now)
 
     stage.engine.on["inspect"] = look
 
@@ -186,6 +186,17 @@ async def test_restart_that_left_it_exited(quick):
     stage.engine.set(state="exited", exit_code=143, finished_at=1001.0)
 
     settled = await containers_settle.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
+
+    assert settled.done
+    assert stage.engine.did() == ["start"]
+
+
+async def test_what_lies_stopped_is_not_left_so_until_its_stop_timeout_is_over():
+    stage = Stage(now=1010.0)
+    stage.engine.set(state="exited", exit_code=143, finished_at=1001.0)
+    patient = {"restart": UNDO["restart"] | {"stop_timeout": 600.0}}
+
+    settled = await containers_settle.restart(stage.context, stage.record("restart", patient, began_at=1000.0))
 
     assert settled.done
     assert stage.engine.did() == ["start"]
