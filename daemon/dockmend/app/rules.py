@@ -36,7 +36,9 @@ class Rules:
 
     def read(self) -> RuleSet:
         """What the folder holds, with the built-in rule. Raises InvalidFiles with every problem; reads, never waits."""
-        return load_rules(self.settings.paths.rules, host=self.host, owner=self.settings.policy.rules_owner)
+        folder = self.settings.paths.rules
+        sources = [folder] if folder.exists() else []  # a fresh install has no folder: the built-in rule is enough
+        return load_rules(sources, host=self.host, owner=self.settings.policy.rules_owner)
 
     def use(self, files: RuleSet) -> RuleSet:
         """Puts a set in force, and keeps its files as the last good ones."""
@@ -92,6 +94,8 @@ class Rules:
     def _keep(self) -> None:
         """A copy of the files, so that a cold start with wrong ones has something to stand on."""
         folder = self.settings.paths.state / LAST_GOOD
+        if not self.settings.paths.rules.exists():
+            return
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
             kept = set()

@@ -54,14 +54,6 @@ def foreign_healers(containers: Iterable[Container]) -> list[str]:
     return sorted(each.name for each in containers if each.running and _HEALER.search(each.image.lower()))
 
 
-def stop_timeout(container: Container, label: str | None) -> float | None:
-    """The stop timeout in seconds that a label asks for; None where it is absent or no number from 0 to a day."""
-    text = container.label(label) if label is not None else None
-    if text is None or not re.fullmatch(r"[0-9]{1,5}", text.strip()):
-        return None
-    return float(min(int(text), 86_400))
-
-
 def _everything() -> Selector:
     return Selector("container", lambda subject: isinstance(subject, Container), breadth=1000, everything=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dockmend.model import Change, Container, Network
-from dockmend.rules.builtin import NAME, builtin_rule, foreign_healers, stop_timeout, with_builtin
+from dockmend.rules.builtin import NAME, builtin_rule, foreign_healers, with_builtin
 from dockmend.rules.loader import load_texts
 from dockmend.rules.matcher import Matcher, order_remedies
 from dockmend.rules.model import RuleSet
@@ -81,25 +81,3 @@ def test_beside_another_healer_it_only_watches_and_says_so() -> None:
 )
 def test_other_healers_are_known_by_their_image(image: str, state: str, found: bool) -> None:
     assert foreign_healers([Container(id="1", name="other", image=image, state=state)]) == (["other"] if found else [])
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        ("20", 20.0),
-        (" 5 ", 5.0),
-        ("0", 0.0),
-        ("99999", 86400.0),
-        ("-1", None),
-        ("1.5", None),
-        ("soon", None),
-        ("", None),
-    ],
-)
-def test_the_stop_timeout_by_label(value: str, seconds: float | None) -> None:
-    assert stop_timeout(container(autoheal_stop_timeout=value), "autoheal.stop.timeout") == seconds
-
-
-def test_no_label_no_timeout() -> None:
-    assert stop_timeout(container(), "autoheal.stop.timeout") is None
-    assert stop_timeout(container(autoheal_stop_timeout="5"), None) is None
