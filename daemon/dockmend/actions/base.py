@@ -57,7 +57,7 @@ class Done:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Failed(Exception):  # noqa: N818 - an outcome, not a programming error
+class Failed(Exception):
     """The action could not do its work; the text is for a person. `again` False: another attempt cannot help."""
 
     def __init__(self, detail: str, again: bool = True) -> None:
@@ -98,5 +98,6 @@ def register(action: Action) -> None:
 
 
 __all__ = [
-    "REGISTRY", "Action", "Container", "Context", "Done", "Failed", "Image", "Settled", "Teller", "View", "Volume", "register",
+    "REGISTRY", "Action", "Container", "Context", "Done", "Failed", "Image", "Settled", "Teller", "View", "Volume",
+    "register",
 ]  # fmt: skip
