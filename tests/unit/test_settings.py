@@ -14,7 +14,6 @@ from hypothesis import settings as runs
 from hypothesis import strategies as st
 
 from dockmend.errors import DockmendError, InvalidFiles, UsageError
-from dockmend.rules.catalogue import ACTIONS as CATALOGUE
 from dockmend.settings import Address, Mqtt, Policy, Secret, Settings, check_file, find_paths, load, schema
 from dockmend.settings.load import VARIABLES
 from dockmend.settings.model import ACTIONS, FileSettings
@@ -125,10 +124,6 @@ def test_what_policy_allows():
     assert {each for each in [*ACTIONS, "restore in place"] if not plain.allows(each)} == refused
     assert Policy(allow=("exec",)).allows("exec")
     assert not Policy(allow=("exec",)).allows("restart")
-
-
-def test_policy_knows_the_actions_that_rules_know():
-    assert set(CATALOGUE) == ACTIONS
 
 
 # -------------------------------------------------------------------------------------------------------------- errors

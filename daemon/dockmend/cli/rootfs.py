@@ -59,33 +59,19 @@ def interpreter(program: bytes) -> str | None:
     """The loader an ELF program names (PT_INTERP), None where it is static. Raises DockmendError for anything else."""
     if program[:4] != b"\x7fELF" or len(program) < 64:
         raise DockmendError("the demo needs a Linux host: its own /bin/sh and sleep are no ELF programs")
-    wide, order = program[4] == 2, "<" if program[5] == 1 else ">"
+    order = "<" if program[5] == 1 else ">"
+    # In the file: the table of program headers, its entries' size (their number follows); in an entry: offset and size.
+    word, at_table, at_size, at_offset, at_length = ("Q", 32, 54, 8, 32) if program[4] == 2 else ("I", 28, 42, 4, 16)
+
+    def read(kind: str, at: int) -> int:
+        return int(struct.unpack_from(order + kind, program, at)[0])
+
     try:
-        if wide:
-            start, size, count = (
-                *struct.unpack_from(f"{order}Q", program, 32),
-                *struct.unpack_from(f"{order}HH", program, 54),
-            )
-        else:
-            start, size, count = (
-                *struct.unpack_from(f"{order}I", program, 28),
-                *struct.unpack_from(f"{order}HH", program, 42),
-            )
-        for index in range(count):
-            header = start + index * size
-            if struct.unpack_from(f"{order}I", program, header)[0] != _PT_INTERP:
-                continue
-            if wide:
-                offset, length = (
-                    struct.unpack_from(f"{order}Q", program, header + 8)[0],
-                    struct.unpack_from(f"{order}Q", program, header + 32)[0],
-                )
-            else:
-                offset, length = (
-                    struct.unpack_from(f"{order}I", program, header + 4)[0],
-                    struct.unpack_from(f"{order}I", program, header + 16)[0],
-                )
-            return program[offset : offset + length].rstrip(b"\0").decode()
+        for index in range(read("H", at_size + 2)):
+            header = read(word, at_table) + index * read("H", at_size)
+            if read("I", header) == _PT_INTERP:
+                start = read(word, header + at_offset)
+                return program[start : start + read(word, header + at_length)].rstrip(b"\0").decode()
     except (struct.error, UnicodeDecodeError):
         raise DockmendError("the demo cannot read this host's own /bin/sh: a damaged ELF program") from None
     return None

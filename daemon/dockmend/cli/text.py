@@ -15,18 +15,16 @@ from typing import Any
 
 import click
 
+from dockmend.tell.text import shown
+
+LONGEST = 20_000  # characters of one text
 _GAP = "  "
 _NARROWEST = 6  # columns a cut cell keeps
 
 
 def clean(text: object) -> str:
     """A text on one line without anything a terminal would obey: control characters are written out."""
-    return "".join(char if char.isprintable() else _written_out(char) for char in str(text))
-
-
-def _written_out(char: str) -> str:
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return shown(str(text), LONGEST)
 
 
 def say(text: str = "") -> None:

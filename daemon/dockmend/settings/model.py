@@ -17,19 +17,11 @@ from pydantic import (
     model_validator,
 )
 
+from dockmend.rules import catalogue
 from dockmend.settings.secrets import Secret
 from dockmend.settings.values import Address, address, rate
 
-ACTIONS = frozenset({
-    "restart", "start", "stop", "kill", "pause", "unpause", "remove", "recreate", "set_limits", "exec", "copy", "run",
-    "reconnect_network", "connect_network", "disconnect_network", "create_network",
-    "snapshot_volume", "restore_volume", "test_restore",
-    "commit_image", "tag_image", "push_image", "pull_image", "build_image", "remove_image", "rollback_image",
-    "collect_evidence",
-    "restart_dependents", "compose_restart", "compose_up",
-    "service_update", "service_rollback", "service_scale", "node_drain",
-    "notify", "publish", "webhook", "wait", "prune",
-})  # fmt: skip
+ACTIONS = frozenset(catalogue.ACTIONS)
 """Every action of the rule format, built or not: what `policy.allow` may name."""
 
 NOT_BY_DEFAULT = frozenset({"exec", "run", "copy", "build_image", "remove", "prune"})

@@ -147,7 +147,7 @@ class Weird(Exception):
         (ExceptionGroup("g", [ExceptionGroup("h", [EngineAway("nobody")])]), 3, "dockmend: nobody\n"),
         (ExceptionGroup("g", [UsageError("wrong"), Weird("odd")]), 1, "internal error: Weird: odd"),
         (BaseExceptionGroup("g", [KeyboardInterrupt()]), 130, ""),
-        (UsageError("a\x1b[31mred\u202e\ttext"), 2, "dockmend: a\\x1b[31mred\\u202e\\x09text\n"),
+        (UsageError("a\x1b[31mred\u202e\ttext"), 2, "dockmend: a\\x1b[31mred\\u202e\\ttext\n"),
     ],
 )  # fmt: skip
 def test_whatever_is_raised_becomes_a_sentence(error, code, said, dockmend, monkeypatch):

@@ -14,7 +14,7 @@ from dockmend.cli.text import ago, clean, clock, cut, size, span, table, width_o
     [
         ("plain – text", "plain – text"),
         ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
-        ("a\r\nb", "a\\x0d\\x0ab"),
+        ("a\r\nb", "a\\r\\nb"),
         ("abc\u202edcba", "abc\\u202edcba"),
         ("\x9b31m", "\\x9b31m"),
         ("\U000e0001", "\\U000e0001"),
