@@ -305,14 +305,17 @@ async def test_what_was_on_its_way_when_the_broker_died_is_sent_again(broker):
         assert json.loads(await seen(broker, "dockmend/host1/container/web"))["name"] == "web"
 
 
+async def acknowledged(teller: MqttTeller, topic: str, text: str) -> None:
+    await eventually_async(lambda: not teller._unsent and text.encode() in teller._sent.get(topic, b""))
+
+
 async def test_what_changes_nothing_is_not_published_again(broker):
     teller, topic = a_teller(broker.port), "dockmend/host1/container/web"
     with broker.subscribe("dockmend/#") as everything:
         async with running(teller):
             for health in ("starting", "starting", "unhealthy"):
                 teller.container(WEB, replace(WEB, health=health, created_at=float(len(everything.messages))))
-                await eventually_async(lambda said=health.encode(): said in teller._sent.get(topic, b""))  # type: ignore[misc]
-                await eventually_async(lambda: not teller._unsent)
+                await acknowledged(teller, topic, health)
         await asyncio.to_thread(everything.wait_for, "dockmend/host1/status", "offline")
         states = [json.loads(payload)["health"] for payload in everything.payloads(topic)]
     assert states == ["starting", "unhealthy"]
