@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import sys
 import tarfile
 from pathlib import Path
 
@@ -59,7 +58,6 @@ def test_no_bytes_are_a_traceback(tail):
     assert loader is None or isinstance(loader, str)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="dockmend runs beside engines on Linux; the demo says so elsewhere")
 @pytest.mark.parametrize("busybox", [rootfs.BUSYBOX, Path("/does/not/exist")])
 def test_the_archive_holds_a_shell_and_sleep(busybox, monkeypatch):
     monkeypatch.setattr(rootfs, "BUSYBOX", busybox)
@@ -74,6 +72,6 @@ def test_the_archive_holds_a_shell_and_sleep(busybox, monkeypatch):
 
 def test_a_host_without_them_is_told_so(monkeypatch):
     monkeypatch.setattr(rootfs, "BUSYBOX", Path("/does/not/exist"))
-    monkeypatch.setattr(rootfs.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr("dockmend.cli.rootfs.shutil.which", lambda *_, **__: None)
     with pytest.raises(DockmendError, match="`sh`, and there is none in the PATH"):
         rootfs.tar()
