@@ -1,0 +1,120 @@
+"""Who the engine is and what is on it, held against Docker Engine itself and against the fake."""
+
+from __future__ import annotations
+
+import pytest
+
+from dockmend.engine.api import Engine
+from dockmend.engine.client import DockerEngine
+from dockmend.model import HELPER_LABEL, Endpoint
+from tests.lab import eventually_async
+
+from .labs import Lab
+
+
+def as_the_rest_of_dockmend_sees_it(client: DockerEngine) -> Engine:
+    """Never called: that this type-checks is the test."""
+    return client
+
+
+async def test_it_says_who_it_is_and_answers_pings(lab: Lab) -> None:
+    info = await lab.client.connect()
+    await lab.client.ping()
+    assert info.id
+    assert info.name
+    assert info.version.startswith(("2", "3"))
+    major, minor = (int(part) for part in info.api_version.split("."))
+    assert (1, 40) <= (major, minor) <= (1, 47)
+
+
+async def test_a_listing_holds_everything_inspected(lab: Lab) -> None:
+    await lab.network("shop", "10.91.0.0/24")
+    running = await lab.run("web", network="shop", labels={"tier": "web"}, options=["--volume=data:/data"])
+    created = await lab.run("later", start=False)
+    listing = await lab.client.listing()
+    assert {container.id: container.state for container in listing.containers} == {
+        running: "running",
+        created: "created",
+    }
+    assert "shop" in {network.name for network in listing.networks}
+    assert "data" in {volume.name for volume in listing.volumes}
+    assert listing.began_at <= listing.ended_at
+    for container in listing.containers:
+        assert container == await lab.client.inspect(container.name)
+
+
+async def test_an_inspect_of_a_running_container(lab: Lab) -> None:
+    await lab.network("shop", "10.91.0.0/24")
+    options = ["--restart=always", "--stop-timeout=33", "--stop-signal=SIGQUIT", "--volume=data:/data"]
+    identity = await lab.run("web", network="shop", labels={"tier": "web"}, health=True, options=options)
+    seen = await lab.client.inspect("web")
+    assert (seen.id, seen.name, seen.image) == (identity, "web", "toolbox:latest")
+    assert seen.image_id.startswith("sha256:")
+    assert seen.labels == {"tier": "web"}
+    assert (seen.state, seen.health, seen.running) == ("running", "healthy", True)
+    assert seen.exit_code is None
+    assert seen.finished_at == 0.0
+    assert 0 < seen.created_at <= seen.started_at
+    assert (seen.restart_policy, seen.stop_timeout, seen.stop_signal) == ("always", 33.0, "SIGQUIT")
+    assert seen.check is not None
+    assert seen.check.interval == pytest.approx(0.2)
+    assert seen.check.timeout == pytest.approx(2.0)
+    assert seen.check.retries == 1
+    assert (seen.mounts[0].kind, seen.mounts[0].name, seen.mounts[0].destination) == ("volume", "data", "/data")
+    endpoint = seen.networks["shop"]
+    assert endpoint.network_id == (await lab.client.inspect_network("shop")).id
+    assert endpoint.address
+    assert endpoint.mac is None  # made from the address, not configured
+    assert endpoint.aliases == ()
+    assert seen.error == ""
+
+
+async def test_a_configured_mac_address_is_told_from_one_the_engine_made(lab: Lab) -> None:
+    await lab.network("shop", "10.91.0.0/24")
+    await lab.run("web", network="shop", options=["--mac-address=02:11:22:33:44:55"])
+    await lab.client.connect_network("bridge", "web", Endpoint(network_id=""))
+    seen = await lab.client.inspect("web")
+    assert seen.networks["shop"].mac == "02:11:22:33:44:55"
+    assert seen.networks["bridge"].mac is None
+    await lab.client.stop("web", timeout=5)
+    seen = await lab.client.inspect("web")
+    assert seen.networks["shop"].mac == "02:11:22:33:44:55"
+    assert seen.networks["bridge"].mac is None
+
+
+async def test_an_exit_code_is_there_once_it_has_ended(lab: Lab) -> None:
+    await lab.run("web")
+    await lab.run("later", start=False)
+    await lab.crash("web")
+    await eventually_async(lambda: _state(lab, "web", "exited"))
+    seen = await lab.client.inspect("web")
+    assert seen.exit_code == 7
+    assert seen.finished_at >= seen.started_at
+    assert not seen.networks["bridge"].address
+    assert (await lab.client.inspect("later")).exit_code is None
+
+
+async def test_labels_of_the_image_are_told_from_the_owners(lab: Lab) -> None:
+    await lab.image("steering:latest", {"dockmend.heal": "true", "autoheal": "true", "tier": "web"})
+    await lab.run("dragged", image="steering:latest")
+    await lab.run("willing", image="steering:latest", labels={"dockmend.heal": "yes", "dockmend.ignore": "true"})
+    dragged, willing = await lab.client.inspect("dragged"), await lab.client.inspect("willing")
+    assert dragged.image_steering == ("autoheal", "dockmend.heal")
+    assert dragged.label("dockmend.heal") is None
+    assert dragged.label("tier") == "web"
+    assert willing.image_steering == ("autoheal",)
+    assert willing.label("dockmend.heal") == "yes"
+    lab.client.trusted = lambda image: image == "steering:latest"
+    assert (await lab.client.inspect("dragged")).image_steering == ()
+
+
+async def test_helpers_are_found_by_their_label(lab: Lab) -> None:
+    await lab.run("app")
+    helper = await lab.client.create(None, {"Image": "toolbox:latest", "Labels": {HELPER_LABEL: "i-1"}})
+    assert [container.id for container in await lab.client.helpers()] == [helper]
+    await lab.client.remove(helper, force=True, volumes=True)
+    assert await lab.client.helpers() == ()
+
+
+async def _state(lab: Lab, name: str, wanted: str) -> bool:
+    return (await lab.client.inspect(name)).state == wanted
