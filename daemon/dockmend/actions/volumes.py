@@ -23,7 +23,9 @@ from dockmend.snapshots.helper import remove_helpers
 from dockmend.snapshots.manifest import Manifest, SnapshotError
 from dockmend.snapshots.store import Store
 
-UNPAUSE_TRIES = 8  # with waits that double from a quarter of a second: half a minute
+UNDER_WAY = 1.5  # seconds for which the engine may still be doing what a dead dockmend asked for: it is looked at twice
+UNPAUSE_TRIES = 8
+UNPAUSE_WAIT = 0.25  # seconds after the first try, doubled after each: half a minute in all
 
 
 async def snapshot_volume(ctx: Context, params: Any, subject: Object) -> Done:
@@ -151,7 +153,7 @@ async def _runs_not(ctx: Context, container: Container) -> bool:
 
 async def _let_go(ctx: Context, container: Container) -> None:
     """Unpauses, again and again: nobody else will. Raises EngineAway once that is hopeless."""
-    wait = 0.25
+    wait = UNPAUSE_WAIT
     for attempt in range(UNPAUSE_TRIES):
         try:
             await _unpause(ctx, container.id)
@@ -180,8 +182,8 @@ async def _unpause(ctx: Context, container: str) -> bool:
 async def settle(ctx: Context, record: ActionRecord) -> Settled:
     """Lets go what a dead dockmend held still, removes what it left, and finds out whether it was done."""
     undo = record.undo.get("snapshot_volume") or {}
-    released = [each for each in undo.get("pause", ()) if await _unpause(ctx, str(each))]
-    await remove_helpers(ctx.engine, record.incident)
+    held = [str(each) for each in undo.get("pause", ())]
+    released = await _clear(ctx, record.incident, held)
     store = Store(ctx.state / "snapshots")
     with contextlib.suppress(OSError):  # an unreadable disk shows in the next snapshot
         await asyncio.to_thread(store.clean)
@@ -190,10 +192,19 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
         made = await asyncio.to_thread(store.of_incident, record.incident, record.began_at)
     except (OSError, SnapshotError) as error:
         return Settled(done=False, detail=f"interrupted; the snapshots cannot be read: {error}")
-    told = f"; {len(released)} containers unpaused" if released else ""
     if wanted and wanted <= {manifest.volume for manifest in made}:
-        return Settled(done=True, detail=f"snapshot {', '.join(manifest.id for manifest in made)}{told}")
+        return Settled(done=True, detail=f"snapshot {', '.join(manifest.id for manifest in made)}")
+    if undo:
+        await asyncio.sleep(UNDER_WAY)
+        released |= await _clear(ctx, record.incident, held)
+    told = f"; {len(released)} containers unpaused" if released else ""
     return Settled(done=False, detail=f"interrupted before the snapshot was whole{told}")
+
+
+async def _clear(ctx: Context, incident: str, held: Sequence[str]) -> set[str]:
+    released = {each for each in held if await _unpause(ctx, each)}
+    await remove_helpers(ctx.engine, incident)
+    return released
 
 
 def register_all() -> None:
