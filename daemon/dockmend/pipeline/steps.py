@@ -154,9 +154,14 @@ class Steps:
             values = field_values(change_of(incident, subject), rule, incident.id, self.clock(), self.host)
             return compile_template(text).render(values)
 
+        def forbids(other: Object) -> str | None:
+            verdict = self.guards.forbids(other)
+            return verdict.reason if verdict else None
+
         return Context(
             engine=self.engine, view=self.mirror, teller=self.teller, incident=incident, clock=self.clock,
             state=self.state, bind_roots=self.bind_roots, render=render, remember=remember,
+            forbids=forbids,
         )  # fmt: skip
 
     async def _target(self, step: Step, subject: Object) -> Object:
