@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import random
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -64,7 +64,7 @@ class Watch:
         observer: Observer,
         clock: Callable[[], float],
         dice: random.Random,
-        listed: Callable[[], Any] = lambda: None,
+        listed: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self.engine = engine
         self.mirror = mirror
@@ -131,7 +131,9 @@ class Watch:
     async def _merge(self, listing: Listing, stream: EventStream, gap: bool) -> None:
         """What was replayed first (it says who did what), then the list, which is the truth."""
         first = not self._connected_before
-        boot = next((f"{each.id}" for each in listing.networks if each.name == "bridge" and each.driver == "bridge"), "")
+        boot = next(
+            (f"{each.id}" for each in listing.networks if each.name == "bridge" and each.driver == "bridge"), ""
+        )
         restarted = gap and (not first or bool(self.cursor.boot and boot and boot != self.cursor.boot))
         if gap and self.cursor.time_ns:
             self.observer.gap("restart" if restarted else "marker")
@@ -151,7 +153,8 @@ class Watch:
         self._connected_before = True
         self.up = True
         self.since = now
-        await self.listed()
+        if self.listed is not None:
+            await self.listed()
         self.observer.connected(True)
         self.observer.degraded("engine", None)
         self.offer(changes)
