@@ -110,6 +110,9 @@ def syntax(problem: str, context: str, line: str, column: int) -> tuple[str, int
     if braces := re.search(r"[:\-,]\s+(\{[\w.:%-]+\}[^\s,#}].*?|\{[\w.:%-]+\} \S.*?)\s*$", line):
         meant = rest(braces.group(1), 0)
         return f"YAML reads an unquoted {{ as the start of a mapping: write {quoted(meant)}", braces.start(1) + 1
+    if (cut := re.search(r"(?<=[\s\[{,])/[^/\s]*\s+#", line)) and "flow" in context:
+        message = f'YAML reads what follows " #" as a comment and keeps {cut[0].rstrip("# ")}'
+        return f"{message}: put the whole pattern into quotes", cut.start() + 1
     if "mapping values are not allowed" in problem:
         return "YAML reads an unquoted `: ` as the end of a key: put the text into quotes, or mend the indent", column
     if "quoted scalar" in context:

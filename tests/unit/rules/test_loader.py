@@ -222,8 +222,8 @@ def test_warnings(keys: dict[str, str], warning: str) -> None:
 
 
 def test_what_is_not_yet_there_is_marked_unavailable() -> None:
-    rule = one(escalate="[{recreate: {}}, stop]")
-    assert [step.available for step in rule.escalate] == [False, True]
+    rule = one(escalate="[{recreate: {}}, stop, {snapshot_volume: {consistency: hooks}}]")
+    assert [step.available for step in rule.escalate] == [False, True, False]
 
 
 def test_two_remedies_for_one_trouble_are_reported_at_the_one_that_loses() -> None:
