@@ -63,10 +63,8 @@ def create(volume: str, as_json: bool, **flags: Any) -> int:
     say(f"{manifest.id}: {manifest.files} files, {size(manifest.bytes)}, {size(manifest.compressed_bytes)} on disk")
     for kind, findings in (("not kept", manifest.not_kept), ("caution", manifest.cautions)):
         for finding in findings:
-            names = ", ".join(name or "the volume's root" for name in finding.names[:3]) + (
-                ", …" if finding.count > 3 else ""
-            )
-            say(f"  {kind}: {finding.what}, {finding.count}: {names}")
+            names = ", ".join(finding.names[:3]) + (", …" if finding.count > 3 else "")
+            say(f"  {kind}: {finding.what} ({finding.count}){f': {names}' if finding.names else ''}")
     return 0
 
 
