@@ -164,7 +164,10 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            shapes = {"large": ("8 files", options.mib, 8), "small": (f"{options.mib * 40} small files", options.mib // 2, 0)}
+            shapes = {
+                "large": ("8 files", options.mib, 8),
+                "small": (f"{options.mib * 40} small files", options.mib // 2, 0),
+            }
             speeds = []
             for volume, (title, mib, files) in shapes.items():
                 engine.docker("volume", "create", volume)

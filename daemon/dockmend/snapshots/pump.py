@@ -50,6 +50,10 @@ class _Worker:
         self._abandoned = not whole
         self._inbox.put(None)
 
+    def join(self) -> None:
+        """After `ended` there is only the thread's own return to wait for."""
+        self._thread.join()
+
     def _run(self) -> None:
         while (data := self._inbox.get()) is not None:
             if self.error is None and not self._abandoned:
@@ -124,5 +128,6 @@ async def _all(workers: Sequence[_Worker]) -> None:
                 await asyncio.shield(worker.ended)
             except asyncio.CancelledError as error:
                 cancelled = error
+        worker.join()
     if cancelled is not None:
         raise cancelled

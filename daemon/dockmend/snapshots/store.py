@@ -70,6 +70,8 @@ class Draft:
         for path in (_partial(self._manifest), self._manifest, self._archive, _partial(self._archive)):
             with contextlib.suppress(OSError):
                 path.unlink()
+        with contextlib.suppress(OSError):  # others are in it
+            self._folder.rmdir()
         self._close()
 
     def _close(self) -> None:
