@@ -122,6 +122,8 @@ class Demo:
             told = journal.story(incident.id)
         assert told is not None
         self._show(*told)
+        if incident.outcome == "recovered":
+            raise DockmendError("somebody else mended it first: another dockmend or healer watches this engine")
         if incident.outcome != "healed":
             raise DockmendError(f"the demo's container was not healed: {incident.reason}\n{self._log()}")
 

@@ -36,12 +36,16 @@ class Explainer:
     history: History = field(default_factory=History)
     host: Host = field(default_factory=Host)
     _seen: dict[tuple[str, int, str], deque[float]] = field(default_factory=dict)
+    _matcher: Matcher = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._matcher = Matcher(self.rules)
 
     def explain(self, change: Change, now: float) -> list[Answer]:
         """Every rule's answer to a change at `now` (wall seconds), in file order."""
         answers: dict[str, Answer] = {}
         willing: list[Rule] = []
-        candidates = {rule.name for rule in Matcher(self.rules).candidates(change)}
+        candidates = {rule.name for rule in self._matcher.candidates(change)}
         for rule in self.rules.rules:
             if rule.name not in candidates:
                 answers[rule.name] = _not_asked(rule, change)
