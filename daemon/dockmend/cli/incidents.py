@@ -1,17 +1,24 @@
-"""`dockmend incidents`: what broke and what was done, from the journal itself, whether the daemon runs or not."""
+"""`dockmend incidents`: what broke and what was done, whether the daemon runs or not.
+
+From the journal itself; whoever may not read that, but may use the command socket, is answered by the daemon.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from dockmend.cli.options import options, paths, seconds
+from dockmend.cli.options import client, options, paths, seconds
 from dockmend.cli.text import clock, emit, say, show, span, when
-from dockmend.errors import UsageError
+from dockmend.errors import JournalError, UsageError
 from dockmend.journal.records import ActionRecord, Incident
+
+if TYPE_CHECKING:
+    from dockmend.control.client import Client
 
 OUTCOMES = {
     "healed": "healed", "done": "done", "failed": "failed", "recovered": "recovered on its own",
@@ -24,7 +31,7 @@ OUTCOMES = {
 @click.option("--container", metavar="NAME", help="Only those of this container (name, id or target).")
 @click.option("--since", metavar="TIME", help="Only those open within this long, as in 1d.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="At most this many.")
-@options("state", "json")
+@options("state", "socket", "json")
 def incidents(id: str | None, container: str | None, since: str | None, limit: int, as_json: bool, **flags: Any) -> int:
     """What broke and what was done, the newest first; with an ID, one incident's story.
 
@@ -32,11 +39,9 @@ def incidents(id: str | None, container: str | None, since: str | None, limit: i
     """
     import msgspec
 
-    from dockmend.journal.sqlite import read_only
-
     within = seconds(since, "--since")
     now = time.time()
-    with read_only(paths(flags).journal) as journal:
+    with _source(flags) as journal:
         if id is not None:
             incident, actions = _found(journal, id)
             if as_json:
@@ -57,7 +62,57 @@ def incidents(id: str | None, container: str | None, since: str | None, limit: i
     return 0
 
 
-def _found(journal: Any, id: str) -> tuple[Incident, list[ActionRecord]]:
+class _Source(Protocol):
+    def incidents(
+        self, container: str | None = None, since: float | None = None, limit: int = 100
+    ) -> list[Incident]: ...
+    def story(self, incident: str) -> tuple[Incident, list[ActionRecord]] | None: ...
+
+
+class _Daemon:
+    """The running daemon, asked as if it were the journal."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def incidents(self, container: str | None = None, since: float | None = None, limit: int = 100) -> list[Incident]:
+        import msgspec
+
+        found = self._client.ask("incidents", container=container, since=since, limit=limit)
+        return msgspec.convert(found, list[Incident])
+
+    def story(self, incident: str) -> tuple[Incident, list[ActionRecord]] | None:
+        import msgspec
+
+        from dockmend.control.client import Refused
+
+        try:
+            found = self._client.ask("incident", id=incident)
+        except Refused:
+            return None
+        return msgspec.convert(found["incident"], Incident), msgspec.convert(found["actions"], list[ActionRecord])
+
+
+@contextlib.contextmanager
+def _source(flags: dict[str, Any]) -> Iterator[_Source]:
+    """The journal, or the daemon where the journal cannot be read; JournalError where neither answers."""
+    from dockmend.journal.sqlite import read_only
+
+    where = paths(flags)
+    with contextlib.ExitStack() as stack:
+        source: _Source
+        try:
+            source = stack.enter_context(read_only(where.journal))
+        except (JournalError, PermissionError) as error:
+            source = _Daemon(client(flags))
+            if not where.socket.exists():
+                raise JournalError(
+                    f"{where.journal}: {error.strerror}" if isinstance(error, OSError) else str(error)
+                ) from None
+        yield source
+
+
+def _found(journal: _Source, id: str) -> tuple[Incident, list[ActionRecord]]:
     found = journal.story(id)
     if found is None and len(id) >= 2:
         near = [each.id for each in journal.incidents(limit=100_000) if each.id.startswith(id)]

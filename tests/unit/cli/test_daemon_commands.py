@@ -127,6 +127,17 @@ def test_what_changes_something_reaches_the_daemon_with_the_actor(arguments, cal
     assert (name, given) == call
 
 
+def test_incidents_come_from_the_daemon_where_the_journal_cannot_be_read(dockmend, state):
+    folder, daemon = state
+    about = {"id": "i1", "rule": "heal", "trigger": "container.unhealthy", "target": "container:web", "trouble": "t"}
+    incident = {**about, "kind": "container", "object_id": "c", "object_name": "web", "opened_at": 5.0}
+    daemon.answers |= {"incidents": [incident], "incident": {"incident": incident, "actions": []}}
+    assert "web" in dockmend("incidents", "--state", folder).out
+    assert "Incident i1" in dockmend("incidents", "i1", "--state", folder).out
+    daemon.answers["incident"] = UsageError("there is no incident")
+    assert dockmend("incidents", "i2", "--state", folder).code == 2
+
+
 def test_a_trigger_names_its_incident(dockmend, state):
     folder, daemon = state
     daemon.answers["trigger"] = {"text": "triggered", "incident": "i123"}

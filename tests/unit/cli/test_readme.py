@@ -11,6 +11,8 @@ import pytest
 from dockmend.cli.frame import COMMANDS, Commands, root
 from dockmend.rules.loader import load_texts
 from dockmend.settings import check_file
+from dockmend.settings.load import VARIABLES
+from dockmend.settings.model import FileSettings
 
 TOP = Path(__file__).resolve().parents[3]
 README = (TOP / "README.md").read_text()
@@ -34,6 +36,15 @@ def test_the_settings_it_shows_hold(tmp_path):
     [shown] = [block for block in blocks(README) if block.startswith("heal: ")]
     (tmp_path / "dockmend.yaml").write_text(shown)
     assert check_file(tmp_path / "dockmend.yaml") == []
+
+
+def test_the_settings_reference_holds_and_has_every_key(tmp_path):
+    text = (TOP / "docs" / "settings.md").read_text()
+    [shown] = [block for block in blocks(text) if block.startswith("heal: ")]
+    (tmp_path / "dockmend.yaml").write_text(shown)
+    assert check_file(tmp_path / "dockmend.yaml") == []
+    assert [key for key in FileSettings.model_fields if f"`{key}" not in text] == []
+    assert [key for key in VARIABLES if f"{key.rpartition('.')[2]}`" not in text] == []
 
 
 def test_the_errors_it_shows_are_those_that_come(dockmend, tmp_path, monkeypatch):
