@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from dockmend.decide import Suppress
-from dockmend.model import HELPER_LABEL, Container, Object
-from dockmend.rules.model import Step
+from dockmend.decide import ACT, Suppress, Verdict, standing
+from dockmend.model import HELPER_LABEL, Change, Container, Object
+from dockmend.rules.fields import field_values
+from dockmend.rules.model import ConditionError, Rule, Step
 from dockmend.settings import Policy
+from dockmend.settings.model import ACTIONS, IN_PLACE
 
 IGNORE_LABEL = "dockmend.ignore"
 
@@ -18,7 +20,7 @@ IGNORE_LABEL = "dockmend.ignore"
 class Guards:
     """`own`: ids (full or at least 12 digits) of the container dockmend itself runs in, if any."""
 
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     own: frozenset[str] = frozenset()
 
     def forbids(self, subject: Object | None) -> Suppress | None:
@@ -41,6 +43,23 @@ class Guards:
             return Suppress("protected", f"the settings' policy protects image {image}")
         return None
 
+    def may(self, rule: Rule, change: Change, now: float, host: str) -> Verdict:
+        """Whether a rule may answer a change at all, before any limit is asked; `explain` asks the same."""
+        verdict = standing(rule, change, now)
+        if verdict is not ACT:
+            return verdict
+        if rule.remedies and (forbidden := self.forbids(change.subject)):
+            return forbidden
+        if forbidden := self.forbidden_step(rule.then):
+            return forbidden
+        if rule.condition is not None:
+            try:
+                if not rule.condition(field_values(change, rule, "", now, host)):
+                    return Suppress("condition", f"its condition does not hold: {rule.condition_text}")
+            except ConditionError as error:
+                return Suppress("condition_error", f"its condition could not be answered: {error}")
+        return ACT
+
     def forbidden_step(self, steps: Iterable[Step]) -> Suppress | None:
         """The first step that the settings' policy does not allow."""
         for step in steps:
@@ -60,8 +79,6 @@ def trusted(policy: Policy) -> Callable[[str], bool]:
 
 def narrowed(running: Policy, read: Policy) -> Policy:
     """The policy after a reload: it may be narrowed at once, but only a restart widens it (interface.md)."""
-    from dockmend.settings.model import ACTIONS, IN_PLACE
-
     everything = [*sorted(ACTIONS), IN_PLACE]
     allow = tuple(action for action in everything if running.allows(action) and read.allows(action))
     protect = read.protect.model_copy(update={

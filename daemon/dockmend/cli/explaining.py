@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dockmend import decide
-from dockmend.decide import ACT, History, Host, Suppress, Verdict, Wait
+from dockmend.decide import History, Host, Suppress, Wait
 from dockmend.guards import Guards
 from dockmend.model import Change
-from dockmend.rules.fields import field_values
 from dockmend.rules.matcher import Matcher, event_names, order_remedies, why_lost
-from dockmend.rules.model import ConditionError, Rule, RuleSet, Trigger
+from dockmend.rules.model import Rule, RuleSet, Trigger
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +66,8 @@ class Explainer:
             return Answer(rule.name, "no", "it recovered on its own: the engine restarted it")
         if (short := self._too_seldom(rule, change, now)) is not None:
             return Answer(rule.name, "no", short)
-        verdict = self._verdict(rule, change, now)
+        verdict = self.guards.may(rule, change, now, self.name)
         return Answer(rule.name, "no", verdict.reason) if isinstance(verdict, Suppress) else None
-
-    def _verdict(self, rule: Rule, change: Change, now: float) -> Verdict:
-        verdict = decide.standing(rule, change, now)
-        if verdict is not ACT:
-            return verdict
-        if rule.remedies and (forbidden := self.guards.forbids(change.subject)):
-            return forbidden
-        if forbidden := self.guards.forbidden_step(rule.then):
-            return forbidden
-        if rule.condition is not None:
-            try:
-                if not rule.condition(field_values(change, rule, "", now, self.name)):
-                    return Suppress("condition", f"its condition does not hold: {rule.condition_text}")
-            except ConditionError as error:
-                return Suppress("condition_error", f"its condition cannot be answered: {error}")
-        return ACT
 
     def _yes(self, rule: Rule, change: Change, now: float) -> Answer:
         steps = ", ".join(step.action for step in rule.then)

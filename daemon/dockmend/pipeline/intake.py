@@ -9,15 +9,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from dockmend.decide import ACT, Suppress, Verdict, standing
+from dockmend.decide import Suppress
 from dockmend.guards import Guards
 from dockmend.journal.records import Incident, Outcome
 from dockmend.model import Change
 from dockmend.observer import Observer
 from dockmend.pipeline.incidents import Incidents
-from dockmend.rules.fields import field_values
 from dockmend.rules.matcher import Matcher, order_remedies
-from dockmend.rules.model import ConditionError, Rule, RuleSet
+from dockmend.rules.model import Rule, RuleSet
 
 QUEUED_AT_MOST = 16
 """Triggers that `mode: queued` keeps for one rule and target."""
@@ -88,35 +87,21 @@ class Intake:
             self.observer.decision(rule.name, "suppress", "running")
             return False
         if change.recovered:
-            self.incidents.record(rule, change, "recovered", "recovered", "recovered on its own: the engine restarted it")
+            self.incidents.record(
+                rule, change, "recovered", "recovered", "recovered on its own: the engine restarted it"
+            )
             self.observer.decision(rule.name, "suppress", "recovered")
             return False
         if not self._often_enough(rule, change, now):
             self.observer.decision(rule.name, "suppress", "times")
             return False
-        verdict = self._verdict(rule, change, now)
+        verdict = self.guards.may(rule, change, now, self.host)
         if isinstance(verdict, Suppress):
             outcome: Outcome = "on_purpose" if verdict.code == "on_purpose" else "suppressed"
             self.incidents.record(rule, change, outcome, verdict.code, verdict.reason)
             self.observer.decision(rule.name, "suppress", verdict.code)
             return False
         return True
-
-    def _verdict(self, rule: Rule, change: Change, now: float) -> Verdict:
-        verdict = standing(rule, change, now)
-        if verdict is not ACT:
-            return verdict
-        if rule.remedies and (forbidden := self.guards.forbids(change.subject)):
-            return forbidden
-        if forbidden := self.guards.forbidden_step(rule.then):
-            return forbidden
-        if rule.condition is not None:
-            try:
-                if not rule.condition(field_values(change, rule, "", now, self.host)):
-                    return Suppress("condition", f"its condition does not hold: {rule.condition_text}")
-            except ConditionError as error:
-                return Suppress("condition_error", f"its condition could not be answered: {error}")
-        return ACT
 
     def _often_enough(self, rule: Rule, change: Change, now: float) -> bool:
         for index, trigger in enumerate(rule.triggers):
