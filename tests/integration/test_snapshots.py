@@ -373,17 +373,18 @@ async def test_cancelled_in_mid_stream_leaves_nothing(docker, client, store):
     assert docker.api("GET", "/containers/json?all=1")[1] == []
 
 
-async def test_a_full_disk_is_said_and_leaves_nothing(docker, client, store, monkeypatch):
+@pytest.mark.parametrize("failing", ["Compress.process", "Compress.finish", "Draft.sync", "Draft.commit"])
+async def test_a_full_disk_is_said_and_leaves_nothing(docker, client, store, monkeypatch, failing):
     root = volume(docker, "data")
     (root / "large").write_bytes(os.urandom(8 << 20))
 
-    def full(self: object, data: bytes) -> None:
+    def full(*_arguments: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("dockmend.snapshots.archive.Compress.process", full)
+    monkeypatch.setattr(f"dockmend.snapshots.archive.{failing}", full)
     with pytest.raises(SnapshotError, match=r"cannot write the snapshot below .*snapshots: No space left on device"):
         await commands.create(client, store, "data", time.time)
-    assert not [path for path in store.root.rglob("*") if path.is_file()]
+    assert list(store.root.iterdir()) == []
     assert docker.api("GET", "/containers/json?all=1")[1] == []
 
 

@@ -18,7 +18,7 @@ from dockmend.errors import EngineAway, EngineError, NotFound, Permanent, Tempor
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Container, Object
-from dockmend.snapshots.archive import Read, Why, read, seal
+from dockmend.snapshots.archive import Read, Why, begin, read, seal
 from dockmend.snapshots.helper import remove_helpers
 from dockmend.snapshots.manifest import Manifest, SnapshotError
 from dockmend.snapshots.store import Store
@@ -64,10 +64,7 @@ async def _take_all(ctx: Context, store: Store, selection: Selection, consistenc
     )
     with ExitStack() as stack:
         done: list[Read] = []
-        drafts = [
-            stack.enter_context(await asyncio.to_thread(store.begin, source.name, ctx.clock()))
-            for source in selection.sources
-        ]
+        drafts = [stack.enter_context(await begin(store, source, ctx.clock)) for source in selection.sources]
         async with _still(ctx, users):
             for draft, source in zip(drafts, selection.sources, strict=True):
                 done += [await read(ctx.engine, draft, source, why, ctx.clock)]

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +27,7 @@ from dockmend.snapshots.manifest import NAMES, Finding, Manifest, SnapshotError
 from dockmend.snapshots.pump import Pump
 from dockmend.snapshots.store import Draft, Store
 from dockmend.snapshots.tar import TarError, TarScanner
+from dockmend.snapshots.threads import acquire, to_end
 
 ZSTD = zstandard.ZstdCompressionParameters.from_level(
     3,  # zstd's own default
@@ -125,8 +127,14 @@ async def read(engine: Engine, draft: Draft, source: Source, why: Why, clock: Ca
 
 async def seal(draft: Draft, done: Read, why: Why, info: EngineInfo | None) -> Manifest:
     """Makes the draft a snapshot, with all that is known about it. Raises OSError."""
-    not_kept, limits, missing = await asyncio.to_thread(_losses, done)
-    size = await asyncio.to_thread(draft.sync)
+    try:
+        async with asyncio.TaskGroup() as group:
+            looking = group.create_task(to_end(_losses, done))
+            syncing = group.create_task(to_end(draft.sync))
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    not_kept, limits, missing = looking.result()
+    size = syncing.result()
     volume = done.volume or Volume(name=done.source.name)
     manifest = Manifest(
         id=draft.id,
@@ -154,15 +162,20 @@ async def seal(draft: Draft, done: Read, why: Why, info: EngineInfo | None) -> M
         cautions=done.contents.cautions() + missing + _unpaused(why),
         limits=limits,
     )
-    await asyncio.to_thread(draft.commit, manifest)
+    await to_end(draft.commit, manifest)
     return manifest
+
+
+async def begin(store: Store, source: Source, clock: Callable[[], float]) -> Draft:
+    """An empty draft; to be used as a context. Raises SnapshotError, OSError."""
+    return await acquire(Draft.discard, partial(store.begin, source.name, clock()))
 
 
 async def take(
     engine: Engine, store: Store, source: Source, why: Why, clock: Callable[[], float], info: EngineInfo | None = None
 ) -> Manifest:
     """`read` and `seal`: one snapshot of one volume, or nothing at all."""
-    with await asyncio.to_thread(store.begin, source.name, clock()) as draft:
+    with await begin(store, source, clock) as draft:
         return await seal(draft, await read(engine, draft, source, why, clock), why, info)
 
 

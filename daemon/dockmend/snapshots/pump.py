@@ -2,7 +2,7 @@
 
 Hashing, compressing and writing each run in a thread of their own (all three let go of the interpreter's lock for the
 bulk of their work), so that a snapshot uses more than one core and never holds up the event loop. Between the loop and
-each thread at most `DEPTH` batches wait; a full queue makes the reader wait, and so the engine.
+each thread at most `AHEAD` bytes wait; a full queue makes the reader wait, and so the engine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 BATCH = 1 << 17  # bytes handed over at once, at least: what the engine's client gives is mostly passed on as it is
-DEPTH = 16
+AHEAD = 4 << 20  # bytes that may wait for a thread; one batch always may, however large
 
 
 class Stage(Protocol):
@@ -33,7 +33,8 @@ class _Worker:
         self._stage = stage
         self._loop = loop
         self._inbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._room = asyncio.Semaphore(DEPTH)
+        self._waiting = 0  # bytes in the inbox or being worked on
+        self._less = asyncio.Event()
         self._abandoned = False
         self.ended: asyncio.Future[None] = loop.create_future()
         self.error: BaseException | None = None
@@ -41,9 +42,12 @@ class _Worker:
         self._thread.start()
 
     async def put(self, data: bytes) -> None:
-        await self._room.acquire()
+        while self._waiting and self._waiting + len(data) > AHEAD:
+            self._less.clear()
+            await self._less.wait()
         if self.error is not None:
             raise self.error
+        self._waiting += len(data)
         self._inbox.put(data)
 
     def end(self, whole: bool) -> None:
@@ -61,14 +65,19 @@ class _Worker:
                     self._stage.process(data)
                 except BaseException as error:  # noqa: BLE001 - raised again where the stream is fed
                     self.error = error
+            size = len(data)
             del data
-            self._loop.call_soon_threadsafe(self._room.release)
+            self._loop.call_soon_threadsafe(self._done, size)
         if self.error is None and not self._abandoned:
             try:
                 self._stage.finish()
             except BaseException as error:  # noqa: BLE001 - raised again where the stream is fed
                 self.error = error
         self._loop.call_soon_threadsafe(self._over)
+
+    def _done(self, size: int) -> None:
+        self._waiting -= size
+        self._less.set()
 
     def _over(self) -> None:
         if not self.ended.done():

@@ -60,6 +60,7 @@ async def test_every_stage_gets_everything_in_order(chunks):
 async def test_a_slow_stage_holds_up_the_reader():
     """What is read ahead is bounded, however large the stream."""
     gate = threading.Event()
+    batches = pump.AHEAD // pump.BATCH
     taken = 0
     stalled = asyncio.Event()
 
@@ -67,7 +68,7 @@ async def test_a_slow_stage_holds_up_the_reader():
         nonlocal taken
         for _ in range(1000):
             taken += 1
-            if taken == pump.DEPTH + 1:
+            if taken == batches + 1:
                 stalled.set()
             yield bytes(pump.BATCH)
 
@@ -77,7 +78,7 @@ async def test_a_slow_stage_holds_up_the_reader():
         await stalled.wait()
         for _ in range(100):
             await asyncio.sleep(0)  # every chance to read on
-        assert taken == pump.DEPTH + 1
+        assert taken == batches + 1
         gate.set()
     assert slow.calls == 1000
 
