@@ -31,9 +31,11 @@ class Guards:
             return Suppress("ignored", f"labelled {IGNORE_LABEL}=true")
         if HELPER_LABEL in subject.labels:
             return Suppress("itself", "a helper of dockmend's own")
-        if any(subject.id.startswith(own) for own in self.own):
+        if self.own and any(subject.id.startswith(own) for own in self.own):
             return Suppress("itself", "dockmend runs in it")
         protect = self.policy.protect
+        if not (protect.labels or protect.name or protect.image):
+            return None
         for key, pattern in protect.labels.items():
             if (value := subject.labels.get(key)) is not None and fnmatchcase(value, pattern):
                 return Suppress("protected", f"the settings' policy protects label {key}={pattern}")

@@ -20,6 +20,7 @@ from dockmend.observer import Observer
 from dockmend.rules.model import Rule
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_TWO = [first + second for first in _ALPHABET for second in _ALPHABET]
 ANSWERED_KEPT = 20_000
 """Troubles remembered as answered. Older ones cannot come back: their run is over."""
 FOLDED_FOR = 3600.0
@@ -28,9 +29,12 @@ FOLDED_FOR = 3600.0
 
 def new_id(prefix: str, now: float, dice: random.Random) -> str:
     """Sortable by time: nine characters of milliseconds and six of chance."""
-    milliseconds = int(now * 1000)
-    stamp = "".join(_ALPHABET[(milliseconds >> shift) & 31] for shift in range(40, -1, -5))
-    return prefix + stamp + "".join(dice.choice(_ALPHABET) for _ in range(6))
+    bits = (int(now * 1000) << 30) | dice.getrandbits(30)
+    two = _TWO
+    return (
+        f"{prefix}{_ALPHABET[bits >> 70 & 31]}{two[bits >> 60 & 1023]}{two[bits >> 50 & 1023]}{two[bits >> 40 & 1023]}"
+        f"{two[bits >> 30 & 1023]}{two[bits >> 20 & 1023]}{two[bits >> 10 & 1023]}{two[bits & 1023]}"
+    )
 
 
 def trigger_of(rule: Rule, change: Change) -> str:

@@ -190,7 +190,7 @@ class Watch:
         now = self.clock()
         told = self.observer.event
         for event in events:
-            key = event.key
+            key = (event.time_ns, event.type, event.action, event.actor.ID)  # Event.key, without the call
             if key in recent_set:
                 continue
             if len(recent) == REMEMBERED:

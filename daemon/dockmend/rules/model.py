@@ -115,11 +115,12 @@ class Rule:
     path: str = ""
     line: int = 0
     order: int = 0  # over all files, in the order they were read
+    remedies: bool = field(init=False, default=False)
+    """True if a step of `then` changes something: such rules compete for a trouble, others all run."""
 
-    @property
-    def remedies(self) -> bool:
-        """True if a step of `then` changes something: such rules compete for a trouble, others all run."""
-        return any(not step.tells for step in self.then)
+    def __post_init__(self) -> None:
+        # Derived once: it is asked for every change.
+        object.__setattr__(self, "remedies", any(not step.tells for step in self.then))
 
 
 @dataclass(frozen=True, slots=True)
