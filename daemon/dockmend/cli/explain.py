@@ -135,15 +135,16 @@ def _explainer(found: Settings, containers: Iterable[Container]) -> Explainer:
 
 def _limits(found: Settings, now: float) -> tuple[History, Host]:
     """What the limits ask, read from the journal; nothing where there is none."""
+    from dockmend.app.taking_up import HISTORY
     from dockmend.decide import History, Host
     from dockmend.journal.sqlite import read_only
 
     history = History()
     try:
         with read_only(found.paths.journal) as journal:
-            for rule, target, began_at, _ in journal.recent_attempts(now - 86400.0):
+            for rule, target, began_at, _ in journal.recent_attempts(now - HISTORY):
                 history.attempted(rule, target, began_at)
-            for incident in journal.recent_incidents(now - 86400.0):
+            for incident in journal.recent_incidents(now - HISTORY):  # oldest first: the last one stays
                 if incident.attempts and incident.closed_at:
                     history.of(incident.rule, incident.target).ended_at = incident.closed_at
             for breaker in journal.breakers():
