@@ -15,7 +15,8 @@ from dockmend.settings import Paths, Settings
 NOW = time.time()
 INCIDENT = Incident(
     id="i1", rule="heal", trigger="container.unhealthy", target="container:web", kind="container", object_id="c",
-    object_name="web", trouble="t", opened_at=NOW - 50, state="closed", outcome="healed", closed_at=NOW - 40, attempts=1,
+    object_name="web", trouble="t", opened_at=NOW - 50, state="closed", outcome="healed", closed_at=NOW - 40,
+    attempts=1,
 )  # fmt: skip
 ACTION = ActionRecord(
     id="a1", incident="i1", rule="heal", target="container:web", attempt=1, action="restart", object_id="c",
