@@ -43,15 +43,12 @@ class Intake:
         self.open = False  # until everything that was open at the last end has been taken up
         self.rules = RuleSet()
         self.matcher = Matcher(self.rules)
-        self._refused: dict[str, Suppress] = {}  # rules with a step that the settings' policy does not allow
         self._seen: dict[tuple[str, int, str], deque[float]] = {}
         self._queued: dict[tuple[str, str], deque[Change]] = {}
 
     def use(self, rules: RuleSet) -> None:
         self.rules = rules
         self.matcher = Matcher(rules)
-        refused = {rule.name: self.guards.forbidden_step(rule.then) for rule in rules.rules}
-        self._refused = {name: verdict for name, verdict in refused.items() if verdict is not None}
 
     def offer_all(self, changes: Iterable[Change]) -> None:
         for change in changes:
