@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,10 @@ def test_what_a_killed_demo_left_is_removed_by_the_next(docker):
                 demo.kill()
     assert holdings(docker) != before
     eventually(lambda: not running(docker.url), what="its daemon ended with it")
+    left = set(Path(tempfile.gettempdir()).glob("dockmend-demo-*"))
     dockmend("demo", "--engine", docker.url)
+    assert not any(folder.exists() for folder in left)
+    assert left
     assert holdings(docker)[0] == before[0]
     assert {tag for image in docker.api("GET", "/images/json")[1] for tag in image["RepoTags"] or ()} == {
         "toolbox:latest"

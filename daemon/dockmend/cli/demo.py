@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import secrets
+import shutil
 import signal
 import socket
 import sys
@@ -184,8 +185,9 @@ class Demo:
 
     async def _daemon(self) -> None:
         """The real daemon on a state folder, rules and a port of its own; ready when this returns."""
-        folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="dockmend-demo-"))
+        folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX))
         self.state = Path(folder)
+        (self.state / "owner").write_text(_owner())
         (self.state / "rules.d").mkdir()
         (self.state / "rules.d" / "demo.yaml").write_text(RULE.format(name=self.name))
         (self.state / "dockmend.yaml").write_text(CONFIG)
@@ -217,9 +219,10 @@ class Demo:
                 await process.wait()
 
     async def _clear_leftovers(self) -> None:
-        """What a demo that was killed left behind: containers and images whose owner is a process that is no more."""
+        """What a demo that was killed left: folders, containers, images whose owner is a process that is no more."""
         from dockmend.snapshots.owner import gone
 
+        await asyncio.to_thread(_clear_folders)
         for container in (await self.engine.listing()).containers:
             if gone(container.labels.get(MARK, "")):
                 await _gone(self.engine.remove, container.id, force=True)
@@ -282,6 +285,15 @@ class Demo:
         with contextlib.suppress(OSError):
             return "\n".join((self.state / "log").read_text(errors="replace").splitlines()[-15:])
         return ""
+
+
+def _clear_folders() -> None:
+    from dockmend.snapshots.owner import gone
+
+    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # not ours to read, or no demo's
+            if folder.lstat().st_uid == os.geteuid() and gone((folder / "owner").read_text()):
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _gone(remove: Callable[..., Any], id: str, **how: Any) -> None:
