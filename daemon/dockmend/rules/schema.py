@@ -256,8 +256,8 @@ def json_schema() -> dict[str, Any]:
     complete = {"properties": {"rules": {"items": {"required": required}}}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "dockmend rules",
         **top_level,
+        "title": "dockmend rules",
         "if": {"not": {"required": ["defaults"]}},
         "then": complete,
         "$defs": definitions,

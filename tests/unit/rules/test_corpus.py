@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dockmend.errors import InvalidFiles
+from dockmend.rules.catalogue import ACTIONS
 from dockmend.rules.loader import load_texts
 
 HERE = Path(__file__).parent
@@ -43,6 +44,16 @@ def test_a_right_file_loads_without_a_word(path: Path) -> None:
     loaded = load_texts({path.name: path.read_bytes()}, host="prod-lab")
     assert loaded.rules
     assert loaded.warnings == ()
+
+
+def test_what_comes_later_is_checked_and_only_said_to_be_missing() -> None:
+    path = HERE / "later" / "everything.yaml"
+    loaded = load_texts({path.name: path.read_bytes()}, host="lab")
+    said = [warning.message for warning in loaded.warnings]
+    assert [message for message in said if not message.startswith("not yet in this version: ")] == []
+    missing = {message.removeprefix("not yet in this version: ").partition(":")[0] for message in said}
+    assert {name for name, spec in ACTIONS.items() if not spec.built} <= missing
+    assert {"probe", "log", "stats", "mqtt", "alert", "kind", "consistency", "store", "keep", "node.down"} <= missing
 
 
 def test_all_files_are_reported_at_once() -> None:

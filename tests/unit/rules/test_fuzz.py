@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from dockmend.errors import InvalidFiles
 from dockmend.rules.loader import load_texts
 from dockmend.rules.model import RuleSet
+from dockmend.rules.positions import parse
 from dockmend.rules.schema import RuleModel
 
 HERE = Path(__file__).parent
-GOOD = [path.read_text("utf-8-sig") for path in sorted((HERE / "right").glob("*.yaml"))]
+GOOD = [path.read_text("utf-8-sig") for path in sorted([*HERE.glob("right/*.yaml"), *HERE.glob("later/*.yaml")])]
 WRONG = [path.read_bytes().decode("utf-8", "replace") for path in sorted((HERE / "corpus").glob("*.yaml"))]
 QUIET = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -90,6 +92,41 @@ def test_a_file_with_a_piece_cut_out_put_in_or_moved(data: st.DataObject) -> Non
         piece = data.draw(st.one_of(st.just(""), WORDS, st.just(other[place : place + 40])))
         text = text[:start] + piece + text[end:]
     check(text)
+
+
+def places(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The way to every value of a tree."""
+    yield path
+    for key, inner in tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ():
+        yield from places(inner, (*path, key))
+
+
+def changed(tree: Any, path: tuple[str | int, ...], change: Callable[[Any], Any]) -> Any:
+    """A copy of the tree in which the value at `path` is another."""
+    if not path:
+        return change(tree)
+    copy: Any = dict(tree) if isinstance(tree, dict) else list(tree)
+    copy[path[0]] = changed(copy[path[0]], path[1:], change)
+    return copy
+
+
+DATA = [found.data for text in GOOD + WRONG if (found := parse("a.yaml", text)).root is not None]
+PLACES = [(number, path) for number, tree in enumerate(DATA) for path in places(tree)]
+
+
+@settings(QUIET, max_examples=600)
+@given(st.sampled_from(PLACES), st.data())
+def test_a_tree_with_one_value_replaced_renamed_or_wrapped(place: tuple[int, tuple[str | int, ...]], data: Any) -> None:
+    number, path = place
+    change: Callable[[Any], Any] = data.draw(
+        st.one_of(
+            st.builds(lambda new: lambda _: new, TREES),
+            st.builds(lambda new: lambda old: {new: old}, WORDS),
+            st.builds(lambda new: lambda old: {**old, new: 1} if isinstance(old, dict) else [old], WORDS),
+            st.builds(lambda new: lambda old: old + new if isinstance(old, str) else new, WORDS),
+        )
+    )
+    check(yaml.safe_dump(changed(DATA[number], path, change), sort_keys=False, allow_unicode=True))
 
 
 @QUIET

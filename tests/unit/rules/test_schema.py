@@ -16,7 +16,7 @@ from tests.unit.rules.schema_subset import errors
 HERE = Path(__file__).parent
 ROOT = Path(__file__).parents[3]
 SCHEMA = json_schema()
-RIGHT = sorted([*(HERE / "right").glob("*.yaml"), *(ROOT / "rules.d").glob("*.yaml")])
+RIGHT = sorted([*HERE.glob("right/*.yaml"), *HERE.glob("later/*.yaml"), *(ROOT / "rules.d").glob("*.yaml")])
 SHAPES = (
     "version-two", "no-match", "unknown-key", "unknown-key-in-params", "unknown-top-key", "unknown-trigger",
     "unknown-action", "severity-unknown", "mode-unknown", "trap-cooldown-off", "trap-tag-is-a-number",
