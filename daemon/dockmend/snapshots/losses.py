@@ -20,12 +20,13 @@ from dockmend.snapshots.manifest import Finding, shown
 
 LIMITS = (
     "unix sockets are left out (the program that listens makes them again)",
-    "extended attributes other than security.capability are lost: user.*, trusted.*, POSIX ACLs, SELinux labels",
+    "extended attributes other than security.capability are lost: user.*, trusted.*, POSIX ACLs",
     "holes of sparse files are filled with zeros",
-    "times are cut to seconds; times of access and of change are not kept",
+    "times of modification are cut to seconds",
 )
-FLAGS = "file flags (chattr: immutable, append only) and the times of access and of change are not kept"
-_KEPT_ATTRIBUTES = frozenset({"security.capability"})
+FLAGS = "file flags (chattr), SELinux labels, and the times of access and of change are not kept"
+# SELinux labels are on every file of a host that has them, and are given anew when a volume is mounted.
+_NOT_NAMED = frozenset({"security.capability", "security.selinux"})
 _HOLE_BLOCK = 512  # st_blocks counts these, whatever the file system's own blocks are
 
 
@@ -111,7 +112,7 @@ def _lost_attributes(path: bytes) -> list[str]:
         names = os.listxattr(path, follow_symlinks=False)
     except OSError:
         return []  # a file system without them, or the file is gone
-    return [name for name in names if name not in _KEPT_ATTRIBUTES]
+    return [name for name in names if name not in _NOT_NAMED]
 
 
 def _has_hole(path: bytes, status: os.stat_result) -> bool:

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 BATCH = 1 << 17  # bytes handed over at once, at least: what the engine's client gives is mostly passed on as it is
-AHEAD = 4 << 20  # bytes that may wait for a thread; one batch always may, however large
+AHEAD = 8 << 20  # bytes that may wait for a thread; one batch always may, however large
 
 
 class Stage(Protocol):
