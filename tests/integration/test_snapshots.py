@@ -9,6 +9,7 @@ import json
 import os
 import socket
 import stat
+import struct
 import tarfile
 import time
 from collections.abc import AsyncIterator
@@ -28,6 +29,17 @@ from dockmend.snapshots.store import Store
 from tests.lab import PrivateEngine
 
 SECURITY_CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service, effective
+
+ACL = struct.pack("<I", 2) + b"".join(  # one more user may read it
+    struct.pack("<HHI", tag, rights, number)
+    for tag, rights, number in (
+        (1, 6, 2**32 - 1),
+        (2, 4, 1000),
+        (4, 4, 2**32 - 1),
+        (16, 4, 2**32 - 1),
+        (32, 0, 2**32 - 1),
+    )
+)
 
 
 @pytest.fixture
@@ -60,7 +72,6 @@ def found(manifest: Manifest, start: str, where: str = "not_kept") -> Finding:
 
 def odd_tree(root: Path) -> None:
     """Everything the table in docs says about files, in one tree."""
-    base = os.fsencode(root)
     (root / "plain").write_bytes(b"hello\n")
     (root / "empty").touch()
     (root / "empty dir").mkdir()
@@ -73,6 +84,15 @@ def odd_tree(root: Path) -> None:
         (root / name).chmod(mode)
     (root / "sticky").mkdir()
     (root / "sticky").chmod(0o1777)
+    odd_names_and_kinds(root)
+    for number, each in enumerate(sorted(root.rglob("*"))):
+        os.utime(each, ns=(10**18, 1_600_000_000_123_456_789 + number * 10**9), follow_symlinks=False)
+    os.chown(root, 1000, 1001)
+    root.chmod(0o2751)
+    os.utime(root, (1_500_000_000, 1_500_000_000))
+
+
+def odd_names_and_kinds(root: Path) -> None:
     os.mkfifo(root / "fifo", 0o620)
     os.mknod(root / "null", stat.S_IFCHR | 0o666, os.makedev(1, 3))
     os.mknod(root / "loop", stat.S_IFBLK | 0o660, os.makedev(7, 0))
@@ -82,7 +102,7 @@ def odd_tree(root: Path) -> None:
     (root / "deep" / "leaving").symlink_to("../../../outside")
     (root / "dangling").symlink_to("nowhere")
     os.lchown(root / "dangling", 5, 6)
-    Path(os.fsdecode(base + b"/not utf-8 \xff\xfe")).write_text("x")
+    Path(os.fsdecode(os.fsencode(root) + b"/not utf-8 \xff\xfe")).write_text("x")
     (root / "ünïcode – ☃").write_text("x")
     (root / ("n" * 255)).write_text("long name")
     long = root.joinpath(*["d" * 200] * 3)
@@ -93,6 +113,7 @@ def odd_tree(root: Path) -> None:
     os.setxattr(root / "capable", "security.capability", SECURITY_CAPABILITY)
     (root / "attributed").write_text("x")
     os.setxattr(root / "attributed", "user.note", b"lost")
+    os.setxattr(root / "attributed", "system.posix_acl_access", ACL)
     with (root / "sparse").open("wb") as file:
         file.truncate(8 << 20)
         file.seek(4 << 20)
@@ -105,11 +126,6 @@ def odd_tree(root: Path) -> None:
             listener.bind("socket")
         finally:
             os.chdir(here)
-    for number, each in enumerate(sorted(root.rglob("*"))):
-        os.utime(each, ns=(10**18, 1_600_000_000_123_456_789 + number * 10**9), follow_symlinks=False)
-    os.chown(root, 1000, 1001)
-    root.chmod(0o2751)
-    os.utime(root, (1_500_000_000, 1_500_000_000))
 
 
 def described(root: Path) -> dict[str, dict[str, Any]]:
@@ -152,7 +168,10 @@ async def test_an_odd_tree_comes_back_as_it_was_and_what_does_not_is_named(docke
     assert len(before) == manifest.files + manifest.directories > 30
 
     assert found(manifest, "unix sockets").names == ["deep/socket"]
-    assert found(manifest, "extended attributes").names == ["attributed: user.note"]
+    assert found(manifest, "extended attributes").names == [
+        "attributed: user.note",
+        "attributed: system.posix_acl_access",
+    ]
     assert found(manifest, "sparse files").names == ["sparse"]
     assert found(manifest, "times of modification").count >= 30
     assert found(manifest, "relative symbolic links that leave", "cautions").names == [
