@@ -83,7 +83,12 @@ def _condition(scope: Scope, text: Any, contexts: frozenset[str]) -> Condition |
     try:
         return compile_condition(text, contexts)
     except LanguageError as error:
-        scope.language(("if",), error)
+        node = scope.find(("if",))
+        if text.count('"') % 2 and node is not None and scope.reporter.document.comment_after(node) is not None:
+            message = 'YAML reads what follows " #" as a comment: put the whole condition into quotes'
+            scope.error(("if",), f"`if`: {message}", offset=len(text))
+        else:
+            scope.language(("if",), error)
         return None
 
 

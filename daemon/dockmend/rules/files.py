@@ -26,15 +26,22 @@ def read_files(
     problems: list[Problem] = []
     for path in [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]:
         try:
-            for file in rule_files(path):
-                contents[str(file)] = _read(file, owner)
+            found = rule_files(path)
         except OSError as error:
-            where = error.filename if isinstance(error.filename, str) else str(path)
-            reason = (error.strerror or str(error)).lower()
-            problems.append(Problem(where, 1, 1, f"cannot be read: {reason}"))
-        except _Refused as refused:
-            problems.append(Problem(refused.path, 1, 1, str(refused)))
+            problems.append(_unreadable(path, error))
+            continue
+        for file in found:
+            try:
+                contents[str(file)] = _read(file, owner)
+            except OSError as error:
+                problems.append(_unreadable(file, error))
+            except _Refused as refused:
+                problems.append(Problem(str(file), 1, 1, str(refused)))
     return contents, problems
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    return Problem(str(path), 1, 1, f"cannot be read: {(error.strerror or str(error)).lower()}")
 
 
 def rule_files(path: Path) -> list[Path]:
@@ -53,10 +60,6 @@ def rule_files(path: Path) -> list[Path]:
 class _Refused(Exception):
     """A file that must not be used; the text says why and what to do."""
 
-    def __init__(self, path: Path, message: str) -> None:
-        super().__init__(message)
-        self.path = str(path)
-
 
 def _read(path: Path, owner: str | None) -> bytes:
     """The file's bytes, one more than allowed where it is too long. Raises OSError, _Refused."""
@@ -64,7 +67,7 @@ def _read(path: Path, owner: str | None) -> bytes:
     with os.fdopen(descriptor, "rb") as file:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
-            raise _Refused(path, "is not a regular file")
+            raise _Refused("is not a regular file")
         if owner is not None:
             _check_owner(path, facts, owner)
         return file.read(MAX_BYTES + 1)
@@ -74,14 +77,14 @@ def _check_owner(path: Path, facts: os.stat_result, owner: str) -> None:
     """Root and the user dockmend runs as may write what they like anyway."""
     if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         whom = "everybody" if facts.st_mode & stat.S_IWOTH else "its group"
-        raise _Refused(path, f"may be written by {whom}, and rules are orders: expected it closed, chmod go-w {path}")
+        raise _Refused(f"may be written by {whom}, and rules are orders: expected it closed, chmod go-w {path}")
     try:
         wanted = pwd.getpwnam(owner).pw_uid
     except KeyError:
-        raise _Refused(path, f"there is no user {owner}: expected policy.rules_owner to name one") from None
+        raise _Refused(f"there is no user {owner}: expected policy.rules_owner to name one") from None
     if facts.st_uid not in (wanted, 0, os.geteuid()):
         expected = f"expected chown {owner} {path}, or policy.rules_owner set"
-        raise _Refused(path, f"belongs to {_user(facts.st_uid)}, not to {owner}: {expected}")
+        raise _Refused(f"belongs to {_user(facts.st_uid)}, not to {owner}: {expected}")
 
 
 def _user(uid: int) -> str:

@@ -125,6 +125,14 @@ class Document:
                     return node.line, start + 1 + min(max(offset, 0), len(node.text))
         return node.line, node.column
 
+    def comment_after(self, node: Node) -> str | None:
+        """The comment on the line of an unquoted scalar, that was perhaps meant to belong to it; or None."""
+        if not node.plain or node.text is None or "#" not in self.text:
+            return None
+        line = self.line(node.line)[node.column - 1 :]
+        rest = line[len(node.text) :].lstrip()
+        return rest if line.startswith(node.text) and rest.startswith("#") else None
+
 
 def decode(path: str, content: bytes) -> Document:
     """Reads a file's bytes: at most 1 MiB of UTF-8. Never raises; what is wrong is in the document's `troubles`."""

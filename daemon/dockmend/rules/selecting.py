@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 from dockmend.model import Container, Network, Volume
 from dockmend.rules.language_error import LanguageError
 from dockmend.rules.model import Selector
-from dockmend.rules.positions import Node, Path
+from dockmend.rules.positions import Path
 from dockmend.rules.problems import Scope
 from dockmend.rules.schema import LATER_KINDS, Match
 from dockmend.rules.selectors import KEYS, compile_selector
@@ -96,7 +96,7 @@ def _compile(scope: Scope, path: Path, value: dict[str, Any], kind: str, host: s
         if key not in KEYS[kind]:
             known = ", ".join(sorted(KEYS[kind]))
             scope.error((*path, key), f"a {kind} is not selected by `{key}`: expected one of {known}", key=True)
-    _half_regexes(scope, path, data)
+    _cut_by_comments(scope, path, data)
     if scope.errors > before:
         return None
     try:
@@ -140,23 +140,23 @@ def _patterns(data: Any, keys: Path = ()) -> list[tuple[Path, str]]:
     return [found for key, value in items for found in _patterns(value, (*keys, cast("str | int", key)))]
 
 
-def _half_regexes(scope: Scope, path: Path, data: dict[str, Any]) -> None:
-    """A regular expression that ` #` cut in two: YAML takes the rest of the line for a comment."""
+def _cut_by_comments(scope: Scope, path: Path, data: dict[str, Any]) -> None:
+    """Patterns that ` #` cut in two: YAML takes the rest of the line for a comment."""
+    document = scope.reporter.document
+    if " #" not in document.text:
+        return
     for keys, pattern in _patterns(data):
+        node = scope.find((*path, *keys))
+        comment = document.comment_after(node) if node is not None else None
+        if comment is None:
+            continue
+        made = f'YAML reads what follows " #" as a comment and keeps {pattern}'
         if pattern.startswith("/") and not (len(pattern) > 1 and pattern.endswith("/")):
-            node = scope.find((*path, *keys))
-            if node is not None and (cut := _cut(scope, node)) is not None:
-                message = f"YAML reads what follows \" #\" as a comment and keeps {pattern}: write '{cut}'"
-                scope.error((*path, *keys), message)
+            scope.error((*path, *keys), f"{made}: write '{_whole(pattern, comment)}'")
+        elif comment[1:2].strip("#"):  # a comment is mostly written with a space after its #
+            scope.warn((*path, *keys), f"{made}: write it in quotes if the rest belongs to it")
 
 
-def _cut(scope: Scope, node: Node) -> str | None:
-    """The whole of a plain scalar as it was meant, where a comment follows it on its line."""
-    if not node.plain or node.text is None:
-        return None
-    line = scope.reporter.document.line(node.line)[node.column - 1 :]
-    rest = line[len(node.text) :]
-    if not line.startswith(node.text) or not rest.lstrip().startswith("#"):
-        return None
-    closing = line.rfind("/")
-    return line[: closing + 1] if closing > len(node.text) else line.rstrip()
+def _whole(pattern: str, comment: str) -> str:
+    closing = comment.rfind("/")
+    return f"{pattern} {comment[: closing + 1] if closing > 0 else comment.rstrip()}"

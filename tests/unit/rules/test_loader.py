@@ -208,6 +208,13 @@ def test_snapshot_parameters() -> None:
             "4:19: warning: rule heal: the raw event volume.destroy can be lost: use the transition volume.missing",
         ),
         (
+            {"match": "\n      name: web #1"},
+            (
+                '6:13: warning: rule heal: YAML reads what follows " #" as a comment and keeps web: '
+                "write it in quotes if the rest belongs to it"
+            ),
+        ),
+        (
             {"escalate": "stop", "limits": "{attempts: none}"},
             "7:5: warning: rule heal: `escalate` can never run: `attempts: none` never opens the breaker",
         ),
@@ -321,8 +328,10 @@ def test_an_owner_who_does_not_exist(tmp_path: Path) -> None:
 
 
 def test_problems_of_files_that_cannot_be_read_come_with_those_that_can(tmp_path: Path) -> None:
-    write(tmp_path, "a.yaml", "version: 2\nrules: []\n")
-    write(tmp_path, "b.yaml").chmod(0o666)
-    text = refusal(tmp_path, host="lab", owner="root")
-    assert "a.yaml:1:10: " in text
-    assert "b.yaml:1:1: may be written" in text
+    write(tmp_path, "a.yaml").chmod(0o666)
+    (tmp_path / "b.yaml").symlink_to(tmp_path / "nowhere")
+    write(tmp_path, "c.yaml", "version: 2\nrules: []\n")
+    lines = refusal(tmp_path, host="lab", owner="root").splitlines()
+    assert [line.removeprefix(f"{tmp_path}/")[:24] for line in lines] == [
+        "a.yaml:1:1: may be writt", "b.yaml:1:1: cannot be re", "c.yaml:1:10: `version` i",
+    ]  # fmt: skip
