@@ -13,11 +13,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from dockmend.model import Cause, Change
+from dockmend.model import Change
 from dockmend.rules.model import Limits, Rule
 
 LEAVES_STOPPED_ALONE = frozenset({"start", "restart", "recreate", "unpause"})
 """Actions that would start what somebody stopped (rules.md, "What is never done")."""
+CODES = frozenset({
+    "attempts", "backoff", "breaker", "budget", "condition", "condition_error", "cooldown", "dry_run", "engine", "for",
+    "ignored", "itself", "journal", "on_purpose", "other_rule", "paused", "policy", "protected", "rate", "recovered",
+    "running", "stopped", "times", "window",
+})  # fmt: skip
+"""Every code a decision can carry, from here, from the guards and from the pipeline: metrics show no others."""
+HALF_OPEN_AFTER = 900.0
+"""Seconds after which a breaker lets one try through, where the rule's attempts have no window to say so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +61,13 @@ class TargetHistory:
     breaker_at: float | None = None
 
     def in_window(self, now: float, within: float) -> int:
-        return sum(1 for at in self.attempts if now - at < within)
+        return sum(1 for at in self.attempts if at + within > now)
 
     def in_a_row(self, stable: float, now: float) -> int:
         """Attempts since the last stable while: those with less than `stable` seconds between them and to now."""
         count, later = 0, now
         for at in reversed(self.attempts):
-            if later - at >= stable:
+            if later >= at + stable:
                 break
             count, later = count + 1, at
         return count
@@ -84,6 +92,12 @@ class History:
         self.by_rule.setdefault(rule, deque(maxlen=4096)).append(at)
         self.host.append(at)
 
+    def take_back(self, rule: str, target: str, at: float) -> None:
+        """An attempt that was counted and in which nothing at all was done: it was none."""
+        for times in (self.of(rule, target).attempts, self.by_rule.get(rule, deque()), self.host):
+            if at in times:
+                times.remove(at)
+
     def forget(self, rule: str, target: str) -> None:
         """`dockmend reset`: as if the rule had never touched the target."""
         self.targets.pop((rule, target), None)
@@ -102,7 +116,7 @@ class Host:
     """What holds for all: the host's budget, and the pauses that are in force."""
 
     budget: tuple[int, float] | None = (30, 60.0)
-    paused: Callable[[str, str], float | None | bool] = lambda rule, target: False
+    paused: Callable[[str, str], float | bool | None] = lambda rule, target: False
     """(rule, target) -> False, or until when it is paused (None: until resumed)."""
 
 
@@ -156,15 +170,15 @@ def limits(rule: Rule, target: str, history: History, host: Host, now: float, fa
 
 def _of_target(limits_: Limits, mine: TargetHistory, now: float, failures: int) -> Verdict:
     if mine.breaker_at is not None:
-        rest = limits_.attempts[1] if limits_.attempts else 900.0
-        if now - mine.breaker_at < rest:
+        rest = limits_.attempts[1] if limits_.attempts else HALF_OPEN_AFTER
+        if mine.breaker_at + rest > now:
             return Suppress(
                 "breaker",
-                f"its breaker is open since {clock_text(mine.breaker_at)}: it failed too often; one more try is made "
-                f"after {clock_text(mine.breaker_at + rest)}, or after `dockmend reset`",
+                f"its breaker is open since {clock_text(mine.breaker_at)}: it was tried too often; a trouble after "
+                f"{clock_text(mine.breaker_at + rest)} is tried once, any after `dockmend reset`",
             )
         return ACT  # half-open: one attempt tells
-    if limits_.cooldown and not failures and mine.ended_at and now - mine.ended_at < limits_.cooldown:
+    if limits_.cooldown and not failures and mine.ended_at and mine.ended_at + limits_.cooldown > now:
         until = mine.ended_at + limits_.cooldown
         return Wait(until, "cooldown", f"cooling down until {clock_text(until)}")
     if limits_.attempts and mine.in_window(now, limits_.attempts[1]) >= limits_.attempts[0]:
@@ -176,7 +190,7 @@ def _of_target(limits_: Limits, mine: TargetHistory, now: float, failures: int) 
 def _full(times: Iterable[float], limit: tuple[int, float], now: float) -> float | None:
     """None while there is room; else when there will be."""
     count, within = limit
-    recent = [at for at in times if now - at < within]
+    recent = [at for at in times if at + within > now]
     return recent[-count] + within if len(recent) >= count else None
 
 
@@ -206,6 +220,3 @@ def exhausted(limits_: Limits, mine: TargetHistory, failures: int, now: float) -
     count, within = limits_.attempts
     return failures >= count or mine.in_window(now, within) >= count or mine.breaker_at is not None
 
-
-def stopped_by_person(cause: Cause | None) -> bool:
-    return cause == "stopped"
