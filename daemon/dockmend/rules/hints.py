@@ -24,7 +24,9 @@ _SYNONYMS = {
 
 def quoted(text: str) -> str:
     """As it is written in YAML so that it stays text."""
-    return f"'{text}'" if '"' in text or "\\" in text else f'"{text}"'
+    if '"' in text or "\\" in text:
+        return "'" + text.replace("'", "''") + "'"
+    return f'"{text}"'
 
 
 def rest(line: str, column: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from dockmend.model import Container, Network, Volume
+from dockmend.rules.hints import quoted
 from dockmend.rules.language_error import LanguageError
 from dockmend.rules.model import Selector
 from dockmend.rules.positions import Path
@@ -152,7 +153,7 @@ def _cut_by_comments(scope: Scope, path: Path, data: dict[str, Any]) -> None:
             continue
         made = f'YAML reads what follows " #" as a comment and keeps {pattern}'
         if pattern.startswith("/") and not (len(pattern) > 1 and pattern.endswith("/")):
-            scope.error((*path, *keys), f"{made}: write '{_whole(pattern, comment)}'")
+            scope.error((*path, *keys), f"{made}: write {quoted(_whole(pattern, comment))}")
         elif comment[1:2].strip("#"):  # a comment is mostly written with a space after its #
             scope.warn((*path, *keys), f"{made}: write it in quotes if the rest belongs to it")
 

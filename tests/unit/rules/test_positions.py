@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dockmend.rules.hints import quoted
 from dockmend.rules.positions import MAX_BYTES, MAX_DEPTH, Node, decode, parse
 
 
@@ -118,3 +119,8 @@ def test_a_byte_order_mark_and_windows_line_ends() -> None:
 
 def test_problems_that_do_not_end_the_reading_are_all_reported() -> None:
     assert [line for line, _, _ in found("a: 1:30\nb: 1\nb: 2\non: 3\nc: !x 4\n")] == [1, 3, 4, 5]
+
+
+@pytest.mark.parametrize("text", ["*-db", 'say "hi"', "it's", "both ' and \"", "back\\slash"])
+def test_what_a_hint_says_to_write_is_what_was_meant(text: str) -> None:
+    assert parse("a.yaml", f"a: {quoted(text)}\n").data == {"a": text}
