@@ -59,6 +59,7 @@ class TargetHistory:
     attempts: deque[float] = field(default_factory=lambda: deque(maxlen=256))
     ended_at: float = 0.0  # when the last incident of it was closed after an attempt
     breaker_at: float | None = None
+    breaker_reason: str = ""
 
     def in_window(self, now: float, within: float) -> int:
         return sum(1 for at in self.attempts if at + within > now)

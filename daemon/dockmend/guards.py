@@ -11,7 +11,6 @@ from dockmend.model import HELPER_LABEL, Change, Container, Object
 from dockmend.rules.fields import field_values
 from dockmend.rules.model import ConditionError, Rule, Step
 from dockmend.settings import Policy
-from dockmend.settings.model import ACTIONS, IN_PLACE
 
 IGNORE_LABEL = "dockmend.ignore"
 
@@ -77,16 +76,3 @@ def _first(patterns: Iterable[str], text: str) -> str | None:
 def trusted(policy: Policy) -> Callable[[str], bool]:
     """Whether an image's own steering labels count: its reference is in `policy.trusted_images`."""
     return lambda image: _first(policy.trusted_images, image) is not None
-
-
-def narrowed(running: Policy, read: Policy) -> Policy:
-    """The policy after a reload: it may be narrowed at once, but only a restart widens it (interface.md)."""
-    everything = [*sorted(ACTIONS), IN_PLACE]
-    allow = tuple(action for action in everything if running.allows(action) and read.allows(action))
-    protect = read.protect.model_copy(update={
-        "labels": {**read.protect.labels, **running.protect.labels},
-        "name": tuple(dict.fromkeys((*running.protect.name, *read.protect.name))),
-        "image": tuple(dict.fromkeys((*running.protect.image, *read.protect.image))),
-    })  # fmt: skip
-    images = tuple(image for image in read.trusted_images if image in running.trusted_images)
-    return read.model_copy(update={"allow": allow, "protect": protect, "trusted_images": images})

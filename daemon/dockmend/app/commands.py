@@ -118,7 +118,7 @@ class DaemonCommands:
         until = f"for {span_text(for_)}" if for_ else "until it is resumed"
         return Done(text=f"paused {_what(rule, target)} {until}", incident=None)
 
-    async def resume(self, actor: str, rule: str | None = None, container: str | None = None) -> Done:  # noqa: ARG002
+    async def resume(self, actor: str, rule: str | None = None, container: str | None = None) -> Done:
         daemon = self._daemon
         target = self._target(container) if container is not None else None
         kept = [each for each in self._pauses() if (each.rule, each.target) != (rule, target)]
@@ -131,7 +131,7 @@ class DaemonCommands:
         daemon.treatment.look_again("paused")
         return Done(text=f"resumed {_what(rule, target)}", incident=None)
 
-    async def reset(self, actor: str, rule: str, target: str) -> Done:  # noqa: ARG002
+    async def reset(self, actor: str, rule: str, target: str) -> Done:
         daemon = self._daemon
         self._rule(rule)
         name = self._target(target)
@@ -146,7 +146,7 @@ class DaemonCommands:
         daemon.offer_standing()
         return Done(text=f"reset rule {rule} for {name}", incident=None)
 
-    async def reload(self, actor: str) -> Done:  # noqa: ARG002
+    async def reload(self, actor: str) -> Done:
         rules = self._daemon.reload()
         return Done(text=f"{len(rules.rules)} rules in force", incident=None)
 
@@ -199,7 +199,7 @@ class DaemonCommands:
 
     def _breakers(self) -> list[BreakerRow]:
         return [
-            BreakerRow(rule=rule, target=target, opened_at=each.breaker_at, reason="")
+            BreakerRow(rule=rule, target=target, opened_at=each.breaker_at, reason=each.breaker_reason)
             for (rule, target), each in self._daemon.history.targets.items()
             if each.breaker_at is not None
         ]

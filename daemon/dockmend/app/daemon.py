@@ -60,7 +60,7 @@ STALLED = 90.0
 class Silent:
     """The teller of actions where no broker is configured."""
 
-    def publish(self, topic: str, payload: str, retain: bool = False) -> None:  # noqa: ARG002
+    def publish(self, topic: str, payload: str, retain: bool = False) -> None:
         log.warning("nothing was published: no broker is configured (settings: mqtt)", topic=topic)
 
 
@@ -135,6 +135,7 @@ class Daemon:
                 self.watch.cursor = cursor
                 self.schedules.fired = fired
                 self._put_in_force(self.rules.start())
+                self.observer.reloaded(ok=self.rules.degraded is None, at=self.clock())
                 async with asyncio.TaskGroup() as group:
                     parts = [
                         group.create_task(forever(name, part, self.clock), name=name) for name, part in self._parts()
@@ -239,7 +240,7 @@ class Daemon:
         log.error("a fault of dockmend's own while treating", target=lane, exc_info=error)
         self.treatment.failed_inside(lane, error)
 
-    def _paused(self, rule: str, target: str) -> float | None | bool:
+    def _paused(self, rule: str, target: str) -> float | bool | None:
         now = self.clock()
         for pause in self.pauses:
             if (pause.rule in (None, rule)) and (pause.target in (None, target)) and (pause.until or now + 1) > now:

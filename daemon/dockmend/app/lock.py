@@ -18,7 +18,9 @@ def locked(state: Path) -> Iterator[None]:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise UsageError(f"the state folder {state} cannot be used: {error.strerror}; name another with --state") from None
+        raise UsageError(
+            f"the state folder {state} cannot be used: {error.strerror}; name another with --state"
+        ) from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

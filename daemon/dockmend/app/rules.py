@@ -89,7 +89,10 @@ class Rules:
                 return load_texts(texts, host=self.host), "the rule files are wrong: the last good set is in force"
         except (OSError, ValueError, UsageError):
             pass
-        return RuleSet(), "the rule files are wrong and there is no last good set: nothing but the built-in rule is in force"
+        return (
+            RuleSet(),
+            "the rule files are wrong and there is no last good set: nothing but the built-in rule is in force",
+        )
 
     def _keep(self) -> None:
         """A copy of the files, so that a cold start with wrong ones has something to stand on."""

@@ -17,9 +17,9 @@ from dockmend.app.lock import locked
 from dockmend.app.tasks import PartFailed
 from dockmend.engine.client import DockerEngine
 from dockmend.engine.discover import discover
+from dockmend.errors import UsageError
 from dockmend.guards import trusted
 from dockmend.journal.sqlite import SqliteJournal
-from dockmend.errors import UsageError
 from dockmend.settings import Settings
 from dockmend.tell.log import configure
 

@@ -35,7 +35,8 @@ async def history_of(journal: Journal, now: float) -> History:
             mine = history.of(incident.rule, incident.target)
             mine.ended_at = max(mine.ended_at, incident.closed_at)
     for breaker in await journal.breakers():
-        history.of(breaker.rule, breaker.target).breaker_at = breaker.opened_at
+        mine = history.of(breaker.rule, breaker.target)
+        mine.breaker_at, mine.breaker_reason = breaker.opened_at, breaker.reason
     return history
 
 

@@ -29,7 +29,7 @@ async def forever(name: str, part: Callable[[], Awaitable[None]], clock: Callabl
             why = "it returned"
         except UsageError:  # a wrong address or path: trying again cannot help
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the part must go on
+        except Exception as error:
             why = f"{type(error).__name__}: {error}"
             log.error("a part of dockmend failed and is begun anew", part=name, error=why, exc_info=True)
         ends.append(clock())

@@ -208,7 +208,9 @@ def to_container(wire: WireContainer, of_image: Mapping[str, str]) -> Container:
     host = wire.HostConfig or WireHostConfig()
     labels = config.Labels or {}
     started = epoch(state.StartedAt)
-    health = state.Health.Status if state.Health is not None else ""
+    # The engine keeps the last verdict of a container that has ended; it says nothing about one that does not run.
+    alive = state.Health is not None and state.Status in ("running", "paused")
+    health = state.Health.Status if alive and state.Health is not None else ""
     return Container(
         id=wire.Id,
         name=wire.Name.removeprefix("/"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-from dockmend.decide import ACT, History, Host, Suppress, Wait, backoff, exhausted, limits, would_start
+from dockmend.decide import ACT, History, Host, Suppress, Verdict, Wait, backoff, exhausted, limits, would_start
 from dockmend.errors import EngineAway, EngineError, JournalError, NotFound
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord, Breaker, Incident
@@ -156,18 +156,20 @@ class Treatment:
             self.observer.decision(rule.name, "suppress", forbidden.code)
             return
         async with self.cap:
-            if not resumed and not self._allowed(incident, rule):
-                return
-            began_at = self.clock()
-            if not resumed:
-                self.history.attempted(rule.name, incident.target, began_at)
-                incident = self.incidents.update(
-                    incident.id, state="acting", attempts=incident.attempts + 1, due_at=None, waiting_for=""
-                )
-            failure = await self._attempt(incident, rule, rule.then, subject)
-        if incident.id not in self.incidents.open:
+            verdict = ACT if resumed else self._verdict(incident, rule)
+            if verdict is ACT:
+                began_at = self.clock()
+                if not resumed:
+                    self.history.attempted(rule.name, incident.target, began_at)
+                    incident = self.incidents.update(
+                        incident.id, state="acting", attempts=incident.attempts + 1, due_at=None, waiting_for=""
+                    )
+                failure = await self._attempt(incident, rule, rule.then, subject)
+        if verdict is not ACT:
+            await self._hold_back(incident, rule, verdict, subject)
+        elif incident.id not in self.incidents.open:
             return
-        if failure is not None:
+        elif failure is not None:
             self._failed(incident, rule, str(failure), failure.again)
             await self._escalate_if_exhausted(incident, rule, str(failure), subject)
         else:
@@ -219,31 +221,34 @@ class Treatment:
                 return Suppress("stopped", "somebody stopped it: what a person stopped is not started")
         return None
 
-    def _allowed(self, incident: Incident, rule: Rule) -> bool:
+    def _verdict(self, incident: Incident, rule: Rule) -> Verdict:
         """Asks the limits at the last moment, with no await between the answer and the attempt being counted."""
         now = self.clock()
         verdict = limits(rule, incident.target, self.history, self.host, now, failures=incident.attempts)
-        if verdict is ACT and not incident.actor:
-            waits = backoff(rule.limits, self.history.targets.get((rule.name, incident.target)), now, self.dice)
-            # The wait was drawn when the attempt before failed; here it only holds back a new incident.
-            if waits is not None and incident.waiting_for != "backoff":
-                verdict = waits
+        if verdict is not ACT:
+            return verdict
+        # The wait after a failed attempt was drawn when it failed; here it only holds back a new incident.
+        if not incident.actor and incident.waiting_for != "backoff":
+            mine = self.history.targets.get((rule.name, incident.target))
+            if (wait := backoff(rule.limits, mine, now, self.dice)) is not None:
+                return wait
+        if incident.dry_run:
+            would = ", ".join(step.action for step in rule.then)
+            return Suppress("dry_run", f"shadow mode: would have done {would}")
+        self.observer.decision(rule.name, "act", "")
+        return ACT
+
+    async def _hold_back(self, incident: Incident, rule: Rule, verdict: Verdict, subject: Object) -> None:
         if isinstance(verdict, Wait):
             self._park(incident.id, verdict)
-            return False
-        if isinstance(verdict, Suppress):
+        elif isinstance(verdict, Suppress):
             self.observer.decision(rule.name, "suppress", verdict.code)
             if verdict.code == "attempts":
                 self._open_breaker(incident, rule, verdict.reason)
-            self._close(incident.id, "suppressed", verdict.reason, verdict.code)
-            return False
-        if incident.dry_run:
-            would = ", ".join(step.action for step in rule.then)
-            self.observer.decision(rule.name, "act", "dry_run")
-            self._close(incident.id, "dry_run", f"shadow mode: would have done {would}", "dry_run")
-            return False
-        self.observer.decision(rule.name, "act", "")
-        return True
+                await self._escalate_if_exhausted(incident, rule, verdict.reason, subject)
+            else:
+                outcome = "dry_run" if verdict.code == "dry_run" else "suppressed"
+                self._close(incident.id, outcome, verdict.reason, verdict.code)
 
     async def _attempt(self, incident: Incident, rule: Rule, steps: Iterable[Step], subject: Object) -> StepFailed | None:
         done = self.progress.pop(incident.id, 0)
@@ -342,15 +347,16 @@ class Treatment:
 
     def _open_breaker(self, incident: Incident, rule: Rule, reason: str) -> None:
         mine = self.history.of(rule.name, incident.target)
-        mine.breaker_at = self.clock()
+        mine.breaker_at, mine.breaker_reason = self.clock(), reason
         self.steps.journal.put_breaker(Breaker(rule.name, incident.target, mine.breaker_at, reason), rule.name, incident.target)
         self.observer.breaker(rule.name, incident.target, opened=True)
 
     async def _escalate_if_exhausted(self, incident: Incident, rule: Rule, reason: str, subject: Object | None) -> None:
+        """Runs the ladder, unless the incident was parked for another attempt or is closed."""
         present = self.incidents.open.get(incident.id)
-        if present is None or present.state == "waiting":
+        if present is None or present.waiting_for == "backoff":
             return
-        incident = self.incidents.update(incident.id, reason=f"escalating: {reason}")
+        incident = self.incidents.update(incident.id, state="acting", reason=f"escalating: {reason}")
         for step in rule.escalate if subject is not None else ():
             if not step.available:
                 continue
@@ -364,7 +370,8 @@ class Treatment:
                 self._succeeded(incident, rule, "healed", f"{verified.reason}, by {step.action} of its escalation")
                 return
         if incident.id in self.incidents.open:
-            self._close(incident.id, "failed", f"{reason}; given up after {incident.attempts} attempts", "exhausted")
+            tried = f"; given up after {incident.attempts} attempts" if incident.attempts else ""
+            self._close(incident.id, "failed", f"{reason}{tried}", "exhausted")
 
     # --- parking and closing ------------------------------------------------------------------------------------
 
