@@ -17,7 +17,9 @@ from msgspec.structs import replace
 from dockmend.actions.base import REGISTRY, Failed
 from dockmend.engine.client import DockerEngine
 from dockmend.rules.parameters import SnapshotVolume
+from dockmend.snapshots.manifest import Manifest
 from dockmend.snapshots.restore import verify
+from dockmend.snapshots.store import Draft
 from tests.integration.acting import INCIDENT
 from tests.integration.snapshotting import Snapshotting
 from tests.lab import PrivateEngine
@@ -134,6 +136,32 @@ async def test_what_was_paused_goes_on_when_the_snapshot_fails(acting, docker, m
     assert seen == ["paused"]
     assert docker.state("web") == "running"
     assert volumes(acting) == acting.left_behind() == []
+
+
+async def test_of_several_volumes_all_are_kept_or_none(acting, docker, monkeypatch):
+    docker.run("web", "-v", "one:/one", "-v", "two:/two")
+    subject = await acting.client.inspect("web")
+    record = acting.record("snapshot_volume", subject)
+    real = Draft.commit
+
+    def commit(self: Draft, manifest: Manifest) -> None:
+        if acting.store.snapshots():
+            raise OSError(5, "Input/output error")
+        real(self, manifest)
+
+    monkeypatch.setattr(Draft, "commit", commit)
+    with pytest.raises(Failed, match="Input/output error"):
+        await acting.snapshot("web")
+    assert volumes(acting) == []
+
+    monkeypatch.setattr(Draft, "commit", real)
+    await acting.snapshot("web")
+    first, second = acting.store.snapshots()
+    acting.store.remove(second.id)  # as if dockmend had died between the two
+    settled = await acting.settle(replace(record, undo=acting.undo))
+    assert not settled.done
+    assert volumes(acting) == []
+    assert first.volume == "one"
 
 
 async def test_one_that_ends_before_it_is_paused_is_no_obstacle(acting, docker, monkeypatch):

@@ -22,6 +22,7 @@ from dockmend.snapshots.archive import Read, Why, begin, read, seal
 from dockmend.snapshots.helper import remove_helpers
 from dockmend.snapshots.manifest import Manifest, SnapshotError
 from dockmend.snapshots.store import Store
+from dockmend.snapshots.threads import to_end
 
 UNDER_WAY = 1.5  # seconds for which the engine may still be doing what a dead dockmend asked for: it is looked at twice
 UNPAUSE_TRIES = 8
@@ -69,7 +70,21 @@ async def _take_all(ctx: Context, store: Store, selection: Selection, consistenc
             for draft, source in zip(drafts, selection.sources, strict=True):
                 done += [await read(ctx.engine, draft, source, why, ctx.clock)]
                 still_inside(ctx, source)
-        return [await seal(draft, each, why, info) for draft, each in zip(drafts, done, strict=True)]
+        made: list[Manifest] = []
+        try:
+            for draft, each in zip(drafts, done, strict=True):
+                made += [await seal(draft, each, why, info)]
+        except BaseException:
+            await to_end(_withdraw, store, made)
+            raise
+        return made
+
+
+def _withdraw(store: Store, made: Sequence[Manifest]) -> None:
+    """Of several volumes all are kept or none: the next attempt makes them all again."""
+    for manifest in made:
+        with contextlib.suppress(OSError, SnapshotError):
+            store.remove(manifest.id)
 
 
 async def _keep(store: Store, keep: Any, rule: str, made: Sequence[Manifest]) -> list[str]:
@@ -191,6 +206,7 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
         return Settled(done=False, detail=f"interrupted; the snapshots cannot be read: {error}")
     if wanted and wanted <= {manifest.volume for manifest in made}:
         return Settled(done=True, detail=f"snapshot {', '.join(manifest.id for manifest in made)}")
+    await to_end(_withdraw, store, made)
     if undo:
         await asyncio.sleep(UNDER_WAY)
         released |= await _clear(ctx, record.incident, held)
