@@ -10,6 +10,8 @@ from .daemon import Daemon
 from .engine import QUICK_HEALTH, TOOLBOX, LabError, PrivateEngine
 from .owned import sweep
 from .prometheus import Prometheus, check_metrics
+from .proxy import Hold, HoldingProxy
+from .recorder import Recorder
 from .waiting import NeverHappenedError, eventually, eventually_async
 
 __all__ = [
@@ -17,10 +19,13 @@ __all__ = [
     "TOOLBOX",
     "Broker",
     "Daemon",
+    "Hold",
+    "HoldingProxy",
     "LabError",
     "NeverHappenedError",
     "PrivateEngine",
     "Prometheus",
+    "Recorder",
     "Subscription",
     "check_metrics",
     "eventually",

@@ -42,9 +42,12 @@ def networks(mirror: Mirror, found: Entry, before: Container, now: float, origin
         if old is None or endpoint != old and (endpoint.address or not container.running):
             kept.good[name] = _keeping_address(endpoint, old)
             mirror.changed.add(container.id)
+    missing = [each for each in kept.good if each not in container.networks and each not in kept.lost]
     if found.echo is not None and found.echo.covers(now):
+        if missing and found.echo.until is not None:
+            mirror.look_again(container.id, found.echo.until)  # it may be more than an echo: no event will tell
         return changes
-    for name in [each for each in kept.good if each not in container.networks and each not in kept.lost]:
+    for name in missing:
         changes.append(_disconnected(mirror, found, name, now, origin))
     return changes
 

@@ -85,6 +85,11 @@ class Mirror:
         found = self.entries.get(container_id)
         return found.kept.good if found else {}
 
+    def left_network(self, container_id: str, network: str) -> bool:
+        """True where a person took a container out of a network: it is not in it, and is not meant to be."""
+        found = self.entries.get(container_id)
+        return found is not None and network not in found.kept.good and network not in found.container.networks
+
     def standing(self) -> list[Change]:
         """Troubles that stand at present, to be offered again (at a start, after a reload, now and then)."""
         return [
@@ -482,6 +487,16 @@ class Mirror:
         if found is not None and found.echo is not None:
             found.echo.until = now + GRACE
             self.wanted.add(container_id)
+
+    def look_again(self, container_id: str, at: float) -> None:
+        """Has a container inspected at a later time (wall seconds)."""
+
+        def look(now: float) -> list[Change]:
+            if container_id in self.entries:
+                self.wanted.add(container_id)
+            return []
+
+        self._later(at, look)
 
     def stopped_by_person(self, container_id: str) -> None:
         """dockmend carried out a person's stop that the engine had lost: the end is that person's."""

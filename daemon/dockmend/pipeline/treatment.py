@@ -21,7 +21,7 @@ from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.lanes import Lanes
 from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
-from dockmend.pipeline.verification import MENDING, Verification, Verified
+from dockmend.pipeline.verification import MENDING, Verification, Verified, left_on_purpose
 from dockmend.rules.model import Rule, RuleSet, Step
 
 ENGINE_RETRY = 60.0
@@ -143,10 +143,7 @@ class Treatment:
                 self._close(incident.id, "recovered", "recovered on its own: it is gone")
                 return
             if not incident.actor and not self._stands(incident, subject):
-                if incident.attempts:
-                    self._succeeded(incident, rule, "healed", "well again, later than its verification waited")
-                else:
-                    self._close(incident.id, "recovered", "recovered on its own")
+                self._no_more(incident, rule)
                 return
         if subject is None:
             self._close(incident.id, "interrupted", "it is gone")
@@ -174,6 +171,15 @@ class Treatment:
             await self._escalate_if_exhausted(incident, rule, str(failure), subject)
         else:
             await self._verify(incident, rule, began_at)
+
+    def _no_more(self, incident: Incident, rule: Rule) -> None:
+        """The trouble does not stand any more."""
+        if incident.network and self.mirror.left_network(incident.object_id, incident.network):
+            self._close(incident.id, "on_purpose", left_on_purpose(incident.network), "on_purpose")
+        elif incident.attempts:
+            self._succeeded(incident, rule, "healed", "well again, later than its verification waited")
+        else:
+            self._close(incident.id, "recovered", "recovered on its own")
 
     async def _look(self, incident: Incident) -> Object | None:
         """The live state, immediately before each attempt. None: it is gone."""
@@ -300,8 +306,8 @@ class Treatment:
             self._succeeded(incident, rule, "done", "done")
         elif verified.result == "healed":
             self._succeeded(incident, rule, "healed", verified.reason)
-        elif verified.result == "stopped":
-            self._close(incident.id, "on_purpose", verified.reason, "stopped")
+        elif verified.result in ("stopped", "on_purpose"):
+            self._close(incident.id, "on_purpose", verified.reason, verified.result)
         else:
             self._failed(incident, rule, verified.reason, again=True)
             subject = await self._look(incident)

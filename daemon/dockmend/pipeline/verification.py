@@ -23,7 +23,7 @@ MENDING = frozenset({"restart", "start", "unpause", "reconnect_network", "recrea
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    result: Literal["healed", "failed", "stopped"]
+    result: Literal["healed", "failed", "stopped", "on_purpose"]
     reason: str
 
 
@@ -70,6 +70,8 @@ class Verification:
         if container.state != "running":
             return None
         if incident.network is not None and incident.network not in container.networks:
+            if self.mirror.left_network(container.id, incident.network):
+                return Verified("on_purpose", left_on_purpose(incident.network))
             return Verified("failed", f"it is not in network {incident.network}") if steady else None
         if _wanted(rule, container) == "healthy":
             if container.health == "healthy":
@@ -78,6 +80,10 @@ class Verification:
                 return Verified("failed", "unhealthy again")
             return None
         return Verified("healed", "running") if steady else None
+
+
+def left_on_purpose(network: str) -> str:
+    return f"disconnected from {network} on purpose: again, soon after it was put back"
 
 
 def _wanted(rule: Rule, container: Container | None) -> str:

@@ -1,0 +1,152 @@
+"""A man in the middle: a socket before the engine's that holds one request, or its answer, at a chosen moment.
+
+What dies while dockmend waits there dies between two well-known points, and not wherever a sleep happens to end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+from pathlib import Path
+from typing import Literal
+
+When = Literal["before", "during", "after"]
+
+
+class Hold:
+    """One request that will be caught: `reached` is set once it was."""
+
+    def __init__(self, pattern: str, when: When) -> None:
+        self.pattern = re.compile(pattern.encode())
+        self.when = when
+        self.reached = threading.Event()
+
+    def wait(self, timeout: float = 30.0) -> None:
+        assert self.reached.wait(timeout), f"no request matched {self.pattern.pattern!r} within {timeout:g} s"
+
+
+class HoldingProxy:
+    """Passes everything on to the engine's socket until a request line matches a hold.
+
+    `before`: the engine never sees the request. `during`: it does, at this moment. `after`: it has answered, and its
+    answer is never passed on.
+    """
+
+    def __init__(self, engine: Path, folder: Path) -> None:
+        self.engine = engine
+        self.path = folder / "held.sock"
+        self.url = f"unix://{self.path}"
+        self._holds: list[Hold] = []
+        self._lock = threading.Lock()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._listener.bind(str(self.path))
+        self._listener.listen(128)
+        self._sockets: set[socket.socket] = set()
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
+
+    def hold(self, pattern: str, when: When) -> Hold:
+        """Catch the next request whose "METHOD /path" matches."""
+        one = Hold(pattern, when)
+        with self._lock:
+            self._holds.append(one)
+        return one
+
+    def release(self) -> None:
+        """No request is caught from now on."""
+        with self._lock:
+            self._holds.clear()
+
+    def close(self) -> None:
+        self.release()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for one in list(self._sockets):
+            _end(one)
+        for thread in self._threads:
+            thread.join(10)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            engine = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                engine.connect(str(self.engine))
+            except OSError:
+                client.close()
+                engine.close()
+                continue
+            self._sockets |= {client, engine}
+            line = _Line(client, engine)
+            for target in (self._requests, self._answers):
+                thread = threading.Thread(target=target, args=(line,), daemon=True)
+                self._threads.append(thread)
+                thread.start()
+
+    def _requests(self, line: _Line) -> None:
+        while data := _received(line.client):
+            caught = self._caught(data)
+            if caught is not None and caught.when == "before":
+                caught.reached.set()
+                continue
+            if caught is not None and caught.when == "after":
+                line.answered = caught
+            if not _sent(line.engine, data):
+                break
+            if caught is not None and caught.when == "during":
+                caught.reached.set()
+        _end(line.engine)
+
+    def _answers(self, line: _Line) -> None:
+        while data := _received(line.engine):
+            if line.answered is not None:
+                line.answered.reached.set()
+                continue  # the engine may go on writing: what it says is lost
+            if not _sent(line.client, data):
+                break
+        _end(line.client)
+
+    def _caught(self, data: bytes) -> Hold | None:
+        request = data.split(b"\r\n", 1)[0]
+        with self._lock:
+            for one in self._holds:
+                if one.pattern.search(request):
+                    self._holds.remove(one)
+                    return one
+        return None
+
+
+class _Line:
+    """One connection and its other half."""
+
+    def __init__(self, client: socket.socket, engine: socket.socket) -> None:
+        self.client = client
+        self.engine = engine
+        self.answered: Hold | None = None  # whose answer is kept back
+
+
+def _received(one: socket.socket) -> bytes:
+    try:
+        return one.recv(1 << 18)
+    except OSError:
+        return b""
+
+
+def _sent(one: socket.socket, data: bytes) -> bool:
+    try:
+        one.sendall(data)
+    except OSError:
+        return False
+    return True
+
+
+def _end(one: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
+    one.close()
