@@ -6,6 +6,9 @@ never raises. One class of no-ops, so that an observer implements only what it s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.model import Change, Container, Event
 
@@ -56,67 +59,24 @@ class Observer:
 
 
 class Observers(Observer):
-    """Several as one."""
+    """Several as one. Each call goes only to those that implement it: most are made for every event of a busy host."""
 
     def __init__(self, *parts: Observer) -> None:
-        self.parts = parts
+        for name in HOOKS:
+            calls = tuple(getattr(part, name) for part in parts if _implements(part, name))
+            setattr(self, name, calls[0] if len(calls) == 1 else _each(calls))
 
-    def event(self, event: Event, lag: float) -> None:
-        for part in self.parts:
-            part.event(event, lag)
 
-    def connected(self, up: bool) -> None:
-        for part in self.parts:
-            part.connected(up)
+HOOKS = tuple(name for name in vars(Observer) if not name.startswith("_"))
 
-    def gap(self, cause: str) -> None:
-        for part in self.parts:
-            part.gap(cause)
 
-    def container(self, before: Container | None, after: Container | None) -> None:
-        for part in self.parts:
-            part.container(before, after)
+def _implements(part: Observer, name: str) -> bool:
+    return name in vars(part) or getattr(type(part), name) is not getattr(Observer, name)
 
-    def change(self, change: Change) -> None:
-        for part in self.parts:
-            part.change(change)
 
-    def matched(self, rule: str) -> None:
-        for part in self.parts:
-            part.matched(rule)
+def _each(calls: tuple[Callable[..., None], ...]) -> Callable[..., None]:
+    def tell(*args: Any, **named: Any) -> None:
+        for call in calls:
+            call(*args, **named)
 
-    def decision(self, rule: str, decision: str, reason: str) -> None:
-        for part in self.parts:
-            part.decision(rule, decision, reason)
-
-    def incident(self, incident: Incident) -> None:
-        for part in self.parts:
-            part.incident(incident)
-
-    def action(self, record: ActionRecord) -> None:
-        for part in self.parts:
-            part.action(record)
-
-    def breaker(self, rule: str, target: str, opened: bool) -> None:
-        for part in self.parts:
-            part.breaker(rule, target, opened)
-
-    def paused(self, pauses: int) -> None:
-        for part in self.parts:
-            part.paused(pauses)
-
-    def rules(self, enabled: int, disabled: int, shadow: int, errors: int) -> None:
-        for part in self.parts:
-            part.rules(enabled, disabled, shadow, errors)
-
-    def reloaded(self, ok: bool, at: float) -> None:
-        for part in self.parts:
-            part.reloaded(ok, at)
-
-    def degraded(self, part: str, why: str | None) -> None:
-        for each in self.parts:
-            each.degraded(part, why)
-
-    def snapshot(self, volume: str, size: int, at: float) -> None:
-        for part in self.parts:
-            part.snapshot(volume, size, at)
+    return tell

@@ -27,7 +27,7 @@ from dockmend.journal.api import Journal
 from dockmend.journal.records import Incident, Pause
 from dockmend.mirror import Mirror
 from dockmend.model import Change, Container
-from dockmend.observer import Observers
+from dockmend.observer import Observer, Observers
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.intake import Intake
 from dockmend.pipeline.lanes import Lanes
@@ -346,11 +346,10 @@ class Daemon:
         return self.rules.current.by_name(name)
 
 
-class _Degraded(Observers):
+class _Degraded(Observer):
     """Keeps what does not work, and why."""
 
     def __init__(self, parts: dict[str, str]) -> None:
-        super().__init__()
         self._parts = parts
 
     def degraded(self, part: str, why: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import random
 import signal
@@ -34,8 +35,18 @@ def run(settings: Settings) -> int:
     configure(settings.log_format)
     for warning in settings.warnings:
         log.warning(warning)
+    rest_the_collector()
     with locked(settings.paths.state):
         return asyncio.run(_main(settings))
+
+
+def rest_the_collector() -> None:
+    """Lets the cyclic collector look less often: what flows here are trees that reference counts free.
+
+    Decoding a burst of events is 1.7 times as fast for it (bench/events.py).
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
 
 
 async def _main(settings: Settings) -> int:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -27,13 +27,20 @@ OVERLAP_NS = 1_000_000_000
 first older event."""
 REMEMBERED = 2048
 """Keys of events kept for de-duplication: more than the engine's ring of 256 can replay."""
-RELIST_EVERY = 300.0
-PING_EVERY = 20.0
-PING_TIMEOUT = 10.0
-BACKOFF = (0.1, 10.0)
 LOOKS_AT_ONCE = 8
 SLICE = 2000
 """Events handled before other tasks get their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often and how patiently; seconds."""
+
+    relist_every: float = 300.0
+    ping_every: float = 20.0
+    ping_timeout: float = 10.0
+    pings: int = 2  # without an answer, in a row, after which the engine is given up
+    backoff: tuple[float, float] = (0.1, 10.0)
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -50,7 +57,8 @@ class Cursor(msgspec.Struct, frozen=True):
 
     @property
     def marker(self) -> Event | None:
-        return Event(self.type, self.action, Actor(self.id), self.time_ns) if self.time_ns else None
+        """The last event that was read; None where there was none since `time_ns`."""
+        return Event(self.type, self.action, Actor(self.id), self.time_ns) if self.type else None
 
 
 class Watch:
@@ -65,6 +73,7 @@ class Watch:
         clock: Callable[[], float],
         dice: random.Random,
         listed: Callable[[], Awaitable[object]] | None = None,
+        pace: Pace = Pace(),
     ) -> None:
         self.engine = engine
         self.mirror = mirror
@@ -73,17 +82,18 @@ class Watch:
         self.clock = clock
         self.dice = dice
         self.listed = listed  # awaited after the first complete listing of each session, before anything is offered
+        self.pace = pace
         self.cursor = Cursor()
         self.info: EngineInfo | None = None
         self.up = False
         self.since = clock()  # of the present connection or of its loss
         self.progress = 0  # grows while this part gets on: what the watchdog looks at
         self._connected_before = False
-        self._recent: deque[tuple[int, str, str, str]] = deque(maxlen=REMEMBERED)
-        self._recent_set: set[tuple[int, str, str, str]] = set()
+        self._recent: dict[tuple[int, str, str, str], None] = {}
         self._work = asyncio.Event()
         self._due = asyncio.Event()  # something may be due earlier than it was
         self._relist = False
+        self._refused = False  # nobody listened at the engine's own socket since it was lost
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -95,10 +105,12 @@ class Watch:
             except EngineError as error:
                 if self.up:
                     failures = 0
+                elif isinstance(error, EngineAway):
+                    self._refused = self.engine.url.startswith("unix:")
                 self.observer.degraded("engine", str(error))
             finally:
                 self._lost()
-            low, high = BACKOFF
+            low, high = self.pace.backoff
             wait = min(high, low * 2 ** min(failures, 10)) * (0.5 + 0.5 * self.dice.random())
             failures += 1
             await asyncio.sleep(wait)
@@ -115,7 +127,7 @@ class Watch:
         self.info = await self.engine.connect()
         marker = self.cursor.marker
         gap = marker is None or not await self.engine.marker_present(marker)
-        since = None if gap or marker is None else marker.time_ns - OVERLAP_NS
+        since = self.cursor.time_ns - OVERLAP_NS if self.cursor.time_ns else None
         async with self.engine.events(since) as stream:
             listing = await self.engine.listing()
             await self._merge(listing, stream, gap)
@@ -131,14 +143,9 @@ class Watch:
     async def _merge(self, listing: Listing, stream: EventStream, gap: bool) -> None:
         """What was replayed first (it says who did what), then the list, which is the truth."""
         first = not self._connected_before
-        boot = next(
-            (f"{each.id}" for each in listing.networks if each.name == "bridge" and each.driver == "bridge"), ""
-        )
-        restarted = gap and (not first or bool(self.cursor.boot and boot and boot != self.cursor.boot))
-        if gap and self.cursor.time_ns:
-            self.observer.gap("restart" if restarted else "marker")
-        if restarted:
-            self.mirror.engine_events_before = listing.began_at
+        boot, renewed = self._another_engine(listing, gap)
+        if gap and self.cursor.type:
+            self.observer.gap("restart" if renewed else "marker")
         origin: Origin = "started" if first else "relisted"
         changes: list[Change] = []
         while (batch := await _buffered(stream)) is not None:
@@ -148,9 +155,11 @@ class Watch:
         changes += self.mirror.relist(
             listing.containers, listing.networks, listing.volumes, now, "relisted" if known else origin, blind=gap
         )
-        changes += self.mirror.engine_back(now, restarted=restarted, announce=not first)
-        self.cursor = msgspec.structs.replace(self.cursor, boot=boot)
-        self._connected_before = True
+        if not first:
+            changes += self.mirror.engine_back(now)
+        seen_ns = self.cursor.time_ns or int(listing.began_at * 1e9)
+        self.cursor = msgspec.structs.replace(self.cursor, time_ns=seen_ns, boot=boot)
+        self._connected_before, self._refused = True, False
         self.up = True
         self.since = now
         if self.listed is not None:
@@ -160,6 +169,23 @@ class Watch:
         self.offer(changes)
         self.offer(self.mirror.standing())
         self._work.set()
+
+    def _another_engine(self, listing: Listing, gap: bool) -> tuple[str, bool]:
+        """What tells this start of the engine from others, and whether it is another one than before.
+
+        The default network is made anew at each start, after what the engine before it left running was stopped;
+        with live-restore nothing is stopped and the network stays.
+        """
+        bridge = next((each for each in listing.networks if each.name == "bridge" and each.driver == "bridge"), None)
+        boot, before = bridge.id if bridge is not None else "", self.cursor.boot
+        if gap and bridge is not None and before and boot != before:
+            last_heard = self.cursor.time_ns / 1e9 if self._connected_before else bridge.created_at
+            self.mirror.engine_renewed(last_heard, bridge.created_at, kept_containers=False)
+            return boot, True
+        if gap and self._refused and self.info is not None and self.info.live_restore:
+            self.mirror.engine_renewed(0.0, 0.0, kept_containers=True)
+            return boot, True
+        return boot, False
 
     async def _consume(self, stream: EventStream) -> None:
         while (batch := await stream.batch()) is not None:
@@ -186,21 +212,20 @@ class Watch:
         self._work.set()
 
     def _take(self, events: list[Event], origin: Origin, offer: Callable[[Iterable[Change]], None]) -> None:
-        recent, recent_set, apply = self._recent, self._recent_set, self.mirror.apply
+        recent, apply = self._recent, self.mirror.apply
         now = self.clock()
         told = self.observer.event
         for event in events:
             key = (event.time_ns, event.type, event.action, event.actor.ID)  # Event.key, without the call
-            if key in recent_set:
+            if key in recent:
                 continue
-            if len(recent) == REMEMBERED:
-                recent_set.discard(recent[0])
-            recent.append(key)
-            recent_set.add(key)
+            recent[key] = None
             told(event, now - event.time_ns / 1e9)
             changes = apply(event, now, origin)
             if changes:
                 offer(changes)
+        if len(recent) > 2 * REMEMBERED:
+            self._recent = dict.fromkeys(list(recent)[-REMEMBERED:])
         if events:
             last = max(events, key=lambda each: each.time_ns) if origin == "replayed" else events[-1]
             if last.time_ns > self.cursor.time_ns:
@@ -249,8 +274,13 @@ class Watch:
 
     async def _list_again(self, *, blind: bool) -> None:
         """Now and then anyway: what no event told of is found. Containers touched meanwhile are looked at again."""
+        asked = set(self.mirror.wanted)
         self.mirror.wanted.clear()
-        listing = await self.engine.listing()
+        try:
+            listing = await self.engine.listing()
+        except BaseException:
+            self.mirror.wanted.update(asked)
+            raise
         touched = set(self.mirror.wanted)
         changes = self.mirror.relist(
             [each for each in listing.containers if each.id not in touched],
@@ -258,11 +288,12 @@ class Watch:
         )  # fmt: skip
         self.offer(changes)
         self.offer(self.mirror.standing())
+        self._wake()
 
     async def _keep(self) -> None:
         """The mirror's own timers, pings that find a hung engine, and a fresh list every few minutes."""
-        relist_at = self.clock() + RELIST_EVERY
-        ping_at = self.clock() + PING_EVERY
+        relist_at = self.clock() + self.pace.relist_every
+        ping_at = self.clock() + self.pace.ping_every
         silent = 0
         while True:
             now = self.clock()
@@ -278,17 +309,17 @@ class Watch:
             if self.mirror.wanted:
                 self._work.set()  # also for what actions want looked at
             if now >= relist_at:
-                relist_at = now + RELIST_EVERY
+                relist_at = now + self.pace.relist_every
                 await self._list_again(blind=False)
             if now >= ping_at:
-                ping_at = now + PING_EVERY
+                ping_at = now + self.pace.ping_every
                 try:
-                    await self.engine.ping(PING_TIMEOUT)
+                    await self.engine.ping(self.pace.ping_timeout)
                     silent = 0
                     self.progress += 1
                 except EngineError:
                     silent += 1
-                    if silent >= 2:
+                    if silent >= self.pace.pings:
                         raise
 
 
