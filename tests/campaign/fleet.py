@@ -1,0 +1,135 @@
+"""The containers of a campaign: what each is, how it is made, and the rules that cover it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.lab import TOOLBOX, PrivateEngine
+
+NETWORK, SUBNET = "camp", "172.29.77.0/24"
+CHECKED = ("--health-cmd", "test -e /well", "--health-interval=1500ms", "--health-timeout=5s", "--health-retries=1")
+ATTEMPTS, WINDOW = 12, 120.0
+TIGHT_ATTEMPTS, TIGHT_WINDOW = 2, 60.0
+BUDGET, BUDGET_WINDOW = 60, 60.0
+
+RULES = f"""
+version: 1
+defaults:
+  limits: {{attempts: {ATTEMPTS} per {WINDOW:.0f}s, backoff: 200ms to 2s}}
+rules:
+  - name: heal
+    when: container.unhealthy
+    match: {{labels: {{tier: patient}}}}
+    then: {{restart: {{timeout: 2s}}}}
+  - name: revive
+    when: [container.crashed, container.oom_killed, container.left_down]
+    match: {{labels: {{tier: "*"}}}}
+    exclude: {{labels: {{tier: tight}}}}
+    then: start
+  - name: reconnect
+    when: container.network_lost
+    match: {{labels: {{tier: networked}}}}
+    then: reconnect_network
+  - name: archive
+    when: container.unhealthy
+    match: {{labels: {{tier: volume}}}}
+    then:
+      - snapshot_volume: {{consistency: pause}}
+      - restart: {{timeout: 2s}}
+  - name: tight
+    when: [container.unhealthy, container.crashed, container.oom_killed, container.left_down]
+    match: {{labels: {{tier: tight}}}}
+    then: {{restart: {{timeout: 2s}}}}
+    limits: {{attempts: {TIGHT_ATTEMPTS} per {TIGHT_WINDOW:.0f}s, backoff: 200ms to 1s}}
+"""
+
+CONFIG = f"limits: {{rate: {BUDGET} per {BUDGET_WINDOW:.0f}s, parallel: 4}}\n"
+
+
+@dataclass
+class Slot:
+    """One place in the fleet; its container's name and id change with renaming and recreation."""
+
+    key: str
+    tier: str
+    policy: str = "no"
+    checked: bool = False
+    address: str = ""
+    name: str = ""
+    id: str = ""
+    born: float = 0.0
+    renamed: int = 0
+    names: list[str] = field(default_factory=list)
+
+    @property
+    def covered(self) -> bool:
+        return self.tier != "none"
+
+    @property
+    def networked(self) -> bool:
+        return bool(self.address)
+
+
+def slots() -> list[Slot]:
+    return [
+        Slot("p1", "patient", checked=True),
+        Slot("p2", "patient", "unless-stopped", checked=True),
+        Slot("p3", "patient", "always", checked=True),
+        Slot("p4", "patient", checked=True),
+        Slot("w1", "worker"),
+        Slot("w2", "worker", "unless-stopped"),
+        Slot("w3", "worker", "on-failure"),
+        Slot("n1", "networked", address="172.29.77.21"),
+        Slot("n2", "networked", address="172.29.77.22"),
+        Slot("v1", "volume", checked=True),
+        Slot("t1", "tight", checked=True),
+        Slot("x1", "none", checked=True),
+    ]
+
+
+def make(engine: PrivateEngine, slot: Slot) -> None:
+    """Creates and starts the container of a slot; sets its name and id."""
+    options = ["--label", f"slot={slot.key}", "--restart", slot.policy]
+    if slot.tier == "none":
+        options += ["--label", "tier=patient", "--label", "dockmend.ignore=true"]
+    else:
+        options += ["--label", f"tier={slot.tier}"]
+    if slot.networked:
+        options += ["--network", NETWORK, "--ip", slot.address, "--network-alias", f"{slot.key}-alias"]
+    if slot.tier == "volume":
+        options += ["--volume", f"data-{slot.key}:/data"]
+    if slot.checked:
+        options += CHECKED
+    slot.name = slot.key
+    command = ("sh", "-c", "touch /well; exec sleep 86400")
+    slot.id = engine.run(slot.name, *options, image=TOOLBOX, command=command)
+    slot.names.append(slot.name)
+
+
+def make_network(engine: PrivateEngine) -> None:
+    engine.docker("network", "create", "--subnet", SUBNET, NETWORK)
+
+
+def connect(engine: PrivateEngine, slot: Slot) -> None:
+    """As a person does it."""
+    engine.docker(
+        "network", "connect", "--ip", slot.address, "--alias", f"{slot.key}-alias", NETWORK, slot.id, timeout=90
+    )
+
+
+def well(slot: Slot, seen: dict[str, Any]) -> bool:
+    """Runs, healthy where it has a check, and in its network as it was made."""
+    state = seen["State"]
+    if state["Status"] != "running" or (slot.checked and state["Health"]["Status"] != "healthy"):
+        return False
+    return not slot.networked or placed(slot, seen)
+
+
+def placed(slot: Slot, seen: dict[str, Any]) -> bool:
+    """In its network, with its address and alias."""
+    endpoint = seen["NetworkSettings"]["Networks"].get(NETWORK)
+    if endpoint is None:
+        return False
+    configured = (endpoint.get("IPAMConfig") or {}).get("IPv4Address")
+    return configured == slot.address and f"{slot.key}-alias" in (endpoint.get("Aliases") or [])

@@ -1,0 +1,62 @@
+"""What the driver did, and what people therefore mean a container to be: the oracle's other source beside the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Meant = Literal["running", "stopped", "paused", "either"]
+
+
+@dataclass
+class Act:
+    """One thing the driver did. `begin`, `end`: wall seconds; `result`: done, nothing to do it to, or why it failed."""
+
+    number: int
+    kind: str
+    slot: str
+    container: str
+    begin: float
+    end: float = 0.0
+    result: str = "done"
+
+
+@dataclass
+class Intent:
+    """What a person last wanted of a container. `either`: dockmend acted on it in the same moment, so both may be."""
+
+    meant: Meant
+    since: float
+    act: Act | None = None
+
+
+@dataclass
+class Span:
+    begin: float
+    end: float = float("inf")
+
+    def holds(self, at: float) -> bool:
+        return self.begin <= at <= self.end
+
+
+@dataclass
+class Ledger:
+    acts: list[Act] = field(default_factory=list)
+    intents: dict[str, Intent] = field(default_factory=dict)  # by slot
+    dockmend_out: list[Span] = field(default_factory=list)  # killed, stopped or frozen
+    engine_out: list[Span] = field(default_factory=list)  # down, with another engine after it
+    engine_frozen: list[Span] = field(default_factory=list)
+
+    def meant(self, slot: str) -> Meant:
+        found = self.intents.get(slot)
+        return found.meant if found else "running"
+
+    def of(self, slot: str, *kinds: str, since: float = 0.0, until: float = float("inf")) -> list[Act]:
+        return [
+            act for act in self.acts
+            if act.slot == slot and act.kind in kinds and act.result == "done" and since <= act.end and act.begin <= until
+        ]  # fmt: skip
+
+    def engine_ended(self, begin: float, end: float) -> bool:
+        """Whether the engine was down at some time between the two."""
+        return any(span.begin <= end and span.end >= begin for span in self.engine_out)

@@ -1,0 +1,59 @@
+"""The table a campaign prints."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .oracle import Finding
+
+KINDS = ("missed", "double", "touched", "leftover", "limit", "journal")
+
+
+@dataclass
+class Tally:
+    """What a run came to, as it goes on."""
+
+    seed: int
+    live_restore: bool
+    faults: Counter[str] = field(default_factory=Counter)
+    idle: Counter[str] = field(default_factory=Counter)  # by kind: there was nothing to do it to
+    failed: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    excused: list[str] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    heal_times: list[float] = field(default_factory=list)
+    calls: int = 0
+    rounds: int = 0
+    done: int = 0
+    seconds: float = 0.0
+
+    def table(self) -> str:
+        lines = [
+            f"seed {self.seed}, live-restore {'on' if self.live_restore else 'off'}: "
+            f"{self.done} faults in {self.rounds} rounds, {self.seconds:.0f} s",
+            "",
+            f"{'fault':18}{'done':>6}{'idle':>6}{'failed':>8}  what became of the trouble",
+        ]
+        for kind in sorted({*self.faults, *self.idle, *self.failed}):
+            ends = ", ".join(f"{end} {count}" for (of, end), count in sorted(self.outcomes.items()) if of == kind)
+            lines.append(f"{kind:18}{self.faults[kind]:>6}{self.idle[kind]:>6}{self.failed[kind]:>8}  {ends}")
+        found = Counter(finding.kind for finding in self.findings)
+        lines += [
+            "",
+            f"dockmend's calls that changed something: {self.calls}",
+            "time to heal (from the engine's event, outages of dockmend and of the engine included): "
+            f"p50 {percentile(self.heal_times, 50):.2f} s, p99 {percentile(self.heal_times, 99):.2f} s",
+            *(f"{kind}: {found[kind]}" for kind in KINDS),
+            f"touched although a person had stopped it, where the engine had lost the trace: {len(self.excused)}",
+        ]
+        return "\n".join(lines)
+
+
+def percentile(values: Sequence[float], of: float) -> float:
+    """By nearest rank; 0 where there are none."""
+    if not values:
+        return 0.0
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, max(0, round(of / 100 * len(ordered)) - 1))]

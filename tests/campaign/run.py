@@ -1,0 +1,79 @@
+"""One campaign: rounds of faults, a judgement after each, and a tally."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+from tests.lab import LabError
+
+from . import plan
+from .driver import NOTHING, Driver
+from .oracle import Finding, Oracle, Verdict
+from .plan import Round
+from .report import Tally
+
+TROUBLES = frozenset({"unhealthy", "crash", "disconnect"})
+
+
+def campaign(
+    seed: int,
+    faults: int,
+    seconds: float,
+    *,
+    live_restore: bool | None = None,
+    keep_going: bool = False,
+    say: Callable[[str], None] = print,
+) -> Tally:
+    """Runs until the faults are done, the time is up, or (unless `keep_going`) a round failed."""
+    live = random.Random(f"engine {seed}").random() < 0.5 if live_restore is None else live_restore
+    tally = Tally(seed, live)
+    begun = time.monotonic()
+    with Driver(live) as driver:
+        oracle = Oracle(driver)
+        for each in plan.rounds(seed, faults):
+            verdict = _round(driver, oracle, each, tally, say)
+            tally.seconds = time.monotonic() - begun
+            if verdict.findings and not keep_going:
+                say(f"dockmend's log ends with:\n{driver.daemon.text[-6000:]}")
+                break
+            if tally.seconds > seconds:
+                break
+        tally.heal_times = oracle.heal_times
+        tally.calls = len(driver.relay.changes())
+    return tally
+
+
+def _round(driver: Driver, oracle: Oracle, each: Round, tally: Tally, say: Callable[[str], None]) -> Verdict:
+    tally.rounds += 1
+    acts = []
+    for fault in each.faults:
+        act = driver.do(fault)
+        acts.append(act)
+        tally.done += 1
+        counter = tally.faults if act.result == "done" else tally.idle if act.result == NOTHING else tally.failed
+        counter[act.kind] += 1
+        say(f"{act.begin:.3f} #{act.number} {act.kind} {act.slot} {act.container[:12]} {act.result}")
+    driver.finish_chaos()
+    verdict = Verdict()
+    try:
+        driver.daemon.await_ready(60)
+        verdict = oracle.judge()
+    except (AssertionError, LabError) as error:
+        verdict.findings.append(Finding("missed", f"dockmend or the engine is not back: {error}"[:2000]))
+    for act in acts:
+        if act.kind in TROUBLES and act.result == "done":
+            tally.outcomes[act.kind, oracle.outcome_of(act, verdict)] += 1
+    tally.findings += verdict.findings
+    tally.excused += verdict.excused
+    for slot, reason in verdict.suppressed.items():
+        say(f"    {slot} {verdict.states[slot]}: {reason}")
+    for excuse in verdict.excused:
+        say(f"    excused: {excuse}")
+    for finding in verdict.findings:
+        say(f"!!! {finding.kind}: {finding.text}")
+    say(f"--- {time.time():.3f} round {tally.rounds}, {tally.done} faults: {len(verdict.findings)} findings")
+    if each.restore:
+        driver.restore()
+    return verdict
