@@ -17,6 +17,9 @@ from dockmend.pipeline.watch import Watch
 from tests.lab import PrivateEngine
 from tests.lab.waiting import eventually_async
 
+SOON = 3.0
+"""Seconds within which an end is settled; what is due later is about what never came."""
+
 
 class Witness(Observer):
     """Every change and event in the order in which they were learnt."""
@@ -64,12 +67,13 @@ class Witness(Observer):
         fence = f"fence-{secrets.token_hex(4)}"
         assert self.engine.api("POST", "/volumes/create", {"Name": fence})[0] == 201
         await eventually_async(
-            lambda: any(each.type == "volume" and each.actor.ID == fence for each in self.events),
+            lambda: any(each.type == "volume" and fence == each.actor.ID for each in self.events),
             what="the stream has told of the fence",
         )
         await eventually_async(
             lambda: not self.mirror.wanted and not self.mirror.stale_volumes
-            and all(entry.end is None or entry.end.held for entry in self.mirror.entries.values()),
+            and all(end.held for entry in self.mirror.entries.values() for end in entry.ends)
+            and (self.mirror.next_due() or time.time() + 3600) > time.time() + SOON,
             what="the mirror has looked at everything",
         )  # fmt: skip
         assert self.engine.api("DELETE", f"/volumes/{fence}")[0] == 204

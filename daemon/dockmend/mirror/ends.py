@@ -11,40 +11,51 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from dockmend.model import Cause, Container
+from dockmend.model import Cause, Container, Origin
 
 STOP_WAIT = 0.2
 """Seconds to wait after a `die` for the `stop` that may follow it without any `kill` (rules.md)."""
 KILL_SLACK = 5.0
 """Seconds beyond the stop timeout within which an end is still the work of a signal that asks for one (rules.md)."""
+OOM_SLACK = 5.0
+"""Seconds between an `oom` event and the end it explains: a child that was killed long ago explains nothing."""
 
 _ENDING = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 
-class Run(Struct):
-    """One run of a container and what was seen of it. Mutable: the mirror's own bookkeeping."""
+class Run(Struct, omit_defaults=True):
+    """One run of a container and what was seen of it. Mutable: the mirror's own bookkeeping.
+
+    All times are the engine's own, so that they compare however far its clock is from ours.
+    """
 
     started_at: float = 0.0  # as inspect tells it; 0.0 until it was asked
-    announced: bool = False  # its `start` event was seen
+    announced_at: float = 0.0  # of its `start` event; 0.0 while none was seen
     kills: list[tuple[float, int]] = field(default_factory=list)  # (wall seconds, signal; 0 where labels hide it)
     stopped: bool = False  # a `stop` or `restart` event
-    oom: bool = False
+    oom_at: float = 0.0  # the last `oom` event
     died_at: float = 0.0  # 0.0 while it runs
     code: int | None = None  # exit code, from inspect or an event no label could have forged
     by: Literal["", "engine", "dockmend"] = ""  # whose doing its end is known to be
+    told: str = ""  # what its end was told as, once it was
+
+    @property
+    def begun(self) -> float:
+        """Since when it runs; 0.0 where it never did."""
+        return self.started_at or self.announced_at
 
     @property
     def over(self) -> bool:
         return self.died_at > 0.0
 
 
-class End(Struct):
+class End(Struct, eq=False):
     """An end whose cause is not settled yet."""
 
     run: Run
     at: float
     due: float
-    origin: str
+    origin: Origin
     blind: bool = False  # events of this run may have been lost: without evidence the cause is unknown
     looked: bool = False  # inspect answered after it
     held: bool = False  # the engine is restarting it by its own policy
@@ -69,11 +80,13 @@ def forged(container: Container, attribute: str) -> bool:
 
 def cause_of(run: Run, container: Container, blind: bool) -> Cause:
     """The one cause of a run's end. `blind`: events may have been lost, so no evidence proves nothing."""
+    if run.by == "engine":
+        return "left_down"
     if run.by:
         return run.by
     if run.stopped or any(_asked_for(run, container, at, number) for at, number in run.kills):
         return "stopped"
-    if run.oom and run.code == 128 + signal.SIGKILL:
+    if run.oom_at and run.code == 128 + signal.SIGKILL and abs(run.died_at - run.oom_at) <= OOM_SLACK:
         return "oom_killed"
     if run.code == 0:
         return "completed"
@@ -83,9 +96,11 @@ def cause_of(run: Run, container: Container, blind: bool) -> Cause:
 
 
 def _asked_for(run: Run, container: Container, at: float, number: int) -> bool:
-    ends_it = number in _ENDING or number == signal_number(container.stop_signal)
+    ending = _ENDING | {signal_number(container.stop_signal)}
     soon = run.died_at - at <= container.stop_timeout + KILL_SLACK
     if run.code is not None and number and run.code == 128 + number:
         # A program may take its time over TERM; but one that took a HUP for "reload" long ago was not ended by it.
-        return ends_it or soon
-    return ends_it and soon
+        return number in ending or soon
+    if not number:  # a label hides which signal it was: the exit code may tell
+        return soon and run.code is not None and run.code - 128 in ending
+    return number in ending and soon

@@ -18,7 +18,9 @@ class Kept(Struct, omit_defaults=True):
     good: dict[str, Endpoint] = field(default_factory=dict)  # the last known good networks
     lost: dict[str, float] = field(default_factory=dict)  # those of them that are missing, since when
     mended: dict[str, float] = field(default_factory=dict)  # when dockmend last put one back
-    unhealthy: int = 0  # how often it turned unhealthy in this run: tells one trouble from the next
+    losses: int = 0  # how often a network was lost: tells one trouble from the next
+    unhealthy: int = 0  # how often it turned unhealthy in this run: the same
+    health_at: float = 0.0  # of the last health event: a replay repeats older ones
     restarts: list[float] = field(default_factory=list)  # when the engine restarted it after a crash
     looping: bool = False  # container.restart_loop fired and no stable while has passed
     standing: dict[str, Change] = field(default_factory=dict)  # troubles that still stand, by what broke
@@ -27,26 +29,45 @@ class Kept(Struct, omit_defaults=True):
 class Entry:
     """One container in the mirror. `kept` is persisted; the rest is of this moment."""
 
-    __slots__ = ("echo", "end", "kept", "previous", "ran_before_loss", "stuck_at")
+    __slots__ = ("distrusted", "echo", "ends", "kept", "previous", "stuck_at")
 
     def __init__(self, kept: Kept) -> None:
         self.kept = kept
         self.previous: Run | None = None
-        self.end: End | None = None
+        self.ends: list[End] = []  # not settled yet, in order; mostly none
         self.echo: Echo | None = None
-        self.ran_before_loss = False
+        self.distrusted = 0  # inspect answers in a row that seemed older than what events told
         self.stuck_at: float | None = None
 
     @property
     def container(self) -> Container:
         return self.kept.container
 
-    def run_at(self, at: float) -> Run:
-        """The run an event of time `at` belongs to: the one before, where this one began later."""
-        run = self.kept.run
-        if run.started_at and at < run.started_at and self.previous is not None:
+    def run_at(self, at: float) -> Run | None:
+        """The run an event of time `at` belongs to; None for one before those that are known: a replay."""
+        if at >= self.kept.run.begun:
+            return self.kept.run
+        if self.previous is not None and at >= self.previous.begun:
             return self.previous
-        return run
+        return None
+
+    def later(self, seen: Container) -> bool:
+        """Whether an inspect answer is of a later run than the one in hand."""
+        run = self.kept.run
+        if not run.begun and run.over and not seen.running:
+            return False  # its end was heard of before anything else
+        return seen.started_at > run.begun
+
+    def outdated(self, seen: Container) -> bool:
+        """Whether an inspect answer is older than what events told since it was asked for."""
+        run, previous = self.kept.run, self.previous
+        if run.started_at:
+            earlier = seen.started_at < run.started_at
+        elif run.announced_at:
+            earlier = seen.started_at <= (previous.begun if previous is not None else 0.0)
+        else:
+            return False
+        return earlier or (run.over and not self.later(seen) and seen.state in ("running", "paused"))
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -59,4 +80,8 @@ def encode(entry: Entry) -> bytes:
 
 def decode(data: bytes) -> Entry:
     """Raises msgspec.DecodeError or ValidationError where the bytes are of another version: then nothing is known."""
-    return Entry(_decoder.decode(data))
+    found = Entry(_decoder.decode(data))
+    run = found.kept.run
+    if run.over and not run.told:  # dockmend died before the cause was settled
+        found.ends.append(End(run=run, at=run.died_at, due=0.0, origin="relisted"))
+    return found

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 ON_PURPOSE_WITHIN = 600.0
 """A second disconnect within that many seconds of dockmend's reconnect is a person's will (rules.md)."""
 
+SUCCESSOR_WAIT = 10.0
+"""Seconds after a removal within which something of the same name takes its place (`compose up` does)."""
+STUCK_AFTER = 60.0
+"""Seconds after a KILL, or in the states removing and dead, after which a container is stuck."""
+
 
 def networks(mirror: Mirror, found: Entry, before: Container, now: float, origin: Origin) -> list[Change]:
     """`network_lost` and `address_changed`, and the upkeep of the last known good set."""
@@ -39,7 +44,7 @@ def networks(mirror: Mirror, found: Entry, before: Container, now: float, origin
                 found, "container.address_changed", now, origin,
                 what=f"address/{name}/{endpoint.address}", note=note, network=name,
             ))  # fmt: skip
-        if old is None or endpoint != old and (endpoint.address or not container.running):
+        if old is None or (endpoint != old and (endpoint.address or not container.running)):
             kept.good[name] = _keeping_address(endpoint, old)
             mirror.changed.add(container.id)
     missing = [each for each in kept.good if each not in container.networks and each not in kept.lost]
@@ -47,9 +52,7 @@ def networks(mirror: Mirror, found: Entry, before: Container, now: float, origin
         if missing and found.echo.until is not None:
             mirror.look_again(container.id, found.echo.until)  # it may be more than an echo: no event will tell
         return changes
-    for name in missing:
-        changes.append(_disconnected(mirror, found, name, now, origin))
-    return changes
+    return changes + [_disconnected(mirror, found, name, now, origin) for name in missing]
 
 
 def _keeping_address(endpoint: Endpoint, old: Endpoint | None) -> Endpoint:
@@ -70,9 +73,10 @@ def _made_again(mirror: Mirror, container: Container, name: str, endpoint: Endpo
 def _lost(found: Entry, name: str, now: float, origin: Origin, note: str, cause: str) -> Change:
     kept = found.kept
     kept.lost[name] = now
+    kept.losses += 1
     change = troubles.of_container(
         found, "container.network_lost", now, origin,
-        what=f"network/{name}/{now:.3f}", note=note, cause=cause, network=name,  # type: ignore[arg-type]
+        what=f"network/{name}/{kept.losses}", note=note, cause=cause, network=name,  # type: ignore[arg-type]
     )  # fmt: skip
     kept.standing[f"network/{name}"] = change
     return change
@@ -82,11 +86,13 @@ def _disconnected(mirror: Mirror, found: Entry, name: str, now: float, origin: O
     kept = found.kept
     mirror.changed.add(found.container.id)
     if now - kept.mended.get(name, float("-inf")) <= ON_PURPOSE_WITHIN:
+        kept.losses += 1
         del kept.good[name]
         kept.mended.pop(name, None)
+        note = f"disconnected from {name} on purpose: again, soon after it was put back"
         return troubles.of_container(
-            found, "container.network_lost", now, origin, what=f"network/{name}/{now:.3f}", cause="disconnected",
-            network=name, on_purpose=True, note=f"disconnected from {name} on purpose: again, soon after it was put back",
+            found, "container.network_lost", now, origin, what=f"network/{name}/{kept.losses}", cause="disconnected",
+            network=name, on_purpose=True, note=note,
         )  # fmt: skip
     if mirror.network_named(name) is None:
         return _lost(found, name, now, origin, f"network {name} was removed", "removed")
@@ -101,9 +107,12 @@ def orphaned(mirror: Mirror, found: Entry, now: float, origin: Origin) -> Iterab
         return
     owner = mirror.container(owner_id)
     if owner is None:
+        if owner_id in mirror.unknown:
+            return  # it is about to be looked at
         yield from orphan(mirror, found, now, origin, "the container whose network it joined is gone")
     elif not owner.running or owner.started_at > container.started_at:
-        yield from orphan(mirror, found, now, origin, f"{owner.name}, whose network it joined, was stopped or restarted")
+        why = f"{owner.name}, whose network it joined, was stopped or restarted"
+        yield from orphan(mirror, found, now, origin, why)
 
 
 def orphan(mirror: Mirror, found: Entry, now: float, origin: Origin, why: str) -> Iterable[Change]:
@@ -113,6 +122,39 @@ def orphan(mirror: Mirror, found: Entry, now: float, origin: Origin, why: str) -
     found.kept.standing["orphaned"] = change
     mirror.changed.add(found.container.id)
     yield change
+
+
+def stuck_state(mirror: Mirror, found: Entry, now: float) -> None:
+    """The states that a container should leave soon."""
+    state = found.container.state
+    if state in ("removing", "dead"):
+        watch_stuck(mirror, found, now, f"it is {state} and does not go away")
+    elif found.kept.run.over:
+        found.stuck_at = None
+        found.kept.standing.pop("stuck", None)
+
+
+def watch_stuck(mirror: Mirror, found: Entry, now: float, why: str) -> None:
+    if found.stuck_at is None and "stuck" not in found.kept.standing:
+        found.stuck_at = due = now + STUCK_AFTER
+        mirror.later(due, lambda when: _stuck(mirror, found, due, when, why))
+
+
+def _stuck(mirror: Mirror, found: Entry, due: float, now: float, why: str) -> list[Change]:
+    if found.stuck_at != due or mirror.entries.get(found.container.id) is not found:
+        return []
+    found.stuck_at = None
+    change = troubles.of_container(found, "container.stuck", now, "timer", note=why)
+    found.kept.standing["stuck"] = change
+    mirror.changed.add(found.container.id)
+    return [change]
+
+
+def missing_container(mirror: Mirror, found: Entry, at: float, origin: Origin) -> list[Change]:
+    target = target_of(found.container)
+    if any(target_of(each.container) == target for each in mirror.entries.values()):
+        return []
+    return [troubles.of_container(found, "container.missing", at, origin, note="it was removed")]
 
 
 def missing_network(mirror: Mirror, network: Network, at: float, origin: Origin) -> Callable[[float], list[Change]]:
@@ -134,9 +176,11 @@ def missing_volume(mirror: Mirror, volume: Volume, at: float, origin: Origin) ->
 def _missing(kind: str, subject: Network | Volume, at: float, origin: Origin) -> Change:
     return Change(
         triggers=(f"{kind}.missing",), kind=kind, subject=subject, target=target_of(subject),  # type: ignore[arg-type]
-        trouble=f"{kind}/{subject.name}/missing/{at:.3f}", at=at, origin=origin, note="it was removed and not made again",
+        trouble=f"{kind}/{subject.name}/missing/{at:.3f}", at=at, origin=origin,
+        note="it was removed and not made again",
     )  # fmt: skip
 
 
 def of_engine(trigger: str, at: float) -> Change:
-    return Change(triggers=(trigger,), kind="engine", subject=None, target="engine:", trouble=f"{trigger}/{at:.3f}", at=at)
+    trouble = f"{trigger}/{at:.3f}"
+    return Change(triggers=(trigger,), kind="engine", subject=None, target="engine:", trouble=trouble, at=at)

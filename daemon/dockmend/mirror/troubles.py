@@ -6,7 +6,7 @@ trouble once ("nothing twice").
 
 from __future__ import annotations
 
-from dockmend.mirror.ends import End
+from dockmend.mirror.ends import End, Run
 from dockmend.mirror.entry import Entry
 from dockmend.model import Cause, Change, Container, Origin, target_of
 
@@ -24,7 +24,7 @@ def run_name(container_id: str, started_at: float) -> str:
     return f"{container_id[:12]}/{started_at:.3f}"
 
 
-def of_container(
+def of_container(  # noqa: PLR0913 - the fields of a change
     entry: Entry,
     trigger: str,
     at: float,
@@ -35,15 +35,16 @@ def of_container(
     cause: Cause | None = None,
     network: str | None = None,
     on_purpose: bool = False,
+    run: Run | None = None,
 ) -> Change:
-    """A change of one container in its present run. `what` tells troubles of one run apart."""
+    """A change of one container in its present run (or in `run`). `what` tells troubles of one run apart."""
     container = entry.container
     return Change(
         triggers=(trigger,),
         kind="container",
         subject=container,
         target=target_of(container),
-        trouble=f"{run_name(container.id, entry.kept.run.started_at or container.started_at)}/{what or trigger}",
+        trouble=f"{run_name(container.id, (run or entry.kept.run).begun)}/{what or trigger}",
         at=at,
         origin=origin,
         note=note,
@@ -53,9 +54,27 @@ def of_container(
     )
 
 
-def of_end(container: Container, end: End, cause: Cause, unknown_as: str, recovered: bool) -> Change:
-    """The change of an end whose cause is settled. `unknown_as`: what the settings make of an unknown cause."""
-    triggers = END_TRIGGERS[unknown_as if cause == "unknown" else cause]
+def of_health(entry: Entry, at: float, origin: Origin) -> tuple[Change, ...]:
+    """The change of a health that is another now."""
+    kept, health = entry.kept, entry.container.health
+    if health == "unhealthy":
+        if "health" in kept.standing:
+            return ()  # known before the engine began anew, and with it the health of what live-restore kept
+        kept.unhealthy += 1
+        change = of_container(
+            entry, "container.unhealthy", at, origin, what=f"unhealthy/{kept.unhealthy}", note="its health check failed"
+        )
+        kept.standing["health"] = change
+        return (change,)
+    if health == "healthy":
+        kept.standing.pop("health", None)
+        return (of_container(entry, "container.healthy", at, origin, what=f"healthy/{kept.unhealthy}"),)
+    return ()
+
+
+def of_end(container: Container, end: End, cause: Cause, counted: str, recovered: bool) -> Change:
+    """The change of an end whose cause is settled. `counted`: what the settings make of it where it is unknown."""
+    triggers = END_TRIGGERS[counted]
     code = end.run.code
     note = {
         "stopped": "somebody stopped it",
@@ -63,16 +82,16 @@ def of_end(container: Container, end: End, cause: Cause, unknown_as: str, recove
         "oom_killed": "the kernel killed it for want of memory",
         "completed": "it ended with exit code 0",
         "left_down": "it ran before the engine was lost and was not started again",
-        "unknown": f"it ended unseen with exit code {code}; counted as {unknown_as}",
+        "unknown": f"it ended unseen with exit code {code}; counted as {counted}",
     }[cause]
     return Change(
         triggers=triggers,
         kind="container",
         subject=container,
         target=target_of(container),
-        trouble=f"{run_name(container.id, end.run.started_at)}/end",
+        trouble=f"{run_name(container.id, end.run.begun)}/end",
         at=end.at,
-        origin=end.origin,  # type: ignore[arg-type]  # msgspec structs of ours hold plain str
+        origin=end.origin,
         cause=cause,
         note=note,
         recovered=recovered,

@@ -108,8 +108,10 @@ class Watch:
                 elif isinstance(error, EngineAway):
                     self._refused = self.engine.url.startswith("unix:")
                 self.observer.degraded("engine", str(error))
-            finally:
+            except Exception:  # a fault of dockmend's own: the session is over all the same
                 self._lost()
+                raise
+            self._lost()  # not where dockmend itself ends: then nothing was lost
             low, high = self.pace.backoff
             wait = min(high, low * 2 ** min(failures, 10)) * (0.5 + 0.5 * self.dice.random())
             failures += 1
@@ -119,7 +121,7 @@ class Watch:
         if self.up:
             self.up = False
             self.since = self.clock()
-            self.observer.connected(False)
+            self.observer.connected(up=False)
             self.offer(self.mirror.engine_lost(self.clock()))
 
     async def _session(self) -> None:
@@ -164,7 +166,7 @@ class Watch:
         self.since = now
         if self.listed is not None:
             await self.listed()
-        self.observer.connected(True)
+        self.observer.connected(up=True)
         self.observer.degraded("engine", None)
         self.offer(changes)
         self.offer(self.mirror.standing())

@@ -29,7 +29,9 @@ class Host:
         given: dict[str, Any] = {"id": ID, "name": "web", "state": "running", "started_at": 900.0, "created_at": 900.0}
         return Container(**{**given, **fields})
 
-    def list(self, *containers: Container, networks: tuple[Network, ...] = (), blind: bool = False, first: bool = False) -> list[Change]:
+    def relist(
+        self, *containers: Container, networks: tuple[Network, ...] = (), blind: bool = False, first: bool = False
+    ) -> list[Change]:
         return self._take(self.mirror.relist(
             containers, networks, (), self.now, "started" if first else "relisted", blind=blind
         ))  # fmt: skip

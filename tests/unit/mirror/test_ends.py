@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from dockmend.mirror import Mirror
 from tests.unit.mirror.host import Host
@@ -10,7 +11,7 @@ from tests.unit.mirror.host import Host
 
 def started(**fields: object) -> Host:
     host = Host()
-    host.list(host.container(**fields), first=True)
+    host.relist(host.container(**fields), first=True)
     assert host.seen == []
     return host
 
@@ -113,7 +114,7 @@ def test_a_crash_waits_while_the_engine_restarts_it():
     host = started(restart_policy="always")
     host.emit("die", exitCode="1")
     present = host.ended(1)
-    host.look(type(present)(**{**{f: getattr(present, f) for f in present.__struct_fields__}, "state": "restarting"}))
+    host.look(replace(present, state="restarting"))
     host.wait(5.0)
     assert host.seen == []
     host.emit("start")
@@ -124,7 +125,7 @@ def test_a_stop_in_the_engines_backoff_is_a_persons():
     host = started(restart_policy="always")
     host.emit("die", exitCode="1")
     present = host.ended(1)
-    host.look(type(present)(**{**{f: getattr(present, f) for f in present.__struct_fields__}, "state": "restarting"}))
+    host.look(replace(present, state="restarting"))
     host.wait(5.0)
     host.emit("stop")
     assert [change.cause for change in host.seen] == ["stopped"]
@@ -139,7 +140,7 @@ def test_five_restarts_in_ten_minutes_are_a_loop():
         host.emit("start")
         present = host.mirror.container(host.container().id)
         assert present is not None
-        host.look(type(present)(**{**{f: getattr(present, f) for f in present.__struct_fields__}, "started_at": host.now - 0.05}))
+        host.look(replace(present, started_at=host.now - 0.05))
         host.wait(0.3)
     assert host.triggers().count("container.restart_loop") == 1
 
@@ -157,8 +158,8 @@ def test_five_restarts_in_ten_minutes_are_a_loop():
 )
 def test_an_end_that_nobody_saw(setting: str, policy: str, triggers: list[str]):
     host = Host(Mirror(setting))  # type: ignore[arg-type]
-    host.list(host.container(restart_policy=policy), first=True)
-    host.list(host.ended(1), blind=True)
+    host.relist(host.container(restart_policy=policy), first=True)
+    host.relist(host.ended(1), blind=True)
     host.wait(0.3)
     assert [change.cause for change in host.seen] == ["unknown"]
     assert host.triggers() == triggers
@@ -166,7 +167,7 @@ def test_an_end_that_nobody_saw(setting: str, policy: str, triggers: list[str]):
 
 def test_at_the_first_start_what_is_exited_is_history():
     host = Host()
-    host.list(host.container(state="exited", exit_code=1, finished_at=950.0), first=True)
+    host.relist(host.container(state="exited", exit_code=1, finished_at=950.0), first=True)
     host.wait(10.0)
     assert host.seen == []
 
@@ -179,9 +180,9 @@ def test_an_engine_that_goes_down_ends_its_containers_itself():
     host.wait(5.0)
     assert host.seen == []
     host.mirror.engine_lost(host.now)
-    host.mirror.engine_events_before = host.now + 1
+    host.mirror.engine_renewed(host.now, host.now + 1, kept_containers=False)
     host.now += 2
-    host.list(host.ended(143))
-    host.seen += host.mirror.engine_back(host.now, restarted=True)
+    host.relist(host.ended(143))
+    host.seen += host.mirror.engine_back(host.now)
     host.wait(3.0)
     assert [change.cause for change in host.seen if change.kind == "container"] == ["left_down"]

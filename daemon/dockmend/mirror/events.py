@@ -1,0 +1,144 @@
+"""What each event of a container means to the mirror. Events are hints: most of them also ask for a look.
+
+Every handler bears repetition: a replay after a reconnection brings events that were heard before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from dockmend.mirror import looks, runs, troubles
+from dockmend.mirror.ends import Run, forged, signal_number
+from dockmend.model import Change, Event, Origin
+
+if TYPE_CHECKING:
+    from dockmend.mirror.entry import Entry
+    from dockmend.mirror.mirror import Mirror
+
+Handler = Callable[["Mirror", "Entry", Event, float, Origin], Iterable[Change]]
+
+
+def health(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+    """`health_status: VALUE`."""
+    at, said = event.time_ns / 1e9, event.action[15:]
+    kept = found.kept
+    if at <= kept.health_at or kept.run.over or at < kept.run.begun or said not in ("healthy", "unhealthy", "starting"):
+        return ()
+    kept.health_at = at
+    if said == kept.container.health:
+        return ()
+    mirror.put(found, replace(kept.container, health=said))
+    return troubles.of_health(found, at, origin)
+
+
+def start(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+    at = event.time_ns / 1e9
+    run, previous = found.kept.run, found.previous
+    if at <= run.announced_at:
+        return ()
+    if at < run.begun:  # inspect was ahead of the stream
+        if previous is None or at <= previous.announced_at:
+            return ()
+        if not previous.announced_at and previous.begun <= at <= previous.died_at:
+            previous.announced_at = at
+            return ()
+        found.previous = Run(announced_at=at)  # a short run between two looks
+        return (troubles.of_container(found, "container.started", at, origin, run=found.previous),)
+    mirror.wanted.add(found.container.id)
+    if run.started_at and not run.announced_at and not (run.over and at > run.died_at):
+        run.announced_at = at  # an inspect that was ahead of the stream told of it
+        return ()
+    return runs.begin(mirror, found, now, origin, announced_at=at)
+
+
+def die(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+    at, container = event.time_ns / 1e9, found.container
+    run = found.run_at(at)
+    if run is None or run.told:
+        return ()
+    mirror.wanted.add(container.id)
+    code = event.actor.Attributes.get("exitCode", "")
+    if run.code is None and code.isdecimal() and not forged(container, "exitCode"):
+        run.code = int(code)
+    if run.over:
+        run.died_at = at
+        return ()
+    return runs.over(mirror, found, run, at, now, origin, blind=False)
+
+
+def kill(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+    at = event.time_ns / 1e9
+    number = 0 if forged(found.container, "signal") else signal_number(event.actor.Attributes.get("signal", ""))
+    mirror.echoed(found, "kill", now)
+    run = found.run_at(at)
+    if run is not None and not mirror.engine_was_away_at(at):
+        run.kills = [*run.kills[-9:], (at, number)]
+        mirror.changed.add(found.container.id)
+    if number == 9 and run is found.kept.run and not run.over:
+        looks.watch_stuck(mirror, found, now, "it was killed and does not end")
+    return ()
+
+
+def stop(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+    at = event.time_ns / 1e9
+    mirror.echoed(found, "stop", now)
+    run = found.run_at(at)
+    if run is None or mirror.engine_was_away_at(at):
+        return ()
+    run.stopped = True
+    mirror.changed.add(found.container.id)
+    mirror.wanted.add(found.container.id)
+    for end in found.ends:
+        if end.run is run and end.held:  # stopped while the engine waited to restart it
+            return runs.settle(mirror, found, end)
+    return ()
+
+
+def restart(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+    """It comes after the start, and tells why the run before ended; the `stop` before it told the same."""
+    mirror.echoed(found, "restart", now)
+    if found.previous is not None and event.time_ns / 1e9 >= found.kept.run.begun:
+        found.previous.stopped = True
+    return ()
+
+
+def oom(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+    run = found.run_at(event.time_ns / 1e9)
+    if run is not None:
+        run.oom_at = event.time_ns / 1e9
+        mirror.changed.add(found.container.id)
+    return ()
+
+
+def paused(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+    mirror.echoed(found, event.action, now)
+    mirror.wanted.add(found.container.id)
+    if found.container.state in ("running", "paused"):
+        mirror.put(found, replace(found.container, state="paused" if event.action == "pause" else "running"))
+    return ()
+
+
+def rename(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+    mirror.wanted.add(found.container.id)
+    if event.name and not forged(found.container, "name"):
+        mirror.put(found, replace(found.container, name=event.name.removeprefix("/")))
+    return ()
+
+
+def look_again(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+    mirror.wanted.add(found.container.id)
+    return ()
+
+
+def destroy(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+    return mirror.remove(found, event.time_ns / 1e9, now, origin)
+
+
+HANDLERS: Mapping[str, Handler] = MappingProxyType({
+    "start": start, "die": die, "kill": kill, "stop": stop, "restart": restart, "oom": oom, "pause": paused,
+    "unpause": paused, "rename": rename, "update": look_again, "destroy": destroy,
+})  # fmt: skip

@@ -1,0 +1,172 @@
+"""Runs of a container: how one begins, how it ends, and when the cause of its end is settled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from dockmend.mirror import looks, troubles
+from dockmend.mirror.ends import STOP_WAIT, End, Run, cause_of
+from dockmend.model import Change, Container, Origin
+
+if TYPE_CHECKING:
+    from dockmend.mirror.entry import Entry
+    from dockmend.mirror.mirror import Mirror
+
+LEFT_DOWN_WAIT = 2.0
+"""Seconds after the engine is back in which it may still start what it means to start."""
+LOOP_COUNT, LOOP_WITHIN = 5, 600.0
+"""`restart_loop`: that many restarts by the engine's own policy within that many seconds."""
+
+
+def begin(
+    mirror: Mirror, found: Entry, now: float, origin: Origin, *, announced_at: float = 0.0, started_at: float = 0.0
+) -> list[Change]:
+    """A new run: announced by an event, or inferred from inspect, which tells `started_at`."""
+    kept, at = found.kept, started_at or announced_at
+    echoed = mirror.echoed(found, "start", now)
+    found.previous, kept.run = kept.run, Run(started_at=started_at, announced_at=announced_at)
+    kept.unhealthy = 0
+    for what in ("health", "end", "stuck", "orphaned"):
+        kept.standing.pop(what, None)
+    found.stuck_at = None
+    health = "starting" if found.container.check else ""
+    mirror.put(found, replace(found.container, state="running", exit_code=None, health=health, started_at=at))
+    changes: list[Change] = []
+    for end in list(found.ends):
+        # Events come in order: with the start, all was said about the runs before. Inspect may be ahead of them.
+        if announced_at or end.held:
+            changes += settle(mirror, found, end)
+    if not echoed:
+        changes.append(troubles.of_container(found, "container.started", at, origin))
+    changes += mirror.orphan_dependents(found.container, at, origin, "it was started again")
+    return changes
+
+
+def over(mirror: Mirror, found: Entry, run: Run, at: float, now: float, origin: Origin, blind: bool) -> list[Change]:
+    """A run is over; its cause is settled a little later, when a `stop` has had its time and inspect was asked."""
+    run.died_at = at
+    mirror.changed.add(found.container.id)
+    if mirror.engine_was_away_at(at):
+        run.by = "engine"
+    elif mirror.echoed(found, "die", now):
+        run.by = "dockmend"
+    if run is found.kept.run:
+        mirror.put(found, replace(found.container, state="exited", exit_code=run.code, health=""))
+        found.kept.standing.pop("health", None)
+    wait = LEFT_DOWN_WAIT if run.by == "engine" else STOP_WAIT
+    await_cause(mirror, found, End(run=run, at=at, due=now + wait, origin=origin, blind=blind))
+    return list(mirror.orphan_dependents(found.container, at, origin, "it ended"))
+
+
+def await_cause(mirror: Mirror, found: Entry, end: End) -> None:
+    if end not in found.ends:
+        found.ends.append(end)
+    mirror.later(end.due, lambda when: settle_due(mirror, found, end, when))
+
+
+def settle_due(mirror: Mirror, found: Entry, end: End, now: float) -> list[Change]:
+    if end not in found.ends or end.held or end.due > now:
+        return []
+    # Not looked at yet: the engine does not answer. Either it will, and `observe` settles it, or it is going down.
+    return settle(mirror, found, end) if end.looked or end.run is not found.kept.run else []
+
+
+def settle(mirror: Mirror, found: Entry, end: End) -> list[Change]:
+    """The cause of an end, told once."""
+    found.ends.remove(end)
+    container, run = found.container, end.run
+    mirror.changed.add(container.id)
+    cause = cause_of(run, container, end.blind)
+    counted = _counted_as(mirror, container) if cause == "unknown" else cause
+    run.told = counted
+    runs_again = run is not found.kept.run
+    if cause == "dockmend" or (cause == "left_down" and runs_again):
+        return []
+    recovered = runs_again and counted not in ("stopped", "completed")
+    change = troubles.of_end(container, end, cause, counted, recovered)
+    if counted == "crashed" and recovered:
+        return [change, *_restarted_by_engine(found, end)]
+    if not runs_again and counted != "stopped":
+        found.kept.standing["end"] = change
+    return [change]
+
+
+def _counted_as(mirror: Mirror, container: Container) -> str:
+    """What the settings make of a cause that nobody knows."""
+    if mirror.unknown_cause == "act":
+        return "crashed"
+    if mirror.unknown_cause == "leave":
+        return "unknown"
+    return "stopped" if container.restart_policy in ("always", "unless-stopped") else "crashed"
+
+
+def _restarted_by_engine(found: Entry, end: End) -> list[Change]:
+    kept = found.kept
+    kept.restarts = [at for at in kept.restarts if end.at - at < LOOP_WITHIN] + [end.at]
+    if len(kept.restarts) < LOOP_COUNT:
+        kept.looping = False
+        return []
+    if kept.looping:
+        return []
+    kept.looping = True
+    note = f"the engine restarted it {len(kept.restarts)} times within {LOOP_WITHIN / 60:.0f} minutes"
+    return [troubles.of_container(found, "container.restart_loop", end.at, "live", note=note)]
+
+
+def observed(mirror: Mirror, found: Entry, seen: Container, now: float, origin: Origin, blind: bool) -> list[Change]:
+    """What an inspect answer tells of runs: one that nobody heard of, an end that nobody heard of."""
+    changes: list[Change] = []
+    if not seen.started_at:  # never ran: what died was the attempt to start it
+        found.ends.clear()
+        found.kept.run.died_at = 0.0
+        return changes
+    if found.later(seen):
+        run = found.kept.run
+        if run.begun and not run.over:
+            # The events are lost, or still on their way: then they find their run by its time.
+            changes += over(mirror, found, run, max(run.begun, min(now, seen.started_at)), now, origin, blind)
+        changes += begin(mirror, found, now, origin, started_at=seen.started_at)
+    run = found.kept.run
+    run.started_at = seen.started_at
+    if not seen.running or seen.state == "restarting":
+        if not run.over:
+            changes += over(mirror, found, run, max(run.begun, seen.finished_at), now, origin, blind)
+        if seen.exit_code is not None:
+            run.code = seen.exit_code
+        if blind and seen.exit_code == LOST_CODE and mirror.engine_kept_containers:
+            run.by = "engine"
+    return changes
+
+
+LOST_CODE = 255
+"""What a new engine says of a container that ended while no engine was there (live-restore)."""
+
+
+def look_ends(mirror: Mirror, found: Entry, seen: Container, now: float, blind: bool) -> list[Change]:
+    """An inspect answer after ends: those whose time has come are settled."""
+    changes: list[Change] = []
+    for end in list(found.ends):
+        end.looked = True
+        end.blind = end.blind or blind
+        end.held = end.run is found.kept.run and seen.state == "restarting"
+        if not end.held:
+            changes += settle_due(mirror, found, end, now)
+    return changes
+
+
+def removed(mirror: Mirror, found: Entry, at: float, now: float, origin: Origin) -> list[Change]:
+    """It is gone: there is nothing to look at any more."""
+    changes: list[Change] = []
+    run = found.kept.run
+    if run.begun and not run.over:
+        changes += over(mirror, found, run, at, now, origin, blind=True)
+    for end in found.ends:
+        end.looked, end.held = True, False
+        if end.due <= now:
+            await_cause(mirror, found, end)  # held until now: its own timer has passed
+    mirror.on_container(found.container, None)
+    if not found.container.auto_remove and run.by != "dockmend":
+        mirror.later(now + looks.SUCCESSOR_WAIT, lambda when: looks.missing_container(mirror, found, at, origin))
+    return changes
