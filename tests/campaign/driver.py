@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from tests.lab import Daemon, LabError, PrivateEngine, eventually
 
 from . import fleet
 from .fleet import Slot
-from .ledger import Act, Intent, Ledger, Span
+from .ledger import Act, Intent, Ledger, Meant, Span
 from .plan import Fault
 from .witness import EventLog, Relay
 
@@ -40,7 +40,7 @@ class Driver:
     ledger: Ledger = field(default_factory=Ledger)
     slots: list[Slot] = field(default_factory=fleet.slots)
 
-    def __enter__(self) -> Driver:
+    def __enter__(self) -> Self:
         self.engine = PrivateEngine(live_restore=self.live_restore)
         self._later: list[Later] = []
         try:
@@ -142,17 +142,13 @@ class Driver:
 
     # --- people -------------------------------------------------------------------------------------------------
 
-    def _means(self, act: Act, slot: Slot, wanted: str, *states: str) -> None:
+    def _means(self, act: Act, slot: Slot, wanted: Meant, *states: str) -> None:
         """A person's will holds from when the engine shows it; where dockmend was at work meanwhile, either may be."""
         act.end = time.time()
         state = self.inspect(slot)["State"]["Status"]
         overlapped = any(each.overlaps(act.begin, act.end + 0.2) for each in self.relay.changes(slot.id))
-        if wanted == "running" and not overlapped:
-            self.ledger.intents.pop(slot.key, None)
-        elif overlapped or state not in states:
-            self.ledger.intents[slot.key] = Intent("either", act.end, act)
-        else:
-            self.ledger.intents[slot.key] = Intent(wanted, act.end, act)  # type: ignore[arg-type]
+        sure = state in states and not overlapped
+        self.ledger.means(slot.key, Intent(wanted if sure else "either", act.end, act), act.begin)
 
     def _person_stop(self, fault: Fault, act: Act) -> None:
         if chosen := self._choose(fault, act, self._running):
@@ -212,7 +208,7 @@ class Driver:
     def _make(self, slot: Slot) -> None:
         fleet.make(self.engine, slot)
         slot.born = time.time()
-        self.ledger.intents.pop(slot.key, None)
+        self.ledger.means(slot.key, Intent("running", slot.born))
 
     # --- dockmend itself ----------------------------------------------------------------------------------------
 
@@ -226,11 +222,13 @@ class Driver:
 
     def _dockmend_kill(self, fault: Fault, act: Act) -> None:
         if span := self._out(act):
+            span.death = True
             self.daemon.kill()
             self._later.append(Later(time.monotonic() + fault.duration, lambda: self._return(span)))
 
     def _dockmend_stop(self, fault: Fault, act: Act) -> None:
         if span := self._out(act):
+            span.death = True
             self.daemon.stop()
             self._later.append(Later(time.monotonic() + fault.duration, lambda: self._return(span)))
 
@@ -268,7 +266,7 @@ class Driver:
         if not self.live_restore:
             for slot in self.slots:  # nothing stays paused over the end of an engine
                 if self.ledger.meant(slot.key) == "paused":
-                    self.ledger.intents[slot.key] = Intent("either", span.end)
+                    self.ledger.means(slot.key, Intent("either", span.end), span.begin)
 
     def _engine_freeze(self, fault: Fault, act: Act) -> None:
         span = Span(time.time())
@@ -311,7 +309,7 @@ class Driver:
                     fleet.connect(self.engine, slot)
             act.end = time.time()
             self.ledger.acts.append(act)
-            self.ledger.intents.pop(slot.key, None)
+            self.ledger.means(slot.key, Intent("running", act.end), act.begin)
 
 
 def _signal(pid: int, name: str) -> None:

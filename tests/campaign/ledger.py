@@ -1,4 +1,4 @@
-"""What the driver did, and what people therefore mean a container to be: the oracle's other source beside the engine."""
+"""What the driver did, and what people therefore mean a container to be: the oracle's source beside the engine."""
 
 from __future__ import annotations
 
@@ -28,34 +28,39 @@ class Intent:
     meant: Meant
     since: float
     act: Act | None = None
+    until: float = float("inf")
+    overridden: bool = False  # told already
 
 
 @dataclass
 class Span:
     begin: float
     end: float = float("inf")
-
-    def holds(self, at: float) -> bool:
-        return self.begin <= at <= self.end
+    death: bool = False  # its state in memory was lost
 
 
 @dataclass
 class Ledger:
     acts: list[Act] = field(default_factory=list)
-    intents: dict[str, Intent] = field(default_factory=dict)  # by slot
+    intents: dict[str, list[Intent]] = field(default_factory=dict)  # by slot, the last one in force
     dockmend_out: list[Span] = field(default_factory=list)  # killed, stopped or frozen
     engine_out: list[Span] = field(default_factory=list)  # down, with another engine after it
     engine_frozen: list[Span] = field(default_factory=list)
 
     def meant(self, slot: str) -> Meant:
         found = self.intents.get(slot)
-        return found.meant if found else "running"
+        return found[-1].meant if found else "running"
+
+    def means(self, slot: str, intent: Intent, over_at: float | None = None) -> None:
+        """A person's (new) will; the one before was over when the act began that changed it."""
+        mine = self.intents.setdefault(slot, [])
+        if mine:
+            mine[-1].until = min(mine[-1].until, intent.since if over_at is None else over_at)
+        mine.append(intent)
 
     def of(self, slot: str, *kinds: str, since: float = 0.0, until: float = float("inf")) -> list[Act]:
-        return [
-            act for act in self.acts
-            if act.slot == slot and act.kind in kinds and act.result == "done" and since <= act.end and act.begin <= until
-        ]  # fmt: skip
+        mine = (act for act in self.acts if act.slot == slot and act.kind in kinds and act.result == "done")
+        return [act for act in mine if since <= act.end and act.begin <= until]
 
     def engine_ended(self, begin: float, end: float) -> bool:
         """Whether the engine was down at some time between the two."""

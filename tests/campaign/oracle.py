@@ -17,7 +17,7 @@ from typing import Any
 from . import fleet
 from .driver import Driver
 from .fleet import Slot
-from .ledger import Act
+from .ledger import Act, Intent
 from .witness import Request
 
 QUIET_WITHIN = 60.0
@@ -43,6 +43,7 @@ class Verdict:
 
     findings: list[Finding] = field(default_factory=list)
     excused: list[str] = field(default_factory=list)
+    healed: list[str] = field(default_factory=list)
     suppressed: dict[str, str] = field(default_factory=dict)  # slot -> reason
     states: dict[str, str] = field(default_factory=dict)
 
@@ -81,7 +82,7 @@ class Oracle:
             unwell = [slot for slot in self.driver.slots if self._wrong(slot, looks[slot.key], journal)]
             if busy or unwell:
                 calm_since = time.monotonic()
-            if time.monotonic() - calm_since > 2.5 or time.monotonic() > end:
+            if time.monotonic() - calm_since > 3.5 or time.monotonic() > end:
                 return looks, journal
             time.sleep(0.25)
 
@@ -121,10 +122,8 @@ class Oracle:
         status, meant = seen["State"]["Status"], self.ledger.meant(slot.key)
         if status == "paused":
             return (meant in {"paused", "either"}, "paused by a person" if meant != "running" else "nobody paused it")
-        if status in {"exited", "dead"} and meant in {"stopped", "either", "paused"}:
-            # One that was paused and ended: only somebody's stop or crash can have done it, which has its own rule.
-            if meant != "paused":
-                return True, "stopped by a person"
+        if status in {"exited", "dead"} and meant in {"stopped", "either"}:
+            return True, "stopped by a person"
         mine = [row for row in journal.incidents if row["object_id"] == slot.id]
         last = max(mine, key=lambda row: max(row["opened_at"], row.get("updated_at", 0.0)), default=None)
         if status == "running" and slot.networked and not fleet.placed(slot, seen):
@@ -184,9 +183,9 @@ class Oracle:
             each for each in list(self.driver.relay.requests) if each.stream and each.answered and each.status == 200
         ]
         for stream in streams:
-            if (stream.answered or 0.0) <= at - 0.05 and at + 0.05 <= (stream.closed or float("inf")):
-                if not self._out_between(at - 0.05, at + PERSISTED):
-                    return None
+            held = (stream.answered or 0.0) <= at - 0.05 and at + 0.05 <= (stream.closed or float("inf"))
+            if held and not self._out_between(at - 0.05, at + PERSISTED):
+                return None
         again = min(
             (each.answered for each in streams if each.answered and each.answered > at + PERSISTED), default=None
         )
@@ -207,27 +206,34 @@ class Oracle:
 
     def _touched(self, verdict: Verdict) -> None:
         for slot in self.driver.slots:
-            intent = self.ledger.intents.get(slot.key)
             for request in self._of_target(slot):
                 if id(request) in self._touches_known:
                     continue
                 self._touches_known.add(id(request))
                 if not slot.covered:
                     verdict.findings.append(Finding("touched", f"{slot.key} is to be ignored: {request.operation}"))
-                if intent is None or intent.act is None or request.sent <= intent.since + 0.3:
-                    continue
-                if request.operation not in STARTING or intent.meant not in {"stopped", "paused"}:
-                    continue
-                text = (
-                    f"{slot.key} was {intent.meant} by a person at {intent.since:.3f} ({intent.act.kind}), and dockmend sent "
-                    f"{request.operation} {request.sent - intent.since:.1f} s later"
-                )
-                why = self.blind(intent.act.begin) or self.blind(intent.act.end)
-                if why is not None and intent.meant == "stopped":
-                    verdict.excused.append(f"{text}: {why}")
-                else:
-                    verdict.findings.append(Finding("touched", text))
-                intent.meant = "either"
+                for intent in self.ledger.intents.get(slot.key, ()):
+                    if intent.since + 0.3 < request.sent < intent.until:
+                        self._against(verdict, slot, request, intent)
+
+    def _against(self, verdict: Verdict, slot: Slot, request: Request, intent: Intent) -> None:
+        """A call that came while a person's will was known."""
+        if intent.act is None or intent.overridden or intent.meant not in {"stopped", "paused"}:
+            return
+        if request.operation not in STARTING or request.status == 304:
+            return
+        intent.overridden = True
+        text = (
+            f"{slot.key} was {intent.meant} by a person at {intent.since:.3f} ({intent.act.kind}), and dockmend sent "
+            f"{request.operation} {request.sent - intent.since:.1f} s later"
+        )
+        why = self.blind(intent.act.begin) or self.blind(intent.act.end)
+        if why is not None and intent.meant == "stopped":
+            verdict.excused.append(f"{text}: {why}")
+        else:
+            verdict.findings.append(Finding("touched", text))
+        if intent.until == float("inf"):
+            intent.meant = "either"
 
     # --- nothing twice ------------------------------------------------------------------------------------------
 
@@ -237,10 +243,9 @@ class Oracle:
             return False
         if request.status is not None:
             return request.status in {200, 204}
-        seen = self.driver.events.of(
-            request.container, request.operation, since=request.sent, until=request.sent + 15.0
-        )  # fmt: skip
-        return any(True for _ in seen)
+        until = request.sent + 15.0
+        seen = self.driver.events.of(request.container, request.operation, since=request.sent, until=until)
+        return next(seen, None) is not None
 
     def _twice(self, verdict: Verdict) -> None:
         """Each thing done needs a trouble of its own: one that came after what was done before was begun."""
@@ -253,12 +258,17 @@ class Oracle:
                 before = done[index - 1].sent if index else slot.born
                 trouble = self._trouble_between(slot, before, request)
                 if trouble is None:
-                    verdict.findings.append(Finding(
-                        "double", f"{slot.key}: {request.operation} at {request.sent:.3f} answers no trouble after {before:.3f}"
-                    ))  # fmt: skip
+                    text = (
+                        f"{slot.key}: {request.operation} at {request.sent:.3f} answers no trouble after {before:.3f}"
+                    )
+                    verdict.findings.append(Finding("double", text))
                     continue
                 self.healed.append((request, slot.key))
                 self.heal_times.append(max(0.0, (request.answered or request.sent) - trouble))
+                begun = request.sent - trouble
+                verdict.healed.append(
+                    f"{slot.key} {request.operation} {begun:.2f} + {self.heal_times[-1] - begun:.2f} s"
+                )
 
     def _trouble_between(self, slot: Slot, begin: float, request: Request) -> float | None:
         """When what a request answers came up; None where nothing did."""
@@ -279,7 +289,7 @@ class Oracle:
     # --- limits, leftovers, the journal -------------------------------------------------------------------------
 
     def _limits(self, verdict: Verdict) -> None:
-        deaths = [span.begin for span in self.ledger.dockmend_out]
+        deaths = [span.begin for span in self.ledger.dockmend_out if span.death]
         every: list[float] = []
         for slot in self.driver.slots:
             most, within = self._limit(slot)
@@ -296,11 +306,12 @@ class Oracle:
     ) -> None:
         """One more is allowed for each death of dockmend: what it left half-done is finished at its return."""
         ordered = sorted(times)
-        for index in range(len(ordered) - most):
-            begin, end = ordered[index], ordered[index + most]
-            extra = sum(1 for death in deaths if begin - within <= death <= end)
-            if end - begin < within - 0.5 and most + 1 > most + extra:
-                verdict.findings.append(Finding("limit", f"{what}: {most + 1} within {end - begin:.1f} s at {end:.3f}"))
+        for begin in ordered:
+            end = begin + within - 0.5
+            count = sum(1 for each in ordered if begin <= each <= end)
+            if count > most + sum(1 for death in deaths if begin - 5.0 <= death <= end):
+                verdict.findings.append(Finding("limit", f"{what}: {count} within {within:.0f} s from {begin:.3f}"))
+                return
 
     def _leftovers(self, verdict: Verdict, journal: Journal) -> None:
         driver = self.driver
@@ -337,9 +348,8 @@ class Oracle:
                 continue
             self._requests_known.add(id(request))
             if not any(_covers(row, request) for row in journal.actions):
-                verdict.findings.append(Finding(
-                    "journal", f"{request.operation} of {self._name(request.container)} at {request.sent:.3f} is not in it"
-                ))  # fmt: skip
+                text = f"{request.operation} of {self._name(request.container)} at {request.sent:.3f} is not in it"
+                verdict.findings.append(Finding("journal", text))
         for row in journal.actions:
             if row["id"] in self._records_known or row.get("ended_at") is None:
                 continue

@@ -37,7 +37,7 @@ FIRST_OF_ROUND = ("unhealthy", "crash", "disconnect")
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. `pick` chooses among the containers that it can happen to; `victims` crash while the engine is down."""
+    """One fault. `pick` chooses among the containers it can happen to; `victims` crash while the engine is down."""
 
     number: int
     kind: str

@@ -31,7 +31,7 @@ class Tally:
 
     def table(self) -> str:
         lines = [
-            f"seed {self.seed}, live-restore {'on' if self.live_restore else 'off'}: "
+            f"seed {self.seed}, live-restore {'on' if self.live_restore else 'off'}",
             f"{self.done} faults in {self.rounds} rounds, {self.seconds:.0f} s",
             "",
             f"{'fault':18}{'done':>6}{'idle':>6}{'failed':>8}  what became of the trouble",
@@ -43,8 +43,8 @@ class Tally:
         lines += [
             "",
             f"dockmend's calls that changed something: {self.calls}",
-            "time to heal (from the engine's event, outages of dockmend and of the engine included): "
-            f"p50 {percentile(self.heal_times, 50):.2f} s, p99 {percentile(self.heal_times, 99):.2f} s",
+            "time to heal (from the engine's event, outages of dockmend and of the engine included):",
+            f"  p50 {percentile(self.heal_times, 50):.2f} s, p99 {percentile(self.heal_times, 99):.2f} s",
             *(f"{kind}: {found[kind]}" for kind in KINDS),
             f"touched although a person had stopped it, where the engine had lost the trace: {len(self.excused)}",
         ]

@@ -67,6 +67,8 @@ def _round(driver: Driver, oracle: Oracle, each: Round, tally: Tally, say: Calla
             tally.outcomes[act.kind, oracle.outcome_of(act, verdict)] += 1
     tally.findings += verdict.findings
     tally.excused += verdict.excused
+    if verdict.healed:
+        say(f"    {'; '.join(verdict.healed)}")
     for slot, reason in verdict.suppressed.items():
         say(f"    {slot} {verdict.states[slot]}: {reason}")
     for excuse in verdict.excused:

@@ -208,10 +208,9 @@ class EventLog:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            try:
+            # Where the engine is down, its next life is read from where this one ended.
+            with contextlib.suppress(OSError, ValueError, http.client.HTTPException, AttributeError):
                 self._read()
-            except (OSError, ValueError, http.client.HTTPException, AttributeError):
-                pass  # the engine is down: its next life is read from where this one ended
             self._stop.wait(0.02)
 
     def _read(self) -> None:
