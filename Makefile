@@ -4,7 +4,9 @@ SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 SEED ?= 1
-ROUNDS ?= 200
+FAULTS ?= 200
+MINUTES ?= 10
+EXAMPLES ?= 5000
 
 .PHONY: help
 help: ## what there is
@@ -36,9 +38,13 @@ test: venv ## every test, against a real engine, broker and Prometheus of their 
 	$(BIN)/pytest tests
 
 .PHONY: campaign
-campaign: venv ## the long campaigns of tests/campaign: make campaign SEED=7 ROUNDS=500
+campaign: venv ## the chaos campaign, see docs/reliability.md: make campaign SEED=7 FAULTS=500 MINUTES=30 ARGS=--keep-going
 	@tests/lab/install.sh
-	$(BIN)/pytest tests/campaign --campaign-seed $(SEED) --campaign-rounds $(ROUNDS) --timeout 0
+	@PYTHONPATH=.:daemon $(BIN)/python -m tests.campaign --seed $(SEED) --faults $(FAULTS) --minutes $(MINUTES) $(ARGS)
+
+.PHONY: fuzz
+fuzz: venv ## everything that reads from outside, with many more inputs than `make test`: make fuzz EXAMPLES=100000
+	$(BIN)/pytest tests/campaign/fuzz --campaign-examples $(EXAMPLES) --timeout 0
 
 .PHONY: bench
 bench: venv ## the measurements of bench/README.md

@@ -96,7 +96,8 @@ def daemon() -> Iterator[Callable[..., Daemon]]:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How far the campaigns go: a short slice, unless `make campaign` asks for more."""
     parser.addoption("--campaign-seed", type=int, default=1, help="seed of the random faults")
-    parser.addoption("--campaign-rounds", type=int, default=10, help="rounds of each campaign")
+    parser.addoption("--campaign-faults", type=int, default=20, help="faults of the chaos campaign's slice")
+    parser.addoption("--campaign-examples", type=int, default=200, help="inputs of each fuzz test")
 
 
 @pytest.fixture
@@ -106,6 +107,6 @@ def campaign_seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture
-def campaign_rounds(request: pytest.FixtureRequest) -> int:
-    """How many rounds a campaign runs."""
-    return int(request.config.getoption("--campaign-rounds"))
+def campaign_faults(request: pytest.FixtureRequest) -> int:
+    """How many faults the slice of the chaos campaign does at most."""
+    return int(request.config.getoption("--campaign-faults"))
