@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from dockmend.model import Change
-from dockmend.rules.model import Limits, Rule
+from dockmend.rules.model import Limits, Rule, Step
 
 LEAVES_STOPPED_ALONE = frozenset({"start", "restart", "recreate", "unpause"})
 """Actions that would start what somebody stopped (rules.md, "What is never done")."""
@@ -140,33 +140,44 @@ def standing(rule: Rule, change: Change, now: float) -> Verdict:
         return Suppress("on_purpose", change.note or "a person did it")
     if rule.during is not None and not rule.during(now):
         return Suppress("window", f"outside its hours ({rule.during_text})")
-    if change.cause == "stopped" and change.subject is not None and would_start(rule):
+    if change.cause == "stopped" and change.subject is not None and would_start(rule.then):
         return Suppress("stopped", "somebody stopped it: what a person stopped is not started")
     return ACT
 
 
-def would_start(rule: Rule) -> bool:
-    return any(step.action in LEAVES_STOPPED_ALONE and step.target is None for step in rule.then)
+def would_start(steps: Iterable[Step]) -> bool:
+    return any(step.action in LEAVES_STOPPED_ALONE and step.target is None for step in steps)
 
 
 def limits(rule: Rule, target: str, history: History, host: Host, now: float, failures: int = 0) -> Verdict:
     """Whether the limits allow an attempt now. `failures`: attempts of this incident that failed in a row."""
-    paused = host.paused(rule.name, target)
-    if paused is not False:
-        until = paused if isinstance(paused, float) else now + 3600.0
-        text = f"until {clock_text(until)}" if isinstance(paused, float) else "until it is resumed"
-        return Wait(until, "paused", f"paused by a person {text}")
+    if (held := held_by_person(rule, target, host, now)) is not None:
+        return held
     mine = history.targets.get((rule.name, target))
     if mine is not None:
         verdict = _of_target(rule.limits, mine, now, failures)
         if verdict is not ACT:
             return verdict
-    if (rate := rule.limits.rate) and (room_at := _full(history.by_rule.get(rule.name, ()), rate, now)):
+    if (rate := rule.limits.rate) and (room_at := _full(history.by_rule.get(rule.name, ()), rate, now)) is not None:
         return Wait(room_at, "rate", f"the rule's rate of {rate[0]} per {span_text(rate[1])} is used up")
-    if rule.remedies and host.budget and (room_at := _full(history.host, host.budget, now)):
-        count, within = host.budget
-        return Wait(room_at, "budget", f"the host's budget of {count} actions per {span_text(within)} is used up")
-    return ACT
+    return (budget(history, host, now) if rule.remedies else None) or ACT
+
+
+def held_by_person(rule: Rule, target: str, host: Host, now: float) -> Wait | None:
+    paused = host.paused(rule.name, target)
+    if paused is False:
+        return None
+    until = paused if isinstance(paused, float) else now + 3600.0
+    text = f"until {clock_text(until)}" if isinstance(paused, float) else "until it is resumed"
+    return Wait(until, "paused", f"paused by a person {text}")
+
+
+def budget(history: History, host: Host, now: float) -> Wait | None:
+    """The host's budget holds for whatever changes something, escalation too."""
+    if host.budget is None or (room_at := _full(history.host, host.budget, now)) is None:
+        return None
+    count, within = host.budget
+    return Wait(room_at, "budget", f"the host's budget of {count} actions per {span_text(within)} is used up")
 
 
 def _of_target(limits_: Limits, mine: TargetHistory, now: float, failures: int) -> Verdict:
@@ -220,4 +231,3 @@ def exhausted(limits_: Limits, mine: TargetHistory, failures: int, now: float) -
         return False
     count, within = limits_.attempts
     return failures >= count or mine.in_window(now, within) >= count or mine.breaker_at is not None
-

@@ -49,7 +49,8 @@ async def wait(ctx: Context, params: Any, subject: Object) -> Done:
         await asyncio.sleep(params.time)
         return Done(f"waited {params.time:g} s")
     if not isinstance(subject, Container):
-        raise Failed(f"wait until {params.until} is for containers, and {subject.name} is none", again=False)
+        name = getattr(subject, "name", "the engine")
+        raise Failed(f"wait until {params.until} is for containers, and {name} is none", again=False)
     if params.until == "healthy" and subject.check is None:
         raise Failed(f"{subject.name} has no health check: it can never become healthy", again=False)
     loop = asyncio.get_running_loop()

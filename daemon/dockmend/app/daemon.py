@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
-import msgspec
 import structlog
+from msgspec.structs import replace
 
 from dockmend import __version__, actions
 from dockmend.app import taking_up
 from dockmend.app.commands import DaemonCommands
+from dockmend.app.keeping import Keeping
 from dockmend.app.own import own_containers
 from dockmend.app.rules import Rules, watch_folder
 from dockmend.app.tasks import forever
@@ -49,10 +50,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("dockmend")
 
-PERSIST_EVERY = 1.0
-"""Seconds between writes of cursor and last known state (rules.md: at least every second)."""
-KEEP_JOURNAL = 30 * 86400.0
-HOUSEKEEPING_EVERY = 3600.0
 STALLED = 90.0
 """Seconds without progress of the watch after which the watchdog is not fed any more."""
 
@@ -98,15 +95,15 @@ class Daemon:
         self.intake: Intake
         self.treatment: Treatment
         self.watch: Watch
+        self.keeping: Keeping
         self.schedules: Schedules
         self._reload = asyncio.Event()
         self._listed = asyncio.Event()
-        self._healthy = True
 
     def _mqtt(self) -> MqttTeller | None:
         if self.settings.mqtt is None:
             return None
-        from dockmend.tell.mqtt import MqttTeller  # imported only where a broker is configured
+        from dockmend.tell.mqtt import MqttTeller  # noqa: PLC0415 - its client is loaded only where there is a broker
 
         return MqttTeller(
             self.settings.mqtt, self.settings.mqtt_password, self.host,
@@ -136,17 +133,20 @@ class Daemon:
                 self.schedules.fired = fired
                 self._put_in_force(self.rules.start())
                 self.observer.reloaded(ok=self.rules.degraded is None, at=self.clock())
-                async with asyncio.TaskGroup() as group:
-                    parts = [
-                        group.create_task(forever(name, part, self.clock), name=name) for name, part in self._parts()
-                    ]
-                    await stop.wait()
-                    await self._stop(lanes, shutdown)
-                    for part in parts:
-                        part.cancel()
+                try:
+                    await self._run_parts(lanes, stop, shutdown)
+                finally:
+                    self.keeping.persist()
         finally:
-            self._persist()
             await self.journal.close()
+
+    async def _run_parts(self, lanes: Lanes, stop: asyncio.Event, shutdown: float) -> None:
+        async with asyncio.TaskGroup() as group:
+            parts = [group.create_task(forever(name, part, self.clock), name=name) for name, part in self._parts()]
+            await stop.wait()
+            await self._stop(lanes, shutdown)
+            for part in parts:
+                part.cancel()
 
     def _assemble(self, lanes: Lanes) -> None:
         settings, clock = self.settings, self.clock
@@ -163,24 +163,27 @@ class Daemon:
         )  # fmt: skip
         self.intake = Intake(self.incidents, self.treatment, self.guards, self.observer, self.host, settings.dry_run)
         self.watch = Watch(self.engine, self.mirror, self._offer, self.observer, clock, self.dice, self._first_listed)
-        self.schedules = Schedules(self.mirror, self.intake.fire, clock, self._schedule_fired)
+        self.keeping = Keeping(
+            self.journal, self.incidents.backlog, self.mirror, self.observer, clock, lambda: self.watch.cursor
+        )
+        self.schedules = Schedules(self.mirror, self.intake.fire, clock, self.keeping.schedule_fired)
 
     def _parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("watch", self.watch.run),
             ("timers", self.treatment.timers.run),
             ("schedules", self._run_schedules),
-            ("state", self._keep_state),
+            ("state", self.keeping.run),
             ("reload", self._reload_when_asked),
             ("rules folder", partial(watch_folder, self.settings.paths.rules, self.ask_reload)),
-            ("housekeeping", self._housekeeping),
+            ("housekeeping", partial(self.keeping.housekeeping, self.history)),
             ("command socket", self._serve_commands),
         ]
         if self.mqtt is not None:
             parts.append(("mqtt", self.mqtt.run))
         if self.settings.http.listen is not None or self.settings.http.metrics_listen is not None:
-            from dockmend.app.source import DaemonSource
-            from dockmend.web.server import WebServer
+            from dockmend.app.source import DaemonSource  # noqa: PLC0415 - loaded only where there is a page to show
+            from dockmend.web.server import WebServer  # noqa: PLC0415 - the same
 
             parts.append(("http", WebServer(self.settings, DaemonSource(self)).run))
         if self.notifier.watchdog is not None:
@@ -195,6 +198,7 @@ class Daemon:
         self.notifier.stopping()
         log.info("stopping: running actions may end", seconds=shutdown)
         self.intake.open = False
+        self.treatment.stop()
         if not await lanes.drained(shutdown):
             log.warning("actions still ran: they are settled at the next start")
 
@@ -208,11 +212,11 @@ class Daemon:
         self.watch.learn_from(container)
 
     def _closed(self, incident: Incident) -> None:
-        """What came up while an incident was open is offered again: rules that answered it stay silent."""
-        self.intake.closed(incident.rule, incident.target)
-        for change in self.mirror.standing():
-            if change.target == incident.target and change.trouble != incident.trouble:
-                self.intake.again(change)
+        """What came up while an incident was open is offered again, where it still stands."""
+        for change in self.intake.closed(incident.rule, incident.target):
+            subject = change.subject
+            if isinstance(subject, Container) and self.intake.open and self.mirror.stands(subject.id, change.trouble):
+                self.intake.again(replace(change, subject=self.mirror.container(subject.id)))
 
     async def _first_listed(self) -> None:
         """After each connection's first list, before anything is offered."""
@@ -238,7 +242,6 @@ class Daemon:
 
     def _lane_failed(self, lane: str, error: Exception) -> None:
         log.error("a fault of dockmend's own while treating", target=lane, exc_info=error)
-        self.treatment.failed_inside(lane, error)
 
     def _paused(self, rule: str, target: str) -> float | bool | None:
         now = self.clock()
@@ -260,8 +263,7 @@ class Daemon:
             try:
                 self.reload()
             except InvalidFiles as error:
-                for problem in error.problems:
-                    log.error("rule error: the rules in force stay", problem=str(problem))
+                _tell_problems(error)
 
     def reload(self) -> RuleSet:
         """All or nothing. Raises InvalidFiles."""
@@ -269,15 +271,16 @@ class Daemon:
         try:
             before = self.rules.current.digest
             rules = self.rules.reload()
+        except InvalidFiles:
+            self.observer.reloaded(ok=False, at=self.clock())
+            self._count_rules()
+            raise
+        else:
             self.observer.reloaded(ok=True, at=self.clock())
             if rules.digest != before:
                 self._put_in_force(rules)
                 self.offer_standing()
             return rules
-        except InvalidFiles:
-            self.observer.reloaded(ok=False, at=self.clock())
-            self._count_rules()
-            raise
         finally:
             self.notifier.ready("rules read again")
 
@@ -294,42 +297,14 @@ class Daemon:
         shadow = sum(1 for rule in rules if rule.enabled and (rule.dry_run or self.settings.dry_run))
         enabled = sum(1 for rule in rules if rule.enabled)
         errors = sum(1 for problem in self.rules.problems if ": warning: " not in problem)
+        self.metrics.rule_names(rule.name for rule in rules)
         self.observer.rules(enabled - shadow, len(rules) - enabled, shadow, errors)
 
     async def _run_schedules(self) -> None:
         await self._listed.wait()
         await self.schedules.run()
 
-    # --- state --------------------------------------------------------------------------------------------------
-
-    async def _keep_state(self) -> None:
-        while True:
-            await asyncio.sleep(PERSIST_EVERY)
-            self._persist()
-            healthy = self.journal.healthy
-            if healthy != self._healthy:
-                self._healthy = healthy
-                self.observer.degraded("journal", None if healthy else "it cannot be written: nothing is done")
-
-    def _persist(self) -> None:
-        changed, self.mirror.changed = self.mirror.changed, set()
-        for container_id in changed:
-            self.journal.put_known(taking_up.CONTAINER + container_id, self.mirror.known(container_id))
-        if changed or self._cursor_moved():
-            self.journal.put_known(taking_up.CURSOR, msgspec.msgpack.encode(self.watch.cursor))
-            self._persisted = self.watch.cursor
-
-    def _cursor_moved(self) -> bool:
-        return hasattr(self, "watch") and self.watch.cursor is not getattr(self, "_persisted", None)
-
-    def _schedule_fired(self, key: str, at: float) -> None:
-        self.journal.put_known(taking_up.SCHEDULE + key, msgspec.msgpack.encode(at))
-
-    async def _housekeeping(self) -> None:
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_EVERY)
-            self.history.trim(self.clock())
-            await self.journal.prune(self.clock() - KEEP_JOURNAL)
+    # --- watching over it ---------------------------------------------------------------------------------------
 
     async def _feed_watchdog(self) -> None:
         """Fed by progress of the watch, not by a timer that would go on while nothing else does."""
@@ -344,6 +319,11 @@ class Daemon:
 
     def rule(self, name: str) -> Rule | None:
         return self.rules.current.by_name(name)
+
+
+def _tell_problems(error: InvalidFiles) -> None:
+    for problem in error.problems:
+        log.error("rule error: the rules in force stay", problem=str(problem))
 
 
 class _Degraded(Observer):

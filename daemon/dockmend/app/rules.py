@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
+from watchfiles import awatch
 
 from dockmend.errors import InvalidFiles, UsageError
 from dockmend.rules.builtin import with_builtin
@@ -64,8 +65,7 @@ class Rules:
         except InvalidFiles as error:
             problems = tuple(str(problem) for problem in error.problems)
             files, degraded = self._last_good()
-            for problem in problems:
-                log.error("rule error", problem=problem)
+            _tell(problems)
             self.use(files)
             self.problems, self.degraded = problems, degraded
             return self.current
@@ -114,11 +114,14 @@ class Rules:
             log.warning("the last good rules could not be kept", error=str(error))
 
 
+def _tell(problems: tuple[str, ...]) -> None:
+    for problem in problems:
+        log.error("rule error", problem=problem)
+
+
 async def watch_folder(folder: Path, changed: Callable[[], None]) -> None:
     """Calls `changed` after every change of the folder's files; waits for the folder where it does not exist."""
-    from watchfiles import awatch
-
-    while not folder.is_dir():
+    while not await asyncio.to_thread(folder.is_dir):  # noqa: ASYNC110 - nothing tells of a folder before it exists
         await asyncio.sleep(10.0)
     async for _ in awatch(folder, debounce=200, step=50, recursive=True):
         changed()

@@ -23,6 +23,7 @@ from dockmend.guards import trusted
 from dockmend.journal.sqlite import SqliteJournal
 from dockmend.settings import Settings
 from dockmend.tell.log import configure
+from dockmend.tell.outlet import Outlet
 
 log = structlog.get_logger("dockmend")
 
@@ -32,12 +33,12 @@ SHUTDOWN = 10.0
 
 def run(settings: Settings) -> int:
     """Runs the daemon until a signal; 0 after a clean end, 1 where a part could not be kept running."""
-    configure(settings.log_format)
+    outlet = configure(settings.log_format)
     for warning in settings.warnings:
         log.warning(warning)
     rest_the_collector()
     with locked(settings.paths.state):
-        return asyncio.run(_main(settings))
+        return asyncio.run(_main(settings, outlet))
 
 
 def rest_the_collector() -> None:
@@ -49,11 +50,12 @@ def rest_the_collector() -> None:
     gc.set_threshold(50_000, 50, 50)
 
 
-async def _main(settings: Settings) -> int:
+async def _main(settings: Settings, outlet: Outlet) -> int:
     address = discover(os.environ, Path.home(), settings.engine)
     engine = DockerEngine.at(address, trusted=trusted(settings.policy))
     journal = SqliteJournal(settings.paths.journal, time.time)
     daemon = Daemon(settings, engine, journal, clock=time.time, dice=random.SystemRandom())
+    outlet.on_drop = lambda count: daemon.metrics.dropped("log", count)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     main = asyncio.current_task()
@@ -70,7 +72,8 @@ async def _main(settings: Settings) -> int:
     try:
         await daemon.run(stop, SHUTDOWN)
     except* PartFailed as failed:
-        log.error("giving up", error="; ".join(str(each) for each in failed.exceptions))
+        why = "; ".join(str(each) for each in failed.exceptions)
+        log.error("giving up", error=why)  # noqa: TRY400 - its traceback was logged where it was raised
         code = 1
     except* UsageError as wrong:
         raise _first(wrong) from None

@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from dockmend.decide import History
-from dockmend.errors import EngineError
+from dockmend.errors import EngineError, JournalError
 from dockmend.journal.api import Journal
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
@@ -17,6 +17,7 @@ from dockmend.model import HELPER_LABEL
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.treatment import Treatment
 from dockmend.pipeline.watch import Cursor
+from dockmend.snapshots.store import Store
 
 log = structlog.get_logger("dockmend")
 
@@ -62,15 +63,9 @@ async def take_up(journal: Journal, incidents: Incidents, treatment: Treatment, 
     for incident in await journal.open_incidents():
         incidents.adopt(incident)
         record = actions.pop(incident.id, None)
-        if record is not None:
-            treatment.steps.unsettled[incident.id] = record
-        if record is not None or incident.state == "acting":
-            treatment.progress[incident.id] = await _steps_done(journal, incident)
         if record is not None or incident.state != "waiting":
             log.info("taking up what was open", incident=incident.id, rule=incident.rule, object=incident.object_name)
-            treatment.submit(incident.id)
-        else:
-            treatment.timers.set(incident.id, incident.due_at or clock())
+        treatment.take_up(incident, record, await _steps_done(journal, incident))
     for record in actions.values():
         await _settle_alone(journal, treatment, record)
     for closed in await journal.recent_incidents(clock() - HISTORY):
@@ -78,10 +73,12 @@ async def take_up(journal: Journal, incidents: Incidents, treatment: Treatment, 
 
 
 async def _steps_done(journal: Journal, incident: Incident) -> int:
-    story = await journal.story(incident.id)
+    """How many steps of its present attempt are done."""
+    story = await journal.story(incident.id) if incident.attempts else None
     if story is None:
         return 0
-    return sum(1 for record in story[1] if record.attempt == incident.attempts and record.outcome == "done")
+    mine = [record for record in story[1] if record.attempt == incident.attempts and record.part == "then"]
+    return sum(1 for record in mine if record.outcome == "done")
 
 
 async def _settle_alone(journal: Journal, treatment: Treatment, record: ActionRecord) -> None:
@@ -89,8 +86,8 @@ async def _settle_alone(journal: Journal, treatment: Treatment, record: ActionRe
     if story is not None:
         try:
             await treatment.steps.settle(record, story[0], None)
-        except EngineError as error:
-            log.error("an interrupted action could not be settled", action=record.action, error=str(error))
+        except (EngineError, JournalError) as error:
+            log.warning("an interrupted action could not be settled yet", action=record.action, error=str(error))
 
 
 async def remove_leftovers(treatment: Treatment, incidents: Incidents, snapshots: Path) -> None:
@@ -104,6 +101,4 @@ async def remove_leftovers(treatment: Treatment, incidents: Incidents, snapshots
                 log.info("removed a helper that was left behind", container=helper.name, incident=owner)
     except EngineError as error:
         log.warning("helpers could not be looked for", error=str(error))
-    from dockmend.snapshots.store import Store
-
     Store(snapshots).clean()

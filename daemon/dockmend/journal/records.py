@@ -45,6 +45,7 @@ class Incident(Struct, frozen=True):
     severity: str = "warning"
     dry_run: bool = False
     actor: str = ""  # who asked, where a person did (`dockmend trigger`): "uid 1000"
+    rung: int | None = None  # which step of `escalate` comes next, once its attempts are used up; None before
     count: int = 1  # how often it was suppressed for the same reason while open: folded, to keep the journal small
     updated_at: float = 0.0
 
@@ -66,6 +67,7 @@ class ActionRecord(Struct, frozen=True):
     outcome: Literal["done", "failed", "interrupted"] | None = None
     detail: str = ""  # what was done, or the error; for a person
     undo: dict[str, Any] = field(default_factory=dict)
+    part: Literal["then", "finally", "escalate"] = "then"  # where in the rule the step stands
 
 
 class Pause(Struct, frozen=True):

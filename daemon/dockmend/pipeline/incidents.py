@@ -15,8 +15,9 @@ from msgspec.structs import replace
 
 from dockmend.journal.api import Journal
 from dockmend.journal.records import Incident, Outcome
-from dockmend.model import Change, Container
+from dockmend.model import Change
 from dockmend.observer import Observer
+from dockmend.pipeline.backlog import Backlog
 from dockmend.rules.model import Rule
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -46,6 +47,7 @@ def trigger_of(rule: Rule, change: Change) -> str:
 class Incidents:
     def __init__(self, journal: Journal, observer: Observer, clock: Callable[[], float], dice: random.Random) -> None:
         self._journal = journal
+        self.backlog = Backlog()
         self._observer = observer
         self.clock = clock
         self.dice = dice
@@ -134,16 +136,15 @@ class Incidents:
         if known is not None and now - known.opened_at < FOLDED_FOR:
             incident = replace(known, count=known.count + 1, reason=reason, trouble=change.trouble, updated_at=now)
         else:
-            incident = self._make(
-                rule, replace(change, note=reason), now, state="closed", outcome=outcome, reason_code=code, closed_at=now
-            )
+            told = replace(change, note=reason)
+            incident = self._make(rule, told, now, state="closed", outcome=outcome, reason_code=code, closed_at=now)
             if len(self._folded) > 4096:
                 self._folded.clear()
         self._folded[key] = incident
         self._tell(incident)
 
     def _tell(self, incident: Incident) -> None:
-        self._journal.put_incident(incident)
+        self.backlog.write(("incident", incident.id), lambda: self._journal.put_incident(incident))
         self._observer.incident(incident)
 
 
@@ -161,7 +162,3 @@ def change_of(incident: Incident, subject: Any) -> Change:
         note=incident.reason,
         network=incident.network,
     )
-
-
-def container_of(subject: object) -> Container | None:
-    return subject if isinstance(subject, Container) else None

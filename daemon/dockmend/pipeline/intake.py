@@ -12,7 +12,7 @@ from typing import Protocol
 from dockmend.decide import Suppress
 from dockmend.guards import Guards
 from dockmend.journal.records import Incident, Outcome
-from dockmend.model import Change
+from dockmend.model import Change, Object
 from dockmend.observer import Observer
 from dockmend.pipeline.incidents import Incidents
 from dockmend.rules.matcher import Matcher, order_remedies
@@ -20,11 +20,16 @@ from dockmend.rules.model import Rule, RuleSet
 
 QUEUED_AT_MOST = 16
 """Triggers that `mode: queued` keeps for one rule and target."""
+REFUSED_KEPT = 64
+"""Troubles kept for each target that came up while an incident was open."""
+COUNTED_KEPT = 20_000
+"""Rules and targets for which occurrences are counted (`times`)."""
 
 
 class Treats(Protocol):
     """What intake hands an incident to."""
 
+    def keep(self, incident: Incident, subject: Object | None) -> None: ...
     def submit(self, incident_id: str) -> None: ...
     def hold(self, incident: Incident, until: float) -> None: ...
     def supersede(self, incident_id: str, reason: str) -> None: ...
@@ -43,8 +48,9 @@ class Intake:
         self.open = False  # until everything that was open at the last end has been taken up
         self.rules = RuleSet()
         self.matcher = Matcher(self.rules)
-        self._seen: dict[tuple[str, int, str], deque[float]] = {}
+        self._seen: dict[tuple[str, int, str], deque[tuple[float, str]]] = {}
         self._queued: dict[tuple[str, str], deque[Change]] = {}
+        self._refused: dict[str, dict[str, Change]] = {}  # by target and trouble: what came up meanwhile
 
     def use(self, rules: RuleSet) -> None:
         self.rules = rules
@@ -83,7 +89,7 @@ class Intake:
 
     def _may(self, rule: Rule, change: Change, now: float) -> bool:
         running = self.incidents.of(rule.name, change.target)
-        if running is not None and not self._makes_way(rule, running, change):
+        if running is not None and self._blocks(rule, running, change):
             self.observer.decision(rule.name, "suppress", "running")
             return False
         if change.recovered:
@@ -101,35 +107,48 @@ class Intake:
             self.incidents.record(rule, change, outcome, verdict.code, verdict.reason)
             self.observer.decision(rule.name, "suppress", verdict.code)
             return False
-        return True
+        return running is None or self._makes_way(rule, running, change)
 
     def _often_enough(self, rule: Rule, change: Change, now: float) -> bool:
         for index, trigger in enumerate(rule.triggers):
             if trigger.times is None or trigger.name not in change.triggers:
                 continue
             count, within = trigger.times
-            times = self._seen.setdefault((rule.name, index, change.target), deque(maxlen=count))
-            times.append(now)
-            if len(times) < count or now - times[0] > within:
+            key = (rule.name, index, change.target)
+            times = self._seen.pop(key, None) or deque(maxlen=count)
+            self._seen[key] = times  # the newest last
+            if len(self._seen) > COUNTED_KEPT:
+                del self._seen[next(iter(self._seen))]
+            if any(trouble == change.trouble for _, trouble in times):
+                return False  # it was counted: one that stands is offered again and again
+            times.append((now, change.trouble))
+            if len(times) < count or now - times[0][0] > within:
                 return False
             times.clear()
         return True
 
-    def _makes_way(self, rule: Rule, running: Incident, change: Change) -> bool:
-        """True where the incident that is open gives way to this change."""
+    def _blocks(self, rule: Rule, running: Incident, change: Change) -> bool:
+        """True where the incident that is open stays, and the change is not for `mode: queued` or `restart`."""
         if running.trouble == change.trouble:
+            return True
+        if rule.mode != "single" or _is_void(running, change):
             return False
-        if running.state == "waiting" and running.attempts == 0:
-            # What it waited with is over, or there would be no new trouble of the same rule: `for` begins anew.
-            self.treats.supersede(running.id, "another trouble took its place")
-            return True
-        if rule.mode == "restart":
-            self.treats.supersede(running.id, "triggered again (mode: restart)")
-            return True
+        refused = self._refused.setdefault(change.target, {})
+        if len(refused) < REFUSED_KEPT:
+            refused[change.trouble] = change
+        return True
+
+    def _makes_way(self, rule: Rule, running: Incident, change: Change) -> bool:
+        """True where the incident that is open gives way to this change; else it is queued behind it."""
         if rule.mode == "queued":
             queue = self._queued.setdefault((rule.name, change.target), deque(maxlen=QUEUED_AT_MOST))
-            queue.append(change)
-        return False
+            if all(each.trouble != change.trouble for each in queue):
+                queue.append(change)
+            self.observer.decision(rule.name, "wait", "running")
+            return False
+        why = "triggered again (mode: restart)" if rule.mode == "restart" else "another trouble took its place"
+        self.treats.supersede(running.id, why)
+        return True
 
     def _choose(self, answering: list[Rule], change: Change) -> None:
         remedies = [rule for rule in answering if rule.remedies]
@@ -145,6 +164,7 @@ class Intake:
 
     def _begin(self, rule: Rule, change: Change, actor: str = "") -> Incident:
         incident = self.incidents.begin(rule, change, dry_run=rule.dry_run or self.dry_run, actor=actor)
+        self.treats.keep(incident, change.subject)
         if rule.hold and not actor:
             self.treats.hold(incident, change.at + rule.hold)
             self.observer.decision(rule.name, "wait", "for")
@@ -160,16 +180,25 @@ class Intake:
             return forbidden
         return self._begin(rule, change, actor)
 
-    def closed(self, rule: str, target: str) -> None:
-        """An incident of a rule is over: what was queued behind it comes next."""
-        queue = self._queued.get((rule, target))
-        if queue:
+    def closed(self, rule: str, target: str) -> Iterable[Change]:
+        """An incident of a rule is over: what was queued behind it comes next. Returns what came up meanwhile and was
+        refused, to be offered again where it still stands."""
+        found = self.rules.by_name(rule)
+        queue = self._queued.pop((rule, target), None)
+        while queue and found is not None and found.enabled:
             change = queue.popleft()
-            if not queue:
-                del self._queued[rule, target]
-            found = self.rules.by_name(rule)
-            if found is not None and found.enabled:
+            if not self.incidents.answered(rule, change.trouble):
+                if queue:
+                    self._queued[rule, target] = queue
                 self._begin(found, change)
+                break
+        return self._refused.pop(target, {}).values()
+
+
+def _is_void(running: Incident, change: Change) -> bool:
+    """What an incident waits with is over where its rule is triggered by a new trouble: `for` begins anew. Networks
+    are troubles side by side."""
+    return running.state == "waiting" and running.attempts == 0 and running.network == change.network
 
 
 Offer = Callable[[Iterable[Change]], None]

@@ -8,12 +8,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Self
 
 Job = Callable[[], Awaitable[None]]
 
 
 class Lanes:
-    """Use as an async context manager; leaving it cancels what still runs. `on_error(lane, error)` is told of a job that raised: the lane goes on."""
+    """Use as an async context manager; leaving it cancels what still runs.
+
+    `on_error(lane, error)` is told of a job that raised: the lane goes on. It must not raise itself.
+    """
 
     def __init__(self, on_error: Callable[[str, Exception], None]) -> None:
         self._on_error = on_error
@@ -23,7 +27,7 @@ class Lanes:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def __aenter__(self) -> Lanes:
+    async def __aenter__(self) -> Self:
         await self._group.__aenter__()
         return self
 

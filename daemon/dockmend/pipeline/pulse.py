@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+
 from dockmend.model import Container, target_of
 
 
@@ -15,8 +16,12 @@ class Pulse:
         if self._waiting:
             container = after or before
             if container is not None:
-                for event in self._waiting.get(target_of(container), ()):
-                    event.set()
+                self.wake(target_of(container))
+
+    def wake(self, target: str) -> None:
+        """Whoever waits for the target looks again."""
+        for event in self._waiting.get(target, ()):
+            event.set()
 
     async def wait(self, target: str, timeout: float) -> None:
         """Returns when something of the target changed, or after `timeout` seconds."""

@@ -9,14 +9,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
 
 from dockmend.actions.base import REGISTRY, Context, Done, Failed, Settled, Teller
 from dockmend.engine.api import Engine
-from dockmend.errors import EngineAway, EngineError, Permanent
+from dockmend.errors import EngineAway, EngineError, JournalError, Permanent
 from dockmend.guards import Guards
 from dockmend.journal.api import Journal
 from dockmend.journal.records import ActionRecord, Incident
@@ -34,6 +34,9 @@ TIMEOUT = 300.0
 LONG_TIMEOUT = 3600.0
 """The same for those that copy what may be large."""
 LONG = frozenset({"snapshot_volume", "commit_image", "wait"})
+
+
+Part = Literal["then", "finally", "escalate"]
 
 
 class StepFailed(Exception):
@@ -61,32 +64,52 @@ class Steps:
     clock: Callable[[], float]
     unsettled: dict[str, ActionRecord] = field(default_factory=dict)  # by incident: intents whose outcome is not known
 
-    async def run(self, incident: Incident, rule: Rule, step: Step, subject: Object) -> tuple[ActionRecord, Echo | None]:
-        """Raises StepFailed; EngineAway where the engine went away in the middle (the record then stays open)."""
-        subject = await self._target(step, subject)
+    async def run(
+        self, incident: Incident, rule: Rule, step: Step, subject: Object | None, part: Part = "then"
+    ) -> tuple[ActionRecord, Echo | None]:
+        """Raises StepFailed; JournalError where nothing was done, since it could not be written down; EngineAway where
+        the engine went away in the middle (the record then stays open until it is settled)."""
+        if forbidden := self.guards.forbidden_step((step,)):
+            raise StepFailed(f"{step.action}: {forbidden.reason}", again=False)
+        return await self.carry_out(incident, rule, step, await self._target(step, subject), part)
+
+    async def carry_out(
+        self, incident: Incident, rule: Rule, step: Step, subject: Object | None, part: Part
+    ) -> tuple[ActionRecord, Echo | None]:
+        """The same, without asking what the policy allows: for what finishes a person's own doing."""
         action = REGISTRY.get(step.action)
         if action is None:
             raise StepFailed(f"{step.action}: not yet in this version", again=False)
         if not step.tells and (forbidden := self.guards.forbids(subject)):
             raise StepFailed(f"{step.action}: {forbidden.reason}", again=False)
-        record = self._intent(incident, step, subject)
+        if not step.tells and subject is None:
+            raise StepFailed(f"{step.action}: there is no object to do it to", again=False)
+        self.incidents.backlog.catch_up()
+        record = self._intent(incident, step, subject, part)
         self.journal.put_action(record)
         self.observer.action(record)
         # On disk it is once the action has awaited `remember`, which each does before its first change: one commit.
-        echo = None
-        if isinstance(subject, Container) and not step.tells:
-            echo = self.mirror.expect(subject.id, step.action)
+        touched = subject.id if isinstance(subject, Container) and not step.tells else None
+        echo = self.mirror.expect(touched, step.action) if touched is not None else None
         try:
             done = await self._call(action.run, record, incident, rule, step, subject)
         except StepFailed as error:
             self._end(record, "failed", str(error))
             raise
+        except JournalError as error:
+            # The intent is pending all the same, and will be written once the disk takes it: with its true end.
+            self._end(record, "failed", f"nothing was done unwritten: {error}")
+            raise
         except EngineAway:
             self.unsettled[incident.id] = record
             raise
         finally:
-            if isinstance(subject, Container) and not step.tells:
-                self.mirror.expected(subject.id, self.clock())
+            if touched is not None:
+                self.mirror.expected(touched, self.clock())
+        self._note_facts(incident, step, subject, done)
+        return self._end(record, "done", done.detail), echo
+
+    def _note_facts(self, incident: Incident, step: Step, subject: Object | None, done: Done) -> None:
         if step.action == "reconnect_network" and isinstance(subject, Container):
             for network in done.facts.get("networks", (incident.network,)):
                 if network:
@@ -94,10 +117,9 @@ class Steps:
         if step.action == "snapshot_volume":
             for each in done.facts.get("snapshots", ()):
                 self.observer.snapshot(each["volume"], each["bytes"], self.clock())
-        return self._end(record, "done", done.detail), echo
 
     async def _call(
-        self, run: Any, record: ActionRecord, incident: Incident, rule: Rule, step: Step, subject: Object
+        self, run: Any, record: ActionRecord, incident: Incident, rule: Rule, step: Step, subject: Object | None
     ) -> Done:
         timeout = step.timeout or (LONG_TIMEOUT if step.action in LONG else TIMEOUT)
         context = self._context(record, incident, rule, subject)
@@ -125,7 +147,7 @@ class Steps:
         self._end(record, "done" if settled.done else "interrupted", settled.detail)
         return settled
 
-    def _intent(self, incident: Incident, step: Step, subject: Object) -> ActionRecord:
+    def _intent(self, incident: Incident, step: Step, subject: Object | None, part: Part) -> ActionRecord:
         return ActionRecord(
             id=new_id("a", self.clock(), self.incidents.dice),
             incident=incident.id,
@@ -137,11 +159,12 @@ class Steps:
             object_name=getattr(subject, "name", ""),
             params=parameters(step.params),
             began_at=self.clock(),
+            part=part,
         )
 
     def _end(self, record: ActionRecord, outcome: Any, detail: str) -> ActionRecord:
         record = replace(record, ended_at=self.clock(), outcome=outcome, detail=detail)
-        self.journal.put_action(record)
+        self.incidents.backlog.write(("action", record.id), lambda: self.journal.put_action(record))
         self.observer.action(record)
         return record
 
@@ -164,7 +187,7 @@ class Steps:
             forbids=forbids,
         )  # fmt: skip
 
-    async def _target(self, step: Step, subject: Object) -> Object:
+    async def _target(self, step: Step, subject: Object | None) -> Object | None:
         if step.target is None:
             return subject
         for container in self.mirror.containers():

@@ -21,6 +21,9 @@ class Timers:
         """`at`: wall seconds; a time that has passed is due at once."""
         self._at[key] = at
         heapq.heappush(self._heap, (at, key))
+        if len(self._heap) > 2 * len(self._at) + 64:  # mostly what was moved or dropped
+            self._heap = [(when, each) for each, when in self._at.items()]
+            heapq.heapify(self._heap)
         self._changed.set()
 
     def drop(self, key: str) -> None:

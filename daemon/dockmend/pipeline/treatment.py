@@ -4,45 +4,37 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 
-from dockmend.decide import ACT, History, Host, Suppress, Verdict, Wait, backoff, exhausted, limits, would_start
-from dockmend.errors import EngineAway, EngineError, JournalError, NotFound
+from dockmend.decide import ACT, History, Host, Suppress, Verdict, Wait, backoff, limits
+from dockmend.errors import EngineAway, EngineError, JournalError
 from dockmend.guards import Guards
-from dockmend.journal.records import ActionRecord, Breaker, Incident
+from dockmend.journal.records import ActionRecord, Incident, Outcome
 from dockmend.mirror import Mirror
-from dockmend.model import Change, Container, Object
+from dockmend.model import Container, Object
 from dockmend.observer import Observer
+from dockmend.pipeline.doing import ATTEMPT_MADE, Doing
+from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.incidents import Incidents
+from dockmend.pipeline.ladder import Ladder
 from dockmend.pipeline.lanes import Lanes
+from dockmend.pipeline.looking import TROUBLES, Looking, Seen
 from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
-from dockmend.pipeline.verification import MENDING, Verification, Verified, left_on_purpose
-from dockmend.rules.model import Rule, RuleSet, Step
+from dockmend.pipeline.verification import Verification, left_on_purpose
+from dockmend.rules.model import Rule, RuleSet
 
 ENGINE_RETRY = 60.0
 """Seconds after which an incident that waits for the engine looks anyway."""
 JOURNAL_RETRY = 5.0
-TROUBLES = frozenset({
-    "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down", "container.exited",
-    "container.network_lost", "container.orphaned", "container.stuck",
-})  # fmt: skip
-"""Transitions that leave a trouble standing; the others are moments, and there is nothing to look for again."""
-_DOWN = ("health", "end")
-LASTING = {
-    "container.unhealthy": _DOWN, "container.crashed": _DOWN, "container.oom_killed": _DOWN, "container.left_down": _DOWN,
-    "container.exited": _DOWN, "container.orphaned": ("orphaned", *_DOWN), "container.stuck": ("stuck",),
-}  # fmt: skip
-"""What may stand after an attempt that failed: one that was unhealthy and now ends at once is not well."""
 
 
 @dataclass(slots=True)
 class Treatment:
-    """`learn` takes an inspect answer to the mirror and offers what follows; `changes` are offered by `offer`."""
+    """`learn` takes an inspect answer to the mirror and offers what follows; `closed` is told of each closing."""
 
     steps: Steps
     incidents: Incidents
@@ -59,21 +51,33 @@ class Treatment:
     learn: Callable[[Container], None]
     closed: Callable[[Incident], None]
     rules: RuleSet = field(default_factory=RuleSet)
-    progress: dict[str, int] = field(default_factory=dict)  # steps of the present attempt that are done
-    subjects: dict[str, Object] = field(default_factory=dict)  # of incidents whose object is not to be inspected
+    stopping: bool = False
     timers: Timers = field(init=False)
     cap: asyncio.Semaphore = field(init=False)
-    _superseded: dict[str, str] = field(default_factory=dict)
+    looking: Looking = field(init=False)
+    ending: Ending = field(init=False)
+    doing: Doing = field(init=False)
+    ladder: Ladder = field(init=False)
 
     def __post_init__(self) -> None:
         self.timers = Timers(self.clock, self.submit)
         self.cap = asyncio.Semaphore(self.parallel)
+        self.looking = Looking(self.steps.engine, self.mirror, self.incidents, self.guards, self.learn)
+        self.ending = Ending(
+            self.incidents, self.steps.journal, self.history, self.looking, self.observer, self.timers, self.clock,
+            self.dice, self.closed,
+        )  # fmt: skip
+        self.doing = Doing(self.steps, self.looking, self.ending, self.verification, self.mirror, self._cut)
+        self.ladder = Ladder(
+            self.doing, self.looking, self.ending, self.incidents, self.history, self.host, self.observer, self.clock,
+            self.cap,
+        )  # fmt: skip
 
     # --- what intake and the app call ---------------------------------------------------------------------------
 
     def submit(self, incident_id: str) -> None:
         incident = self.incidents.open.get(incident_id)
-        if incident is not None:
+        if incident is not None and not self.stopping:
             self.timers.drop(incident_id)
             self.lanes.submit(incident.target, lambda: self.run(incident_id))
 
@@ -81,151 +85,172 @@ class Treatment:
         self.incidents.update(incident.id, due_at=until, waiting_for="for")
         self.timers.set(incident.id, until)
 
+    def keep(self, incident: Incident, subject: Object | None) -> None:
+        """The object as it was when its incident began: it may be gone when it is treated."""
+        self.looking.keep(incident, subject)
+
     def supersede(self, incident_id: str, reason: str) -> None:
+        """Another incident takes this one's place: at once where it waits, else as soon as its step has ended."""
         incident = self.incidents.open.get(incident_id)
         if incident is None:
             return
         if incident.state == "waiting":
-            self._close(incident_id, "interrupted" if incident.attempts else "recovered", reason)
+            self.ending.drop(incident_id, "interrupted" if incident.attempts else "recovered", reason)
         else:
-            self._superseded[incident_id] = reason
+            self.ending.superseded[incident_id] = reason
+            self.verification.pulse.wake(incident.target)
+
+    def stop(self) -> None:
+        """Nothing new is begun; what is being verified is left as it is, for the next start."""
+        self.stopping = True
+        for incident in self.incidents.open.values():
+            self.verification.pulse.wake(incident.target)
 
     def engine_back(self) -> None:
-        for incident in list(self.incidents.open.values()):
-            if incident.state == "waiting" and incident.waiting_for == "engine":
-                self.submit(incident.id)
+        self.look_again("engine")
 
     def look_again(self, reason: str) -> None:
-        """A pause was lifted or a limit reset: what waited for it is looked at now."""
+        """What incidents waited for is over: a pause was lifted, a limit reset, the engine is back."""
         for incident in list(self.incidents.open.values()):
-            if incident.state == "waiting" and incident.waiting_for == reason:
+            if incident.state == "waiting" and incident.waiting_for == reason and incident.id in self.timers:
                 self.submit(incident.id)
+
+    def take_up(self, incident: Incident, record: ActionRecord | None, done: int) -> None:
+        """An incident that was open when dockmend ended. `record`: its intent without an outcome; `done`: how many
+        steps of the present attempt are."""
+        if record is not None:
+            self.steps.unsettled[incident.id] = record
+        if incident.rung is None and (incident.state == "acting" or record is not None):
+            self.ending.progress[incident.id] = done
+        if record is not None or incident.state != "waiting":
+            self.submit(incident.id)
+        else:
+            self.timers.set(incident.id, incident.due_at or self.clock())
 
     # --- the way through the lane -------------------------------------------------------------------------------
 
     async def run(self, incident_id: str) -> None:
         with structlog.contextvars.bound_contextvars(incident=incident_id):
+            # With a timer it was parked after it had been submitted: that timer brings it back.
+            if incident_id in self.incidents.open and incident_id not in self.timers and not self.stopping:
+                await self._run_or_park(incident_id)
+
+    async def _run_or_park(self, incident_id: str) -> None:
+        now = self.clock
+        try:
             await self._run(incident_id)
+        except EngineAway as error:
+            wait = Wait(now() + ENGINE_RETRY, "engine", f"the engine does not answer: {error}")
+            self.ending.park(incident_id, wait)
+        except JournalError as error:
+            self.ending.park(incident_id, Wait(now() + JOURNAL_RETRY, "journal", f"nothing is done unwritten: {error}"))
+        except EngineError as error:
+            self.ending.park(incident_id, Wait(now() + JOURNAL_RETRY, "engine", str(error)))
+        except Exception as error:  # a fault of dockmend's own must not leave the incident open for ever
+            self.ending.close(incident_id, "failed", f"internal error: {type(error).__name__}: {error}", "internal")
+            raise
 
     async def _run(self, incident_id: str) -> None:
-        incident = self.incidents.open.get(incident_id)
-        if incident is None:
-            return
+        incident = self.incidents.open[incident_id]
         rule = self.rules.by_name(incident.rule)
-        try:
-            if (record := self.steps.unsettled.get(incident_id)) is not None:
-                await self._settle(incident, rule, record)
-                incident = self.incidents.open[incident_id]
-            if rule is None or not rule.enabled:
-                self._close(incident_id, "interrupted", "its rule is no longer in force")
-            elif incident.state == "verifying":
-                await self._verify(incident, rule, incident.updated_at)
-            else:
-                await self._treat(incident, rule)
-        except EngineAway as error:
-            self._park(incident_id, Wait(self.clock() + ENGINE_RETRY, "engine", f"the engine does not answer: {error}"))
-        except JournalError as error:
-            self._park(incident_id, Wait(self.clock() + JOURNAL_RETRY, "journal", f"nothing is done unwritten: {error}"))
-        except EngineError as error:
-            self._park(incident_id, Wait(self.clock() + JOURNAL_RETRY, "engine", str(error)))
+        began_at = None
+        if (record := self.steps.unsettled.get(incident_id)) is not None:
+            began_at = record.began_at
+            await self._settle(incident, rule, record)
+            if incident_id not in self.incidents.open:
+                return
+            incident = self.incidents.open[incident_id]
+        if rule is None or not rule.enabled:
+            self.ending.close(incident_id, "interrupted", "its rule is no longer in force")
+        elif incident.rung is not None:
+            await self.ladder.climb(incident, rule, incident.reason)
+        elif incident.state == "verifying":
+            await self._verify(incident, rule, incident.updated_at)
+        else:
+            await self._treat(incident, rule, began_at)
 
     async def _settle(self, incident: Incident, rule: Rule | None, record: ActionRecord) -> None:
+        """What became of the step that was cut short. Where nothing of an attempt was done, it is made anew."""
         settled = await self.steps.settle(record, incident, rule)
-        del self.steps.unsettled[incident.id]
+        self.steps.unsettled.pop(incident.id, None)
+        if record.part == "escalate" and settled.done and incident.id in self.incidents.open:
+            self.incidents.update(incident.id, rung=(incident.rung or 0) + 1, state="verifying")
+        if record.part != "then":
+            return
+        progress, mine = self.ending.progress, self.history.of(incident.rule, incident.target)
         if settled.done:
-            self.progress[incident.id] = self.progress.get(incident.id, 0) + 1
+            progress[incident.id] = progress.get(incident.id, 0) + 1
+        elif not progress.get(incident.id):
+            progress.pop(incident.id, None)
+        else:
+            # It counts: a step that takes the engine down each time must not be repeated for ever.
+            self.history.attempted(incident.rule, incident.target, self.clock())
+            limit = rule.limits.attempts if rule else None
+            if limit and mine.in_window(self.clock(), limit[1]) > limit[0]:
+                del progress[incident.id]
 
-    async def _treat(self, incident: Incident, rule: Rule) -> None:
-        subject = await self._look(incident)
-        resumed = incident.id in self.progress
-        if not resumed:
-            if subject is None:
-                self._close(incident.id, "recovered", "recovered on its own: it is gone")
-                return
-            if not incident.actor and not self._stands(incident, subject):
-                self._no_more(incident, rule)
-                return
-        if subject is None:
-            self._close(incident.id, "interrupted", "it is gone")
+    async def _treat(self, incident: Incident, rule: Rule, began_at: float | None) -> None:
+        """One attempt. `began_at`: of one that was cut short and goes on."""
+        resumed = bool(self.ending.progress.get(incident.id))
+        seen = await self.looking.look(incident)
+        if not self._is_needed(incident, rule, seen, resumed=resumed):
             return
-        if forbidden := self._forbidden(incident, rule, subject):
-            self._close(incident.id, "suppressed", forbidden.reason, forbidden.code)
-            self.observer.decision(rule.name, "suppress", forbidden.code)
-            return
+        subject = seen.subject
         async with self.cap:
             verdict = ACT if resumed else self._verdict(incident, rule)
+            if not self._goes_on(incident.id):
+                return
             if verdict is ACT:
-                began_at = self.clock()
-                if not resumed:
-                    self.history.attempted(rule.name, incident.target, began_at)
-                    incident = self.incidents.update(
-                        incident.id, state="acting", attempts=incident.attempts + 1, due_at=None, waiting_for=""
-                    )
-                failure = await self._attempt(incident, rule, rule.then, subject)
+                began_at = began_at if resumed and began_at is not None else self.clock()
+                incident = self._begin(incident, rule, began_at, resumed=resumed)
+                failure = await self._attempt(incident, rule, subject, None if resumed else began_at)
         if verdict is not ACT:
-            await self._hold_back(incident, rule, verdict, subject)
-        elif incident.id not in self.incidents.open:
+            await self._hold_back(incident, rule, verdict)
+        elif self.ending.gave_way(incident.id) or not self.ending.is_open(incident.id):
             return
-        elif failure is not None:
-            self._failed(incident, rule, str(failure), failure.again)
-            await self._escalate_if_exhausted(incident, rule, str(failure), subject)
-        else:
-            await self._verify(incident, rule, began_at)
+        elif self.stopping and incident.id in self.ending.progress:
+            return  # cut between two steps: the next start goes on there
+        elif failure is None:
+            await self._verify(incident, rule, began_at or self.clock())
+        elif self.ending.failed(incident, rule, str(failure), again=failure.again):
+            await self._climb(incident.id, rule, str(failure))
+
+    def _is_needed(self, incident: Incident, rule: Rule, seen: Seen, *, resumed: bool) -> bool:
+        """Closes an incident for which there is nothing to do any more."""
+        if not self._goes_on(incident.id):
+            return False
+        close = self.ending.close
+        if seen.gone and (rule.remedies or incident.trigger in TROUBLES):
+            if resumed:
+                close(incident.id, "interrupted", "it is gone")
+            else:
+                close(incident.id, "recovered", "recovered on its own: it is gone")
+        elif not resumed and not incident.actor and not self.looking.stands(incident, seen.subject):
+            if incident.network and self.mirror.left_network(incident.object_id, incident.network):
+                close(incident.id, "on_purpose", left_on_purpose(incident.network), "on_purpose")
+            elif incident.attempts:
+                self.ending.succeeded(incident, rule, "healed", "well again, later than its verification waited")
+            else:
+                close(incident.id, "recovered", "recovered on its own")
+        elif forbidden := self.looking.forbidden(incident, rule.then, seen.subject):
+            close(incident.id, "suppressed", forbidden.reason, forbidden.code)
+            self.observer.decision(rule.name, "suppress", forbidden.code)
+        return self.ending.is_open(incident.id)
 
     def _no_more(self, incident: Incident, rule: Rule) -> None:
         """The trouble does not stand any more."""
         if incident.network and self.mirror.left_network(incident.object_id, incident.network):
-            self._close(incident.id, "on_purpose", left_on_purpose(incident.network), "on_purpose")
+            self.ending.close(incident.id, "on_purpose", left_on_purpose(incident.network), "on_purpose")
         elif incident.attempts:
-            self._succeeded(incident, rule, "healed", "well again, later than its verification waited")
+            self.ending.succeeded(incident, rule, "healed", "well again, later than its verification waited")
         else:
-            self._close(incident.id, "recovered", "recovered on its own")
+            self.ending.close(incident.id, "recovered", "recovered on its own")
 
-    async def _look(self, incident: Incident) -> Object | None:
-        """The live state, immediately before each attempt. None: it is gone."""
-        if incident.id in self.subjects:
-            return self.subjects[incident.id]
-        if incident.kind == "container":
-            try:
-                container = await self.steps.engine.inspect(incident.object_id)
-            except NotFound:
-                return None
-            self.learn(container)
-            return self.mirror.container(incident.object_id) or container
-        if incident.kind == "volume":
-            try:
-                return await self.steps.engine.inspect_volume(incident.object_name)
-            except NotFound:
-                return None
-        if incident.kind == "network":
-            try:
-                return await self.steps.engine.inspect_network(incident.object_name)
-            except NotFound:
-                return None
-        return None
+    def _goes_on(self, incident_id: str) -> bool:
+        return self.ending.is_open(incident_id) and not self.stopping
 
-    def _stands(self, incident: Incident, subject: Object) -> bool:
-        if incident.trigger not in TROUBLES or incident.cause == "stopped" or not isinstance(subject, Container):
-            return True
-        if incident.attempts and self._persists(incident):
-            return True
-        return self.mirror.stands(subject.id, incident.trouble)
-
-    def _persists(self, incident: Incident) -> bool:
-        """After an attempt the trouble may stand under another name, as the run is another: it is the same trouble."""
-        kinds = (f"network/{incident.network}",) if incident.network else LASTING.get(incident.trigger, ())
-        standing = self.mirror.standing_of(incident.object_id, kinds)
-        for change in standing:
-            self.incidents.remember_answered(incident.rule, change.trouble)
-        return bool(standing)
-
-    def _forbidden(self, incident: Incident, rule: Rule, subject: Object) -> Suppress | None:
-        if rule.remedies and (forbidden := self.guards.forbids(subject)):
-            return forbidden
-        if isinstance(subject, Container) and subject.state == "exited" and would_start(rule) and not incident.actor:
-            if self.mirror.stopped(subject.id):
-                return Suppress("stopped", "somebody stopped it: what a person stopped is not started")
-        return None
+    def _cut(self, incident_id: str) -> bool:
+        return self.stopping or incident_id in self.ending.superseded
 
     def _verdict(self, incident: Incident, rule: Rule) -> Verdict:
         """Asks the limits at the last moment, with no await between the answer and the attempt being counted."""
@@ -244,167 +269,54 @@ class Treatment:
         self.observer.decision(rule.name, "act", "")
         return ACT
 
-    async def _hold_back(self, incident: Incident, rule: Rule, verdict: Verdict, subject: Object) -> None:
+    async def _hold_back(self, incident: Incident, rule: Rule, verdict: Verdict) -> None:
         if isinstance(verdict, Wait):
-            self._park(incident.id, verdict)
+            self.ending.park(incident.id, verdict)
         elif isinstance(verdict, Suppress):
             self.observer.decision(rule.name, "suppress", verdict.code)
-            if verdict.code == "attempts":
-                self._open_breaker(incident, rule, verdict.reason)
-                await self._escalate_if_exhausted(incident, rule, verdict.reason, subject)
+            if verdict.code == "attempts" and not incident.dry_run:
+                self.ending.open_breaker(incident, rule, verdict.reason)
+                await self._climb(incident.id, rule, verdict.reason)
             else:
-                outcome = "dry_run" if verdict.code == "dry_run" else "suppressed"
-                self._close(incident.id, outcome, verdict.reason, verdict.code)
+                outcome: Outcome = "dry_run" if verdict.code == "dry_run" else "suppressed"
+                self.ending.close(incident.id, outcome, verdict.reason, verdict.code)
 
-    async def _attempt(self, incident: Incident, rule: Rule, steps: Iterable[Step], subject: Object) -> StepFailed | None:
-        done = self.progress.pop(incident.id, 0)
-        failure: StepFailed | None = None
-        index = 0
-        for step in steps:
-            index += 1
-            if index <= done:
-                continue
-            failure = await self._step(incident, rule, step, subject, index - 1)
-            if failure is not None or incident.id not in self.incidents.open:
-                break
-        for step in rule.finally_:
-            try:
-                await self.steps.run(incident, rule, step, subject)
-            except StepFailed as error:
-                self.observer.degraded("finally", str(error))
-        return failure
+    def _begin(self, incident: Incident, rule: Rule, began_at: float, *, resumed: bool) -> Incident:
+        attempts = incident.attempts
+        if not resumed:
+            self.history.attempted(rule.name, incident.target, began_at)
+            attempts += 1
+        return self.incidents.update(incident.id, state="acting", attempts=attempts, due_at=None, waiting_for="")
 
-    async def _step(self, incident: Incident, rule: Rule, step: Step, subject: Object, done: int) -> StepFailed | None:
+    async def _attempt(
+        self, incident: Incident, rule: Rule, subject: Object | None, counted_at: float | None
+    ) -> StepFailed | None:
+        """`counted_at`: when it was counted as an attempt. It was none where nothing at all was done."""
         try:
-            record, echo = await self.steps.run(incident, rule, step, subject)
-        except StepFailed as error:
-            return None if step.tells or step.on_error == "continue" else error
-        except EngineAway:
-            self.progress[incident.id] = done
+            return await self.doing.attempt(incident, rule, subject)
+        except (JournalError, EngineAway):
+            untouched = not self.ending.progress.get(incident.id) and incident.id not in self.steps.unsettled
+            if untouched and counted_at is not None and self.ending.is_open(incident.id):
+                self.history.take_back(rule.name, incident.target, counted_at)
+                self.incidents.update(incident.id, attempts=incident.attempts - 1)
             raise
-        if echo is not None and echo.action == "restart" and isinstance(subject, Container):
-            await self._settle_echo(incident, rule, record, subject, echo)
-        return None
-
-    async def _settle_echo(self, incident: Incident, rule: Rule, record: ActionRecord, subject: Container, echo: Any) -> None:
-        """A stop that arrived during dockmend's own restart wins: the engine lost it, so it is done again."""
-        container = await self.steps.engine.inspect(subject.id)
-        self.learn(container)
-        if echo.stops < 2:
-            return
-        stop = Step("stop", params=None)
-        await self.steps.run(incident, rule, stop, container)
-        self.mirror.stopped_by_person(subject.id)
-        self._close(incident.id, "on_purpose", "stopped by a person", "stopped")
-
-    # --- what came of it ----------------------------------------------------------------------------------------
 
     async def _verify(self, incident: Incident, rule: Rule, began_at: float) -> None:
-        await self._look(incident)  # the stream may be behind what was just done
-        verified = await self._outcome(incident, rule, rule.then, began_at)
-        if verified is None:
-            self._succeeded(incident, rule, "done", "done")
-        elif verified.result == "healed":
-            self._succeeded(incident, rule, "healed", verified.reason)
-        elif verified.result in ("stopped", "on_purpose"):
-            self._close(incident.id, "on_purpose", verified.reason, verified.result)
-        else:
-            self._failed(incident, rule, verified.reason, again=True)
-            subject = await self._look(incident)
-            await self._escalate_if_exhausted(incident, rule, verified.reason, subject)
-
-    async def _outcome(self, incident: Incident, rule: Rule, steps: Iterable[Step], began_at: float) -> Verified | None:
-        """None where there is nothing to verify."""
-        if incident.kind != "container" or rule.verify.state == "none" or incident.id in self.subjects:
-            return None
-        if not any(step.action in MENDING and step.target is None for step in steps):
-            return None
-        if incident.network is not None and self._not_running(incident):
-            return Verified("healed", f"in network {incident.network} again")
+        if not self.doing.verifiable(incident, rule, rule.then):
+            self.ending.succeeded(incident, rule, "done", "done")
+            return
+        self.ending.progress[incident.id] = ATTEMPT_MADE  # whatever interrupts this, it is not made again
         self.incidents.update(incident.id, state="verifying")
-        return await self.verification.wait(incident, rule, began_at)
+        await self.looking.look(incident)  # the stream may be behind what was just done
+        verified = await self.doing.outcome(incident, rule, began_at)
+        if verified.result == "healed":
+            self.ending.succeeded(incident, rule, "healed", verified.reason)
+        elif verified.result in ("stopped", "on_purpose"):
+            self.ending.close(incident.id, "on_purpose", verified.reason, verified.result)
+        elif verified.result == "cut":
+            self.ending.gave_way(incident.id)
+        elif self.ending.failed(incident, rule, verified.reason, again=True):
+            await self._climb(incident.id, rule, verified.reason)
 
-    def _not_running(self, incident: Incident) -> bool:
-        container = self.mirror.container(incident.object_id)
-        return container is not None and not container.running and incident.network in container.networks
-
-    def _succeeded(self, incident: Incident, rule: Rule, outcome: Any, reason: str) -> None:
-        mine = self.history.of(rule.name, incident.target)
-        mine.ended_at = self.clock()
-        if mine.breaker_at is not None:
-            mine.breaker_at = None
-            self.steps.journal.put_breaker(None, rule.name, incident.target)
-            self.observer.breaker(rule.name, incident.target, opened=False)
-        self._close(incident.id, outcome, reason)
-
-    def _failed(self, incident: Incident, rule: Rule, reason: str, again: bool) -> None:
-        """One attempt failed: the next one waits, or the breaker opens."""
-        now = self.clock()
-        mine = self.history.of(rule.name, incident.target)
-        mine.ended_at = now
-        self._persists(incident)
-        if incident.id in self._superseded:
-            self._close(incident.id, "interrupted", self._superseded.pop(incident.id))
-        elif not again or exhausted(rule.limits, mine, incident.attempts, now):
-            self._open_breaker(incident, rule, reason)
-        else:
-            waits = backoff(rule.limits, mine, now, self.dice) or Wait(now, "backoff", "tried again at once")
-            self._park(incident.id, Wait(waits.until, "backoff", f"{reason}; {waits.reason}"))
-
-    def _open_breaker(self, incident: Incident, rule: Rule, reason: str) -> None:
-        mine = self.history.of(rule.name, incident.target)
-        mine.breaker_at, mine.breaker_reason = self.clock(), reason
-        self.steps.journal.put_breaker(Breaker(rule.name, incident.target, mine.breaker_at, reason), rule.name, incident.target)
-        self.observer.breaker(rule.name, incident.target, opened=True)
-
-    async def _escalate_if_exhausted(self, incident: Incident, rule: Rule, reason: str, subject: Object | None) -> None:
-        """Runs the ladder, unless the incident was parked for another attempt or is closed."""
-        present = self.incidents.open.get(incident.id)
-        if present is None or present.waiting_for == "backoff":
-            return
-        incident = self.incidents.update(incident.id, state="acting", reason=f"escalating: {reason}")
-        for step in rule.escalate if subject is not None else ():
-            if not step.available:
-                continue
-            began_at = self.clock()
-            assert subject is not None
-            failure = await self._step(incident, rule, step, subject, 0)
-            if failure is not None or step.tells or incident.id not in self.incidents.open:
-                continue
-            verified = await self._outcome(incident, rule, (step,), began_at)
-            if verified is not None and verified.result == "healed":
-                self._succeeded(incident, rule, "healed", f"{verified.reason}, by {step.action} of its escalation")
-                return
-        if incident.id in self.incidents.open:
-            tried = f"; given up after {incident.attempts} attempts" if incident.attempts else ""
-            self._close(incident.id, "failed", f"{reason}{tried}", "exhausted")
-
-    # --- parking and closing ------------------------------------------------------------------------------------
-
-    def _park(self, incident_id: str, wait: Wait) -> None:
-        incident = self.incidents.open.get(incident_id)
-        if incident is None:
-            return
-        self.observer.decision(incident.rule, "wait", wait.code)
-        self.incidents.update(
-            incident_id, state="waiting", due_at=wait.until, waiting_for=wait.code, reason=wait.reason
-        )
-        self.timers.set(incident_id, wait.until)
-
-    def _close(self, incident_id: str, outcome: Any, reason: str, code: str = "") -> None:
-        if incident_id not in self.incidents.open:
-            return
-        self.timers.drop(incident_id)
-        self.progress.pop(incident_id, None)
-        self.subjects.pop(incident_id, None)
-        self._superseded.pop(incident_id, None)
-        self.closed(self.incidents.close(incident_id, outcome, reason, code))
-
-    def failed_inside(self, incident_target: str, error: Exception) -> None:
-        """A fault of dockmend's own in a lane: the incident is not left open for ever."""
-        for incident in list(self.incidents.open.values()):
-            if incident.target == incident_target and incident.state != "waiting":
-                self._close(incident.id, "failed", f"internal error: {type(error).__name__}: {error}", "internal")
-
-
-Learned = Callable[[Iterable[Change]], None]
+    async def _climb(self, incident_id: str, rule: Rule, reason: str) -> None:
+        await self.ladder.climb(self.incidents.open[incident_id], rule, reason)

@@ -23,7 +23,7 @@ MENDING = frozenset({"restart", "start", "unpause", "reconnect_network", "recrea
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    result: Literal["healed", "failed", "stopped", "on_purpose"]
+    result: Literal["healed", "failed", "stopped", "on_purpose", "cut"]  # cut: it was no longer to be waited for
     reason: str
 
 
@@ -33,8 +33,13 @@ class Verification:
     pulse: Pulse
     clock: Callable[[], float]
 
-    async def wait(self, incident: Incident, rule: Rule, began_at: float) -> Verified:
-        """Until it is healthy (or runs), fails, or the time is up. `began_at`: of the attempt, wall seconds."""
+    async def wait(
+        self, incident: Incident, rule: Rule, began_at: float, cut: Callable[[], bool] = lambda: False
+    ) -> Verified:
+        """Until it is healthy (or runs), fails, or the time is up. `began_at`: of the attempt, wall seconds.
+
+        `cut` is asked whenever the target's pulse is touched, and ends the wait.
+        """
         begun = self.clock()
         container = self._find(incident)
         check = container.check if container is not None else None
@@ -42,6 +47,8 @@ class Verification:
         if within is None:
             within = WITHOUT_CHECK + (check.verdict_within if check else 0.0)
         while True:
+            if cut():
+                return Verified("cut", "")
             now = self.clock()
             container = self._find(incident)
             steady_at = begun + min(STEADY, within)
@@ -62,11 +69,7 @@ class Verification:
         if container is None:
             return Verified("failed", "the container is gone")
         if container.state in ("exited", "dead"):
-            if not self.mirror.settled(container.id):
-                return None
-            if self.mirror.stopped(container.id):
-                return Verified("stopped", "stopped by a person")
-            return Verified("failed", f"it ended with exit code {container.exit_code}")
+            return self._ended(container)
         if container.state != "running":
             return None
         if incident.network is not None and incident.network not in container.networks:
@@ -80,6 +83,13 @@ class Verification:
                 return Verified("failed", "unhealthy again")
             return None
         return Verified("healed", "running") if steady else None
+
+    def _ended(self, container: Container) -> Verified | None:
+        if not self.mirror.settled(container.id):
+            return None
+        if self.mirror.stopped(container.id):
+            return Verified("stopped", "stopped by a person")
+        return Verified("failed", f"it ended with exit code {container.exit_code}")
 
 
 def left_on_purpose(network: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
 
+from dockmend.decide import CODES
 from dockmend.engine import vocabulary
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.model import Container, Event, Volume
@@ -124,7 +125,7 @@ class Metrics(Observer):
         self._matches.add(rule)
 
     def decision(self, rule: str, decision: str, reason: str) -> None:
-        self._decisions.add(rule, decision, reason)
+        self._decisions.add(rule, decision, reason if reason in CODES or not reason else OTHER)
         if reason == "budget":
             self._budget.add()
 

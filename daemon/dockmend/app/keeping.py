@@ -1,0 +1,92 @@
+"""What is known is kept: last known state and cursor to the journal, late records again, old ones pruned.
+
+Nothing here ends because the journal cannot be written: dockmend goes on observing, and says that it is degraded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import msgspec
+
+from dockmend.app import taking_up
+from dockmend.decide import History
+from dockmend.errors import JournalError
+from dockmend.journal.api import Journal
+from dockmend.mirror import Mirror
+from dockmend.observer import Observer
+from dockmend.pipeline.backlog import Backlog
+from dockmend.pipeline.watch import Cursor
+
+PERSIST_EVERY = 1.0
+"""Seconds between writes of cursor and last known state (rules.md: at least every second)."""
+KEEP_JOURNAL = 30 * 86400.0
+HOUSEKEEPING_EVERY = 3600.0
+UNWRITABLE = "it cannot be written: nothing is done"
+
+
+class Keeping:
+    """`cursor` tells where the stream was read to; `clock`: wall seconds."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        backlog: Backlog,
+        mirror: Mirror,
+        observer: Observer,
+        clock: Callable[[], float],
+        cursor: Callable[[], Cursor],
+    ) -> None:
+        self._journal = journal
+        self._backlog = backlog
+        self._mirror = mirror
+        self._observer = observer
+        self._clock = clock
+        self._cursor = cursor
+        self._written: Cursor | None = None
+        self._healthy = True
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            await asyncio.sleep(PERSIST_EVERY)
+            self.persist()
+
+    def persist(self) -> None:
+        """Hands over what changed since the last time; what is refused is handed over the next time."""
+        with contextlib.suppress(JournalError):
+            self._backlog.catch_up()
+            self._put_state()
+        healthy = self._journal.healthy and not len(self._backlog)
+        if healthy != self._healthy:
+            self._healthy = healthy
+            self._observer.degraded("journal", None if healthy else UNWRITABLE)
+
+    def _put_state(self) -> None:
+        changed = self._mirror.changed
+        moved = bool(changed)
+        while changed:
+            container_id = changed.pop()
+            try:
+                self._journal.put_known(taking_up.CONTAINER + container_id, self._mirror.known(container_id))
+            except JournalError:
+                changed.add(container_id)
+                raise
+        cursor = self._cursor()
+        if moved or cursor is not self._written:
+            self._journal.put_known(taking_up.CURSOR, msgspec.msgpack.encode(cursor))
+            self._written = cursor
+
+    def schedule_fired(self, key: str, at: float) -> None:
+        key, value = taking_up.SCHEDULE + key, msgspec.msgpack.encode(at)
+        self._backlog.write(("known", key), lambda: self._journal.put_known(key, value))
+
+    async def housekeeping(self, history: History) -> None:
+        """Runs until cancelled: memory and journal keep only what a limit or a person may still ask for."""
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_EVERY)
+            history.trim(self._clock())
+            with contextlib.suppress(JournalError):  # the writer says so itself
+                await self._journal.prune(self._clock() - KEEP_JOURNAL)

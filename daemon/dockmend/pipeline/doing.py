@@ -1,0 +1,103 @@
+"""Doing: the steps of an attempt on a subject, and whether they worked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import structlog
+
+from dockmend.errors import EngineAway, JournalError
+from dockmend.journal.records import ActionRecord, Incident
+from dockmend.mirror import Mirror
+from dockmend.mirror.echo import Echo
+from dockmend.model import Object
+from dockmend.pipeline.ending import Ending
+from dockmend.pipeline.looking import Looking
+from dockmend.pipeline.steps import Part, StepFailed, Steps
+from dockmend.pipeline.verification import MENDING, Verification, Verified
+from dockmend.rules.model import Rule, Step
+
+log = structlog.get_logger("dockmend.treatment")
+
+ATTEMPT_MADE = 1 << 20
+"""Progress of an attempt of which all was done, `finally` too: only its verification is still to come."""
+
+
+@dataclass(slots=True)
+class Doing:
+    """`cut(incident_id)`: whether its attempt or its verification is to end before its time."""
+
+    steps: Steps
+    looking: Looking
+    ending: Ending
+    verification: Verification
+    mirror: Mirror
+    cut: Callable[[str], bool]
+
+    async def attempt(self, incident: Incident, rule: Rule, subject: Object | None) -> StepFailed | None:
+        """`then` from where it was left, and `finally`. EngineAway and JournalError leave behind how far it came."""
+        progress = self.ending.progress
+        done = progress.pop(incident.id, 0)
+        if done == ATTEMPT_MADE:
+            return None
+        failure: StepFailed | None = None
+        for index, step in enumerate(rule.then):
+            if index < done:
+                continue
+            progress[incident.id] = index
+            if self.cut(incident.id):
+                if incident.id in self.ending.superseded:
+                    break
+                return None  # dockmend ends: the next start goes on here
+            failure = await self.step(incident, rule, step, subject)
+            if failure is not None or not self.ending.is_open(incident.id):
+                break
+        progress.pop(incident.id, None)
+        await self._finally(incident, rule, subject)
+        return failure
+
+    async def step(
+        self, incident: Incident, rule: Rule, step: Step, subject: Object | None, part: Part = "then"
+    ) -> StepFailed | None:
+        try:
+            record, echo = await self.steps.run(incident, rule, step, subject, part)
+        except StepFailed as error:
+            return None if step.tells or step.on_error == "continue" else error
+        if echo is not None and echo.action == "restart":
+            if part == "then":
+                self.ending.progress[incident.id] += 1
+            await self._stop_what_was_stopped(incident, rule, record, echo)
+        return None
+
+    async def _finally(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
+        """It always runs; its failure changes nothing about the attempt's."""
+        for step in rule.finally_:
+            try:
+                await self.steps.run(incident, rule, step, subject, "finally")
+            except StepFailed as error:
+                log.warning("a step of `finally` failed", rule=rule.name, error=str(error))
+            except (EngineAway, JournalError) as error:
+                log.warning("`finally` was cut short", rule=rule.name, error=str(error))
+                return
+
+    async def _stop_what_was_stopped(self, incident: Incident, rule: Rule, record: ActionRecord, echo: Echo) -> None:
+        """A stop that arrived during dockmend's own restart wins: the engine lost it, so it is done again."""
+        container = await self.steps.engine.inspect(record.object_id)
+        self.looking.learn(container)
+        if echo.stops < 2:
+            return
+        await self.steps.carry_out(incident, rule, Step("stop", params=None), container, "finally")
+        self.mirror.stopped_by_person(container.id)
+        self.ending.close(incident.id, "on_purpose", "stopped by a person", "stopped")
+
+    def verifiable(self, incident: Incident, rule: Rule, steps: Iterable[Step]) -> bool:
+        """Whether there is anything to verify after these steps."""
+        mended = any(step.action in MENDING and step.target is None for step in steps)
+        return mended and incident.kind == "container" and rule.verify.state != "none"
+
+    async def outcome(self, incident: Incident, rule: Rule, began_at: float) -> Verified:
+        """Whether what was done worked. `began_at`: wall seconds."""
+        if incident.network is not None and self.looking.reconnected_while_down(incident):
+            return Verified("healed", f"in network {incident.network} again")
+        return await self.verification.wait(incident, rule, began_at, lambda: self.cut(incident.id))

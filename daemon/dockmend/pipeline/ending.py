@@ -1,0 +1,104 @@
+"""Ending: what comes of an attempt: it is parked, it is closed, its breaker opens or closes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dockmend.decide import History, Wait, backoff, exhausted
+from dockmend.journal.api import Journal
+from dockmend.journal.records import Breaker, Incident, Outcome
+from dockmend.observer import Observer
+from dockmend.pipeline.incidents import Incidents
+from dockmend.pipeline.looking import Looking
+from dockmend.pipeline.timers import Timers
+from dockmend.rules.model import Rule
+
+
+@dataclass(slots=True)
+class Ending:
+    """`closed` is called after each closing, for what came up meanwhile. `clock`: wall seconds."""
+
+    incidents: Incidents
+    journal: Journal
+    history: History
+    looking: Looking
+    observer: Observer
+    timers: Timers
+    clock: Callable[[], float]
+    dice: random.Random
+    closed: Callable[[Incident], None]
+    progress: dict[str, int] = field(default_factory=dict)  # steps of `then` done, of attempts that were cut short
+    superseded: dict[str, str] = field(default_factory=dict)  # incidents at work that are to give way, and why
+
+    def is_open(self, incident_id: str) -> bool:
+        return incident_id in self.incidents.open
+
+    def park(self, incident_id: str, wait: Wait) -> None:
+        """It waits, with a timer that brings it back."""
+        incident = self.incidents.open.get(incident_id)
+        if incident is None:
+            return
+        self.observer.decision(incident.rule, "wait", wait.code)
+        reason = wait.reason if incident.rung is None else incident.reason  # why it is escalated outlives a wait
+        self.incidents.update(incident_id, state="waiting", due_at=wait.until, waiting_for=wait.code, reason=reason)
+        self.timers.set(incident_id, wait.until)
+
+    def close(self, incident_id: str, outcome: Outcome, reason: str, code: str = "") -> None:
+        incident = self.drop(incident_id, outcome, reason, code)
+        if incident is not None:
+            self.closed(incident)
+
+    def drop(self, incident_id: str, outcome: Outcome, reason: str, code: str = "") -> Incident | None:
+        """Closes without looking at what came up meanwhile: for one whose place is taken at once."""
+        if incident_id not in self.incidents.open:
+            return None
+        self.timers.drop(incident_id)
+        self.progress.pop(incident_id, None)
+        self.superseded.pop(incident_id, None)
+        self.looking.kept.pop(incident_id, None)
+        return self.incidents.close(incident_id, outcome, reason, code)
+
+    def succeeded(self, incident: Incident, rule: Rule, outcome: Outcome, reason: str) -> None:
+        mine = self.history.of(rule.name, incident.target)
+        mine.ended_at = self.clock()
+        if mine.breaker_at is not None:
+            mine.breaker_at = None
+            self._write(None, rule.name, incident.target)
+            self.observer.breaker(rule.name, incident.target, opened=False)
+        self.close(incident.id, outcome, reason)
+
+    def failed(self, incident: Incident, rule: Rule, reason: str, *, again: bool) -> bool:
+        """One attempt failed: the next one waits. True where there is none: the breaker opened."""
+        now = self.clock()
+        mine = self.history.of(rule.name, incident.target)
+        mine.ended_at = now
+        self.progress.pop(incident.id, None)
+        self.looking.persists(incident)
+        if self.gave_way(incident.id):
+            return False
+        if not again or exhausted(rule.limits, mine, incident.attempts, now):
+            self.open_breaker(incident, rule, reason)
+            return True
+        waits = backoff(rule.limits, mine, now, self.dice) or Wait(now, "backoff", "tried again at once")
+        self.park(incident.id, Wait(waits.until, "backoff", f"{reason}; {waits.reason}"))
+        return False
+
+    def gave_way(self, incident_id: str) -> bool:
+        """Closes an incident whose rule was triggered again (mode: restart); False where it was not."""
+        reason = self.superseded.get(incident_id)
+        if reason is None:
+            return False
+        self.close(incident_id, "interrupted", reason)
+        return True
+
+    def open_breaker(self, incident: Incident, rule: Rule, reason: str) -> None:
+        mine = self.history.of(rule.name, incident.target)
+        mine.breaker_at, mine.breaker_reason = self.clock(), reason
+        self._write(Breaker(rule.name, incident.target, mine.breaker_at, reason), rule.name, incident.target)
+        self.observer.breaker(rule.name, incident.target, opened=True)
+
+    def _write(self, breaker: Breaker | None, rule: str, target: str) -> None:
+        key = ("breaker", rule, target)
+        self.incidents.backlog.write(key, lambda: self.journal.put_breaker(breaker, rule, target))

@@ -1,0 +1,106 @@
+"""The ladder of escalation: what is done, in order, once a rule's attempts are used up.
+
+How far it was climbed is in the incident's record (`rung`), so that neither a lost engine nor a restart of dockmend
+climbs the same rung twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from dockmend.decide import History, Host, Suppress, Wait, budget, held_by_person
+from dockmend.journal.records import Incident
+from dockmend.observer import Observer
+from dockmend.pipeline.doing import Doing
+from dockmend.pipeline.ending import Ending
+from dockmend.pipeline.incidents import Incidents
+from dockmend.pipeline.looking import Looking
+from dockmend.rules.model import Rule, Step
+
+
+@dataclass(slots=True)
+class Ladder:
+    doing: Doing
+    looking: Looking
+    ending: Ending
+    incidents: Incidents
+    history: History
+    host: Host
+    observer: Observer
+    clock: Callable[[], float]
+    cap: asyncio.Semaphore
+
+    async def climb(self, incident: Incident, rule: Rule, reason: str) -> None:
+        """From the rung where the incident is: the first remedy that heals ends it, the last rung closes it."""
+        verifying = incident.state == "verifying" and incident.rung
+        self.ending.progress.pop(incident.id, None)
+        incident = self.incidents.update(
+            incident.id, state="acting", rung=incident.rung or 0, reason=reason, waiting_for="", due_at=None
+        )
+        if verifying and await self._worked(incident, rule, rule.escalate[verifying - 1], incident.opened_at):
+            return
+        while (rung := self.incidents.open[incident.id].rung or 0) < len(rule.escalate):
+            if self.doing.cut(incident.id):
+                self.ending.gave_way(incident.id)
+                return
+            incident = self.incidents.open[incident.id]
+            if not await self._one(incident, rule, rule.escalate[rung], rung):
+                return
+        tried = f"; given up after {incident.attempts} attempts" if incident.attempts else ""
+        self.ending.close(incident.id, "failed", f"{reason}{tried}", "exhausted")
+
+    async def _one(self, incident: Incident, rule: Rule, step: Step, rung: int) -> bool:
+        """True where the next rung is to be climbed."""
+        if not step.available:
+            self.incidents.update(incident.id, rung=rung + 1)
+            return True
+        seen = await self.looking.look(incident)
+        if not self.ending.is_open(incident.id):
+            return False
+        if forbidden := self.looking.forbidden(incident, (step,), seen.subject):
+            self._skip(incident, rule, forbidden, rung)
+            return True
+        async with self.cap:
+            if wait := self._wait(incident, rule, step):
+                self.ending.park(incident.id, wait)
+                return False
+            began_at = self.clock()
+            if not step.tells:
+                self.history.host.append(began_at)
+            failure = await self.doing.step(incident, rule, step, seen.subject, "escalate")
+        if not self.ending.is_open(incident.id):
+            return False
+        self.incidents.update(incident.id, rung=rung + 1)
+        if failure is not None or step.tells:
+            return True
+        return not await self._worked(incident, rule, step, began_at)
+
+    async def _worked(self, incident: Incident, rule: Rule, step: Step, began_at: float) -> bool:
+        """True where the incident is over, or is to be left as it is."""
+        if not self.doing.verifiable(incident, rule, (step,)):
+            return False
+        self.incidents.update(incident.id, state="verifying")
+        await self.looking.look(incident)
+        verified = await self.doing.outcome(incident, rule, began_at)
+        if verified.result == "failed":
+            return False
+        if verified.result == "healed":
+            self.ending.succeeded(incident, rule, "healed", f"{verified.reason}, by {step.action} of its escalation")
+        elif verified.result in ("stopped", "on_purpose"):
+            self.ending.close(incident.id, "on_purpose", verified.reason, verified.result)
+        else:
+            self.ending.gave_way(incident.id)
+        return True
+
+    def _wait(self, incident: Incident, rule: Rule, step: Step) -> Wait | None:
+        """Person and host come before escalation too."""
+        if step.tells:
+            return None
+        now = self.clock()
+        return held_by_person(rule, incident.target, self.host, now) or budget(self.history, self.host, now)
+
+    def _skip(self, incident: Incident, rule: Rule, forbidden: Suppress, rung: int) -> None:
+        self.observer.decision(rule.name, "suppress", forbidden.code)
+        self.incidents.update(incident.id, rung=rung + 1)

@@ -1,0 +1,109 @@
+"""Looking: how an incident's object is right now, whether its trouble still stands, whether anything may be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from dockmend.decide import Suppress, would_start
+from dockmend.engine.api import Engine
+from dockmend.errors import NotFound
+from dockmend.guards import Guards
+from dockmend.journal.records import Incident
+from dockmend.mirror import Mirror
+from dockmend.model import Container, Network, Object, Volume
+from dockmend.pipeline.incidents import Incidents
+from dockmend.rules.model import Step
+
+TROUBLES = frozenset({
+    "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down", "container.exited",
+    "container.network_lost", "container.orphaned", "container.stuck",
+})  # fmt: skip
+"""Transitions that leave a trouble standing; the others are moments, and there is nothing to look for again."""
+_DOWN = ("health", "end")
+LASTING = {
+    "container.unhealthy": _DOWN, "container.crashed": _DOWN, "container.oom_killed": _DOWN,
+    "container.left_down": _DOWN, "container.exited": _DOWN, "container.orphaned": ("orphaned", *_DOWN),
+    "container.stuck": ("stuck",),
+}  # fmt: skip
+"""What may stand after an attempt that failed: one that was unhealthy and now ends at once is not well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """`subject`: as it is, or as it last was where it is `gone`; None for what has no object (the engine)."""
+
+    subject: Object | None
+    gone: bool = False
+
+
+@dataclass(slots=True)
+class Looking:
+    """`learn` takes an inspect answer to the mirror and offers what follows."""
+
+    engine: Engine
+    mirror: Mirror
+    incidents: Incidents
+    guards: Guards
+    learn: Callable[[Container], None]
+    kept: dict[str, Object] = field(default_factory=dict)  # of moments, by incident: the object may be gone
+
+    async def look(self, incident: Incident) -> Seen:
+        """The live state, immediately before each attempt."""
+        try:
+            if incident.kind == "container":
+                container = await self.engine.inspect(incident.object_id)
+                self.learn(container)
+                return Seen(self.mirror.container(incident.object_id) or container)
+            if incident.kind == "volume":
+                return Seen(await self.engine.inspect_volume(incident.object_name))
+            if incident.kind == "network":
+                return Seen(await self.engine.inspect_network(incident.object_name))
+        except NotFound:
+            return Seen(self.kept.get(incident.id) or stand_in(incident), gone=True)
+        return Seen(None)
+
+    def keep(self, incident: Incident, subject: Object | None) -> None:
+        if subject is not None and incident.trigger not in TROUBLES:
+            self.kept[incident.id] = subject
+
+    def stands(self, incident: Incident, subject: Object | None) -> bool:
+        if incident.trigger not in TROUBLES or incident.cause == "stopped" or not isinstance(subject, Container):
+            return True
+        if incident.attempts and self.persists(incident):
+            return True
+        return self.mirror.stands(subject.id, incident.trouble)
+
+    def persists(self, incident: Incident) -> bool:
+        """After an attempt the trouble may stand under another name, as the run is another: it is the same trouble."""
+        kinds = (f"network/{incident.network}",) if incident.network else LASTING.get(incident.trigger, ())
+        standing = self.mirror.standing_of(incident.object_id, kinds)
+        for change in standing:
+            self.incidents.remember_answered(incident.rule, change.trouble)
+        return bool(standing)
+
+    def forbidden(self, incident: Incident, steps: Iterable[Step], subject: Object | None) -> Suppress | None:
+        """Why these steps may not be taken on an object as it is now, or None."""
+        steps = tuple(steps)
+        if any(not step.tells for step in steps) and (forbidden := self.guards.forbids(subject)):
+            return forbidden
+        if forbidden := self.guards.forbidden_step(steps):
+            return forbidden
+        down = isinstance(subject, Container) and subject.state == "exited" and self.mirror.stopped(subject.id)
+        if down and would_start(steps) and not incident.actor:
+            return Suppress("stopped", "somebody stopped it: what a person stopped is not started")
+        return None
+
+    def reconnected_while_down(self, incident: Incident) -> bool:
+        """Whether a container that does not run has its network back: there is nothing to wait for."""
+        container = self.mirror.container(incident.object_id)
+        return container is not None and not container.running and incident.network in container.networks
+
+
+def stand_in(incident: Incident) -> Object | None:
+    """A gone object as far as its incident's record tells."""
+    if incident.kind == "container":
+        return Container(id=incident.object_id, name=incident.object_name)
+    if incident.kind == "network":
+        return Network(id=incident.object_id, name=incident.object_name)
+    return Volume(name=incident.object_name) if incident.kind == "volume" else None
