@@ -13,7 +13,7 @@ from dockmend.engine.client import DockerEngine
 from dockmend.mirror import Mirror
 from dockmend.model import Change, Event
 from dockmend.observer import Observer
-from dockmend.pipeline.watch import Watch
+from dockmend.pipeline.watch import Pace, Watch
 from tests.lab import PrivateEngine
 from tests.lab.waiting import eventually_async
 
@@ -80,16 +80,20 @@ class Witness(Observer):
 
 
 @asynccontextmanager
-async def watching(engine: PrivateEngine, *, mirror: Mirror | None = None) -> AsyncIterator[Witness]:
+async def watching(
+    engine: PrivateEngine, *, mirror: Mirror | None = None, pace: Pace | None = None, timeout: float = 30.0
+) -> AsyncIterator[Witness]:
     """A watch that has listed; it goes on until the block is left."""
     mirror = mirror or Mirror()
     witness = Witness(engine, mirror)
-    client = DockerEngine(engine.url)
+    client = DockerEngine(engine.url, timeout=timeout)
 
     def offer(changes: Iterable[Change]) -> None:
         witness.changes.extend(changes)
 
-    watch = Watch(client, mirror, offer, witness, time.time, random.Random(1))
+    watch = Watch(
+        client, mirror, offer, witness, time.time, random.Random(1), again=lambda _: None, pace=pace or Pace()
+    )
     try:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(watch.run())

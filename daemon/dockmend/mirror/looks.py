@@ -64,8 +64,11 @@ def _keeping_address(endpoint: Endpoint, old: Endpoint | None) -> Endpoint:
 
 
 def _made_again(mirror: Mirror, container: Container, name: str, endpoint: Endpoint) -> bool:
-    """True where a container that does not run refers to a network that is gone, and another bears its name."""
-    if container.running or not endpoint.network_id or endpoint.network_id in mirror.networks:
+    """True where a container that does not run refers to a network that is gone, and another bears its name.
+
+    Not so the engine's own: it is made anew at every start of the engine, and found by its name.
+    """
+    if name == "bridge" or container.running or not endpoint.network_id or endpoint.network_id in mirror.networks:
         return False
     return mirror.network_named(name) is not None
 

@@ -73,6 +73,7 @@ class Watch:
         clock: Callable[[], float],
         dice: random.Random,
         listed: Callable[[], Awaitable[object]] | None = None,
+        again: Callable[[Iterable[Change]], None] | None = None,
         pace: Pace = Pace(),
     ) -> None:
         self.engine = engine
@@ -82,6 +83,7 @@ class Watch:
         self.clock = clock
         self.dice = dice
         self.listed = listed  # awaited after the first complete listing of each session, before anything is offered
+        self.again = again or offer  # gets what stands, told before or not, after every list
         self.pace = pace
         self.cursor = Cursor()
         self.info: EngineInfo | None = None
@@ -169,7 +171,7 @@ class Watch:
         self.observer.connected(up=True)
         self.observer.degraded("engine", None)
         self.offer(changes)
-        self.offer(self.mirror.standing())
+        self.again(self.mirror.standing())
         self._work.set()
 
     def _another_engine(self, listing: Listing, gap: bool) -> tuple[str, bool]:
@@ -289,7 +291,7 @@ class Watch:
             listing.networks, listing.volumes, self.clock(), "relisted", blind=blind,
         )  # fmt: skip
         self.offer(changes)
-        self.offer(self.mirror.standing())
+        self.again(self.mirror.standing())
         self._wake()
 
     async def _keep(self) -> None:
