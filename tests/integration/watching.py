@@ -91,9 +91,8 @@ async def watching(
     def offer(changes: Iterable[Change]) -> None:
         witness.changes.extend(changes)
 
-    watch = Watch(
-        client, mirror, offer, witness, time.time, random.Random(1), again=lambda _: None, pace=pace or Pace()
-    )
+    watch = Watch(client, mirror, offer, witness, time.time, random.Random(1), again=lambda _: None)
+    watch.pace = pace or watch.pace
     try:
         async with asyncio.TaskGroup() as group:
             task = group.create_task(watch.run())

@@ -62,7 +62,7 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Watch:
-    """`offer` gets every change; `clock` is wall seconds; `jitter` randomness for the backoff."""
+    """`offer` gets every change; `clock` is wall seconds; `dice` randomness for the backoff."""
 
     def __init__(
         self,
@@ -74,7 +74,6 @@ class Watch:
         dice: random.Random,
         listed: Callable[[], Awaitable[object]] | None = None,
         again: Callable[[Iterable[Change]], None] | None = None,
-        pace: Pace = Pace(),
     ) -> None:
         self.engine = engine
         self.mirror = mirror
@@ -84,7 +83,7 @@ class Watch:
         self.dice = dice
         self.listed = listed  # awaited after the first complete listing of each session, before anything is offered
         self.again = again or offer  # gets what stands, told before or not, after every list
-        self.pace = pace
+        self.pace = Pace()
         self.cursor = Cursor()
         self.info: EngineInfo | None = None
         self.up = False
