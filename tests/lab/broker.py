@@ -71,7 +71,7 @@ class Subscription:
         for line in self._process.stdout:
             if line.startswith(b'{"tst"'):
                 row = json.loads(line)
-                self.messages.append(Message(row["topic"], row.get("payload", ""), bool(row["retain"]), row["qos"]))
+                self.messages.append(Message(row["topic"], row.get("payload") or "", bool(row["retain"]), row["qos"]))
             elif line.startswith(b"Subscribed"):
                 self._ready.set()
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -60,5 +61,9 @@ class Prometheus:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _get(self, path: str) -> bytes:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
-            return bytes(response.read())
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+                return bytes(response.read())
+        except urllib.error.HTTPError as error:
+            error.close()
+            raise AssertionError(f"Prometheus answers {error.code} to {path}") from None
