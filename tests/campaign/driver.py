@@ -263,10 +263,11 @@ class Driver:
         self._sleep(min(fault.duration, 2.0))
         self.engine.start()
         span.end = time.time()
-        if not self.live_restore:
-            for slot in self.slots:  # nothing stays paused over the end of an engine
-                if self.ledger.meant(slot.key) == "paused":
-                    self.ledger.means(slot.key, Intent("either", span.end), span.begin)
+        for slot in self.slots:
+            # Nothing stays paused over the end of an engine; `always` starts what a person had stopped.
+            paused = self.ledger.meant(slot.key) == "paused" and not self.live_restore
+            if paused or (self.ledger.meant(slot.key) == "stopped" and slot.policy == "always"):
+                self.ledger.means(slot.key, Intent("either", span.end), span.begin)
 
     def _engine_freeze(self, fault: Fault, act: Act) -> None:
         span = Span(time.time())

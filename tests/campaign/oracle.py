@@ -127,7 +127,7 @@ class Oracle:
         mine = [row for row in journal.incidents if row["object_id"] == slot.id]
         last = max(mine, key=lambda row: max(row["opened_at"], row.get("updated_at", 0.0)), default=None)
         if status == "running" and slot.networked and not fleet.placed(slot, seen):
-            return self._disconnected(slot)
+            return self._disconnected(slot, last)
         if last is None:
             return False, "there is no incident"
         told = (
@@ -139,20 +139,20 @@ class Oracle:
             return True, "its end was not seen: counted as stopped by its restart policy"
         return False, told
 
-    def _disconnected(self, slot: Slot) -> tuple[bool, str]:
+    def _disconnected(self, slot: Slot, last: dict[str, Any] | None) -> tuple[bool, str]:
         """The second disconnect within ten minutes of dockmend's reconnect is a person's will."""
         seen = list(self.driver.events.of(slot.id, "disconnect"))
         if not seen:
             return False, "it was never disconnected"
-        last = max(each.at for each in seen)
+        at = max(each.at for each in seen)
         mended = [
-            each.answered or 0.0
+            each.answered or each.sent
             for each in self.driver.relay.changes(slot.id)
-            if each.operation == "connect" and each.status == 200 and (each.answered or 0.0) < last
+            if each.operation == "connect" and self.effective(each) and each.sent < at
         ]
-        if mended and last - max(mended) <= ON_PURPOSE:
+        if mended and at - max(mended) <= ON_PURPOSE:
             return True, "disconnected on purpose"
-        return False, "its network was not given back"
+        return False, f"its network, lost at {at:.3f}, was not given back: {last}"
 
     def _worn_out(self, slot: Slot) -> bool:
         """Whether as many attempts as are allowed were really made, a while back at most."""
