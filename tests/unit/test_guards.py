@@ -1,0 +1,96 @@
+"""Guards: what is never touched, what the policy allows, and that only a restart widens it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dockmend.decide import ACT, Suppress
+from dockmend.guards import Guards, trusted
+from dockmend.model import HELPER_LABEL, Change, Container, Volume
+from dockmend.rules.model import ConditionError, Rule, Selector, Step, Trigger
+from dockmend.settings import Policy
+
+ID = "c" * 64
+
+
+def policy(**given: Any) -> Policy:
+    return Policy.model_validate(given)
+
+
+def container(**more: Any) -> Container:
+    return Container(**{"id": ID, "name": "web", "image": "shop/web:1", **more})
+
+
+def rule(*steps: Step, **more: Any) -> Rule:
+    selector = Selector("container", lambda subject: True, 0)
+    return Rule("heal", (Trigger("transition", "container.unhealthy"),), selector, steps, **more)
+
+
+def change(subject: Any) -> Change:
+    return Change(("container.unhealthy",), "container", subject, "container:web", "t", 0.0)
+
+
+@pytest.mark.parametrize(
+    ("subject", "protect", "code"),
+    [
+        (container(), {}, None),
+        (None, {}, None),
+        (Volume("data"), {"name": ["*"]}, None),
+        (container(labels={"dockmend.ignore": "true"}), {}, "ignored"),
+        (container(labels={"dockmend.ignore": "Yes"}), {}, "ignored"),
+        (container(labels={"dockmend.ignore": "false"}), {}, None),
+        (container(labels={"dockmend.ignore": "true"}, image_steering=("dockmend.ignore",)), {}, None),
+        (container(labels={HELPER_LABEL: "i1"}), {}, "itself"),
+        (container(labels={"tier": "db-main"}), {"labels": {"tier": "db*"}}, "protected"),
+        (container(labels={"tier": "web"}), {"labels": {"tier": "db*"}}, None),
+        (container(name="prod-db"), {"name": ["*-db"]}, "protected"),
+        (container(image="postgres:16"), {"image": ["postgres:*"]}, "protected"),
+    ],
+)
+def test_what_is_never_touched(subject: Any, protect: dict[str, Any], code: str | None):
+    verdict = Guards(policy(protect=protect)).forbids(subject)
+    assert (verdict.code if verdict else None) == code
+
+
+@pytest.mark.parametrize("own", [ID, ID[:12]])
+def test_the_container_dockmend_runs_in_is_never_touched(own: str):
+    guards = Guards(own=frozenset({own}))
+    assert guards.forbids(container()) == Suppress("itself", "dockmend runs in it")
+    assert guards.forbids(container(id="d" * 64)) is None
+
+
+def test_an_action_that_the_policy_does_not_allow_is_not_taken():
+    guards = Guards(policy(allow=["start"]))
+    assert guards.forbidden_step((Step("start", None),)) is None
+    refused = guards.forbidden_step((Step("start", None), Step("restart", None)))
+    assert refused is not None
+    assert "restart" in refused.reason
+    verdict = guards.may(rule(Step("restart", None)), change(container()), 0.0, "host")
+    assert isinstance(verdict, Suppress)
+    assert verdict.code == "policy"
+
+
+def test_a_rule_that_only_tells_may_speak_of_what_is_protected():
+    guards = Guards(policy(protect={"name": ["web"]}))
+    assert guards.may(rule(Step("publish", None, tells=True)), change(container()), 0.0, "host") is ACT
+
+
+def broken(values: Any) -> bool:
+    raise ConditionError("container.exit_code is absent")
+
+
+@pytest.mark.parametrize(("condition", "code"), [(lambda values: False, "condition"), (broken, "condition_error")])
+def test_a_condition_that_does_not_hold_or_cannot_be_answered_suppresses(condition: Any, code: str):
+    told = rule(Step("restart", None), condition=condition, condition_text="container.exit_code > 0")
+    verdict = Guards().may(told, change(container()), 0.0, "host")
+    assert isinstance(verdict, Suppress)
+    assert verdict.code == code
+    assert "exit_code" in verdict.reason
+
+
+def test_an_images_own_labels_count_only_where_it_is_trusted():
+    trusts = trusted(policy(trusted_images=["ours/*"]))
+    assert trusts("ours/web:1")
+    assert not trusts("theirs/web:1")
