@@ -143,6 +143,8 @@ class Daemon:
     async def _run_parts(self, lanes: Lanes, stop: asyncio.Event, shutdown: float) -> None:
         async with asyncio.TaskGroup() as group:
             parts = [group.create_task(forever(name, part, self.clock), name=name) for name, part in self._parts()]
+            # Ready is not "connected": dockmend outlives the engine and waits for it (that is /readyz's word).
+            self.notifier.ready("looking for the engine")
             await stop.wait()
             await self._stop(lanes, shutdown)
             for part in parts:
@@ -162,7 +164,9 @@ class Daemon:
             parallel=settings.limits.parallel, learn=self._learn, closed=self._closed,
         )  # fmt: skip
         self.intake = Intake(self.incidents, self.treatment, self.guards, self.observer, self.host, settings.dry_run)
-        self.watch = Watch(self.engine, self.mirror, self._offer, self.observer, clock, self.dice, self._first_listed)
+        self.watch = Watch(
+            self.engine, self.mirror, self._offer, self.observer, clock, self.dice, self._first_listed, self._again
+        )
         self.keeping = Keeping(
             self.journal, self.incidents.backlog, self.mirror, self.observer, clock, lambda: self.watch.cursor
         )
@@ -208,6 +212,11 @@ class Daemon:
         if self.intake.open:
             self.intake.offer_all(changes)
 
+    def _again(self, changes: Iterable[Change]) -> None:
+        if self.intake.open:
+            for change in changes:
+                self.intake.again(change)
+
     def _learn(self, container: Container) -> None:
         self.watch.learn_from(container)
 
@@ -232,7 +241,7 @@ class Daemon:
         await taking_up.remove_leftovers(self.treatment, self.incidents, self.settings.paths.snapshots)
         self.intake.open = True
         self._listed.set()
-        self.notifier.ready(f"watching {len(self.mirror.entries)} containers by {len(self.rules.current.rules)} rules")
+        self.notifier.status(f"watching {len(self.mirror.entries)} containers by {len(self.rules.current.rules)} rules")
 
     def offer_standing(self) -> None:
         """Offers again what stands: rules that have answered it stay silent."""

@@ -117,7 +117,7 @@ def _context(env: Mapping[str, str], home: Path) -> EngineAddress | None:
     config = folder / "config.json"
     name, source = env.get("DOCKER_CONTEXT"), "DOCKER_CONTEXT"
     if not name:
-        name, source = _read(config).get("currentContext") if config.exists() else None, str(config)
+        name, source = _read(config).get("currentContext") if _there(config) else None, str(config)
     if not name or name == "default":
         return None
     if not isinstance(name, str):
@@ -134,6 +134,14 @@ def _context(env: Mapping[str, str], home: Path) -> EngineAddress | None:
         raise UsageError(f"{meta}: the docker context {name!r} has no docker host")
     tls = _context_tls(folder / "contexts" / "tls" / digest / "docker", bool(endpoint.get("SkipTLSVerify")))
     return _checked(host, tls, f"docker context {name!r}")
+
+
+def _there(path: Path) -> bool:
+    """False also where a sandbox (ProtectHome) hides the home: then there is no docker configuration to follow."""
+    try:
+        return path.exists()
+    except PermissionError:
+        return False
 
 
 def _context_tls(folder: Path, skip_verify: bool) -> TLS | None:
