@@ -51,4 +51,4 @@ def test_it_tells_systemd_how_it_is():
     assert int(service["WatchdogSec"]) == 30
     assert service["Restart"] == "on-failure"
     assert service["RestartPreventExitStatus"] == "2"
-    assert service["ExecReload"] == "kill -HUP $MAINPID"
+    assert service["ExecReload"] == "/opt/dockmend/bin/dockmend reload"

@@ -134,3 +134,11 @@ def test_certificates_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "ca.pem").write_text("no certificate")
     with pytest.raises(UsageError, match="cannot be read"):
         TLS(ca=tmp_path / "ca.pem").context()
+
+
+def test_a_home_that_a_sandbox_hides_is_no_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "exists", hidden)
+    assert discover({}, tmp_path).url == DEFAULT_SOCKET
