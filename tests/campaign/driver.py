@@ -19,7 +19,7 @@ from tests.lab import Daemon, LabError, PrivateEngine, eventually
 from . import fleet
 from .fleet import Slot
 from .ledger import Act, Intent, Ledger, Meant, Span
-from .plan import Fault
+from .plan import ACTING_AFTER, Fault
 from .witness import EventLog, Relay
 
 NOTHING = "nothing to do it to"
@@ -133,6 +133,21 @@ class Driver:
         if chosen := self._choose(fault, act, self._running):
             _signal(chosen[1]["State"]["Pid"], fault.signal)
 
+    def _stubborn(self, fault: Fault, act: Act) -> None:
+        def suits(slot: Slot, seen: dict[str, Any]) -> bool:
+            return slot.checked and self._running(slot, seen) and seen["State"]["Health"]["Status"] == "healthy"
+
+        if chosen := self._choose(fault, act, suits):
+            root = Path(f"/proc/{chosen[1]['State']['Pid']}/root")
+            (root / "sick").write_text("again\n" * (1 + len(fault.victims) % 2))
+            (root / "well").unlink(missing_ok=True)
+
+    def _crash_loop(self, fault: Fault, act: Act) -> None:
+        if chosen := self._choose(fault, act, self._running):
+            pid = chosen[1]["State"]["Pid"]
+            Path(f"/proc/{pid}/root/die").write_text("again\n" * (1 + len(fault.victims) % 2))
+            _signal(pid, fault.signal)
+
     def _disconnect(self, fault: Fault, act: Act) -> None:
         def suits(slot: Slot, seen: dict[str, Any]) -> bool:
             return slot.networked and self._running(slot, seen) and fleet.placed(slot, seen)
@@ -225,6 +240,45 @@ class Driver:
             span.death = True
             self.daemon.kill()
             self._later.append(Later(time.monotonic() + fault.duration, lambda: self._return(span)))
+
+    def _while_acting(self, fault: Fault, act: Act) -> bool:
+        """Makes a container ill where none is, and waits for what dockmend does about it."""
+        if not self.daemon.running or any(span.end == float("inf") for span in self.ledger.dockmend_out):
+            act.result = NOTHING
+            return False
+        ill = Fault(fault.number, ("crash", "unhealthy", "disconnect")[int(fault.pick * 3)], fault.pick, 0.0, 0.0)
+        trouble = Act(fault.number, ill.kind, "", "", time.time())
+        getattr(self, f"_{ill.kind}")(ill, trouble)
+        trouble.end = time.time()
+        self.ledger.acts.append(trouble)
+        if not self.relay.await_change(6.0):
+            act.result = "failed: dockmend did nothing in that time"
+            return False
+        time.sleep(ACTING_AFTER[fault.number % len(ACTING_AFTER)])
+        act.slot, act.container, act.begin = trouble.slot, trouble.container, time.time()
+        return True
+
+    def _dockmend_kill_acting(self, fault: Fault, act: Act) -> None:
+        if self._while_acting(fault, act):
+            self._dockmend_kill(fault, act)
+
+    def _engine_kill_acting(self, fault: Fault, act: Act) -> None:
+        if self._while_acting(fault, act):
+            self._engine_kill(fault, act)
+
+    def _cut(self, fault: Fault, act: Act) -> None:
+        self.relay.cut(min(fault.duration, 2.0))
+
+    def _cut_acting(self, fault: Fault, act: Act) -> None:
+        if self._while_acting(fault, act):
+            self._cut(fault, act)
+
+    def _person_stop_acting(self, fault: Fault, act: Act) -> None:
+        """A stop in the middle of what dockmend does about the same container."""
+        if self._while_acting(fault, act):
+            slot = next(slot for slot in self.slots if slot.key == act.slot)
+            self.engine.docker("stop", "--time", "2", slot.id, timeout=90)
+            self._means(act, slot, "stopped", "exited")
 
     def _dockmend_stop(self, fault: Fault, act: Act) -> None:
         if span := self._out(act):

@@ -10,6 +10,7 @@ from tests.lab import TOOLBOX, PrivateEngine
 NETWORK, SUBNET = "camp", "172.29.77.0/24"
 CHECKED = ("--health-cmd", "test -e /well", "--health-interval=1500ms", "--health-timeout=5s", "--health-retries=1")
 ATTEMPTS, WINDOW = 12, 120.0
+KEEP = 2
 TIGHT_ATTEMPTS, TIGHT_WINDOW = 2, 60.0
 BUDGET, BUDGET_WINDOW = 60, 60.0
 
@@ -25,8 +26,14 @@ rules:
   - name: revive
     when: [container.crashed, container.oom_killed, container.left_down]
     match: {{labels: {{tier: "*"}}}}
-    exclude: {{labels: {{tier: tight}}}}
+    exclude: {{labels: {{tier: [tight, kept]}}}}
     then: start
+  - name: keep-and-revive
+    when: [container.crashed, container.oom_killed, container.left_down]
+    match: {{labels: {{tier: kept}}}}
+    then:
+      - commit_image: {{repository: kept, tag: "{{incident.id}}", keep: {KEEP}}}
+      - start
   - name: reconnect
     when: container.network_lost
     match: {{labels: {{tier: networked}}}}
@@ -43,6 +50,13 @@ rules:
     then: {{restart: {{timeout: 2s}}}}
     limits: {{attempts: {TIGHT_ATTEMPTS} per {TIGHT_WINDOW:.0f}s, backoff: 200ms to 1s}}
 """
+
+STARTS = """
+if [ -s /die ]; then sed -i 1d /die; exit 7; fi
+if [ -s /sick ]; then sed -i 1d /sick; rm -f /well; else touch /well; fi
+exec sleep 86400
+"""
+"""What each container does at its start: as many lines as /die has, it ends at once; as /sick has, it is not well."""
 
 CONFIG = f"limits: {{rate: {BUDGET} per {BUDGET_WINDOW:.0f}s, parallel: 4}}\n"
 
@@ -83,6 +97,7 @@ def slots() -> list[Slot]:
         Slot("n1", "networked", address="172.29.77.21"),
         Slot("n2", "networked", address="172.29.77.22"),
         Slot("v1", "volume", checked=True),
+        Slot("k1", "kept"),
         Slot("t1", "tight", checked=True),
         Slot("x1", "none", checked=True),
     ]
@@ -102,7 +117,7 @@ def make(engine: PrivateEngine, slot: Slot) -> None:
     if slot.checked:
         options += CHECKED
     slot.name = slot.key
-    command = ("sh", "-c", "touch /well; exec sleep 86400")
+    command = ("sh", "-c", STARTS)
     slot.id = engine.run(slot.name, *options, image=TOOLBOX, command=command)
     slot.names.append(slot.name)
 

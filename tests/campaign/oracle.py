@@ -18,6 +18,7 @@ from . import fleet
 from .driver import Driver
 from .fleet import Slot
 from .ledger import Act, Intent
+from .plan import TROUBLES
 from .witness import Request
 
 QUIET_WITHIN = 60.0
@@ -273,10 +274,7 @@ class Oracle:
     def _trouble_between(self, slot: Slot, begin: float, request: Request) -> float | None:
         """When what a request answers came up; None where nothing did."""
         own = [each for each in self._of_target(slot) if each is not request and each.operation in {"restart", "stop"}]
-        found = [
-            act.end
-            for act in self.ledger.of(slot.key, "crash", "unhealthy", "disconnect", since=begin, until=request.sent)
-        ]
+        found = [act.end for act in self.ledger.of(slot.key, *TROUBLES, since=begin, until=request.sent)]
         for event in self.driver.events.of(slot.id, since=begin, until=request.sent):
             bad = event.action == "health_status: unhealthy" or (
                 event.action in {"die", "disconnect"} and not any(each.overlaps(event.at, event.at) for each in own)
@@ -321,10 +319,16 @@ class Oracle:
                 verdict.findings.append(
                     Finding("leftover", f"container {row['Names']} {row['Labels']} {row['Status']}")
                 )
+        kept: list[str] = []
         for row in driver.engine.api("GET", "/images/json")[1]:
-            strange = [tag for tag in row.get("RepoTags") or [] if not tag.startswith(("toolbox:", "dockmend"))]
-            if strange:
+            tags = row.get("RepoTags") or ["<none>"]
+            kept += [tag for tag in tags if tag.startswith("kept:")]
+            if strange := [tag for tag in tags if not tag.startswith(("toolbox:", "dockmend", "kept:"))]:
                 verdict.findings.append(Finding("leftover", f"image {strange}"))
+        if len(kept) > fleet.KEEP:
+            verdict.findings.append(
+                Finding("leftover", f"{len(kept)} images where {fleet.KEEP} are to be kept: {kept}")
+            )
         for path in (driver.daemon.state / "snapshots").rglob("*"):
             if path.is_file() and any(
                 part.startswith((".", "tmp")) or part.endswith((".tmp", ".part", ".partial"))

@@ -11,6 +11,8 @@ WEIGHTS = {
     "unhealthy": 14,
     "crash": 12,
     "disconnect": 7,
+    "stubborn": 3,  # unhealthy, and again after the next starts
+    "crash_loop": 3,  # ends by itself, and again right after the next starts
     # people
     "person_stop": 7,
     "person_kill": 3,
@@ -21,18 +23,25 @@ WEIGHTS = {
     "person_rename": 2,
     "person_recreate": 2,
     "person_connect": 2,
+    "person_stop_acting": 2,
     # dockmend itself
     "dockmend_kill": 8,
     "dockmend_freeze": 4,
     "dockmend_stop": 2,
+    "dockmend_kill_acting": 6,  # while a call of its is under way
+    "cut": 3,  # every connection between it and the engine
+    "cut_acting": 4,
     # the engine
     "engine_kill": 3,
     "engine_stop": 2,
     "engine_freeze": 2,
+    "engine_kill_acting": 2,
     # noise
     "burst": 3,
 }
-FIRST_OF_ROUND = ("unhealthy", "crash", "disconnect")
+TROUBLES = ("unhealthy", "crash", "disconnect", "stubborn", "crash_loop")
+ACTING_AFTER = (0.0, 0.002, 0.01, 0.05, 0.2, 0.6)
+"""Seconds after dockmend's call at which faults that meet it acting come."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ def rounds(seed: int, faults: int) -> Iterator[Round]:
 
 
 def _fault(dice: random.Random, number: int, first: bool) -> Fault:
-    kind = dice.choice(FIRST_OF_ROUND) if first else dice.choices([*WEIGHTS], [*WEIGHTS.values()])[0]
+    kind = dice.choice(TROUBLES[:3]) if first else dice.choices([*WEIGHTS], [*WEIGHTS.values()])[0]
     return Fault(
         number=number,
         kind=kind,

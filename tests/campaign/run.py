@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -11,10 +12,8 @@ from tests.lab import LabError
 from . import plan
 from .driver import NOTHING, Driver
 from .oracle import Finding, Oracle, Verdict
-from .plan import Round
+from .plan import TROUBLES, Round
 from .report import Tally
-
-TROUBLES = frozenset({"unhealthy", "crash", "disconnect"})
 
 
 def campaign(
@@ -32,14 +31,15 @@ def campaign(
     begun = time.monotonic()
     with Driver(live) as driver:
         oracle = Oracle(driver)
-        for each in plan.rounds(seed, faults):
-            verdict = _round(driver, oracle, each, tally, say)
-            tally.seconds = time.monotonic() - begun
-            if verdict.findings and not keep_going:
-                say(f"dockmend's log ends with:\n{driver.daemon.text[-6000:]}")
-                break
-            if tally.seconds > seconds:
-                break
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends a campaign, with its table
+            for each in plan.rounds(seed, faults):
+                verdict = _round(driver, oracle, each, tally, say)
+                tally.seconds = time.monotonic() - begun
+                if verdict.findings and not keep_going:
+                    say(f"dockmend's log ends with:\n{driver.daemon.text[-12000:]}")
+                    break
+                if tally.seconds > seconds:
+                    break
         tally.heal_times = oracle.heal_times
         tally.calls = len(driver.relay.changes())
     return tally
@@ -47,10 +47,9 @@ def campaign(
 
 def _round(driver: Driver, oracle: Oracle, each: Round, tally: Tally, say: Callable[[str], None]) -> Verdict:
     tally.rounds += 1
-    acts = []
+    first = len(driver.ledger.acts)
     for fault in each.faults:
         act = driver.do(fault)
-        acts.append(act)
         tally.done += 1
         counter = tally.faults if act.result == "done" else tally.idle if act.result == NOTHING else tally.failed
         counter[act.kind] += 1
@@ -62,7 +61,7 @@ def _round(driver: Driver, oracle: Oracle, each: Round, tally: Tally, say: Calla
         verdict = oracle.judge()
     except (AssertionError, LabError) as error:
         verdict.findings.append(Finding("missed", f"dockmend or the engine is not back: {error}"[:2000]))
-    for act in acts:
+    for act in driver.ledger.acts[first:]:
         if act.kind in TROUBLES and act.result == "done":
             tally.outcomes[act.kind, oracle.outcome_of(act, verdict)] += 1
     tally.findings += verdict.findings

@@ -72,6 +72,9 @@ class Relay:
         self.requests: list[Request] = []
         self._engine_socket = str(engine.socket)
         self._loop = asyncio.new_event_loop()
+        self._open: set[asyncio.StreamWriter] = set()
+        self._deaf_until = 0.0
+        self._changed = threading.Event()
         self._stop = asyncio.Event()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
@@ -85,6 +88,20 @@ class Relay:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
         self._loop.close()
+
+    def await_change(self, timeout: float) -> bool:
+        """Waits until dockmend's next call that changes something has been passed on to the engine."""
+        self._changed.clear()
+        return self._changed.wait(timeout)
+
+    def cut(self, deaf: float) -> None:
+        """Cuts every connection of dockmend's, what it has asked being under way, and takes none for `deaf` seconds."""
+        self._loop.call_soon_threadsafe(self._cut, deaf)
+
+    def _cut(self, deaf: float) -> None:
+        self._deaf_until = time.monotonic() + deaf
+        for writer in list(self._open):
+            writer.transport.abort()
 
     def changes(self, container: str | None = None) -> list[Request]:
         """Calls that change containers, oldest first."""
@@ -106,6 +123,9 @@ class Relay:
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         engine: asyncio.StreamWriter | None = None
         request: Request | None = None
+        if time.monotonic() < self._deaf_until:
+            writer.transport.abort()
+            return
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             answers, engine = await asyncio.open_unix_connection(self._engine_socket)
@@ -117,10 +137,14 @@ class Relay:
             self.requests.append(request)
             engine.write(line + b"\r\nConnection: close\r\n" + _without_connection(rest) + body)
             await engine.drain()
+            self._open.add(writer)
+            if request.operation:
+                self._changed.set()
             await _both(_pump(reader, engine), self._answer(answers, writer, request))
         except (OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass  # one of the two is gone: the other is told by its connection's end
         finally:
+            self._open.discard(writer)
             if request is not None:
                 request.closed = time.time()
             for each in (engine, writer):
