@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -102,6 +103,9 @@ def test_a_real_prometheus_sees_a_heal(docker: PrivateEngine, prometheus: Callab
             found = scraper.query(expression)
             return float(found[0]["value"][1]) if found else None
 
+        def is_(expression: str, wanted: float) -> bool:
+            return value(expression) == wanted
+
         docker.sicken("web", wait=False)
         closed(one, outcome="healed")
         page = one.metrics()
@@ -121,6 +125,6 @@ def test_a_real_prometheus_sees_a_heal(docker: PrivateEngine, prometheus: Callab
             'count(up{job="dockmend"} == 1)': 1,
         }
         for expression, wanted in expected.items():
-            assert eventually(lambda e=expression, w=wanted: value(e) == w, what=f"{expression} is {wanted}")
+            assert eventually(functools.partial(is_, expression, wanted), what=f"{expression} is {wanted}")
         assert value("count(dockmend_unhealed)") is None
         assert (value('dockmend_time_to_heal_seconds_sum{rule="heal"}') or 0) > 0.1

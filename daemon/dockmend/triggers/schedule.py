@@ -27,6 +27,12 @@ class _Due:
     key: str
 
 
+def _key(rule: Rule, index: int, trigger: Trigger) -> str:
+    """Under which its last time is journalled: a rule whose times were changed has missed none of the new ones."""
+    times = f"/{trigger.cron} {trigger.timezone or ''}".rstrip() if trigger.kind == "schedule" else ""
+    return f"{rule.name}/{index}{times}"
+
+
 def selected(rule: Rule, mirror: Mirror) -> Iterable[Object]:
     """What a rule's match selects on this host now."""
     pools: dict[str, Iterable[Object]] = {
@@ -65,7 +71,7 @@ class Schedules:
         for rule in rules.rules:
             for index, trigger in enumerate(rule.triggers):
                 if rule.enabled and trigger.kind in ("schedule", "every", "startup"):
-                    key = f"{rule.name}/{index}"
+                    key = _key(rule, index, trigger)
                     known = before.get(key)
                     same = known is not None and known[1].trigger == trigger
                     at = known[0] if known is not None and same else self._first(key, trigger, now)
@@ -82,7 +88,10 @@ class Schedules:
             assert trigger.interval is not None
             return max(now, last + trigger.interval) if last is not None else now + trigger.interval
         assert trigger.cron is not None
-        if trigger.catch_up == "once" and last is not None and last_fire(trigger.cron, trigger.timezone, now) > last:
+        if trigger.catch_up == "once" and last is None:
+            self.fired[key] = now  # what it is to catch up with begins here, whether it ever fired or not
+            self._remember(key, now)
+        elif trigger.catch_up == "once" and last is not None and last_fire(trigger.cron, trigger.timezone, now) > last:
             return now
         return next_fire(trigger.cron, trigger.timezone, now)
 
