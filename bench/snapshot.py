@@ -47,6 +47,7 @@ Floor: `curl … | tee >(sha256sum) | zstd -T2 > FILE; sync FILE` of the same ar
 alternating with dockmend's snapshot; {rounds} rounds after one to warm up; rates of the median and the fastest round.
 dockmend's time holds the helper's making and removal, the look through the volume for what is not kept, the manifest
 and all fsyncs. `sync FILE` is kinder to the floor than `sync`, which also waits for what others write.
+Load average before and after: {before:.1f}, {after:.1f}; both pipelines want two cores of their own.
 
 | volume | archive | compressed: floor, dockmend | floor MB/s | dockmend MB/s | dockmend / floor (target ≥ 0.9) |
 | --- | --- | --- | --- | --- | --- |"""
@@ -144,8 +145,8 @@ def _status(key: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(key + ":"))
 
 
-def report(speeds: list[Speed], peaks: dict[int, int], rounds: int) -> str:
-    lines = [INTRODUCTION.format(rounds=rounds)]
+def report(speeds: list[Speed], peaks: dict[int, int], rounds: int, load: float) -> str:
+    lines = [INTRODUCTION.format(rounds=rounds, before=load, after=os.getloadavg()[0])]
     for each in speeds:
         verdict = "" if each.ratio >= 0.9 else " (not reached)"
         lines.append(
@@ -164,6 +165,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     engine = PrivateEngine().start()
     try:
         with tempfile.TemporaryDirectory() as name:
@@ -186,7 +188,7 @@ def main() -> None:
                 engine.docker("volume", "rm", volume)
     finally:
         engine.stop()
-    text = report(speeds, peaks, options.rounds)
+    text = report(speeds, peaks, options.rounds, load)
     print(text)
     if options.write:
         RESULTS.parent.mkdir(exist_ok=True)

@@ -20,6 +20,7 @@ import dockmend
 from dockmend.engine.api import Engine, EngineInfo
 from dockmend.errors import NotFound
 from dockmend.model import Volume
+from dockmend.snapshots import marks
 from dockmend.snapshots.contents import Contents
 from dockmend.snapshots.helper import ROOT, Source, helper
 from dockmend.snapshots.losses import FLAGS, LIMITS, readable_root, same_host, walk
@@ -167,7 +168,12 @@ async def seal(draft: Draft, done: Read, why: Why, info: EngineInfo | None) -> M
 
 
 async def begin(store: Store, source: Source, clock: Callable[[], float]) -> Draft:
-    """An empty draft; to be used as a context. Raises SnapshotError, OSError."""
+    """An empty draft; to be used as a context. Raises SnapshotError (also for a volume being restored), OSError."""
+    if source.kind == "volume" and await asyncio.to_thread(marks.read, store, source.name) is not None:
+        raise SnapshotError(
+            f"{source.name} is being restored, or a restore of it was interrupted: what it holds is no snapshot's worth. "
+            "`dockmend snapshots restore ID --in-place` ends that"
+        )
     return await acquire(Draft.discard, partial(store.begin, source.name, clock()))
 
 

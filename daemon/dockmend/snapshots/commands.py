@@ -6,13 +6,17 @@ Each works beside a running daemon as well as without one, and raises SnapshotEr
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from dockmend.engine.api import Engine
+from dockmend.snapshots import in_place, marks
 from dockmend.snapshots.archive import Why, take
+from dockmend.snapshots.diff import Difference, compare, of_snapshot, of_volume
 from dockmend.snapshots.helper import Source, remove_helpers
-from dockmend.snapshots.manifest import Manifest, SnapshotError
+from dockmend.snapshots.in_place import Exchange
+from dockmend.snapshots.manifest import Manifest, SnapshotError, parse_id
 from dockmend.snapshots.owner import command_owner
 from dockmend.snapshots.restore import Restored, Verified, clear_restores
 from dockmend.snapshots.restore import restore as restore_snapshot
@@ -45,27 +49,71 @@ async def verify(store: Store, id: str) -> Verified:
     return await asyncio.to_thread(verify_snapshot, store, id)
 
 
-async def restore(engine: Engine, store: Store, id: str, to: str | None = None, in_place: bool = False) -> Restored:
+async def restore(engine: Engine, store: Store, id: str, to: str | None = None) -> Restored:
     """Restores into a fresh volume; see snapshots/restore.py."""
-    if in_place:
-        raise SnapshotError("not yet in this version: --in-place; restore into a fresh volume with --to", again=False)
     await engine.connect()
     await tidy(engine, store)
     try:
         return await restore_snapshot(engine, store, id, to)
     except OSError as error:
-        raise SnapshotError(f"cannot read {id} below {store.root}: {error.strerror or error}") from error
+        raise unreadable(store, id, error) from error
+
+
+async def restore_in_place(engine: Engine, store: Store, id: str, clock: Callable[[], float]) -> Restored:
+    """Gives the volume itself the snapshot's content; see snapshots/in_place.py. Ask the person first."""
+    info = await engine.connect()
+    volume, _ = parse_id(id)
+    await tidy(engine, store, but=volume)
+    try:
+        return await in_place.restore_in_place(Exchange(engine, store, command_owner(), clock, info), id)
+    except OSError as error:
+        raise SnapshotError(f"{id} cannot be restored: {error.strerror or error}. Nothing was touched") from error
+
+
+async def diff(store: Store, before: str, after: str | None, engine: Engine | None) -> list[Difference]:
+    """What turned the snapshot `before` into the snapshot `after`, or (None) into its volume as it is on `engine`."""
+    first = await asyncio.to_thread(store.load, before)
+    try:
+        if after is not None:
+            second = await asyncio.to_thread(store.load, after)
+            return await compare(of_snapshot(store, first), of_snapshot(store, second))
+        if first.source != "volume":
+            raise SnapshotError(
+                f"{before} is of the folder {first.path}: compare it with another snapshot", again=False
+            )
+        assert engine is not None
+        await engine.connect()
+        return await compare(of_snapshot(store, first), of_volume(engine, first.volume, command_owner()))
+    except OSError as error:
+        raise unreadable(store, before, error) from error
 
 
 async def remove(store: Store, id: str) -> None:
-    await asyncio.to_thread(store.remove, id)
+    """Raises SnapshotError also for one that an interrupted restore still needs."""
+    await asyncio.to_thread(_remove, store, id)
 
 
-async def tidy(engine: Engine, store: Store) -> list[str]:
-    """What dead commands left: half-written files, helpers, half-filled volumes. Returns what was removed."""
+def _remove(store: Store, id: str) -> None:
+    if volume := marks.needed(store).get(id):
+        raise SnapshotError(
+            f"{id} stays: it is what {volume} held before a restore that was interrupted or is under way", again=False
+        )
+    store.remove(id)
+
+
+async def tidy(engine: Engine, store: Store, but: str | None = None) -> list[str]:
+    """What dead commands left: half-written files, helpers, half-filled volumes, half-restored ones (but `but`).
+    Returns what was done about it."""
     files = await asyncio.to_thread(store.clean)
-    return [*files, *await clear_restores(engine, store), *await remove_helpers(engine)]
+    restores = await clear_restores(engine, store)
+    helpers = await remove_helpers(engine)
+    settled = await in_place.settle(Exchange(engine, store, command_owner(), time.time), but)
+    return [*files, *restores, *helpers, *settled]
 
 
 def unwritable(store: Store, error: OSError) -> SnapshotError:
     return SnapshotError(f"cannot write the snapshot below {store.root}: {error.strerror or error}")
+
+
+def unreadable(store: Store, id: str, error: OSError) -> SnapshotError:
+    return SnapshotError(f"cannot read {id} below {store.root}: {error.strerror or error}")

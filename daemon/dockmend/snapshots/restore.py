@@ -1,4 +1,4 @@
-"""Puts a snapshot back, into a volume made for it: what exists is never written to.
+"""Puts a snapshot back, into a volume made for it: what exists is never written to (but for in_place.py, on demand).
 
 The archive is read twice: once to prove that it is what the manifest says, once to send it. A restore that fails
 leaves no volume behind, since the engine keeps what came before the failure.
@@ -28,7 +28,7 @@ from dockmend.snapshots.tar import TarError, TarScanner
 
 CHUNK = 1 << 20  # bytes
 FROM_LABEL = "dockmend.restored-from"
-_DROPPED_LABELS = frozenset({"com.docker.volume.anonymous"})  # `docker volume prune` would remove the restored volume
+DROPPED_LABELS = frozenset({"com.docker.volume.anonymous"})  # `docker volume prune` would remove the restored volume
 _MARKS = ".restoring"  # a folder that no volume's name can have
 _KEPT_OPTIONS = frozenset({"size"})
 
@@ -43,11 +43,12 @@ class Verified:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """`notes` are for a person: what is different about the new volume."""
+    """`notes` are for a person: what is different about the volume."""
 
     manifest: Manifest
     volume: str
     notes: tuple[str, ...]
+    safety: str = ""  # in place: the snapshot of what the volume held before
 
 
 def verify(store: Store, id: str) -> Verified:
@@ -95,13 +96,13 @@ async def restore(engine: Engine, store: Store, id: str, to: str | None = None, 
         raise SnapshotError(f"{id} is not restored: {'; '.join(verified.problems)}", again=False)
     kept = _KEPT_OPTIONS if manifest.driver == "local" else frozenset()
     options = {key: value for key, value in manifest.options.items() if key in kept}
-    labels = {key: value for key, value in manifest.labels.items() if key not in _DROPPED_LABELS} | {FROM_LABEL: id}
+    labels = {key: value for key, value in manifest.labels.items() if key not in DROPPED_LABELS} | {FROM_LABEL: id}
     owner = owner or command_owner()
     mark = await asyncio.to_thread(_mark, store, name, id, owner)
     try:
         await engine.create_volume(name, "local", options, labels)
         async with helper(engine, Source("volume", name), owner, read_only=False) as container:
-            await engine.put_archive(container, "/", _body(store, manifest))
+            await engine.put_archive(container, "/", body(store, manifest))
         await asyncio.to_thread(mark.unlink)
     except BaseException as error:
         await _undo(engine, name, mark)
@@ -118,7 +119,7 @@ def decompressed(file: BinaryIO) -> Iterator[bytes]:
             yield data
 
 
-async def _body(store: Store, manifest: Manifest) -> AsyncIterator[bytes]:
+async def body(store: Store, manifest: Manifest) -> AsyncIterator[bytes]:
     """The archive, and a failure in place of its end should it be another one than was verified a moment ago."""
     digest = hashlib.sha256()
     with await asyncio.to_thread(store.open, manifest.id) as file:

@@ -15,6 +15,7 @@ BLOCK = 512
 META_LIMIT = 8 << 20  # bytes of one pax header or GNU long name: Go's reader takes 1 MiB
 _ZEROS = bytes(BLOCK)
 _NO_DATA = b"123456"  # links, devices, directories, fifos: their size field says nothing about what follows
+_KEPT = frozenset((b"path", b"linkpath", b"size", b"uid", b"gid", b"SCHILY.xattr.security.capability"))
 _META = b"xgXLK"  # pax (own, global, Solaris), GNU long name, GNU long link
 
 
@@ -54,6 +55,7 @@ class TarScanner:
 
     def __init__(self, on_entry: Callable[[Entry], None]) -> None:
         self._on_entry = on_entry
+        self._on_content: Callable[[bytes], None] | None = None  # content and padding of the latest member (details.py)
         self._held = bytearray()  # an incomplete header or meta record
         self._wanted = BLOCK  # bytes that complete what is held
         self._skip = 0  # bytes of content and padding still to pass
@@ -62,6 +64,7 @@ class TarScanner:
         self._extended = False  # the next block continues a GNU sparse map
         self._zeros = 0  # blocks of zeros seen in a row: two end the archive
         self._own: dict[bytes, bytes] = {}  # pax and GNU records for the next member only
+        self._records: dict[bytes, bytes] = {}  # those of the latest member, and the global ones
         self._global: dict[bytes, bytes] = {}
         self._after_sparse = 0
         self.last = b""  # name of the latest member: where an archive that was cut ends
@@ -77,6 +80,8 @@ class TarScanner:
         while position < end:
             if self._skip:
                 step = min(self._skip, end - position)
+                if self._on_content is not None:
+                    self._on_content(data[position : position + step])
                 self._skip -= step
                 position += step
                 continue
@@ -117,7 +122,7 @@ class TarScanner:
             raise TarError("a lone block of zeros in mid-archive")
         _check_sum(block)
         kind = block[156:157]
-        size = _number(block[124:136])
+        size = number(block[124:136])
         if kind in _META:
             if size > META_LIMIT:
                 raise TarError(f"a header of {size} bytes: no archive of an engine has one")
@@ -129,7 +134,7 @@ class TarScanner:
         self._member(block, kind, size)
 
     def _member(self, block: bytes, kind: bytes, size: int) -> None:
-        records = {**self._global, **self._own} if self._global else self._own
+        records = self._records = {**self._global, **self._own} if self._global else self._own
         self._own = {}
         name = records.get(b"path") or _name(block)
         if b"size" in records:
@@ -143,7 +148,7 @@ class TarScanner:
         else:
             self._skip = _padded(content)
         link = records.get(b"linkpath") or block[157:257].partition(b"\0")[0]
-        self._on_entry(Entry(name, kind, content, link, _number(block[100:108]) & 0o7777))
+        self._on_entry(Entry(name, kind, content, link, number(block[100:108]) & 0o7777))
 
     def _sparse_map(self, block: bytes) -> None:
         if not block[504]:
@@ -177,7 +182,7 @@ def _check_sum(block: bytes) -> None:
 
     Adler-32's lower half is one more than that sum modulo 65521, twenty times as fast as adding up in Python.
     """
-    stated = _number(block[148:156])
+    stated = number(block[148:156])
     if (stated + sum(block[148:156]) - 256 + 1) % 65521 == zlib.adler32(block) & 0xFFFF:
         return
     others = block[:148] + block[156:]
@@ -185,7 +190,7 @@ def _check_sum(block: bytes) -> None:
         raise TarError("a header's checksum is wrong: the archive is damaged")
 
 
-def _number(field: bytes) -> int:
+def number(field: bytes) -> int:
     """A number of a header: octal digits, or base 256 where the first bit is set (GNU)."""
     if field[0] in (0x80, 0xFF):
         value = int.from_bytes(field[1:], "big")
@@ -218,7 +223,7 @@ def _pax(body: bytes) -> dict[bytes, bytes]:
         key, equals, value = record.partition(b"=")
         if not equals or body[position + length - 1 : position + length] != b"\n":
             raise TarError("a pax header that cannot be read: the archive is damaged")
-        if key in (b"path", b"linkpath", b"size"):
+        if key in _KEPT:
             kept[key] = value
         position += length
     return kept

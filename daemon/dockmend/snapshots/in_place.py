@@ -1,0 +1,318 @@
+"""Gives a volume the content of a snapshot: what it held is kept first, and put back should anything go wrong.
+
+The order is what makes it safe: whatever may refuse is asked first, then what is there is kept and read back, then the
+mark is put down (marks.py), and only then is anything removed. Afterwards the volume is compared with the snapshot.
+Where dockmend dies in between, the next command puts right what it finds (`settle`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dockmend.engine.api import Engine, EngineInfo
+from dockmend.errors import DockmendError, EngineAway, EngineError, NotFound, Unreachable
+from dockmend.model import Container, Volume
+from dockmend.snapshots import marks
+from dockmend.snapshots.archive import Why, take
+from dockmend.snapshots.clearing import clear
+from dockmend.snapshots.diff import Difference, compare, of_snapshot, of_volume
+from dockmend.snapshots.helper import Source, helper
+from dockmend.snapshots.losses import readable_root, same_host
+from dockmend.snapshots.manifest import Manifest, SnapshotError
+from dockmend.snapshots.marks import Mark
+from dockmend.snapshots.restore import DROPPED_LABELS, FROM_LABEL, Restored, body, verify
+from dockmend.snapshots.store import Store
+from dockmend.snapshots.threads import to_end
+
+_NAMED = 5  # differences or containers named in a sentence
+
+
+class Stranded(SnapshotError, Unreachable):
+    """The engine went away in the midst of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What one exchange of contents works with; `owner` labels the helpers."""
+
+    engine: Engine
+    store: Store
+    owner: str
+    clock: Callable[[], float]
+    info: EngineInfo | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+async def restore_in_place(work: Exchange, id: str) -> Restored:
+    """The volume that `id` is of gets its content, and nothing else stays in it.
+
+    Raises SnapshotError: refused and nothing was touched, or failed and what was there before was put back (or not:
+    the sentence says which); EngineError, OSError before anything was touched.
+    """
+    manifest = await asyncio.to_thread(work.store.load, id)
+    if manifest.source != "volume":
+        raise SnapshotError(
+            f"{id} is of the folder {manifest.path}, not of a volume: restore it into a fresh one with --to",
+            again=False,
+        )
+    with marks.held(work.store, manifest.volume):
+        await _refuse_users(work, manifest.volume)
+        verified = await asyncio.to_thread(verify, work.store, id)
+        if verified.problems:
+            raise SnapshotError(f"{id} is not restored: {'; '.join(verified.problems)}", again=False)
+        mark = await _prepare(work, manifest)
+        try:
+            await _fill(work, manifest)
+        except BaseException as error:
+            await _failed(work, mark, error)
+            raise
+        await to_end(marks.end, work.store, mark.volume)
+    work.notes.extend(f"not in the snapshot: {finding.count} {finding.what}" for finding in manifest.not_kept)
+    return Restored(manifest, manifest.volume, tuple(work.notes), mark.safety)
+
+
+async def settle(work: Exchange, but: str | None = None) -> list[str]:
+    """Puts back what volumes held whose exchange was interrupted; returns sentences. One that cannot be settled now
+    (a container runs with it) keeps its mark. `but`: a volume that is about to be restored anew. Raises EngineAway."""
+    told = []
+    for volume in await asyncio.to_thread(marks.marked, work.store):
+        if volume == but:
+            continue
+        try:
+            with marks.held(work.store, volume):
+                mark = marks.read(work.store, volume)
+                if mark is not None:
+                    await _put_back(work, mark)
+                    told.append(f"{volume}: an interrupted restore was undone")
+        except EngineAway:
+            raise
+        except (SnapshotError, EngineError, OSError) as error:
+            told.append(f"{volume}: an interrupted restore could not be undone: {error}")
+    return told
+
+
+# ------------------------------------------------------------------------------------------------- before it is touched
+async def _prepare(work: Exchange, manifest: Manifest) -> Mark:
+    """Everything up to the point of no return: the volume is there, can be cleared, and what it holds is kept."""
+    volume = await _present(work, manifest.volume)
+    earlier = await asyncio.to_thread(marks.read, work.store, manifest.volume)
+    if earlier is not None and earlier.safety and await _exists(work, earlier.safety):
+        return await _taken_up(work, earlier, manifest, volume)
+    if earlier is not None and (volume is None or volume.labels.get(FROM_LABEL) == earlier.snapshot):
+        await _unmake(work, earlier)
+        volume = None
+    if volume is None:
+        return await _made(work, manifest)
+    await to_end(marks.end, work.store, volume.name)  # it tells of nothing that is there
+    return await _keep(work, volume, manifest)
+
+
+async def _keep(work: Exchange, volume: Volume, manifest: Manifest) -> Mark:
+    """What the volume holds is kept and read back; only then is the mark put down."""
+    await _folder(work, volume)
+    source = Source("volume", volume.name)
+    safety = await take(work.engine, work.store, source, Why(work.owner), work.clock, work.info)
+    try:
+        problems = (await asyncio.to_thread(verify, work.store, safety.id)).problems
+        if problems:
+            raise SnapshotError(f"what {volume.name} holds could not be kept: {'; '.join(problems)}")
+        await _refuse_users(work, volume.name)
+        mark = Mark(volume.name, manifest.id, safety.id)
+        await to_end(marks.put, work.store, mark)
+    except BaseException:
+        with contextlib.suppress(SnapshotError, OSError):
+            await to_end(work.store.remove, safety.id)
+        raise
+    work.notes.append(f"what {volume.name} held before is kept as {safety.id}")
+    work.notes.extend(f"gone for good: {each.count} {each.what} of what it held" for each in safety.not_kept)
+    work.notes.extend(f"may be gone for good, of what it held: {limit}" for limit in safety.limits)
+    return mark
+
+
+async def _taken_up(work: Exchange, earlier: Mark, manifest: Manifest, volume: Volume | None) -> Mark:
+    """An interrupted restore is done anew; what is kept is what was there before the first one."""
+    if volume is not None:
+        await _folder(work, volume)
+    mark = Mark(earlier.volume, manifest.id, earlier.safety)
+    await to_end(marks.put, work.store, mark)
+    work.notes.append(
+        f"a restore of {mark.volume} had been interrupted; what it held before that is kept as {mark.safety}"
+    )
+    return mark
+
+
+async def _made(work: Exchange, manifest: Manifest) -> Mark:
+    """A volume that is gone is made as it was; it must be without content, since nothing is kept then."""
+    mark = Mark(manifest.volume, manifest.id)
+    labels = {key: value for key, value in manifest.labels.items() if key not in DROPPED_LABELS}
+    await to_end(marks.put, work.store, mark)
+    try:
+        await work.engine.create_volume(
+            manifest.volume, manifest.driver, manifest.options, labels | {FROM_LABEL: manifest.id}
+        )
+        empty = await _empty(work, manifest.volume)
+    except BaseException as error:
+        await _failed(work, mark, error)
+        raise
+    if not empty:  # its storage outlives it: removing the volume might remove that
+        await to_end(marks.end, work.store, manifest.volume)
+        raise SnapshotError(
+            f"{manifest.volume} was made anew by driver {manifest.driver} and holds files already: nothing of them "
+            "was touched. The same command again keeps them in a snapshot and replaces them",
+            again=False,
+        )
+    work.notes.append(f"{manifest.volume} was missing: it was made anew by driver {manifest.driver}")
+    return mark
+
+
+async def _refuse_users(work: Exchange, name: str) -> None:
+    volume = await _present(work, name) or Volume(name=name)
+    users = [each for each in await _references(work, volume) if each.running]
+    if users:
+        raise SnapshotError(
+            f"{name} is in use by {_names(users)}: stop {'them' if len(users) > 1 else 'it'} first", again=False
+        )
+
+
+async def _references(work: Exchange, volume: Volume) -> list[Container]:
+    """Containers in any state that have the volume mounted, or (by path) its folder or one within it."""
+    containers = (await work.engine.listing()).containers
+    return [each for each in containers if any(_shows(volume, mount.name, mount.source) for mount in each.mounts)]
+
+
+def _shows(volume: Volume, name: str, source: str) -> bool:
+    if name:
+        return name == volume.name
+    folders = [volume.mountpoint, volume.options.get("device", "")]
+    places = [Path(os.path.normpath(folder)) for folder in folders if folder.startswith("/")]
+    return any(Path(os.path.normpath(source)).is_relative_to(place) for place in places)
+
+
+async def _folder(work: Exchange, volume: Volume) -> Path | None:
+    """The volume's folder where it can be cleared from here; None where the volume must be made anew for that.
+
+    Raises SnapshotError where neither is possible.
+    """
+    elsewhere = sorted({"type", "device"} & volume.options.keys()) if volume.driver == "local" else []
+    async with helper(work.engine, Source("volume", volume.name), work.owner, read_only=True) as container:
+        raw = await work.engine.inspect_raw(container)
+        if same_host(raw, volume.mountpoint):
+            mounted = volume.driver != "local" or bool(elsewhere)
+            folder = readable_root(volume.mountpoint, mounted)
+            if folder is not None and os.geteuid() == 0 and os.access(folder, os.W_OK):
+                return folder
+    instead = "restore into a fresh volume with --to, or run dockmend as root on the engine's own host"
+    if elsewhere:
+        raise SnapshotError(
+            f"the content of {volume.name} lies elsewhere (its driver's options {', '.join(elsewhere)}) and cannot be "
+            "cleared from here: restore into a fresh volume with --to", again=False,
+        )  # fmt: skip
+    if references := await _references(work, volume):
+        raise SnapshotError(
+            f"the folder of {volume.name} cannot be written from here, and the volume cannot be made anew while "
+            f"{_names(references)} refer to it: remove those containers, {instead}", again=False,
+        )  # fmt: skip
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------- touching it
+async def _fill(work: Exchange, manifest: Manifest) -> None:
+    """The volume gets exactly what the snapshot holds, and is compared with it. Called with the mark put down."""
+    name = manifest.volume
+    volume = await _present(work, name)
+    if volume is None:
+        await work.engine.create_volume(name, manifest.driver, manifest.options, manifest.labels)
+    elif (folder := await _folder(work, volume)) is not None:
+        await to_end(clear, folder)
+    elif not await _empty(work, name):
+        await work.engine.remove_volume(name)
+        await work.engine.create_volume(name, volume.driver, volume.options, volume.labels)
+    if not await _empty(work, name):
+        raise SnapshotError(f"{name} could not be emptied (driver {volume.driver if volume else manifest.driver})")
+    async with helper(work.engine, Source("volume", name), work.owner, read_only=False) as container:
+        await work.engine.put_archive(container, "/", body(work.store, manifest))
+    differences = await compare(of_snapshot(work.store, manifest), of_volume(work.engine, name, work.owner))
+    if differences:
+        raise SnapshotError(f"{len(differences)} entries are not as in the snapshot: {_lines(differences)}")
+
+
+async def _failed(work: Exchange, mark: Mark, error: BaseException) -> None:
+    """Puts back what was there; raises the sentence that says so, or returns where `error` says enough."""
+    kept = f" It is also kept as {mark.safety}." if mark.safety else ""
+    try:
+        await _put_back(work, mark)
+    except (DockmendError, OSError) as second:
+        kind = Stranded if isinstance(second, EngineAway) else SnapshotError
+        left = f"; it is kept as {mark.safety}" if mark.safety else ""
+        raise kind(
+            f"{mark.snapshot} could not be restored in place: {_said(error)}. What {mark.volume} held before could not "
+            f"be put back: {_said(second)}{left}. The next `dockmend snapshots restore` or `create` tries again",
+            again=False,
+        ) from error
+    if isinstance(error, Exception):
+        back = "What it held before was put back." if mark.safety else "There is no such volume, as before."
+        raise SnapshotError(
+            f"{mark.snapshot} could not be restored in place: {_said(error)}. {back}{kept}", again=False
+        ) from error
+
+
+async def _put_back(work: Exchange, mark: Mark) -> None:
+    """As it was before; the mark goes when it is. Raises SnapshotError, EngineError, OSError."""
+    await _refuse_users(work, mark.volume)
+    if mark.safety:
+        await _fill(work, await asyncio.to_thread(work.store.load, mark.safety))
+        await to_end(marks.end, work.store, mark.volume)
+    else:
+        await _unmake(work, mark)
+
+
+async def _unmake(work: Exchange, mark: Mark) -> None:
+    """Removes the volume that was made; one without the label is somebody else's."""
+    volume = await _present(work, mark.volume)
+    if volume is not None and volume.labels.get(FROM_LABEL) == mark.snapshot:
+        await work.engine.remove_volume(mark.volume)
+    await to_end(marks.end, work.store, mark.volume)
+
+
+async def _present(work: Exchange, name: str) -> Volume | None:
+    try:
+        return await work.engine.inspect_volume(name)
+    except NotFound:
+        return None
+
+
+async def _exists(work: Exchange, id: str) -> bool:
+    try:
+        await asyncio.to_thread(work.store.load, id)
+    except SnapshotError:
+        return False
+    return True
+
+
+async def _empty(work: Exchange, name: str) -> bool:
+    async with aclosing(of_volume(work.engine, name, work.owner)) as batches:
+        async for batch in batches:
+            if any(path != b"." for path, _ in batch):
+                return False
+    return True
+
+
+def _names(containers: Sequence[Container]) -> str:
+    names = sorted(each.name for each in containers)
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+
+
+def _lines(differences: Sequence[Difference]) -> str:
+    return "; ".join(each.line() for each in differences[:_NAMED]) + ("; …" if len(differences) > _NAMED else "")
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return str(error.strerror or error)
+    return str(error).removesuffix(".") or type(error).__name__

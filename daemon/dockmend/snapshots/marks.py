@@ -1,0 +1,108 @@
+"""The mark of a volume whose content is being exchanged: `snapshots/.in-place/VOLUME`, there until that is over.
+
+It is on disk before anything is touched and names the snapshot of what the volume held, so that whoever finds it can
+put that back. A lock beside it, which dies with its process, tells a leftover from work in progress.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from dockmend.snapshots.manifest import VOLUME_NAME, SnapshotError
+from dockmend.snapshots.store import Store
+
+_FOLDER = ".in-place"  # a name that no volume can have
+_LOCK = ".lock-"  # as those below: before the volume's name
+_DRAFT = ".draft-"
+
+
+class Mark(Struct, frozen=True):
+    """The content of `volume` is being replaced by that of `snapshot`. `safety` is the snapshot of what it held; "":
+    there was no volume, and one was made that has `snapshot` in its label."""
+
+    volume: str
+    snapshot: str
+    safety: str = ""
+
+
+def place(store: Store, volume: str) -> Path:
+    return store.root / _FOLDER / volume
+
+
+@contextlib.contextmanager
+def held(store: Store, volume: str) -> Iterator[None]:
+    """Nobody else exchanges the content of `volume` meanwhile. Raises SnapshotError where somebody does, OSError."""
+    path = place(store, _LOCK + volume)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        while True:
+            file = stack.enter_context(path.open("ab"))
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise SnapshotError(f"{volume} is being restored by another dockmend: wait until it is done") from None
+            with contextlib.suppress(FileNotFoundError):  # its holder removed it just now
+                if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+                    break
+        try:
+            yield
+        finally:
+            path.unlink()
+
+
+def put(store: Store, mark: Mark) -> None:
+    """On disk when this returns, all of it or nothing. Raises OSError."""
+    draft = place(store, _DRAFT + mark.volume)
+    with draft.open("wb") as file:
+        file.write(msgspec.json.encode(mark))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(place(store, mark.volume))
+    _sync(draft.parent)
+
+
+def end(store: Store, volume: str) -> None:
+    """The exchange is over, or nothing of it is left."""
+    path = place(store, volume)
+    path.unlink(missing_ok=True)
+    _sync(path.parent)
+
+
+def read(store: Store, volume: str) -> Mark | None:
+    """The mark of a volume, None where there is none. Raises SnapshotError where it cannot be read."""
+    path = place(store, volume)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Mark)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise SnapshotError(f"{path}: {error}. Look at the volume before you remove that file", again=False) from error
+
+
+def marked(store: Store) -> list[str]:
+    """The volumes that have a mark."""
+    folder = store.root / _FOLDER
+    if not folder.is_dir():
+        return []
+    return sorted(path.name for path in folder.iterdir() if VOLUME_NAME.match(path.name))
+
+
+def needed(store: Store) -> dict[str, str]:
+    """The snapshots that must stay until an exchange is over: id → volume."""
+    marks = [read(store, volume) for volume in marked(store)]
+    return {mark.safety: mark.volume for mark in marks if mark is not None and mark.safety}
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
