@@ -169,7 +169,9 @@ def test_a_pause_comes_before_everything(paused: float | bool | None, until: flo
         ((8.1,), None, None),
     ],
 )
-def test_backoff_grows_has_jitter_and_is_reset_by_a_stable_while(ago: tuple[float, ...], low: float, high: float):
+def test_backoff_grows_has_jitter_and_is_reset_by_a_stable_while(
+    ago: tuple[float, ...], low: float | None, high: float
+):
     wait = backoff(Limits(backoff=(1.0, 8.0)), history(*ago).targets.get(("heal", WEB)), NOW, random.Random(7))
     if low is None:
         assert wait is None

@@ -1,0 +1,279 @@
+"""A clinic: the real pipeline around a mirror, with an engine from a script, a journal in memory, a clock that is set."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from msgspec.structs import replace
+
+from dockmend import actions
+from dockmend.decide import History, Host
+from dockmend.errors import JournalError
+from dockmend.guards import Guards
+from dockmend.journal.records import ActionRecord, Breaker, Incident
+from dockmend.mirror import Mirror
+from dockmend.model import Actor, Change, Container, Event, HealthCheck
+from dockmend.observer import Observer
+from dockmend.pipeline.incidents import Incidents
+from dockmend.pipeline.intake import Intake
+from dockmend.pipeline.lanes import Lanes
+from dockmend.pipeline.pulse import Pulse
+from dockmend.pipeline.steps import Steps
+from dockmend.pipeline.treatment import Treatment
+from dockmend.pipeline.verification import Verification
+from dockmend.rules.loader import load_texts
+from dockmend.rules.model import RuleSet
+from dockmend.settings import Policy
+from tests.unit.actions.stage import ID, Script
+
+actions.load()
+
+TARGET = "container:web"
+WEB = Container(
+    id=ID,
+    name="web",
+    state="running",
+    health="healthy",
+    started_at=900.0,
+    created_at=900.0,
+    check=HealthCheck(1, 1, 0, 1),
+)
+HEAL = """
+version: 1
+rules:
+  - name: heal
+    when: container.unhealthy
+    match: all
+    then: restart
+"""
+
+
+class Records:
+    """The journal in memory. `full`: takes no more puts; `broken`: its disk writes nothing."""
+
+    def __init__(self) -> None:
+        self.incidents: dict[str, Incident] = {}
+        self.actions: dict[str, ActionRecord] = {}
+        self.breakers: dict[str, Breaker | None] = {}
+        self.known: dict[str, bytes | None] = {}
+        self.full = self.broken = False
+        self.on_commit: Callable[[], None] = lambda: None
+
+    @property
+    def healthy(self) -> bool:
+        return not (self.full or self.broken)
+
+    def _room(self) -> None:
+        if self.full:
+            raise JournalError("20000 records wait for the disk")
+
+    def put_incident(self, incident: Incident) -> None:
+        self._room()
+        self.incidents[incident.id] = incident
+
+    def put_action(self, record: ActionRecord) -> None:
+        self._room()
+        self.actions[record.id] = record
+
+    def put_breaker(self, breaker: Breaker | None, rule: str, target: str) -> None:
+        self._room()
+        self.breakers[f"{rule} {target}"] = breaker
+
+    def put_known(self, key: str, value: bytes | None) -> None:
+        self._room()
+        self.known[key] = value
+
+    async def committed(self) -> None:
+        await asyncio.sleep(0)
+        if self.broken:
+            raise JournalError("the disk is full")
+        self.on_commit()
+
+
+class Told(Observer):
+    """What the observers were told."""
+
+    def __init__(self) -> None:
+        self.decisions: list[tuple[str, str, str]] = []
+        self.breakers: list[bool] = []
+        self.ill: dict[str, str | None] = {}
+
+    def decision(self, rule: str, decision: str, reason: str) -> None:
+        self.decisions.append((rule, decision, reason))
+
+    def breaker(self, rule: str, target: str, opened: bool) -> None:
+        self.breakers.append(opened)
+
+    def degraded(self, part: str, why: str | None) -> None:
+        self.ill[part] = why
+
+
+class Beat(Pulse):
+    """A pulse whose waits move the clock instead of taking time, unless `real`."""
+
+    def __init__(self, clinic: Clinic) -> None:
+        super().__init__()
+        self._clinic = clinic
+        self.real = False
+
+    async def wait(self, target: str, timeout: float) -> None:
+        if self.real:
+            await super().wait(target, 30.0)
+            return
+        self._clinic.now += timeout
+        await asyncio.sleep(0)
+        self._clinic.tick()
+
+
+@dataclass
+class Clinic:
+    """`now` is the clock; `restarts_cure`: what a restart does to the patient's health."""
+
+    rules: RuleSet
+    policy: Policy
+    budget: tuple[int, float] | None = (30, 60.0)
+    dry_run: bool = False
+    now: float = 1000.0
+    engine: Script = field(default_factory=Script)
+    journal: Records = field(default_factory=Records)
+    told: Told = field(default_factory=Told)
+    mirror: Mirror = field(default_factory=Mirror)
+    history: History = field(default_factory=History)
+    paused: Any = False
+    faults: list[Exception] = field(default_factory=list)
+    published: list[tuple[str, str]] = field(default_factory=list)
+    health_after: str = "healthy"
+    incidents: Incidents = field(init=False)
+    treatment: Treatment = field(init=False)
+    intake: Intake = field(init=False)
+    pulse: Beat = field(init=False)
+    lanes: Lanes = field(init=False)
+
+    def build(self, lanes: Lanes) -> None:
+        dice = random.Random(1)
+        self.lanes, self.pulse = lanes, Beat(self)
+        self.mirror.on_container = self.pulse.touch
+        guards = Guards(self.policy)
+        self.incidents = Incidents(cast("Any", self.journal), self.told, self.clock, dice)
+        steps = Steps(
+            engine=cast("Any", self.engine), mirror=self.mirror, journal=cast("Any", self.journal),
+            incidents=self.incidents, observer=self.told, guards=guards, teller=self, state=Path("/nonexistent"),
+            bind_roots=(), host="host", clock=self.clock,
+        )  # fmt: skip
+        self.treatment = Treatment(
+            steps=steps, incidents=self.incidents, mirror=self.mirror, lanes=lanes, history=self.history,
+            guards=guards, observer=self.told, verification=Verification(self.mirror, self.pulse, self.clock),
+            host=Host(self.budget, lambda rule, target: self.paused), clock=self.clock, dice=dice, parallel=4,
+            learn=self.learn, closed=self.closed, rules=self.rules,
+        )  # fmt: skip
+        self.intake = Intake(self.incidents, self.treatment, guards, self.told, "host", self.dry_run)
+        self.intake.use(self.rules)
+        self.engine.containers = {ID: WEB}
+        self.engine.on = {"restart": self._restarted, "start": self._restarted, "stop": self._stopped}
+        self.mirror.relist([WEB], [], [], self.now, "started")
+
+    def clock(self) -> float:
+        return self.now
+
+    def publish(self, topic: str, payload: str, retain: bool = False) -> None:
+        self.published.append((topic, payload))
+
+    # --- what happens -------------------------------------------------------------------------------------------
+
+    def learn(self, container: Container) -> None:
+        self.offer(self.mirror.observe(container, self.now))
+
+    def offer(self, changes: Iterable[Change]) -> None:
+        self.intake.offer_all(list(changes))
+
+    def closed(self, incident: Incident) -> None:
+        for change in self.intake.closed(incident.rule, incident.target):
+            if self.mirror.stands(ID, change.trouble):
+                self.intake.again(change)
+
+    def tick(self) -> None:
+        self.offer(self.mirror.tick(self.now))
+
+    def emit(self, action: str, **attributes: str) -> None:
+        self.now += 0.001  # no two events have one stamp
+        event = Event("container", action, Actor(ID, attributes), int(self.now * 1e9))
+        self.offer(self.mirror.apply(event, self.now))
+
+    def look(self) -> None:
+        """What events made doubtful is inspected, as the watch does."""
+        while self.mirror.wanted:
+            self.learn(self.engine.containers[self.mirror.wanted.pop()])
+
+    def sicken(self) -> None:
+        self.engine.set(health="unhealthy")
+        self.emit("health_status: unhealthy")
+        self.look()
+
+    def cure(self) -> None:
+        self.engine.set(health="healthy")
+        self.emit("health_status: healthy")
+        self.look()
+
+    def _restarted(self) -> None:
+        self.now += 0.5
+        for action in ("kill", "die", "stop", "start", "restart"):
+            self.emit(action, signal="15", exitCode="0")
+        self.engine.set(state="running", started_at=self.now, health=self.health_after)
+
+    def _stopped(self) -> None:
+        for action in ("kill", "die", "stop"):
+            self.emit(action, signal="15", exitCode="143")
+        self.engine.set(state="exited", exit_code=143, finished_at=self.now, health="")
+
+    # --- waiting ------------------------------------------------------------------------------------------------
+
+    async def quiet(self) -> None:
+        """Until no lane has work."""
+        assert await self.lanes.drained(10.0)
+
+    async def later(self, times: int = 1) -> None:
+        """The next timers become due, one after another."""
+        for _ in range(times):
+            timers = self.treatment.timers
+            assert timers._at, "nothing waits"
+            key, at = min(timers._at.items(), key=lambda item: item[1])
+            self.now = max(self.now, at)
+            del timers._at[key]
+            self.treatment.submit(key)
+            await self.quiet()
+
+    def only(self) -> Incident:
+        """The one incident there is, as the journal has it."""
+        (incident,) = self.journal.incidents.values()
+        return incident
+
+    def last(self) -> Incident:
+        return list(self.journal.incidents.values())[-1]
+
+    @property
+    def restarts(self) -> int:
+        return self.engine.did().count("restart")
+
+
+@asynccontextmanager
+async def clinic(text: str = HEAL, policy: dict[str, Any] | None = None, **more: Any) -> AsyncIterator[Clinic]:
+    """A clinic whose web container runs and is well. A fault of the pipeline's own fails the test."""
+    one = Clinic(load_texts({"rules.yaml": text}, host="host"), Policy.model_validate(policy or {}), **more)
+    async with Lanes(lambda lane, error: one.faults.append(error)) as lanes:
+        one.build(lanes)
+        yield one
+    assert one.faults == []
+
+
+def rule_text(**more: Any) -> str:
+    """HEAL with more keys, each as YAML's flow text."""
+    return HEAL + "".join(f"    {key}: {value}\n" for key, value in more.items())
+
+
+__all__ = ["HEAL", "ID", "TARGET", "WEB", "Clinic", "Records", "clinic", "replace", "rule_text"]

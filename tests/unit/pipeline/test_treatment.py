@@ -1,0 +1,288 @@
+"""Treatment: from a trouble to a closed incident, with everything that can come between."""
+
+from __future__ import annotations
+
+from dockmend.decide import CODES
+from tests.unit.pipeline.clinic import ID, TARGET, clinic, rule_text
+
+TWICE = rule_text(limits="{attempts: 2 per 15m, backoff: 1s to 2s}")
+
+
+async def test_a_sick_container_is_restarted_verified_and_closed():
+    async with clinic() as one:
+        one.sicken()
+        await one.quiet()
+        incident = one.only()
+        assert (incident.outcome, incident.attempts, incident.reason) == ("healed", 1, "healthy again")
+        assert one.restarts == 1
+        (record,) = one.journal.actions.values()
+        assert (record.outcome, record.part, record.attempt) == ("done", "then", 1)
+        assert one.incidents.open == {}
+        echo = one.mirror.entries[ID].echo
+        assert echo is None or not echo.covers(one.now + 2)
+
+
+async def test_one_that_got_well_before_its_turn_is_not_touched():
+    async with clinic() as one:
+        one.sicken()
+        one.engine.set(health="healthy")
+        await one.quiet()
+        assert (one.only().outcome, one.restarts) == ("recovered", 0)
+
+
+async def test_one_that_is_gone_before_its_turn_is_not_touched():
+    async with clinic() as one:
+        one.sicken()
+        del one.engine.containers[ID]
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason) == ("recovered", "recovered on its own: it is gone")
+
+
+async def test_a_failed_attempt_is_parked_for_its_backoff_and_the_next_one_heals():
+    async with clinic(TWICE) as one:
+        one.health_after = "unhealthy"
+        one.sicken()
+        await one.quiet()
+        parked = one.only()
+        assert (parked.state, parked.waiting_for, parked.attempts) == ("waiting", "backoff", 1)
+        assert parked.due_at is not None
+        assert 0.0 < parked.due_at - one.now <= 1.0
+        assert parked.id in one.treatment.timers
+        one.health_after = "healthy"
+        await one.later()
+        assert (one.only().outcome, one.only().attempts, one.restarts) == ("healed", 2, 2)
+
+
+async def test_one_that_gets_well_while_its_next_attempt_waits_is_healed_by_the_one_before():
+    async with clinic(TWICE) as one:
+        one.health_after = "unhealthy"
+        one.sicken()
+        await one.quiet()
+        one.cure()
+        await one.later()
+        assert (one.only().outcome, one.restarts) == ("healed", 1)
+
+
+async def test_exhausted_attempts_open_the_breaker_and_the_next_trouble_is_suppressed():
+    async with clinic(TWICE) as one:
+        one.health_after = "unhealthy"
+        one.sicken()
+        await one.quiet()
+        await one.later()
+        assert (one.only().outcome, one.only().reason_code) == ("failed", "exhausted")
+        assert one.only().reason == "unhealthy again; given up after 2 attempts"
+        assert one.told.breakers == [True]
+        assert one.journal.breakers[f"heal {TARGET}"] is not None
+        one.cure()
+        one.sicken()
+        await one.quiet()
+        assert (one.last().reason_code, one.restarts) == ("breaker", 2)
+
+
+async def test_half_open_one_heal_closes_the_breaker():
+    async with clinic(TWICE) as one:
+        one.history.of("heal", TARGET).breaker_at = one.now - 901
+        one.sicken()
+        await one.quiet()
+        assert (one.only().outcome, one.told.breakers) == ("healed", [False])
+        assert one.journal.breakers == {f"heal {TARGET}": None}
+
+
+async def test_a_ladder_is_climbed_until_a_remedy_heals():
+    text = rule_text(
+        limits="{attempts: 1 per 15m}",
+        escalate='[{publish: {topic: "first"}}, start, restart, {publish: {topic: "never"}}]',
+    )
+    async with clinic(text) as one:
+        one.health_after = "unhealthy"
+        one.sicken()
+        restart = one.engine.on["restart"]
+
+        def second_time() -> None:
+            one.health_after = "healthy" if one.restarts > 1 else "unhealthy"
+            restart()
+
+        one.engine.on["restart"] = second_time
+        await one.quiet()
+        assert one.only().outcome == "healed"
+        assert "escalation" in one.only().reason
+        assert [topic for topic, _ in one.published] == ["first"]
+        assert one.told.breakers == [True, False]
+        assert [each.part for each in one.journal.actions.values()] == ["then", *["escalate"] * 3]
+
+
+async def test_a_container_that_is_healed_too_often_runs_the_ladder_too():
+    text = rule_text(limits="{attempts: 2 per 15m, backoff: none}", escalate='[{publish: {topic: "flaps"}}]')
+    async with clinic(text) as one:
+        for _ in range(3):
+            one.sicken()
+            await one.quiet()
+        assert [each.outcome for each in one.journal.incidents.values()] == ["healed", "healed", "failed"]
+        assert (one.restarts, [topic for topic, _ in one.published]) == (2, ["flaps"])
+
+
+async def test_escalation_spends_the_hosts_budget():
+    text = rule_text(limits="{attempts: 1 per 15m}", escalate="[restart]")
+    async with clinic(text, budget=(1, 60.0)) as one:
+        one.health_after = "unhealthy"
+        one.sicken()
+        await one.quiet()
+        assert (one.only().state, one.only().waiting_for, one.only().rung) == ("waiting", "budget", 0)
+        assert one.restarts == 1
+        one.health_after = "healthy"
+        await one.later()
+        assert (one.only().outcome, one.restarts) == ("healed", 2)
+
+
+async def test_an_escalation_the_policy_does_not_allow_is_not_taken():
+    text = rule_text(limits="{attempts: 1 per 15m}", escalate="[stop]")
+    async with clinic(text, policy={"allow": ["restart"]}) as one:
+        one.health_after = "unhealthy"
+        one.sicken()
+        await one.quiet()
+        assert one.only().outcome == "failed"
+        assert "stop" not in one.engine.did()
+        assert ("heal", "suppress", "policy") in one.told.decisions
+
+
+async def test_shadow_mode_decides_records_and_touches_nothing():
+    async with clinic(dry_run=True) as one:
+        one.sicken()
+        await one.quiet()
+        assert (one.only().outcome, one.restarts) == ("dry_run", 0)
+        assert "restart" in one.only().reason
+        assert one.history.host == type(one.history.host)(maxlen=4096)
+
+
+async def test_a_persons_stop_during_the_restart_wins():
+    async with clinic() as one:
+        restart = one.engine.on["restart"]
+
+        def stopped_meanwhile() -> None:
+            one.emit("stop")
+            restart()
+
+        one.engine.on["restart"] = stopped_meanwhile
+        one.sicken()
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason) == ("on_purpose", "stopped by a person")
+        assert one.engine.did("remember") == ["restart", "stop"]
+        assert one.mirror.stopped(ID)
+
+
+async def test_one_that_somebody_stopped_while_it_waited_is_not_started():
+    async with clinic(rule_text(limits="{backoff: 10s to 20s}")) as one:
+        one.health_after = "unhealthy"
+        one.sicken()
+        await one.quiet()
+        one.now += 2
+        one._stopped()
+        one.learn(one.engine.containers[ID])
+        await one.later()
+        assert one.restarts == 1
+        assert one.only().state == "closed"
+
+
+async def test_a_pause_holds_back_and_lifting_it_brings_back_at_once():
+    async with clinic() as one:
+        one.paused = None
+        one.sicken()
+        await one.quiet()
+        assert (one.only().waiting_for, one.restarts) == ("paused", 0)
+        one.paused = False
+        one.treatment.look_again("paused")
+        one.treatment.look_again("paused")  # twice in a row: still one attempt
+        await one.quiet()
+        assert (one.only().outcome, one.restarts) == ("healed", 1)
+
+
+async def test_an_incident_is_never_treated_before_its_backoff_because_it_was_submitted_twice():
+    async with clinic(TWICE) as one:
+        one.health_after = "unhealthy"
+        one.sicken()
+        one.treatment.submit(one.only().id)
+        await one.quiet()
+        assert (one.only().waiting_for, one.restarts) == ("backoff", 1)
+
+
+async def test_what_happened_when_it_is_over_is_told_though_the_object_is_gone():
+    text = """
+version: 1
+rules:
+  - name: gone
+    when: {event: container.destroy}
+    match: all
+    then: [{publish: {topic: "gone/{container.name}"}}]
+"""
+    async with clinic(text) as one:
+        event = _destroyed(one)
+        del one.engine.containers[ID]
+        one.intake.offer(event)
+        await one.quiet()
+        assert (one.only().outcome, one.published) == ("done", [("gone/web", "")])
+        assert one.treatment.looking.kept == {}
+
+
+def _destroyed(one):
+    from dockmend.model import Actor, Change, Event
+
+    event = Event("container", "destroy", Actor(ID), int(one.now * 1e9))
+    web = one.mirror.container(ID)
+    return Change(("container.destroy",), "container", web, TARGET, f"{event.key}", one.now, event=event)
+
+
+async def test_the_engines_own_transitions_are_told_without_an_object():
+    text = """
+version: 1
+rules:
+  - name: lost
+    when: engine.lost
+    match: all
+    then: [{publish: {topic: "lost"}}]
+"""
+    async with clinic(text) as one:
+        one.offer(one.mirror.engine_lost(one.now))
+        await one.quiet()
+        assert (one.only().outcome, one.published) == ("done", [("lost", "")])
+
+
+async def test_every_decision_has_a_known_code():
+    async with clinic(TWICE, policy={"protect": {"name": ["db"]}}) as one:
+        one.health_after = "unhealthy"
+        one.sicken()
+        await one.quiet()
+        await one.later()
+        one.cure()
+        one.sicken()
+        await one.quiet()
+        assert {reason for _, _, reason in one.told.decisions} <= {"", *CODES}
+
+
+async def test_stopping_begins_nothing_and_leaves_what_is_verified_to_the_next_start():
+    async with clinic() as one:
+        one.pulse.real = True
+        one.health_after = "starting"
+        one.sicken()
+        while one.only().state != "verifying" or not one.pulse._waiting:
+            await _turn()
+        one.treatment.stop()
+        await one.quiet()
+        assert one.only().state == "verifying"
+        one.treatment.submit(one.only().id)
+        assert not one.lanes.busy(TARGET)
+
+
+async def _turn():
+    import asyncio
+
+    await asyncio.sleep(0)
+
+
+async def test_a_fault_of_dockmends_own_closes_its_incident():
+    async with clinic() as one:
+        one.engine.trouble["inspect"] = KeyError("a fault")
+        one.sicken()
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason_code) == ("failed", "internal")
+        assert [type(error) for error in one.faults] == [KeyError]
+        one.faults.clear()
