@@ -67,6 +67,14 @@ class Driver:
         self.events.stop()
         self.engine.stop()
 
+    def size(self) -> str:
+        """dockmend's memory and open files."""
+        if not self.daemon.running:
+            return "ended"
+        process = Path(f"/proc/{self.daemon.pid}")
+        resident = next(line.split()[1] for line in (process / "status").read_text().splitlines() if "VmRSS" in line)
+        return f"{int(resident) / 1024:.0f} MiB, {len(list((process / 'fd').iterdir()))} open files"
+
     # --- one fault ----------------------------------------------------------------------------------------------
 
     def do(self, fault: Fault) -> Act:
@@ -246,9 +254,21 @@ class Driver:
         if not self.daemon.running or any(span.end == float("inf") for span in self.ledger.dockmend_out):
             act.result = NOTHING
             return False
-        ill = Fault(fault.number, ("crash", "unhealthy", "disconnect")[int(fault.pick * 3)], fault.pick, 0.0, 0.0)
-        trouble = Act(fault.number, ill.kind, "", "", time.time())
-        getattr(self, f"_{ill.kind}")(ill, trouble)
+        trouble = Act(fault.number, ("crash", "unhealthy")[fault.number % 2], "", "", time.time())
+
+        def suits(slot: Slot, seen: dict[str, Any]) -> bool:
+            return slot.tier not in {"none", "tight"} and slot.policy == "no" and fleet.well(slot, seen)
+
+        chosen = self._choose(fault, trouble, suits)
+        if chosen is None:
+            act.result = NOTHING
+            return False
+        pid = chosen[1]["State"]["Pid"]
+        if chosen[0].checked and trouble.kind == "unhealthy":
+            Path(f"/proc/{pid}/root/well").unlink(missing_ok=True)
+        else:
+            trouble.kind = "crash"
+            _signal(pid, "KILL")
         trouble.end = time.time()
         self.ledger.acts.append(trouble)
         if not self.relay.await_change(6.0):

@@ -34,7 +34,7 @@ DOING = ("restart", "start", "connect")
 
 @dataclass
 class Finding:
-    kind: str  # missed, double, touched, leftover, limit, journal
+    kind: str  # missed, double, touched, leftover, limit, journal, fault
     text: str
 
 
@@ -66,6 +66,7 @@ class Oracle:
         self._doubles_known: set[int] = set()
         self._records_known: set[str] = set()
         self._requests_known: set[int] = set()
+        self._log_read = 0
         self.heal_times: list[float] = []
         self.healed: list[tuple[Request, str]] = []  # effective calls, and the slot
 
@@ -114,6 +115,7 @@ class Oracle:
         self._limits(verdict)
         self._leftovers(verdict, journal)
         self._complete(verdict, journal)
+        self._faults(verdict)
         return verdict
 
     # --- nothing missed -----------------------------------------------------------------------------------------
@@ -366,6 +368,14 @@ class Oracle:
                 verdict.findings.append(
                     Finding("journal", f"{row['action']} of {row['object_name']} is called done: {row['detail']}")
                 )
+
+    def _faults(self, verdict: Verdict) -> None:
+        """Whatever happens around it, dockmend itself has no fault: no traceback, no internal error in its log."""
+        text = self.driver.daemon.text
+        new, self._log_read = text[self._log_read :], len(text)
+        for line in new.splitlines():
+            if "Traceback" in line or "internal error" in line or "fault of dockmend" in line:
+                verdict.findings.append(Finding("fault", line[:3000]))
 
     def _name(self, container: str) -> str:
         return next((slot.key for slot in self.driver.slots if slot.id == container), container[:12])

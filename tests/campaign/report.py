@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from .oracle import Finding
 
-KINDS = ("missed", "double", "touched", "leftover", "limit", "journal")
+KINDS = ("missed", "double", "touched", "leftover", "limit", "journal", "fault")
 
 
 @dataclass
@@ -28,6 +28,7 @@ class Tally:
     rounds: int = 0
     done: int = 0
     seconds: float = 0.0
+    process: str = ""  # dockmend's size at the end
 
     def table(self) -> str:
         lines = [
@@ -42,7 +43,7 @@ class Tally:
         found = Counter(finding.kind for finding in self.findings)
         lines += [
             "",
-            f"dockmend's calls that changed something: {self.calls}",
+            f"dockmend's calls that changed something: {self.calls}; at the end it has {self.process}",
             "time to heal (from the engine's event, outages of dockmend and of the engine included):",
             f"  p50 {percentile(self.heal_times, 50):.2f} s, p99 {percentile(self.heal_times, 99):.2f} s",
             *(f"{kind}: {found[kind]}" for kind in KINDS),

@@ -42,6 +42,7 @@ def campaign(
                     break
         tally.heal_times = oracle.heal_times
         tally.calls = len(driver.relay.changes())
+        tally.process = driver.size()
     return tally
 
 
