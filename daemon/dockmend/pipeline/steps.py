@@ -39,6 +39,13 @@ LONG = frozenset({"snapshot_volume", "commit_image", "wait"})
 Part = Literal["then", "finally", "escalate"]
 
 
+@dataclass(slots=True)
+class Intent:
+    """An intent and what was remembered of it so far: what it takes to put right what is left half-done."""
+
+    record: ActionRecord
+
+
 class StepFailed(Exception):
     """`again` False: another attempt cannot help. The text is for a person."""
 
@@ -85,29 +92,29 @@ class Steps:
         if not step.tells and subject is None:
             raise StepFailed(f"{step.action}: there is no object to do it to", again=False)
         self.incidents.backlog.catch_up()
-        record = self._intent(incident, step, subject, part)
-        self.journal.put_action(record)
-        self.observer.action(record)
+        intent = Intent(self._intent(incident, step, subject, part))
+        self.journal.put_action(intent.record)
+        self.observer.action(intent.record)
         # On disk it is once the action has awaited `remember`, which each does before its first change: one commit.
         touched = subject.id if isinstance(subject, Container) and not step.tells else None
         echo = self.mirror.expect(touched, step.action) if touched is not None else None
         try:
-            done = await self._call(action.run, record, incident, rule, step, subject)
+            done = await self._call(action.run, intent, incident, rule, step, subject)
         except StepFailed as error:
-            self._end(record, "failed", str(error))
+            self._end(intent.record, "failed", str(error))
             raise
         except JournalError as error:
             # The intent is pending all the same, and will be written once the disk takes it: with its true end.
-            self._end(record, "failed", f"nothing was done unwritten: {error}")
+            self._end(intent.record, "failed", f"nothing was done unwritten: {error}")
             raise
         except EngineAway:
-            self.unsettled[incident.id] = record
+            self.unsettled[incident.id] = intent.record
             raise
         finally:
             if touched is not None:
                 self.mirror.expected(touched, self.clock())
         self._note_facts(incident, step, subject, done)
-        return self._end(record, "done", done.detail), echo
+        return self._end(intent.record, "done", done.detail), echo
 
     def _note_facts(self, incident: Incident, step: Step, subject: Object | None, done: Done) -> None:
         if step.action == "reconnect_network" and isinstance(subject, Container):
@@ -119,10 +126,10 @@ class Steps:
                 self.observer.snapshot(each["volume"], each["bytes"], self.clock())
 
     async def _call(
-        self, run: Any, record: ActionRecord, incident: Incident, rule: Rule, step: Step, subject: Object | None
+        self, run: Any, intent: Intent, incident: Incident, rule: Rule, step: Step, subject: Object | None
     ) -> Done:
         timeout = step.timeout or (LONG_TIMEOUT if step.action in LONG else TIMEOUT)
-        context = self._context(record, incident, rule, subject)
+        context = self._context(intent, incident, rule, subject)
         try:
             async with asyncio.timeout(timeout):
                 result = await run(context, step.params, subject)
@@ -143,7 +150,7 @@ class Steps:
         if action is None:
             settled = Settled(done=False, detail="this version does not know the action")
         else:
-            settled = await action.settle(self._context(record, incident, rule, None), record)
+            settled = await action.settle(self._context(Intent(record), incident, rule, None), record)
         self._end(record, "done" if settled.done else "interrupted", settled.detail)
         return settled
 
@@ -168,9 +175,10 @@ class Steps:
         self.observer.action(record)
         return record
 
-    def _context(self, record: ActionRecord, incident: Incident, rule: Rule | None, subject: Object | None) -> Context:
+    def _context(self, intent: Intent, incident: Incident, rule: Rule | None, subject: Object | None) -> Context:
         async def remember(undo: Mapping[str, Any]) -> None:
-            self.journal.put_action(replace(record, undo={**record.undo, **undo}))
+            intent.record = replace(intent.record, undo={**intent.record.undo, **undo})
+            self.journal.put_action(intent.record)
             await self.journal.committed()
 
         def render(text: str) -> str:

@@ -1,0 +1,343 @@
+"""Losing the engine or the journal in the middle: nothing is done unwritten, nothing twice, nothing is left behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dockmend.actions.base import REGISTRY
+from dockmend.app.keeping import Keeping
+from dockmend.app.taking_up import _steps_done
+from dockmend.engine.api import Engine, Listing
+from dockmend.errors import EngineAway, JournalError
+from dockmend.model import Container, Endpoint, Mount, Network, Volume
+from dockmend.pipeline.backlog import KEPT, Backlog
+from dockmend.pipeline.watch import Cursor
+from tests.unit.pipeline.clinic import ID, TARGET, Clinic, clinic, replace, rule_text
+
+AWAY = EngineAway("nobody answers")
+STEPS = rule_text(
+    then='[{publish: {topic: "one"}}, restart, {publish: {topic: "two"}}]', finally_='[{publish: {topic: "end"}}]'
+).replace("    then: restart\n", "").replace("finally_", "finally")  # fmt: skip
+
+
+def topics(one: Clinic) -> list[str]:
+    return [topic for topic, _ in one.published]
+
+
+def away_after(one: Clinic, call: str) -> None:
+    """The engine takes the call, does it, and is gone before it answers."""
+    work = one.engine.on.get(call, lambda: None)
+
+    def do() -> None:
+        one.engine.on[call] = work
+        work()
+        raise AWAY
+
+    one.engine.on[call] = do
+
+
+async def test_an_engine_that_is_away_before_an_attempt_costs_no_attempt():
+    async with clinic() as one:
+        one.engine.trouble["inspect"] = AWAY
+        one.sicken()
+        await one.quiet()
+        assert (one.only().state, one.only().waiting_for, one.only().attempts) == ("waiting", "engine", 0)
+        assert not one.history.host
+        one.engine.trouble.clear()
+        one.treatment.engine_back()
+        await one.quiet()
+        assert (one.only().outcome, one.restarts) == ("healed", 1)
+
+
+async def test_an_action_that_went_through_while_the_engine_went_is_settled_and_not_repeated():
+    async with clinic() as one:
+        away_after(one, "restart")
+        one.sicken()
+        await one.quiet()
+        assert one.only().waiting_for == "engine"
+        assert [each.outcome for each in one.journal.actions.values()] == [None]
+        one.treatment.engine_back()
+        await one.quiet()
+        assert (one.only().outcome, one.only().attempts, one.restarts) == ("healed", 1, 1)
+        assert [each.outcome for each in one.journal.actions.values()] == ["done"]
+        assert one.treatment.steps.unsettled == {}
+
+
+async def test_an_action_that_did_not_go_through_is_a_new_attempt_and_asks_the_limits():
+    async with clinic(rule_text(limits="{attempts: 2 per 15m, backoff: none}")) as one:
+        one.engine.on.clear()
+        one.engine.trouble["restart"] = AWAY
+        one.sicken()
+        for _ in range(4):  # a step that takes the engine down each time is not repeated for ever
+            await one.quiet()
+            one.now += 60
+            one.treatment.engine_back()
+        await one.quiet()
+        assert (one.only().outcome, one.restarts) == ("failed", 2)
+        assert one.told.breakers == [True]
+
+
+async def test_what_was_done_of_an_attempt_is_not_done_again_when_the_engine_is_back():
+    async with clinic(STEPS) as one:
+        away_after(one, "restart")
+        one.sicken()
+        await one.quiet()
+        assert topics(one) == ["one"]
+        assert one.treatment.ending.progress == {one.only().id: 1}
+        one.treatment.engine_back()
+        await one.quiet()
+        assert (one.only().outcome, one.restarts, topics(one)) == ("healed", 1, ["one", "two", "end"])
+        assert one.treatment.ending.progress == {}
+
+
+async def test_an_engine_that_goes_while_an_attempt_is_verified_does_not_have_it_repeated():
+    text = rule_text(when="container.healthy").replace("    when: container.unhealthy\n", "")
+    async with clinic(text) as one:
+        one.sicken()
+        one.cure()  # a moment, not a trouble: it does not stand, so nothing but what is remembered keeps it from repeating
+        looks = [None, None, AWAY]
+        one.engine.trouble["inspect"] = looks
+        await one.quiet()
+        one.engine.trouble.clear()
+        while one.only().state == "waiting":
+            one.treatment.engine_back()
+            await one.quiet()
+        assert (one.journal.incidents[min(one.journal.incidents)].outcome, one.restarts) == ("healed", 1)
+
+
+async def test_an_engine_that_goes_while_the_ladder_is_climbed_does_not_have_a_rung_climbed_twice():
+    text = rule_text(limits="{attempts: 1 per 15m}", escalate='[{publish: {topic: "up"}}, restart]')
+    async with clinic(text) as one:
+        one.health_after = "unhealthy"
+        restart = one.engine.on["restart"]
+
+        def second_goes() -> None:
+            if one.restarts == 2:
+                one.health_after = "healthy"
+                restart()
+                raise AWAY
+            restart()
+
+        one.engine.on["restart"] = second_goes
+        one.sicken()
+        await one.quiet()
+        assert (one.only().state, one.only().waiting_for, one.only().rung) == ("waiting", "engine", 1)
+        one.treatment.engine_back()
+        await one.quiet()
+        assert (one.only().outcome, one.restarts, topics(one)) == ("healed", 2, ["up"])
+
+
+async def test_finally_that_loses_the_engine_changes_nothing_about_the_attempt():
+    text = rule_text(**{"finally": "[pause]"})
+    async with clinic(text) as one:
+        one.engine.trouble["pause"] = AWAY
+        one.sicken()
+        await one.quiet()
+        assert (one.only().outcome, one.restarts, one.only().attempts) == ("healed", 1, 1)
+
+
+async def test_nothing_is_done_while_the_intent_cannot_be_written_and_it_costs_no_attempt():
+    async with clinic(rule_text(limits="{attempts: 2 per 15m}")) as one:
+        one.journal.broken = True
+        one.sicken()
+        await one.quiet()
+        for _ in range(5):
+            assert (one.only().waiting_for, one.only().attempts, one.restarts) == ("journal", 0, 0)
+            await one.later()
+        assert not one.history.host
+        (record, *_) = one.journal.actions.values()
+        assert (record.outcome, record.detail) == ("failed", "nothing was done unwritten: the disk is full")
+        one.journal.broken = False
+        await one.later()
+        assert (one.only().outcome, one.restarts, one.told.breakers) == ("healed", 1, [])
+
+
+async def test_a_journal_that_takes_no_more_stops_actions_and_ends_nothing():
+    async with clinic() as one:
+        one.journal.full = True
+        one.sicken()
+        await one.quiet()
+        (incident,) = one.incidents.open.values()
+        assert (incident.waiting_for, one.restarts, one.journal.incidents) == ("journal", 0, {})
+        one.journal.full = False
+        await one.later()
+        assert (one.only().outcome, one.restarts) == ("healed", 1)
+
+
+async def test_an_outcome_that_the_journal_does_not_take_is_written_later_and_the_action_not_repeated():
+    async with clinic() as one:
+        restart = one.engine.on["restart"]
+
+        def full_afterwards() -> None:
+            restart()
+            one.journal.full = True
+
+        one.engine.on["restart"] = full_afterwards
+        one.sicken()
+        await one.quiet()
+        assert one.incidents.open == {}
+        assert [each.outcome for each in one.journal.actions.values()] == [None]
+        one.journal.full = False
+        keeping(one).persist()
+        assert [each.outcome for each in one.journal.actions.values()] == ["done"]
+        assert (one.only().outcome, one.restarts) == ("healed", 1)
+
+
+def keeping(one: Clinic) -> Keeping:
+    cursor = Cursor(1, "container", "die", ID)
+    journal: Any = one.journal
+    return Keeping(journal, one.incidents.backlog, one.mirror, one.told, one.clock, lambda: cursor)
+
+
+async def test_last_known_state_that_could_not_be_written_is_written_later():
+    async with clinic() as one:
+        kept = keeping(one)
+        one.journal.full = True
+        kept.persist()
+        kept.persist()
+        assert one.journal.known == {}
+        assert one.told.ill == {"journal": "it cannot be written: nothing is done"}
+        one.journal.full = False
+        kept.persist()
+        assert set(one.journal.known) == {f"container/{ID}", "cursor"}
+        assert one.told.ill == {"journal": None}
+
+
+def test_late_records_are_bounded_and_only_the_last_of_each_is_kept():
+    late, written = Backlog(), []
+    full = True
+
+    def put(key: int) -> Any:
+        def do() -> None:
+            if full:
+                raise JournalError("full")
+            written.append(key)
+
+        return do
+
+    for key in range(KEPT + 5):
+        late.write(key, put(key))
+        late.write(key, put(key))
+    assert len(late) == KEPT
+    with pytest.raises(JournalError):
+        late.catch_up()
+    full = False
+    late.catch_up()
+    assert written == list(range(5, KEPT + 5))
+    assert len(late) == 0
+
+
+async def test_what_dockmends_death_left_open_is_settled_once_and_goes_on():
+    async with clinic(STEPS) as one:
+        away_after(one, "restart")
+        one.sicken()
+        await one.quiet()
+        (record,) = [each for each in one.journal.actions.values() if each.action == "restart"]
+        story = (one.only(), list(one.journal.actions.values()))
+    async with clinic(STEPS) as two:
+        two.learn(one.engine.containers[ID])
+        two.engine.containers = one.engine.containers
+        two.now = one.now + 60
+        two.incidents.adopt(replace(story[0], state="acting"))
+        two.treatment.take_up(story[0], record, await _steps_done(_Story(story), story[0]))
+        await two.quiet()
+        assert (two.only().outcome, two.restarts, topics(two)) == ("healed", 0, ["two", "end"])
+
+
+class _Story:
+    def __init__(self, story: Any) -> None:
+        self._story = story
+
+    async def story(self, incident: str) -> Any:
+        return self._story
+
+
+LOOKS = {
+    "connect", "ping", "events", "marker_present", "networks", "volumes", "images", "helpers", "close", "url",
+    "archive_info", "logs", "read_archive", "overflowed",
+}  # fmt: skip
+
+
+class Refuses:
+    """An engine that answers every look from the script and refuses to be changed."""
+
+    def __init__(self, clinic: Clinic) -> None:
+        self.url, self.changed, self._clinic = "unix:///nowhere", False, clinic
+
+    def __getattr__(self, name: str) -> Any:
+        if name in LOOKS or name.startswith("inspect"):
+            return getattr(self._clinic.engine, name, self._nothing)
+
+        async def change(*args: Any, **named: Any) -> None:
+            self.changed = True
+            raise AWAY
+
+        return change
+
+    async def listing(self) -> Listing:
+        return Listing(tuple(self._clinic.engine.containers.values()), (), (Volume("data"),), 0.0, 0.0)
+
+    async def _nothing(self, *args: Any, **named: Any) -> tuple[()]:
+        return ()
+
+
+REMEDIES = {
+    "restart": "restart", "start": "start", "stop": "stop", "kill": "kill", "pause": "pause", "unpause": "unpause",
+    "commit_image": "{commit_image: {repository: kept, tag: x}}",
+    "reconnect_network": "reconnect_network",
+    "snapshot_volume": "{snapshot_volume: {volumes: [data], consistency: pause}}",
+}  # fmt: skip
+
+
+def test_every_registered_remedy_is_in_the_table():
+    assert set(REGISTRY) - {"publish", "wait"} == set(REMEDIES)
+    assert {name for name in dir(Engine) if not name.startswith("_")} >= {"restart", "commit"}
+
+
+@pytest.mark.parametrize("writable", [True, False], ids=["written", "unwritten"])
+@pytest.mark.parametrize("action", sorted(REMEDIES))
+async def test_no_remedy_changes_anything_before_its_intent_is_on_disk(action: str, writable: bool):
+    """With the disk dead the engine is never asked for a change; with it alive the change follows the commit."""
+    text = rule_text(then=f"[{REMEDIES[action]}]").replace("    then: restart\n", "")
+    async with clinic(text) as one:
+        engine = Refuses(one)
+        one.treatment.steps.engine = engine  # type: ignore[assignment]
+        commits: list[bool] = []
+        one.journal.on_commit = lambda: commits.append(engine.changed)
+        one.journal.broken = not writable
+        subject = _patient(one, action)
+        incident = one.incidents.begin(one.rules.rules[0], _change(one, subject), dry_run=False)
+        step = one.rules.rules[0].then[0]
+        with pytest.raises(Exception) as raised:  # noqa: PT011 - which error it is differs from action to action
+            await one.treatment.steps.run(incident, one.rules.rules[0], step, subject)
+        if writable:
+            assert commits[:1] == [False]
+            assert engine.changed
+        else:
+            assert isinstance(raised.value, JournalError)
+            assert not engine.changed
+
+
+def _patient(one: Clinic, action: str) -> Container:
+    state = {"start": "exited", "unpause": "paused"}.get(action, "running")
+    health = "" if state == "exited" else "healthy"
+    patient = replace(
+        one.engine.containers[ID], state=state, health=health, mounts=(Mount("volume", "data", "/v", "/data"),)
+    )
+    one.engine.containers[ID] = patient
+    one.learn(patient)
+    if action == "reconnect_network":
+        one.engine.networks["shop"] = Network("n1", "shop")
+        one.mirror.observe_networks([Network("n1", "shop")], one.now)
+        one.learn(replace(patient, networks={"shop": Endpoint("n1")}))
+        one.learn(patient)
+    return patient
+
+
+def _change(one: Clinic, subject: Container) -> Any:
+    from dockmend.model import Change
+
+    network = "shop" if one.engine.networks else None
+    return Change(("container.unhealthy",), "container", subject, TARGET, "t", one.now, network=network)
