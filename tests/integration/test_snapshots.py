@@ -225,8 +225,6 @@ async def test_an_existing_volume_is_never_written_to(docker, client, store):
     (root / "since").write_text("x")
     with pytest.raises(SnapshotError, match="there is a volume data already"):
         await commands.restore(client, store, manifest.id, "data")
-    with pytest.raises(SnapshotError, match="not yet in this version: --in-place"):
-        await commands.restore(client, store, manifest.id, in_place=True)
     assert (root / "since").exists()
 
 

@@ -21,10 +21,12 @@ class Keeps:
         self.pieces: list[bytes] = []
         self.finished = 0
         self.calls = 0
+        self.entered = threading.Event()
         self._gate = gate
         self._fails_at = fails_at
 
     def process(self, data: bytes) -> None:
+        self.entered.set()
         if self._gate is not None:
             assert self._gate.wait(30)
         if self.calls == self._fails_at:
@@ -130,6 +132,7 @@ async def test_cancelled_twice_it_still_waits_for_its_threads():
 
     task = asyncio.get_running_loop().create_task(work())
     await reached.wait()
+    assert await asyncio.to_thread(stage.entered.wait, 30)
     for _ in range(3):
         task.cancel()
         for _ in range(10):
