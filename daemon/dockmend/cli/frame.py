@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reset": ("daemon", "Close a rule's breaker for a target and forget its attempts."),
     "reload": ("daemon", "Read the rules again, all or nothing."),
     "trigger": ("daemon", "Let a rule act on an object now."),
-    "snapshots": ("snapshots", "Snapshots of volumes: list, create, verify, restore, prune."),
+    "snapshots": ("snapshots", "Snapshots of volumes: list, create, verify, diff, restore, prune."),
     "demo": ("demo", "Break a throw-away container on this host's engine and see it healed."),
     "doctor": ("doctor", "Check engine, rights, disk, clock, broker, rules, labels, other healers."),
 }

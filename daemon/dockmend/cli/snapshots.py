@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dockmend.cli.options import engine_of, options, paths, settings
 from dockmend.cli.text import emit, say, show, size
-from dockmend.errors import UsageError
+from dockmend.errors import DockmendError, UsageError
+
+if TYPE_CHECKING:
+    from dockmend.snapshots.diff import Difference
+    from dockmend.snapshots.manifest import Manifest
 
 ROW = ("ID", "VOLUME", "TIME", "BYTES", "FILES", "RULE", "INCIDENT")
 
 
 @click.group()
 def snapshots() -> None:
-    """Snapshots of volumes: list, create, verify, restore, prune."""
+    """Snapshots of volumes: list, create, verify, diff, restore, prune."""
 
 
 @snapshots.command("list")
@@ -91,31 +96,52 @@ def verify(id: str, as_json: bool, **flags: Any) -> int:
 @snapshots.command()
 @click.argument("id")
 @click.option("--to", metavar="VOLUME", help="The fresh volume's name [VOLUME-restored-TIME].")
-@click.option("--in-place", is_flag=True, help="Not yet in this version.")
+@click.option("--in-place", is_flag=True, help="Into the volume itself: what it holds now is replaced (and kept).")
+@click.option("--yes", is_flag=True, help="With --in-place: do not ask.")
 @options("config", "state", "engine", "json")
-def restore(id: str, to: str | None, in_place: bool, as_json: bool, **flags: Any) -> int:
-    """Restores a snapshot into a fresh volume; one that exists is never written to."""
+def restore(id: str, to: str | None, in_place: bool, yes: bool, as_json: bool, **flags: Any) -> int:
+    """Restores a snapshot into a fresh volume; one that exists is never written to, but for --in-place.
+
+    In place: refused while a container runs with the volume. What the volume holds is kept as a snapshot first, what
+    is not in the snapshot does not stay, the result is compared, and put back as it was should anything go wrong.
+    """
     from dockmend.snapshots import commands
 
-    if in_place:
-        raise UsageError("not yet in this version: --in-place; restore into a fresh volume with --to")
+    if in_place and to is not None:
+        raise UsageError("--to and --in-place: one of them")
     found = settings(flags)
+    store = commands.store_of(found.paths.state)
+    if in_place and not yes and not _agreed(store.load(id)):
+        say("nothing was done")
+        return 1
 
     async def work() -> Any:
         engine = engine_of(found)
         try:
-            return await commands.restore(engine, commands.store_of(found.paths.state), id, to)
+            if in_place:
+                return await commands.restore_in_place(engine, store, id, time.time)
+            return await commands.restore(engine, store, id, to)
         finally:
             await engine.close()
 
     restored = asyncio.run(work())
     if as_json:
-        emit({**restored.manifest.row(), "restored_to": restored.volume, "notes": restored.notes})
+        told = {"restored_to": restored.volume, "safety": restored.safety or None, "notes": restored.notes}
+        emit({**restored.manifest.row(), **told})
         return 0
-    say(f"{id} is restored into the volume {restored.volume}")
+    say(f"{id} is restored into the volume {restored.volume}{' itself' if in_place else ''}")
     for note in restored.notes:
         say(f"  {note}")
     return 0
+
+
+def _agreed(manifest: Manifest) -> bool:
+    """Asks the person at the terminal. Raises UsageError where there is none."""
+    if not sys.stdin.isatty():
+        raise UsageError("--in-place replaces what the volume holds: without a terminal to ask on, it needs --yes")
+    what = f"{manifest.files} files, {size(manifest.bytes)}, of {manifest.time}"
+    say(f"What the volume {manifest.volume} holds now is replaced by {manifest.id} ({what}).")
+    return click.confirm("It is kept as a snapshot first. Go on?")
 
 
 @snapshots.command()
@@ -151,7 +177,38 @@ def prune(volume: str | None, keep: int, dry_run: bool, as_json: bool, **flags: 
 @snapshots.command()
 @click.argument("id")
 @click.argument("other", required=False)
-@options("state")
-def diff(id: str, other: str | None, **_: Any) -> int:
-    """Compares a snapshot with another, or with the volume: not yet in this version."""
-    raise UsageError("not yet in this version: snapshots diff")
+@options("config", "state", "engine", "json")
+def diff(id: str, other: str | None, as_json: bool, **flags: Any) -> int:
+    """What differs between snapshot ID and its volume as it is now, or snapshot OTHER.
+
+    By path: type, size, content, mode, owner, link, device, capability; times are not compared. Exit 0: nothing,
+    1: something, 2: they cannot be compared.
+    """
+    from dockmend.snapshots import commands
+
+    found = settings(flags) if other is None else None
+    store = commands.store_of(found.paths.state if found is not None else paths(flags).state)
+
+    async def work() -> list[Difference]:
+        if found is None:
+            return await commands.diff(store, id, other, None)
+        engine = engine_of(found)
+        try:
+            return await commands.diff(store, id, None, engine)
+        finally:
+            await engine.close()
+
+    try:
+        differences = asyncio.run(work())
+    except DockmendError as error:
+        if error.exit_code != 1:
+            raise
+        raise UsageError(str(error)) from error  # 1 says that they differ
+    if as_json:
+        emit([difference.row() for difference in differences])
+        return 1 if differences else 0
+    for difference in differences:
+        say(difference.line())
+    kinds = [difference.kind for difference in differences]
+    say(", ".join(f"{kinds.count(kind)} {kind}" for kind in ("added", "removed", "changed")))
+    return 1 if differences else 0

@@ -171,8 +171,8 @@ async def begin(store: Store, source: Source, clock: Callable[[], float]) -> Dra
     """An empty draft; to be used as a context. Raises SnapshotError (also for a volume being restored), OSError."""
     if source.kind == "volume" and await asyncio.to_thread(marks.read, store, source.name) is not None:
         raise SnapshotError(
-            f"{source.name} is being restored, or a restore of it was interrupted: what it holds is no snapshot's worth. "
-            "`dockmend snapshots restore ID --in-place` ends that"
+            f"{source.name} is being restored, or a restore of it was interrupted: it is not what a snapshot should "
+            "keep. `dockmend snapshots restore ID --in-place` ends that"
         )
     return await acquire(Draft.discard, partial(store.begin, source.name, clock()))
 

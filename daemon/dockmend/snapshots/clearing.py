@@ -25,7 +25,7 @@ def clear(root: Path) -> int:
     try:
         aside = _names()
         removed = 0
-        while names := os.listdir(top):
+        while names := os.listdir(top):  # noqa: PTH208 - of a descriptor
             for name in names:
                 removed += _remove(top, name, aside)
         return removed
@@ -42,7 +42,7 @@ def _remove(top: int, name: str, aside: Iterator[str]) -> int:
     try:
         if os.fstat(folder).st_dev != os.fstat(top).st_dev:
             raise OSError(f"{name} is another file system, mounted within")
-        for each in os.listdir(folder):
+        for each in os.listdir(folder):  # noqa: PTH208 - of a descriptor
             if _unlinked(folder, each):
                 gone += 1
             else:

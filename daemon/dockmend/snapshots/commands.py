@@ -6,9 +6,10 @@ Each works beside a running daemon as well as without one, and raises SnapshotEr
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
+
+import structlog
 
 from dockmend.engine.api import Engine
 from dockmend.snapshots import in_place, marks
@@ -22,6 +23,8 @@ from dockmend.snapshots.restore import Restored, Verified, clear_restores
 from dockmend.snapshots.restore import restore as restore_snapshot
 from dockmend.snapshots.restore import verify as verify_snapshot
 from dockmend.snapshots.store import Store
+
+log = structlog.get_logger("dockmend.snapshots")
 
 
 def store_of(state: Path) -> Store:
@@ -65,7 +68,7 @@ async def restore_in_place(engine: Engine, store: Store, id: str, clock: Callabl
     volume, _ = parse_id(id)
     await tidy(engine, store, but=volume)
     try:
-        return await in_place.restore_in_place(Exchange(engine, store, command_owner(), clock, info), id)
+        return await in_place.restore_in_place(Exchange(engine, store, command_owner(), info), id, clock)
     except OSError as error:
         raise SnapshotError(f"{id} cannot be restored: {error.strerror or error}. Nothing was touched") from error
 
@@ -107,7 +110,9 @@ async def tidy(engine: Engine, store: Store, but: str | None = None) -> list[str
     files = await asyncio.to_thread(store.clean)
     restores = await clear_restores(engine, store)
     helpers = await remove_helpers(engine)
-    settled = await in_place.settle(Exchange(engine, store, command_owner(), time.time), but)
+    settled = await in_place.settle(Exchange(engine, store, command_owner()), but)
+    for told in settled:
+        log.warning(told)
     return [*files, *restores, *helpers, *settled]
 
 

@@ -44,13 +44,12 @@ class Exchange:
     engine: Engine
     store: Store
     owner: str
-    clock: Callable[[], float]
     info: EngineInfo | None = None
     notes: list[str] = field(default_factory=list)
 
 
-async def restore_in_place(work: Exchange, id: str) -> Restored:
-    """The volume that `id` is of gets its content, and nothing else stays in it.
+async def restore_in_place(work: Exchange, id: str, clock: Callable[[], float]) -> Restored:
+    """The volume that `id` is of gets its content, and nothing else stays in it. `clock`: wall seconds.
 
     Raises SnapshotError: refused and nothing was touched, or failed and what was there before was put back (or not:
     the sentence says which); EngineError, OSError before anything was touched.
@@ -63,10 +62,8 @@ async def restore_in_place(work: Exchange, id: str) -> Restored:
         )
     with marks.held(work.store, manifest.volume):
         await _refuse_users(work, manifest.volume)
-        verified = await asyncio.to_thread(verify, work.store, id)
-        if verified.problems:
-            raise SnapshotError(f"{id} is not restored: {'; '.join(verified.problems)}", again=False)
-        mark = await _prepare(work, manifest)
+        await _whole(work, id)
+        mark = await _prepare(work, manifest, clock)
         try:
             await _fill(work, manifest)
         except BaseException as error:
@@ -98,7 +95,7 @@ async def settle(work: Exchange, but: str | None = None) -> list[str]:
 
 
 # ------------------------------------------------------------------------------------------------- before it is touched
-async def _prepare(work: Exchange, manifest: Manifest) -> Mark:
+async def _prepare(work: Exchange, manifest: Manifest, clock: Callable[[], float]) -> Mark:
     """Everything up to the point of no return: the volume is there, can be cleared, and what it holds is kept."""
     volume = await _present(work, manifest.volume)
     earlier = await asyncio.to_thread(marks.read, work.store, manifest.volume)
@@ -110,20 +107,18 @@ async def _prepare(work: Exchange, manifest: Manifest) -> Mark:
     if volume is None:
         return await _made(work, manifest)
     await to_end(marks.end, work.store, volume.name)  # it tells of nothing that is there
-    return await _keep(work, volume, manifest)
+    return await _keep(work, volume, manifest.id, clock)
 
 
-async def _keep(work: Exchange, volume: Volume, manifest: Manifest) -> Mark:
+async def _keep(work: Exchange, volume: Volume, id: str, clock: Callable[[], float]) -> Mark:
     """What the volume holds is kept and read back; only then is the mark put down."""
     await _folder(work, volume)
     source = Source("volume", volume.name)
-    safety = await take(work.engine, work.store, source, Why(work.owner), work.clock, work.info)
+    safety = await take(work.engine, work.store, source, Why(work.owner), clock, work.info)
     try:
-        problems = (await asyncio.to_thread(verify, work.store, safety.id)).problems
-        if problems:
-            raise SnapshotError(f"what {volume.name} holds could not be kept: {'; '.join(problems)}")
+        await _whole(work, safety.id)
         await _refuse_users(work, volume.name)
-        mark = Mark(volume.name, manifest.id, safety.id)
+        mark = Mark(volume.name, id, safety.id)
         await to_end(marks.put, work.store, mark)
     except BaseException:
         with contextlib.suppress(SnapshotError, OSError):
@@ -169,6 +164,12 @@ async def _made(work: Exchange, manifest: Manifest) -> Mark:
         )
     work.notes.append(f"{manifest.volume} was missing: it was made anew by driver {manifest.driver}")
     return mark
+
+
+async def _whole(work: Exchange, id: str) -> None:
+    verified = await asyncio.to_thread(verify, work.store, id)
+    if verified.problems:
+        raise SnapshotError(f"{id} is not whole, so nothing was touched: {'; '.join(verified.problems)}", again=False)
 
 
 async def _refuse_users(work: Exchange, name: str) -> None:
