@@ -19,6 +19,8 @@ KILL_SLACK = 5.0
 """Seconds beyond the stop timeout within which an end is still the work of a signal that asks for one (rules.md)."""
 OOM_SLACK = 5.0
 """Seconds between an `oom` event and the end it explains: a child that was killed long ago explains nothing."""
+HISTORY = "history"
+"""What an end counts as that was over before dockmend knew the container."""
 
 _ENDING = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 

@@ -9,6 +9,9 @@ from dockmend.mirror.echo import Echo
 from dockmend.mirror.ends import End, Run
 from dockmend.model import Change, Container, Endpoint
 
+EVENTS_WITHIN = 10.0
+"""Seconds within which an event comes that was said at all, however far inspect was ahead of it."""
+
 
 class Kept(Struct, omit_defaults=True):
     """The part of an entry that is journalled as last known state."""
@@ -29,15 +32,23 @@ class Kept(Struct, omit_defaults=True):
 class Entry:
     """One container in the mirror. `kept` is persisted; the rest is of this moment."""
 
-    __slots__ = ("distrusted", "echo", "ends", "kept", "previous", "stuck_at")
+    __slots__ = ("ahead", "ahead_until", "distrusted", "echo", "ends", "heard", "kept", "previous", "stuck_at")
 
     def __init__(self, kept: Kept) -> None:
         self.kept = kept
         self.previous: Run | None = None
+        self.heard = 0  # events of it
         self.ends: list[End] = []  # not settled yet, in order; mostly none
         self.echo: Echo | None = None
+        self.ahead: tuple[str, ...] = ()  # what inspect told of the health before the stream did
+        self.ahead_until = 0.0  # then those events are lost
         self.distrusted = 0  # inspect answers in a row that seemed older than what events told
         self.stuck_at: float | None = None
+
+    def inspect_was_ahead(self, health: str, now: float) -> None:
+        """Inspect told of a health that no event has told of yet."""
+        self.ahead = (*self.ahead[-3:], health)
+        self.ahead_until = now + EVENTS_WITHIN
 
     @property
     def container(self) -> Container:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from dockmend.mirror import looks, runs, troubles
-from dockmend.mirror.ends import Run, forged, signal_number
-from dockmend.model import Change, Event, Origin
+from dockmend.mirror.ends import HISTORY, Run, forged, signal_number
+from dockmend.model import STEERING_LABELS, Change, Container, Event, Origin
 
 if TYPE_CHECKING:
     from dockmend.mirror.entry import Entry
@@ -29,6 +29,10 @@ def health(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origi
     if at <= kept.health_at or kept.run.over or at < kept.run.begun or said not in ("healthy", "unhealthy", "starting"):
         return ()
     kept.health_at = at
+    if found.ahead and now < found.ahead_until:  # what comes now is most likely known, and a look makes sure
+        found.ahead = found.ahead[1:] if said == found.ahead[0] else found.ahead
+        mirror.wanted.add(kept.container.id)
+        return ()
     if said == kept.container.health:
         return ()
     mirror.put(found, replace(kept.container, health=said))
@@ -51,13 +55,15 @@ def start(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin
     mirror.wanted.add(found.container.id)
     if run.started_at and not run.announced_at and not (run.over and at > run.died_at):
         run.announced_at = at  # an inspect that was ahead of the stream told of it
-        return ()
+        return (troubles.of_container(found, "container.started", at, origin),) if run.told == HISTORY else ()
     return runs.begin(mirror, found, now, origin, announced_at=at)
 
 
 def die(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
     at, container = event.time_ns / 1e9, found.container
     run = found.run_at(at)
+    if run is not None and run.told == HISTORY:  # a list was ahead of the stream: it had just ended
+        run.told, run.died_at = "", 0.0
     if run is None or run.told:
         return ()
     mirror.wanted.add(container.id)
@@ -136,6 +142,20 @@ def look_again(mirror: Mirror, found: Entry, event: Event, now: float, origin: O
 
 def destroy(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
     return mirror.remove(found, event.time_ns / 1e9, now, origin)
+
+
+_ENGINES_OWN = frozenset({"image", "name", "exitCode", "signal", "execDuration"})
+
+
+def made(event: Event) -> Container:
+    """A container that was gone before inspect could be asked, as far as an event tells of it."""
+    said = event.actor.Attributes
+    labels = {key: value for key, value in said.items() if key not in _ENGINES_OWN}
+    steering = tuple(key for key in labels if key.startswith(STEERING_LABELS))  # the image's or its owner's: unknown
+    return Container(
+        id=event.actor.ID, name=event.name, image=said.get("image", ""), labels=labels, image_steering=steering,
+        auto_remove=True,
+    )  # fmt: skip
 
 
 HANDLERS: Mapping[str, Handler] = MappingProxyType({

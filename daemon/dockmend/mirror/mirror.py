@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from dockmend.mirror import entry as entries
 from dockmend.mirror import events, looks, runs, troubles
 from dockmend.mirror.echo import GRACE, Echo
-from dockmend.mirror.ends import Run, cause_of
+from dockmend.mirror.ends import HISTORY, Run, cause_of
 from dockmend.mirror.entry import Entry, Kept
 from dockmend.model import Change, Container, Endpoint, Event, Network, Origin, Volume, target_of
 
@@ -53,6 +53,7 @@ class Mirror:
         self.unknown: dict[str, deque[tuple[Event, Origin]]] = {}  # heard of containers that are still to be inspected
         self.engine_away: tuple[float, float] = (0.0, 0.0)  # from its going down to its coming up: ends are its doing
         self.engine_kept_containers = False  # it came back, and what it found ended it had not stopped (live-restore)
+        self.known_until_ns = 0  # of what the engine replays from before that, all is known that is still to be known
         self._dependents: dict[str, set[str]] = {}
         self._due: list[tuple[float, int, Callable[[float], Iterable[Change]]]] = []
         self._sequence = 0
@@ -76,6 +77,11 @@ class Mirror:
 
     def network_named(self, name: str) -> Network | None:
         return next((each for each in self.networks.values() if each.name == name), None)
+
+    def heard(self, container_id: str) -> int:
+        """Grows with each event of a container: where it grew since inspect was asked, the answer may be outdated."""
+        found = self.entries.get(container_id)
+        return found.heard if found is not None else -1 - len(self.unknown.get(container_id, ()))
 
     def known_networks(self, container_id: str) -> Mapping[str, Endpoint]:
         found = self.entries.get(container_id)
@@ -144,8 +150,8 @@ class Mirror:
         if kind == "container":
             found = self.entries.get(event.actor.ID)
             if found is None:
-                self._hear(event, origin)
-                return ()
+                return self._hear(event, now, origin)
+            found.heard += 1
             action = event.action
             if action.startswith("health_status"):
                 return events.health(self, found, event, now, origin)
@@ -157,23 +163,24 @@ class Mirror:
             self.stale_volumes = True
         return ()
 
-    def _hear(self, event: Event, origin: Origin) -> None:
+    def _hear(self, event: Event, now: float, origin: Origin) -> list[Change]:
         """Of a container that is not known: it may end before it can be looked at, so what happens to it is kept."""
         container_id = event.actor.ID
         if event.action == "destroy":
-            self.unknown.pop(container_id, None)
-            self.wanted.discard(container_id)
-        elif not event.action.startswith("exec_"):
+            return self.gone(container_id, now, origin)
+        if not event.action.startswith("exec_") and event.time_ns > self.known_until_ns:
             if len(self.unknown) < HEARD_OF or container_id in self.unknown:
                 self.unknown.setdefault(container_id, deque(maxlen=HEARD_OF_EACH)).append((event, origin))
             self.wanted.add(container_id)
+        return []
 
     def _network_event(self, event: Event, now: float) -> Iterable[Change]:
         if event.action in ("connect", "disconnect"):
-            container = event.actor.Attributes.get("container", "")
-            if container in self.entries:
-                self.echoed(self.entries[container], event.action, now)
-                self.wanted.add(container)
+            found = self.entries.get(event.actor.Attributes.get("container", ""))
+            if found is not None:
+                found.heard += 1
+                self.echoed(found, event.action, now)
+                self.wanted.add(found.container.id)
         elif event.action in ("create", "destroy", "remove", "prune"):
             self.stale_networks = True
         return ()
@@ -197,7 +204,11 @@ class Mirror:
         health_before = found.container.health
         self.put(found, seen)
         changes += runs.look_ends(self, found, seen, now, blind)
+        if blind:
+            found.ahead = ()
         if seen.state == "running" and seen.health != health_before and seen.health:
+            if not blind:
+                found.inspect_was_ahead(seen.health, now)
             changes += troubles.of_health(found, now, origin)
         return changes + self._look_around(found, before, now, origin)
 
@@ -210,13 +221,15 @@ class Mirror:
     def _discover(self, seen: Container, now: float, origin: Origin) -> list[Change]:
         heard = self.unknown.pop(seen.id, None)
         if heard is not None:
-            return self._relive(seen, heard, now, origin)
+            return self._relive(seen, heard, now) + self.observe(seen, now, origin)
         found = Entry(Kept(container=seen, run=Run(started_at=seen.started_at)))
         if not seen.running and seen.started_at:  # history: it ended before dockmend knew it
-            found.kept.run.died_at, found.kept.run.told = seen.finished_at or now, "history"
+            found.kept.run.died_at, found.kept.run.told = seen.finished_at or now, HISTORY
         self._add(found)
         self.on_container(None, seen)
         changes: list[Change] = []
+        if origin != "started" and seen.health in ("healthy", "unhealthy"):
+            found.inspect_was_ahead(seen.health, now)
         if seen.running and origin != "started":
             changes.append(troubles.of_container(found, "container.started", now, origin))
         if seen.health == "unhealthy" and seen.state == "running":
@@ -226,9 +239,7 @@ class Mirror:
             changes += looks.orphaned(self, self.entries[dependent], now, origin)
         return changes
 
-    def _relive(
-        self, seen: Container, heard: Iterable[tuple[Event, Origin]], now: float, origin: Origin
-    ) -> list[Change]:
+    def _relive(self, seen: Container, heard: Iterable[tuple[Event, Origin]], now: float) -> list[Change]:
         """A new container as it was made, and then all that was heard of it, in order."""
         made = replace(seen, state="created", health="", exit_code=None, started_at=0.0, finished_at=0.0)
         found = Entry(Kept(container=made, run=Run()))
@@ -237,13 +248,17 @@ class Mirror:
         changes: list[Change] = []
         for event, came in heard:
             changes += self.apply(event, now, came)
-        return changes + self.observe(seen, now, origin)
+        return changes
 
     def gone(self, container_id: str, now: float, origin: Origin = "live") -> list[Change]:
         """Inspect answered 404."""
-        self.unknown.pop(container_id, None)
+        self.wanted.discard(container_id)
+        changes: list[Change] = []
+        heard = self.unknown.pop(container_id, None)
+        if heard is not None and any(event.action == "die" for event, _ in heard):
+            changes = self._relive(events.made(heard[0][0]), heard, now)
         found = self.entries.get(container_id)
-        return list(self.remove(found, now, now, origin)) if found else []
+        return changes + self.remove(found, now, now, origin) if found else changes
 
     def remove(self, found: Entry, at: float, now: float, origin: Origin) -> list[Change]:
         container = found.container

@@ -30,7 +30,7 @@ def begin(
     kept.unhealthy = 0
     for what in ("health", "end", "stuck", "orphaned"):
         kept.standing.pop(what, None)
-    found.stuck_at = None
+    found.stuck_at, found.ahead = None, ()
     health = "starting" if found.container.check else ""
     mirror.put(found, replace(found.container, state="running", exit_code=None, health=health, started_at=at))
     changes: list[Change] = []

@@ -28,6 +28,8 @@ first older event."""
 REMEMBERED = 2048
 """Keys of events kept for de-duplication: more than the engine's ring of 256 can replay."""
 LOOKS_AT_ONCE = 8
+LOOKS_IN_A_ROW = 3
+"""Inspects of a container of which events come meanwhile, after which the last answer is taken as it is."""
 SLICE = 2000
 """Events handled before other tasks get their turn."""
 
@@ -94,7 +96,7 @@ class Watch:
         self._work = asyncio.Event()
         self._due = asyncio.Event()  # something may be due earlier than it was
         self._relist = False
-        self._refused = False  # nobody listened at the engine's own socket since it was lost
+        self._hung_up = False  # the engine ended the stream, or nobody listened: it was not merely slow
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -103,11 +105,11 @@ class Watch:
             try:
                 await self._session()
                 failures = 0
+                self._hung_up = True
             except EngineError as error:
                 if self.up:
                     failures = 0
-                elif isinstance(error, EngineAway):
-                    self._refused = self.engine.url.startswith("unix:")
+                self._hung_up = self._hung_up or isinstance(error, EngineAway)
                 self.observer.degraded("engine", str(error))
             except Exception:  # a fault of dockmend's own: the session is over all the same
                 self._lost()
@@ -146,6 +148,8 @@ class Watch:
     async def _merge(self, listing: Listing, stream: EventStream, gap: bool) -> None:
         """What was replayed first (it says who did what), then the list, which is the truth."""
         first = not self._connected_before
+        if first:
+            self.mirror.known_until_ns = self.cursor.time_ns
         boot, renewed = self._another_engine(listing, gap)
         if gap and self.cursor.type:
             self.observer.gap("restart" if renewed else "marker")
@@ -162,7 +166,7 @@ class Watch:
             changes += self.mirror.engine_back(now)
         seen_ns = self.cursor.time_ns or int(listing.began_at * 1e9)
         self.cursor = msgspec.structs.replace(self.cursor, time_ns=seen_ns, boot=boot)
-        self._connected_before, self._refused = True, False
+        self._connected_before, self._hung_up = True, False
         self.up = True
         self.since = now
         if self.listed is not None:
@@ -185,7 +189,8 @@ class Watch:
             last_heard = self.cursor.time_ns / 1e9 if self._connected_before else bridge.created_at
             self.mirror.engine_renewed(last_heard, bridge.created_at, kept_containers=False)
             return boot, True
-        if gap and self._refused and self.info is not None and self.info.live_restore:
+        local = self.engine.url.startswith("unix:")  # a network between may hang up as well
+        if gap and local and self._hung_up and self.info is not None and self.info.live_restore:
             self.mirror.engine_renewed(0.0, 0.0, kept_containers=True)
             return boot, True
         return boot, False
@@ -263,11 +268,16 @@ class Watch:
                     await asyncio.sleep(1.0)
 
     async def _look_at(self, container_id: str) -> None:
-        try:
-            container = await self.engine.inspect(container_id)
-        except NotFound:
-            self.offer(self.mirror.gone(container_id, self.clock()))
-            return
+        heard = self.mirror.heard(container_id)
+        for _ in range(LOOKS_IN_A_ROW):
+            try:
+                container = await self.engine.inspect(container_id)
+            except NotFound:
+                self.offer(self.mirror.gone(container_id, self.clock()))
+                return
+            before, heard = heard, self.mirror.heard(container_id)
+            if heard == before:
+                break  # else it may tell of a time before what was heard meanwhile
         self.learn_from(container)
 
     def learn_from(self, container: Any) -> None:
@@ -278,12 +288,14 @@ class Watch:
     async def _list_again(self, *, blind: bool) -> None:
         """Now and then anyway: what no event told of is found. Containers touched meanwhile are looked at again."""
         asked = set(self.mirror.wanted)
+        heard = {container_id: self.mirror.heard(container_id) for container_id in self.mirror.entries}
         self.mirror.wanted.clear()
         try:
             listing = await self.engine.listing()
         except BaseException:
             self.mirror.wanted.update(asked)
             raise
+        self.mirror.wanted.update(each for each in heard if self.mirror.heard(each) != heard[each])
         touched = set(self.mirror.wanted)
         changes = self.mirror.relist(
             [each for each in listing.containers if each.id not in touched],
