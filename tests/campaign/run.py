@@ -35,8 +35,9 @@ def campaign(
             for each in plan.rounds(seed, faults):
                 verdict = _round(driver, oracle, each, tally, say)
                 tally.seconds = time.monotonic() - begun
+                if verdict.findings:
+                    say(f"dockmend's log ends with:\n{driver.daemon.text[-20000:]}")
                 if verdict.findings and not keep_going:
-                    say(f"dockmend's log ends with:\n{driver.daemon.text[-12000:]}")
                     break
                 if tally.seconds > seconds:
                     break
