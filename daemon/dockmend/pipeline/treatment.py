@@ -79,7 +79,13 @@ class Treatment:
         incident = self.incidents.open.get(incident_id)
         if incident is not None and not self.stopping:
             self.timers.drop(incident_id)
-            self.lanes.submit(incident.target, lambda: self.run(incident_id))
+            self.lanes.submit(self._lane(incident), lambda: self.run(incident_id))
+
+    def _lane(self, incident: Incident) -> str:
+        """What changes nothing does not wait behind a remedy: it would tell of a trouble when that is over."""
+        rule = self.rules.by_name(incident.rule)
+        aside = rule is not None and (incident.dry_run or not rule.remedies)
+        return f"{incident.target} aside" if aside else incident.target
 
     def hold(self, incident: Incident, until: float) -> None:
         self.incidents.update(incident.id, due_at=until, waiting_for="for")

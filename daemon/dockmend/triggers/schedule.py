@@ -116,12 +116,16 @@ class Schedules:
         trigger, key = due.trigger, due.key
         self.fired[key] = now
         self._remember(key, now)
+        self._plan_next(due, now)  # before anything that may fail
         for subject in selected(due.rule, self._mirror):
             target = target_of(subject)
             self._fire(due.rule, Change(
                 triggers=(trigger.name,), kind=due.rule.match.kind, subject=subject, target=target,
                 trouble=f"{key}/{now:.3f}/{target}", at=now, origin="timer", note=f"its {trigger.kind} came",
             ))  # fmt: skip
+
+    def _plan_next(self, due: _Due, now: float) -> None:
+        trigger, key = due.trigger, due.key
         if trigger.kind == "startup":
             del self._due[key]
             return

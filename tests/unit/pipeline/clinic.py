@@ -1,4 +1,4 @@
-"""A clinic: the real pipeline around a mirror, with an engine from a script, a journal in memory, a clock that is set."""
+"""A clinic: the real pipeline around a mirror, an engine from a script, a journal in memory, a clock that is set."""
 
 from __future__ import annotations
 
@@ -261,6 +261,15 @@ class Clinic:
         return self.engine.did().count("restart")
 
 
+async def until(holds: Callable[[], object]) -> None:
+    """Lets other tasks run until something holds."""
+    for _ in range(100_000):
+        if holds():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never came to hold")
+
+
 @asynccontextmanager
 async def clinic(text: str = HEAL, policy: dict[str, Any] | None = None, **more: Any) -> AsyncIterator[Clinic]:
     """A clinic whose web container runs and is well. A fault of the pipeline's own fails the test."""
@@ -276,4 +285,4 @@ def rule_text(**more: Any) -> str:
     return HEAL + "".join(f"    {key}: {value}\n" for key, value in more.items())
 
 
-__all__ = ["HEAL", "ID", "TARGET", "WEB", "Clinic", "Records", "clinic", "replace", "rule_text"]
+__all__ = ["HEAL", "ID", "TARGET", "WEB", "Clinic", "Records", "clinic", "replace", "rule_text", "until"]

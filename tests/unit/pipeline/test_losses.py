@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -11,7 +11,7 @@ from dockmend.app.keeping import Keeping
 from dockmend.app.taking_up import _steps_done
 from dockmend.engine.api import Engine, Listing
 from dockmend.errors import EngineAway, JournalError
-from dockmend.model import Container, Endpoint, Mount, Network, Volume
+from dockmend.model import Change, Container, Endpoint, Mount, Network, Volume
 from dockmend.pipeline.backlog import KEPT, Backlog
 from dockmend.pipeline.watch import Cursor
 from tests.unit.pipeline.clinic import ID, TARGET, Clinic, clinic, replace, rule_text
@@ -96,7 +96,7 @@ async def test_an_engine_that_goes_while_an_attempt_is_verified_does_not_have_it
     text = rule_text(when="container.healthy").replace("    when: container.unhealthy\n", "")
     async with clinic(text) as one:
         one.sicken()
-        one.cure()  # a moment, not a trouble: it does not stand, so nothing but what is remembered keeps it from repeating
+        one.cure()  # a moment, no trouble: nothing but what is remembered keeps it from being treated again
         looks = [None, None, AWAY]
         one.engine.trouble["inspect"] = looks
         await one.quiet()
@@ -241,7 +241,7 @@ async def test_what_dockmends_death_left_open_is_settled_once_and_goes_on():
         two.engine.containers = one.engine.containers
         two.now = one.now + 60
         two.incidents.adopt(replace(story[0], state="acting"))
-        two.treatment.take_up(story[0], record, await _steps_done(_Story(story), story[0]))
+        two.treatment.take_up(story[0], record, await _steps_done(cast("Any", _Story(story)), story[0]))
         await two.quiet()
         assert (two.only().outcome, two.restarts, topics(two)) == ("healed", 0, ["two", "end"])
 
@@ -279,6 +279,9 @@ class Refuses:
     async def listing(self) -> Listing:
         return Listing(tuple(self._clinic.engine.containers.values()), (), (Volume("data"),), 0.0, 0.0)
 
+    async def inspect_raw(self, container: str) -> dict[str, Any]:
+        return {}
+
     async def _nothing(self, *args: Any, **named: Any) -> tuple[()]:
         return ()
 
@@ -303,7 +306,7 @@ async def test_no_remedy_changes_anything_before_its_intent_is_on_disk(action: s
     text = rule_text(then=f"[{REMEDIES[action]}]").replace("    then: restart\n", "")
     async with clinic(text) as one:
         engine = Refuses(one)
-        one.treatment.steps.engine = engine  # type: ignore[assignment]
+        one.treatment.steps.engine = engine
         commits: list[bool] = []
         one.journal.on_commit = lambda: commits.append(engine.changed)
         one.journal.broken = not writable
@@ -337,7 +340,5 @@ def _patient(one: Clinic, action: str) -> Container:
 
 
 def _change(one: Clinic, subject: Container) -> Any:
-    from dockmend.model import Change
-
     network = "shop" if one.engine.networks else None
     return Change(("container.unhealthy",), "container", subject, TARGET, "t", one.now, network=network)

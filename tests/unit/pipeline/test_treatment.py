@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dockmend.decide import CODES
-from tests.unit.pipeline.clinic import ID, TARGET, clinic, rule_text
+from dockmend.model import Actor, Change, Event
+from tests.unit.pipeline.clinic import ID, TARGET, Clinic, clinic, rule_text, until
 
 TWICE = rule_text(limits="{attempts: 2 per 15m, backoff: 1s to 2s}")
 
@@ -223,9 +224,7 @@ rules:
         assert one.treatment.looking.kept == {}
 
 
-def _destroyed(one):
-    from dockmend.model import Actor, Change, Event
-
+def _destroyed(one: Clinic) -> Change:
     event = Event("container", "destroy", Actor(ID), int(one.now * 1e9))
     web = one.mirror.container(ID)
     return Change(("container.destroy",), "container", web, TARGET, f"{event.key}", one.now, event=event)
@@ -263,19 +262,12 @@ async def test_stopping_begins_nothing_and_leaves_what_is_verified_to_the_next_s
         one.pulse.real = True
         one.health_after = "starting"
         one.sicken()
-        while one.only().state != "verifying" or not one.pulse._waiting:
-            await _turn()
+        await until(lambda: one.only().state == "verifying" and one.pulse._waiting)
         one.treatment.stop()
         await one.quiet()
         assert one.only().state == "verifying"
         one.treatment.submit(one.only().id)
         assert not one.lanes.busy(TARGET)
-
-
-async def _turn():
-    import asyncio
-
-    await asyncio.sleep(0)
 
 
 async def test_a_fault_of_dockmends_own_closes_its_incident():
