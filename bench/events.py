@@ -1,8 +1,8 @@
 """Events through read, mirror, match and decide, against the floor of reading and decoding alone.
 
 The floor and dockmend read the same bytes from the same kind of socket in the same run; every rule is on one of two
-triggers with a name glob of its own. "open": an incident stays open once its rule decided to act, as in a daemon that is
-at work, and further changes of its target are decided against it. "open and close": each is closed at once, so that
+triggers with a name glob of its own. "open": an incident stays open once its rule decided to act, as in a daemon
+that is at work, and further changes of its target are decided against it. "open and close": each is closed at once, so that
 every single transition is matched, decided, opened and closed.
 EVENTS stays below what the reader buffers (64 MB): a host that sends faster than anybody reads would be a gap.
 `python bench/events.py [EVENTS]`
@@ -17,7 +17,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any, TypeVar
 
 from dockmend.app.run import rest_the_collector
 from dockmend.decide import ACT, History, Host, limits
@@ -33,6 +35,7 @@ from dockmend.rules.loader import load_texts
 from dockmend.rules.model import RuleSet
 from dockmend.tell.metrics import Metrics
 
+_T = TypeVar("_T")
 HERE = Path(__file__).parent
 CONTAINERS = 200
 
@@ -135,7 +138,7 @@ async def floor(socket: str, count: int) -> float:
     return count / (ended - begun)
 
 
-def with_host(count: int, run):  # type: ignore[no-untyped-def]
+def with_host(count: int, run: Callable[[str], Coroutine[Any, Any, _T]]) -> _T:
     with tempfile.TemporaryDirectory() as folder:
         socket = f"{folder}/s"
         host = subprocess.Popen(
@@ -165,7 +168,7 @@ def main() -> None:
                 name = f"{size} rules, {'open' if leave_open else 'open and close'}"
                 figures.setdefault(name, []).append(rate)
                 print(f"{name}: {rate:,.0f}/s, {changes} transitions, {acts} decided to act", flush=True)
-    print(f"\n| what | events/s (median of 5) | of the floor |\n| --- | --- | --- |")
+    print("\n| what | events/s (median of 5) | of the floor |\n| --- | --- | --- |")
     base = statistics.median(figures["floor: read and decode"])
     for what, rates in figures.items():
         print(f"| {what} | {statistics.median(rates):,.0f} | {statistics.median(rates) / base:.2f} |")

@@ -70,10 +70,17 @@ def answers(containers: int) -> dict[str, object]:
          "Labels": LABELS}
         for n in range(containers)
     ]  # fmt: skip
-    network = {"Name": "bridge", "Id": "b" * 64, "Driver": "bridge", "Scope": "local", "Created": "2026-01-01T00:00:00Z"}
+    network = {
+        "Name": "bridge",
+        "Id": "b" * 64,
+        "Driver": "bridge",
+        "Scope": "local",
+        "Created": "2026-01-01T00:00:00Z",
+    }
     return {
         "version": {"Version": "26.1.5", "ApiVersion": "1.45", "MinAPIVersion": "1.24"},
-        "info": {"ID": "bench", "Name": "bench", "ServerVersion": "26.1.5", "LiveRestoreEnabled": False, "Containers": containers},
+        "info": {"ID": "bench", "Name": "bench", "ServerVersion": "26.1.5", "LiveRestoreEnabled": False,
+                 "Containers": containers},
         "_ping": "OK", "containers/json": rows, "networks": [network], "volumes": {"Volumes": [], "Warnings": None},
         "images/json": [{"Id": IMAGE, "RepoTags": ["nginx:1"], "Labels": {}, "Created": 0}],
         f"images/{IMAGE}/json": {"Id": IMAGE, "RepoTags": ["nginx:1"], "Config": {"Labels": {}}},
@@ -93,7 +100,9 @@ async def main(socket: str, containers: int, count: int) -> None:
                 if path.startswith("v1."):
                     path = path.partition("/")[2]
                 if path == "events":
-                    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
+                    writer.write(
+                        b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    )
                     await writer.drain()
                     await asyncio.sleep(PAUSE_BEFORE_EVENTS)
                     for begin in range(0, len(body), 32768):
@@ -102,7 +111,10 @@ async def main(socket: str, containers: int, count: int) -> None:
                         await writer.drain()
                     await asyncio.sleep(3600)
                 answer = canned.get(path, b"{}")
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(answer), answer))
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+                    % (len(answer), answer)
+                )
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:

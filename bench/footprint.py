@@ -23,8 +23,10 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def rules(count: int) -> str:
     lines = ["version: 1", "rules:"]
-    for number in range(count):
-        lines.append(f"  - {{name: r{number}, when: container.unhealthy, match: {{name: 'svc-{number:04d}-*'}}, then: restart}}")
+    lines += [
+        f"  - {{name: r{number}, when: container.unhealthy, match: {{name: 'svc-{number:04d}-*'}}, then: restart}}"
+        for number in range(count)
+    ]
     return "\n".join(lines)
 
 

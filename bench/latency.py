@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -24,14 +25,15 @@ from tests.lab.waiting import eventually
 RULES = """
 version: 1
 rules:
-  - {name: heal, when: container.unhealthy, match: all, then: restart, limits: {attempts: none, backoff: none, rate: none}}
+  - {name: heal, when: container.unhealthy, match: all, then: restart,
+     limits: {attempts: none, backoff: none, rate: none}}
 """
 SETTINGS = "limits: {rate: none}\nheal: off\n"
 
 
 async def raw_healer(url: str, database: str) -> None:
     """Reads events, and for each unhealthy one: inspect, commit a row, restart."""
-    import aiodocker
+    import aiodocker  # noqa: PLC0415 - only the process that is the raw healer loads it
 
     rows = sqlite3.connect(database)
     rows.execute("PRAGMA journal_mode=WAL")
@@ -61,7 +63,7 @@ def rounds(engine: PrivateEngine, count: int) -> list[float]:
     for _ in range(count):
         began = engine.now()
         engine.sicken("web", wait=False)
-        eventually(lambda: engine.events(since=began, type="container", event="restart"), 20.0, what="it is restarted")
+        eventually(partial(engine.events, since=began, type="container", event="restart"), 20.0, what="it is restarted")
         engine.await_health("web", "healthy")
         seen = engine.events(since=began, type="container", container="web")
         sick = next(row["timeNano"] for row in seen if row["Action"] == "health_status: unhealthy")

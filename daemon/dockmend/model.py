@@ -18,7 +18,16 @@ Origin = Literal["live", "replayed", "relisted", "started", "timer"]
 dockmend's own start, or by a timer of the mirror (something that should have happened did not)."""
 
 Cause = Literal[
-    "stopped", "crashed", "oom_killed", "completed", "left_down", "engine", "dockmend", "unknown", "removed", "disconnected"
+    "stopped",
+    "crashed",
+    "oom_killed",
+    "completed",
+    "left_down",
+    "engine",
+    "dockmend",
+    "unknown",
+    "removed",
+    "disconnected",
 ]
 Kind = Literal["container", "network", "volume", "image", "service", "node", "engine"]
 
@@ -200,7 +209,9 @@ def target_of(subject: Object | None, host: str = "") -> str:
             task = labels.get("com.docker.swarm.task.name", "")
             slot = task.removeprefix(service + ".").partition(".")[0] or labels.get("com.docker.swarm.node.id", "")
             return f"service:{service}/{slot}"
-        if (project := labels.get("com.docker.compose.project")) and (service := labels.get("com.docker.compose.service")):
+        if (project := labels.get("com.docker.compose.project")) and (
+            service := labels.get("com.docker.compose.service")
+        ):
             return f"compose:{project}/{service}/{labels.get('com.docker.compose.container-number', '1')}"
         return f"container:{subject.name}"
     if isinstance(subject, Network):

@@ -44,7 +44,9 @@ def daemon(engine: PrivateEngine, rules: Mapping[str, str] | str, **options: Any
         one.close()
 
 
-def closed(one: Daemon, outcome: str | None = None, *, name: str | None = None, count: int = 1, timeout: float = 30.0) -> list[dict[str, Any]]:
+def closed(
+    one: Daemon, outcome: str | None = None, *, name: str | None = None, count: int = 1, timeout: float = 30.0
+) -> list[dict[str, Any]]:
     """Waits for closed incidents (of an outcome, about an object), the oldest first."""
 
     def look() -> list[dict[str, Any]]:
@@ -60,4 +62,6 @@ def closed(one: Daemon, outcome: str | None = None, *, name: str | None = None, 
 
 def actions_seen(engine: PrivateEngine, container: str, since: float, *actions: str) -> list[str]:
     """The engine's own account of what happened to a container."""
-    return [row["Action"] for row in engine.events(since=since, type="container", container=container, event=list(actions))]
+    return [
+        row["Action"] for row in engine.events(since=since, type="container", container=container, event=list(actions))
+    ]

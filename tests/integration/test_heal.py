@@ -98,9 +98,15 @@ def test_an_ignored_container_is_left_alone_and_said_so(docker: PrivateEngine):
 
 
 def test_an_images_labels_steer_nothing(docker: PrivateEngine):
-    docker.toolbox_image("steering:latest", labels={"dockmend.heal": "true", "dockmend.ignore": "true", "exitCode": "0"})
+    docker.toolbox_image(
+        "steering:latest", labels={"dockmend.heal": "true", "dockmend.ignore": "true", "exitCode": "0"}
+    )
     docker.patient("web", image="steering:latest")
-    docker.run("job", image="steering:latest", command=("sh", "-c", "[ -e /was ] && exec sleep 86400; touch /was; sleep 3; exit 7"))
+    docker.run(
+        "job",
+        image="steering:latest",
+        command=("sh", "-c", "[ -e /was ] && exec sleep 86400; touch /was; sleep 3; exit 7"),
+    )
     with daemon(docker, CRASHED) as one:
         docker.sicken("web")
         (incident,) = closed(one, "healed", name="job")
