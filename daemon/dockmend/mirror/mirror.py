@@ -436,7 +436,8 @@ class Mirror:
 
     def orphan_dependents(self, owner: Container, at: float, origin: Origin, why: str) -> Iterable[Change]:
         for dependent in list(self._dependents.get(owner.id, ())):
-            if found := self.entries.get(dependent):
+            found = self.entries.get(dependent)
+            if found is not None and found.container.started_at <= at:
                 note = f"the network of {owner.name} is not its own any more: {why}"
                 yield from looks.orphan(self, found, at, origin, note)
 

@@ -1,0 +1,437 @@
+"""Every transition beside the ends: fired once for each change, however it was learnt, and never by an echo."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from dockmend.mirror import Mirror
+from dockmend.model import Container, Event, HealthCheck, Network, Volume
+from tests.unit.mirror.host import ID, Host, endpoint, event
+
+LAN, WAN = Network("n1", "lan"), Network("n2", "wan")
+OWNER = "0" * 63 + "1"
+
+
+def started(*networks: Network, **fields: object) -> Host:
+    host = Host()
+    host.relist(host.container(**fields), networks=networks or (LAN,), first=True)
+    host.seen.clear()
+    return host
+
+
+def present(host: Host, container_id: str = ID) -> Container:
+    found = host.mirror.container(container_id)
+    assert found is not None
+    return found
+
+
+# --- health ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("learnt", ["event", "look", "event, look", "look, event", "event twice", "list"])
+def test_unhealthy_is_told_once_however_it_is_learnt(learnt: str):
+    host = started(check=HealthCheck(), health="healthy")
+    sick = replace(present(host), health="unhealthy")
+    host.now += 1
+    if learnt == "list":
+        host.relist(sick, networks=(LAN,))
+    for how in learnt.split(", "):
+        if how.startswith("event"):
+            host.emit("health_status: unhealthy")
+        if how == "event twice":
+            host.emit("health_status: unhealthy")
+        if how == "look":
+            host.look(sick)
+    assert host.triggers() == ["container.unhealthy"]
+    assert host.mirror.stands(ID, host.seen[0].trouble)
+
+
+def test_each_time_it_turns_unhealthy_is_a_trouble_of_its_own():
+    host = started(check=HealthCheck(), health="healthy")
+    for health in ("unhealthy", "healthy", "unhealthy"):
+        host.now += 1
+        host.emit(f"health_status: {health}")
+    assert host.triggers() == ["container.unhealthy", "container.healthy", "container.unhealthy"]
+    assert len({change.trouble for change in host.seen}) == 3
+
+
+def test_unhealthy_at_the_first_start_is_treated_and_what_is_well_is_no_news():
+    host = Host()
+    host.relist(host.container(health="unhealthy", check=HealthCheck()), networks=(LAN,), first=True)
+    assert host.triggers() == ["container.unhealthy"]
+    host.seen.clear()
+    host.relist(host.container(health="unhealthy", check=HealthCheck()), networks=(LAN,))
+    assert host.triggers() == []
+    assert [change.triggers for change in host.mirror.standing()] == [("container.unhealthy",)]
+
+
+def test_a_health_that_starts_over_with_the_engine_is_the_same_trouble():
+    host = started(check=HealthCheck(), health="healthy")
+    host.now += 1
+    host.emit("health_status: unhealthy")
+    host.now += 1
+    host.relist(replace(present(host), health="starting"), networks=(LAN,), blind=True)
+    host.now += 1
+    host.emit("health_status: unhealthy")
+    assert host.triggers() == ["container.unhealthy"]
+
+
+def test_a_replay_of_older_health_changes_nothing():
+    host = started(check=HealthCheck(), health="healthy")
+    for health in ("unhealthy", "healthy"):
+        host.now += 1
+        host.emit(f"health_status: {health}")
+    known = host.mirror.known(ID)
+    assert known is not None
+    later = Host(Mirror(), now=host.now)
+    assert later.mirror.restore(ID, known)
+    later.now -= 1
+    later.emit("health_status: unhealthy")
+    assert later.triggers() == []
+    assert present(later).health == "healthy"
+
+
+# --- networks -------------------------------------------------------------------------------------------------------
+
+
+def connected(**fields: object) -> Host:
+    networks = {"lan": endpoint("n1", address="10.0.0.2"), "wan": endpoint("n2", address="10.1.0.2")}
+    return started(LAN, WAN, networks=networks, **fields)
+
+
+def without(container: Container, name: str) -> Container:
+    return replace(container, networks={key: each for key, each in container.networks.items() if key != name})
+
+
+def test_a_network_that_is_gone_from_inspect_is_lost_and_the_event_alone_proves_nothing():
+    host = connected()
+    host.emit("disconnect", "n1", kind="network", container=ID)
+    assert host.seen == []
+    assert ID in host.mirror.wanted
+    host.look(without(present(host), "lan"))
+    host.look(present(host))
+    (change,) = host.seen
+    assert (change.triggers, change.network, change.cause) == (("container.network_lost",), "lan", "disconnected")
+    assert host.mirror.known_networks(ID)["lan"].address == "10.0.0.2"
+
+
+def test_the_disconnects_of_a_stop_lose_nothing():
+    host = connected()
+    for action in ("kill", "die"):
+        host.emit(action, signal="15", exitCode="143")
+    for network in ("n1", "n2"):
+        host.emit("disconnect", network, kind="network", container=ID)
+    bare = {name: replace(each, address="") for name, each in present(host).networks.items()}
+    host.look(replace(host.ended(143), networks=bare))
+    host.wait(1)
+    assert "container.network_lost" not in host.triggers()
+    assert host.mirror.known_networks(ID)["lan"].address == "10.0.0.2"
+
+
+def test_back_it_is_no_trouble_and_lost_again_it_is_another():
+    host = connected()
+    whole = present(host)
+    for _ in range(2):
+        host.look(without(whole, "lan"))
+        host.look(whole)
+    assert host.triggers() == ["container.network_lost"] * 2
+    assert len({change.trouble for change in host.seen}) == 2
+    assert host.mirror.standing() == []
+
+
+def test_disconnected_again_soon_after_dockmend_put_it_back_it_was_on_purpose():
+    host = connected()
+    whole = present(host)
+    host.look(without(whole, "lan"))
+    host.look(whole)
+    host.mirror.reconnected(ID, "lan", host.now)
+    host.now += 599
+    host.look(without(whole, "lan"))
+    assert [change.on_purpose for change in host.seen] == [False, True]
+    host.look(whole)  # the person put it back: from now on it belongs to it again
+    host.now += 1
+    host.look(without(whole, "lan"))
+    assert [change.on_purpose for change in host.seen] == [False, True, False]
+
+
+def test_ten_minutes_later_it_is_a_loss_again():
+    host = connected()
+    whole = present(host)
+    host.mirror.reconnected(ID, "lan", host.now)
+    host.now += 601
+    host.look(without(whole, "lan"))
+    assert [change.on_purpose for change in host.seen] == [False]
+
+
+def test_a_network_removed_and_made_again_under_a_stopped_container():
+    host = connected()
+    host.emit("kill", signal="9")
+    host.emit("die", exitCode="137")
+    host.look(host.ended(137))
+    host.wait(1)
+    host.seen.clear()
+    host.seen += host.mirror.observe_networks((WAN, Network("n9", "lan")), host.now)
+    host.seen += host.mirror.observe_networks((WAN, Network("n9", "lan")), host.now)
+    (change,) = host.seen
+    assert (change.triggers, change.network, change.cause) == (("container.network_lost",), "lan", "removed")
+
+
+def test_the_engines_own_network_made_again_is_not_lost():
+    host = started(Network("b1", "bridge"), networks={"bridge": endpoint("b1")}, state="exited", finished_at=950.0)
+    host.seen += host.mirror.observe_networks((Network("b2", "bridge"),), host.now)
+    assert host.seen == []
+
+
+def test_another_address_is_told_also_over_a_restart():
+    host = connected()
+    host.emit("die", exitCode="1")
+    bare = {name: replace(each, address="") for name, each in present(host).networks.items()}
+    host.look(replace(host.ended(1), networks=bare))
+    host.now += 1
+    host.emit("start")
+    moved = {"lan": endpoint("n1", address="10.0.0.3"), "wan": endpoint("n2", address="10.1.0.2")}
+    host.look(replace(present(host), networks=moved))
+    changes = [change for change in host.seen if "container.address_changed" in change.triggers]
+    assert [change.network for change in changes] == ["lan"]
+
+
+# --- namespaces -----------------------------------------------------------------------------------------------------
+
+
+def joined() -> Host:
+    host = Host()
+    owner = host.container(id=OWNER, name="owner", networks={"lan": endpoint()})
+    host.relist(owner, host.container(name="guest", network_mode=f"container:{OWNER}"), networks=(LAN,), first=True)
+    assert host.seen == []
+    return host
+
+
+@pytest.mark.parametrize("what", ["stopped", "restarted", "removed", "gone unseen", "restarted unseen"])
+def test_a_guest_is_orphaned_once(what: str):
+    host = joined()
+    owner, guest = present(host, OWNER), present(host)
+    host.now += 1
+    if what in ("stopped", "restarted", "removed"):
+        host.emit("kill", OWNER, signal="15")
+        host.emit("stop", OWNER)
+        host.emit("die", OWNER, exitCode="143")
+    if what == "restarted":
+        host.emit("start", OWNER)
+        host.emit("restart", OWNER)
+    if what == "removed":
+        host.emit("destroy", OWNER)
+    if what == "gone unseen":
+        host.relist(guest, networks=(LAN,))
+        assert OWNER in host.mirror.wanted
+        host.seen += host.mirror.gone(OWNER, host.now)
+    if what == "restarted unseen":
+        host.relist(replace(owner, started_at=host.now), guest, networks=(LAN,), blind=True)
+    host.wait(1)
+    assert host.triggers().count("container.orphaned") == 1
+    host.relist(*host.mirror.containers(), networks=(LAN,))
+    assert host.triggers().count("container.orphaned") == 1
+
+
+def test_a_guest_that_is_restarted_after_its_owner_is_none_any_more():
+    host = joined()
+    host.now += 1
+    for action in ("die", "start"):
+        host.now += 1
+        host.emit(action, OWNER, exitCode="1")
+    for action in ("die", "start"):
+        host.now += 1
+        host.emit(action, exitCode="143")
+    assert "orphaned" not in host.mirror.entries[ID].kept.standing
+    host.relist(*host.mirror.containers(), networks=(LAN,))
+    assert host.triggers().count("container.orphaned") == 1
+
+
+def test_a_guest_seen_before_its_owner_is_no_orphan():
+    host = Host()
+    host.relist(networks=(LAN,), first=True)
+    for one in (OWNER, ID):
+        host.now += 1
+        host.emit("start", one)
+    guest = host.container(name="guest", network_mode=f"container:{OWNER}", started_at=host.now)
+    host.look(guest)
+    host.look(host.container(id=OWNER, name="owner", started_at=host.now - 1.1))
+    assert "container.orphaned" not in host.triggers()
+
+
+# --- what does not come ---------------------------------------------------------------------------------------------
+
+
+def test_one_that_is_killed_and_does_not_end_is_stuck():
+    host = started()
+    host.emit("kill", signal="9")
+    host.wait(59)
+    assert host.triggers() == []
+    host.wait(2)
+    host.wait(600)
+    assert host.triggers() == ["container.stuck"]
+
+
+@pytest.mark.parametrize("state", ["removing", "dead"])
+def test_a_removal_that_never_ends_is_stuck_and_one_that_ends_is_not(state: str):
+    host = started()
+    host.emit("kill", signal="15")
+    host.emit("die", exitCode="143")
+    host.look(replace(host.ended(143), state=state))
+    host.wait(30)
+    host.seen.clear()
+    host.wait(31)
+    assert host.triggers() == ["container.stuck"]
+    other = started()
+    other.look(replace(present(other), state=state))
+    other.emit("destroy")
+    other.wait(61)
+    assert "container.stuck" not in other.triggers()
+
+
+def test_made_and_never_started_is_not_stuck():
+    host = started(state="created", started_at=0.0)
+    host.wait(3600)
+    assert host.seen == []
+
+
+@pytest.mark.parametrize(("successor", "missing"), [(None, 1), (5.0, 0), (15.0, 1)])
+def test_what_is_removed_is_missing_unless_something_takes_its_place(successor: float | None, missing: int):
+    host = started(state="exited", finished_at=950.0)
+    host.emit("destroy")
+    if successor is not None:
+        host.wait(successor)
+        host.look(host.container(id=OWNER, started_at=host.now))
+    host.wait(20)
+    assert host.triggers().count("container.missing") == missing
+
+
+def test_a_network_and_a_volume_that_are_removed_and_not_made_again():
+    data, noname = Volume("data"), Volume("f" * 64)
+    host = Host()
+    host.mirror.relist((), (LAN, WAN), (data, noname), host.now, "started")
+    host.seen += host.mirror.observe_networks((), host.now)
+    host.seen += host.mirror.observe_volumes((), host.now)
+    host.seen += host.mirror.observe_networks((Network("n8", "wan"),), host.now + 5)
+    host.wait(11)
+    assert sorted((change.triggers[0], change.target) for change in host.seen) == [
+        ("network.missing", "network:lan"), ("volume.missing", "volume:data")
+    ]  # fmt: skip
+
+
+# --- echoes ---------------------------------------------------------------------------------------------------------
+
+
+def restart_of_dockmend(host: Host) -> None:
+    host.mirror.expect(ID, "restart")
+    host.now += 1
+    for action in ("kill", "stop", "die", "start", "restart"):
+        host.now += 0.01
+        host.emit(action, signal="15", exitCode="143")
+    host.mirror.expected(ID, host.now)
+    host.look(replace(present(host), started_at=host.now - 0.015))
+
+
+def test_dockmends_own_restart_triggers_nothing():
+    host = started()
+    restart_of_dockmend(host)
+    host.wait(5)
+    assert host.seen == []
+
+
+def test_what_the_restart_does_to_others_is_no_echo():
+    host = Host()
+    guest = host.container(id=OWNER, name="guest", network_mode=f"container:{ID}")
+    host.relist(host.container(), guest, networks=(LAN,), first=True)
+    restart_of_dockmend(host)
+    assert host.triggers() == ["container.orphaned"]
+
+
+def test_a_failure_after_the_outcome_is_no_echo():
+    host = started()
+    restart_of_dockmend(host)
+    host.now += 0.1
+    host.emit("die", exitCode="1")
+    host.look(host.ended(1))
+    host.wait(1)
+    assert [change.cause for change in host.seen] == ["crashed"]
+
+
+def test_inspect_ahead_of_the_stream_during_dockmends_own_restart():
+    host = started()
+    echo = host.mirror.expect(ID, "restart")
+    host.now += 1
+    host.look(replace(present(host), started_at=host.now))
+    for action in ("kill", "stop", "die"):
+        host.seen += host.mirror.apply(_at(action, host.now - 0.5), host.now)
+    for action in ("start", "restart"):
+        host.seen += host.mirror.apply(_at(action, host.now + 0.01), host.now)
+    host.mirror.expected(ID, host.now)
+    host.wait(5)
+    assert host.seen == []
+    assert echo is not None
+    assert echo.stops == 1
+
+
+def _at(action: str, at: float) -> Event:
+    return event("container", action, ID, at, signal="15", exitCode="143")
+
+
+# --- before it is known ---------------------------------------------------------------------------------------------
+
+
+def test_one_that_ends_before_anybody_could_look_has_its_cause():
+    host = Host()
+    host.relist(networks=(LAN,), first=True)
+    host.emit("create")
+    host.emit("start")
+    host.emit("die", exitCode="7")
+    host.look(host.container(state="exited", exit_code=7, started_at=host.now - 0.1, finished_at=host.now))
+    host.wait(1)
+    assert [change.triggers for change in host.seen] == [
+        ("container.started",), ("container.crashed", "container.exited")
+    ]  # fmt: skip
+
+
+def test_one_that_is_gone_before_anybody_could_look_has_its_cause_and_no_labels_that_steer():
+    host = Host()
+    host.relist(networks=(LAN,), first=True)
+    for action in ("create", "start", "die", "destroy"):
+        host.emit(action, name="job", image="toolbox", exitCode="7", autoheal="true", tier="web")
+        host.now += 0.1
+    host.wait(30)
+    ends = [change for change in host.seen if "container.exited" in change.triggers]
+    assert [change.cause for change in ends] == ["crashed"]
+    subject = ends[0].subject
+    assert isinstance(subject, Container)
+    assert (subject.name, subject.label("tier"), subject.label("autoheal")) == ("job", "web", None)
+    assert "container.missing" not in host.triggers()
+
+
+def test_an_attempt_to_start_that_failed_is_no_end():
+    host = Host()
+    host.relist(networks=(LAN,), first=True)
+    host.emit("create")
+    host.emit("die", exitCode="127")
+    host.look(host.container(state="created", started_at=0.0))
+    host.wait(5)
+    assert "container.exited" not in host.triggers()
+
+
+def test_dockmend_dies_before_the_cause_was_settled():
+    host = started()
+    host.emit("die", exitCode="7")
+    known = host.mirror.known(ID)
+    assert known is not None
+    later = Host(Mirror(), now=host.now + 5)
+    assert later.mirror.restore(ID, known)
+    later.relist(host.ended(7), networks=(LAN,))
+    later.wait(1)
+    assert [change.cause for change in later.seen] == ["crashed"]
+    again = Host(Mirror(), now=later.now)
+    known = later.mirror.known(ID)
+    assert known is not None
+    assert again.mirror.restore(ID, known)
+    again.relist(present(later), networks=(LAN,))
+    again.wait(1)
+    assert again.seen == []
