@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import msgspec
@@ -13,9 +13,10 @@ from msgspec.structs import replace
 from dockmend.mirror import entry as entries
 from dockmend.mirror import events, looks, runs, troubles
 from dockmend.mirror.echo import GRACE, Echo
-from dockmend.mirror.ends import HISTORY, Run, cause_of
+from dockmend.mirror.ends import HISTORY, Run
 from dockmend.mirror.entry import Entry, Kept
-from dockmend.model import Change, Container, Endpoint, Event, Network, Origin, Volume, target_of
+from dockmend.mirror.view import View
+from dockmend.model import Change, Container, Event, Network, Origin, Volume
 
 UnknownCause = Literal["restart policy", "act", "leave"]
 
@@ -27,7 +28,7 @@ TRUSTED_AFTER = 3
 """Inspect answers in a row that seem older than what events told, after which inspect is believed: it is the truth."""
 
 
-class Mirror:
+class Mirror(View):
     """Feed it with `apply`, `observe`, `gone`, `relist`, `tick`; each returns the changes that follow.
 
     `wanted` holds ids of containers to inspect (the answer goes to `observe`, a 404 to `gone`), `stale_networks` and
@@ -40,9 +41,7 @@ class Mirror:
         unknown_cause: UnknownCause = "restart policy",
         on_container: Callable[[Container | None, Container | None], None] = lambda before, after: None,
     ) -> None:
-        self.entries: dict[str, Entry] = {}
-        self.networks: dict[str, Network] = {}
-        self.volumes: dict[str, Volume] = {}
+        super().__init__()
         self.wanted: set[str] = set()
         self.stale_networks = False
         self.stale_volumes = False
@@ -50,82 +49,12 @@ class Mirror:
         self.unknown_cause = unknown_cause
         self.on_container = on_container
         self.listed = False
-        self.unknown: dict[str, deque[tuple[Event, Origin]]] = {}  # heard of containers that are still to be inspected
         self.engine_away: tuple[float, float] = (0.0, 0.0)  # from its going down to its coming up: ends are its doing
         self.engine_kept_containers = False  # it came back, and what it found ended it had not stopped (live-restore)
         self.known_until_ns = 0  # of what the engine replays from before that, all is known that is still to be known
         self._dependents: dict[str, set[str]] = {}
         self._due: list[tuple[float, int, Callable[[float], Iterable[Change]]]] = []
         self._sequence = 0
-
-    # --- what others may look at -------------------------------------------------------------------------------
-
-    def container(self, container_id: str) -> Container | None:
-        found = self.entries.get(container_id)
-        return found.container if found else None
-
-    def container_named(self, name: str) -> Container | None:
-        return next((each.container for each in self.entries.values() if each.container.name == name), None)
-
-    def of_target(self, target: str) -> Container | None:
-        """The container that is this target now; a running one where several bear the name."""
-        found = [each.container for each in self.entries.values() if target_of(each.container) == target]
-        return next((each for each in found if each.running), found[0] if found else None)
-
-    def containers(self) -> Iterator[Container]:
-        return (each.container for each in self.entries.values())
-
-    def network_named(self, name: str) -> Network | None:
-        return next((each for each in self.networks.values() if each.name == name), None)
-
-    def heard(self, container_id: str) -> int:
-        """Grows with each event of a container: where it grew since inspect was asked, the answer may be outdated."""
-        found = self.entries.get(container_id)
-        return found.heard if found is not None else -1 - len(self.unknown.get(container_id, ()))
-
-    def known_networks(self, container_id: str) -> Mapping[str, Endpoint]:
-        found = self.entries.get(container_id)
-        return found.kept.good if found else {}
-
-    def left_network(self, container_id: str, network: str) -> bool:
-        """True where a person took a container out of a network: it is not in it, and is not meant to be."""
-        found = self.entries.get(container_id)
-        return found is not None and network not in found.kept.good and network not in found.container.networks
-
-    def standing(self) -> list[Change]:
-        """Troubles that stand at present, to be offered again (at a start, after a reload, now and then)."""
-        return [
-            replace(change, subject=each.container, target=target_of(each.container))
-            for each in self.entries.values()
-            for change in each.kept.standing.values()
-        ]
-
-    def stands(self, container_id: str, trouble: str) -> bool:
-        """Whether a trouble still stands, as far as the mirror has learnt."""
-        found = self.entries.get(container_id)
-        if found is None:
-            return False
-        if trouble.endswith("/end") and any(end.run is found.kept.run for end in found.ends):
-            return True
-        return any(change.trouble == trouble for change in found.kept.standing.values())
-
-    def standing_of(self, container_id: str, kinds: Iterable[str]) -> list[Change]:
-        """What stands of a container, of kinds such as health, end, orphaned, stuck, network/NAME."""
-        found = self.entries.get(container_id)
-        return [found.kept.standing[kind] for kind in kinds if kind in found.kept.standing] if found else []
-
-    def stopped(self, container_id: str) -> bool:
-        """Whether somebody stopped a container that does not run."""
-        found = self.entries.get(container_id)
-        if found is None or not found.kept.run.over:
-            return False
-        run = found.kept.run
-        return (run.told or cause_of(run, found.container, blind=True)) == "stopped"
-
-    def settled(self, container_id: str) -> bool:
-        """False while the cause of an end is not settled."""
-        found = self.entries.get(container_id)
-        return found is None or not found.ends
 
     # --- what is persisted -------------------------------------------------------------------------------------
 
