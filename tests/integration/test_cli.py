@@ -238,6 +238,65 @@ def test_snapshots_from_the_command_line(docker, tmp_path):
     assert len(json.loads(dockmend("snapshots", "list", "data", "--state", tmp_path, "--json"))) == 1
 
 
+def test_what_differs_is_shown_and_put_back_in_place(docker, tmp_path):
+    def shell(script: str) -> str:
+        return str(docker.docker("run", "--rm", "-v", "data:/d", "toolbox", "sh", "-c", script))
+
+    docker.docker("volume", "create", "data")
+    shell("echo one >/d/a; echo two >/d/b")
+    flags: Sequence[Any] = ("--state", tmp_path, "--engine", docker.url)
+    row = json.loads(dockmend("snapshots", "create", "data", *flags, "--json"))
+    assert dockmend("snapshots", "diff", row["id"], *flags) == "0 added, 0 removed, 0 changed\n"
+    shell("echo 1 >/d/a; rm /d/b; printf x > \"/d/$(printf '\\033[2Jc\\n\\377')\"")
+    told = dockmend("snapshots", "diff", row["id"], *flags, code=1)
+    assert told == (
+        "+ \\x1b[2Jc\\n\\xff (1 bytes)\n"
+        "~ a: size 4 → 2, content\n"
+        "- b (4 bytes)\n"
+        "1 added, 1 removed, 1 changed\n"
+    )  # fmt: skip
+    differences = json.loads(dockmend("snapshots", "diff", row["id"], *flags, "--json", code=1))
+    assert [each["change"] for each in differences] == ["added", "changed", "removed"]
+    assert dockmend("snapshots", "diff", row["id"], "--state", tmp_path, "--engine", "unix:///nowhere", code=3) == ""
+
+    dockmend("snapshots", "restore", row["id"], "--in-place", *flags, code=2)  # nobody to ask
+    assert shell("cat /d/a") == "1"
+    restored = json.loads(dockmend("snapshots", "restore", row["id"], "--in-place", "--yes", "--json", *flags))
+    assert restored["restored_to"] == "data"
+    assert shell("cat /d/*") == "one\ntwo"
+    safety = restored["safety"]
+    assert [each["change"] for each in json.loads(
+        dockmend("snapshots", "diff", row["id"], safety, "--state", tmp_path, "--json", code=1)
+    )] == ["added", "changed", "removed"]  # fmt: skip
+    dockmend("snapshots", "diff", row["id"], "data@20200101T000000", "--state", tmp_path, code=2)
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y", 0, "one"), ("n", 1, "1"), ("", 1, "1")])
+def test_in_place_asks_a_person_at_a_terminal(docker, tmp_path, answer, code, left):
+    def shell(script: str) -> str:
+        return str(docker.docker("run", "--rm", "-v", "data:/d", "toolbox", "sh", "-c", script))
+
+    docker.docker("volume", "create", "data")
+    shell("echo one >/d/a")
+    flags: Sequence[Any] = ("--state", tmp_path, "--engine", docker.url)
+    row = json.loads(dockmend("snapshots", "create", "data", *flags, "--json"))
+    shell("echo 1 >/d/a")
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "dockmend", "snapshots", "restore", row["id"], "--in-place", *map(str, flags)]
+    try:
+        os.write(ours, f"{answer}\n".encode())
+        done = subprocess.run(
+            command, check=False, stdin=theirs, capture_output=True, text=True, env=environment(), timeout=120
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == code, done.stderr
+    assert "What the volume data holds now is replaced by" in done.stdout
+    assert ("nothing was done" if code else "is restored into the volume data itself") in done.stdout
+    assert shell("cat /d/a") == left
+
+
 def test_a_damaged_snapshot_is_found_and_not_restored(docker, tmp_path):
     docker.docker("volume", "create", "data")
     row = json.loads(dockmend("snapshots", "create", "data", "--state", tmp_path, "--engine", docker.url, "--json"))

@@ -30,6 +30,9 @@ from dockmend.snapshots.restore import DROPPED_LABELS, FROM_LABEL, Restored, bod
 from dockmend.snapshots.store import Store
 from dockmend.snapshots.threads import to_end
 
+_NO_VOLUME = (
+    "There is no such volume, as before (storage that outlives its volume may hold a part of the snapshot now)."
+)
 _NAMED = 5  # differences or containers named in a sentence
 
 
@@ -89,6 +92,8 @@ async def settle(work: Exchange, but: str | None = None) -> list[str]:
                     told.append(f"{volume}: an interrupted restore was undone")
         except EngineAway:
             raise
+        except marks.Busy:
+            continue  # it is under way
         except (SnapshotError, EngineError, OSError) as error:
             told.append(f"{volume}: an interrupted restore could not be undone: {error}")
     return told
@@ -228,19 +233,25 @@ async def _fill(work: Exchange, manifest: Manifest) -> None:
     name = manifest.volume
     volume = await _present(work, name)
     if volume is None:
-        await work.engine.create_volume(name, manifest.driver, manifest.options, manifest.labels)
-    elif (folder := await _folder(work, volume)) is not None:
-        await to_end(clear, folder)
-    elif not await _empty(work, name):
-        await work.engine.remove_volume(name)
-        await work.engine.create_volume(name, volume.driver, volume.options, volume.labels)
+        volume = await work.engine.create_volume(name, manifest.driver, manifest.options, manifest.labels)
     if not await _empty(work, name):
-        raise SnapshotError(f"{name} could not be emptied (driver {volume.driver if volume else manifest.driver})")
+        await _clear(work, volume)
     async with helper(work.engine, Source("volume", name), work.owner, read_only=False) as container:
         await work.engine.put_archive(container, "/", body(work.store, manifest))
     differences = await compare(of_snapshot(work.store, manifest), of_volume(work.engine, name, work.owner))
     if differences:
         raise SnapshotError(f"{len(differences)} entries are not as in the snapshot: {_lines(differences)}")
+
+
+async def _clear(work: Exchange, volume: Volume) -> None:
+    folder = await _folder(work, volume)
+    if folder is not None:
+        await to_end(clear, folder)
+    else:
+        await work.engine.remove_volume(volume.name)
+        await work.engine.create_volume(volume.name, volume.driver, volume.options, volume.labels)
+    if not await _empty(work, volume.name):
+        raise SnapshotError(f"{volume.name} could not be emptied (driver {volume.driver})")
 
 
 async def _failed(work: Exchange, mark: Mark, error: BaseException) -> None:
@@ -257,7 +268,7 @@ async def _failed(work: Exchange, mark: Mark, error: BaseException) -> None:
             again=False,
         ) from error
     if isinstance(error, Exception):
-        back = "What it held before was put back." if mark.safety else "There is no such volume, as before."
+        back = "What it held before was put back." if mark.safety else _NO_VOLUME
         raise SnapshotError(
             f"{mark.snapshot} could not be restored in place: {_said(error)}. {back}{kept}", again=False
         ) from error

@@ -23,6 +23,10 @@ _LOCK = ".lock-"  # as those below: before the volume's name
 _DRAFT = ".draft-"
 
 
+class Busy(SnapshotError):
+    """Another process exchanges the content of that volume just now."""
+
+
 class Mark(Struct, frozen=True):
     """The content of `volume` is being replaced by that of `snapshot`. `safety` is the snapshot of what it held; "":
     there was no volume, and one was made that has `snapshot` in its label."""
@@ -38,7 +42,7 @@ def place(store: Store, volume: str) -> Path:
 
 @contextlib.contextmanager
 def held(store: Store, volume: str) -> Iterator[None]:
-    """Nobody else exchanges the content of `volume` meanwhile. Raises SnapshotError where somebody does, OSError."""
+    """Nobody else exchanges the content of `volume` meanwhile. Raises Busy where somebody does, OSError."""
     path = place(store, _LOCK + volume)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
@@ -47,7 +51,7 @@ def held(store: Store, volume: str) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise SnapshotError(f"{volume} is being restored by another dockmend: wait until it is done") from None
+                raise Busy(f"{volume} is being restored by another dockmend: wait until it is done") from None
             with contextlib.suppress(FileNotFoundError):  # its holder removed it just now
                 if os.path.samestat(path.stat(), os.fstat(file.fileno())):
                     break
@@ -87,11 +91,12 @@ def read(store: Store, volume: str) -> Mark | None:
 
 
 def marked(store: Store) -> list[str]:
-    """The volumes that have a mark."""
+    """The volumes that have a mark, or whose lock is there, held or left behind (`held` removes it)."""
     folder = store.root / _FOLDER
     if not folder.is_dir():
         return []
-    return sorted(path.name for path in folder.iterdir() if VOLUME_NAME.match(path.name))
+    names = {path.name.removeprefix(_LOCK) for path in folder.iterdir()}
+    return sorted(name for name in names if VOLUME_NAME.match(name))
 
 
 def needed(store: Store) -> dict[str, str]:
