@@ -1,0 +1,178 @@
+"""The daemon whole, against the fake engine: it heals, it survives its journal, it ends without a false word."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from dockmend.app.commands import DaemonCommands
+from dockmend.app.daemon import Daemon
+from dockmend.engine.client import DockerEngine
+from dockmend.errors import JournalError
+from dockmend.journal.sqlite import SqliteJournal
+from dockmend.settings import Settings
+from tests.fakes.engine import FakeEngine, Fault
+
+RULES = """
+version: 1
+rules:
+  - name: heal
+    when: container.unhealthy
+    match: all
+    then: restart
+    limits: {backoff: 10ms to 20ms}
+"""
+
+
+def settings(folder: Path, rules: str = RULES) -> Settings:
+    (folder / "rules.d").mkdir(exist_ok=True)
+    (folder / "state").mkdir(exist_ok=True)
+    (folder / "rules.d" / "rules.yaml").write_text(rules)
+    paths = {"rules": folder / "rules.d", "state": folder / "state", "socket": folder / "state" / "s"}
+    return Settings.model_validate({
+        "heal": "off", "paths": paths, "http": {"listen": None}, "policy": {"rules_owner": getpass.getuser()},
+    })  # fmt: skip
+
+
+async def until(holds: Callable[[], Any], what: str) -> None:
+    """Waits for something to hold, ten seconds at most."""
+    deadline = time.monotonic() + 10
+    for _ in iter(lambda: time.monotonic() < deadline, False):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail(f"it never came about that {what}")
+
+
+@pytest.fixture
+async def fake(tmp_path: Path) -> AsyncIterator[FakeEngine]:
+    one = await FakeEngine(tmp_path).start()
+    yield one
+    await one.stop()
+
+
+@asynccontextmanager
+async def running(fake: FakeEngine, told: Settings, journal: SqliteJournal | None = None) -> AsyncIterator[Daemon]:
+    engine = DockerEngine(fake.url)
+    journal = journal or SqliteJournal(told.paths.journal, time.time)
+    one = Daemon(told, engine, journal, clock=time.time, dice=random.Random(1))
+    stop = asyncio.Event()
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one.run(stop, 5.0))
+            await until(one._listed.is_set, "the daemon has listed its engine")
+            try:
+                yield one
+            finally:
+                stop.set()
+    finally:
+        await engine.close()
+
+
+async def incidents(one: Daemon) -> list[dict[str, Any]]:
+    return await DaemonCommands(one).incidents()
+
+
+async def test_it_heals_and_ends_without_a_word_about_a_lost_engine(fake: FakeEngine, tmp_path: Path):
+    web = fake.add_container("web", health=True)
+    with structlog.testing.capture_logs() as lines:
+        async with running(fake, settings(tmp_path)) as one:
+            fake.set_health(web, "unhealthy")
+            await until(lambda: one.history.host, "an attempt was made")
+            fake.set_health(web, "healthy")
+            await until(lambda: not one.incidents.open, "the incident is closed")
+            (row,) = await incidents(one)
+            assert row["outcome"] == "healed"
+    assert [line for line in lines if "lost" in str(line)] == []
+    assert one.degraded == {}
+
+
+async def test_a_lost_engine_is_told_and_its_return_too(fake: FakeEngine, tmp_path: Path):
+    async with running(fake, settings(tmp_path)) as one:
+        await fake.stop()
+        await until(lambda: not one.watch.up, "the loss is known")
+        await until(lambda: "engine" in one.degraded, "it is degraded")
+        await fake.start()
+        await until(lambda: one.watch.up, "it is back")
+        assert "engine" not in one.degraded
+
+
+async def test_the_rules_counters_are_shown_before_they_first_match(fake: FakeEngine, tmp_path: Path):
+    async with running(fake, settings(tmp_path)) as one:
+        assert 'dockmend_heals_total{outcome="healed",rule="heal"} 0.0' in one.metrics.render().decode()
+        told = one.settings.paths.rules / "rules.yaml"
+        told.write_text(RULES.replace("name: heal", "name: other"))
+        one.reload()
+        assert 'dockmend_heals_total{outcome="healed",rule="other"} 0.0' in one.metrics.render().decode()
+
+
+class FullJournal(SqliteJournal):
+    """A journal that takes nothing while `full`."""
+
+    full = False
+
+    def _put(self, *args: Any) -> None:
+        if self.full:
+            raise JournalError("20000 records wait for the disk")
+        super()._put(*args)
+
+    @property
+    def healthy(self) -> bool:
+        return not self.full and super().healthy
+
+
+async def test_it_lives_through_a_journal_that_takes_nothing_and_acts_when_it_does(fake: FakeEngine, tmp_path: Path):
+    web = fake.add_container("web", health=True)
+    told = settings(tmp_path)
+    journal = FullJournal(told.paths.journal, time.time)
+    async with running(fake, told, journal) as one:
+        journal.full = True
+        fake.set_health(web, "unhealthy")
+        await until(lambda: "journal" in one.degraded, "it says that it is degraded")
+        await until(lambda: any(each.waiting_for == "journal" for each in one.incidents.open.values()), "it waits")
+        assert not any("/restart" in request for request in fake.requests)
+        journal.full = False
+        one.treatment.look_again("journal")
+        await until(lambda: any("/restart" in request for request in fake.requests), "it acts")
+        fake.set_health(web, "healthy")
+        await until(lambda: not one.incidents.open, "the incident is closed")
+        await until(lambda: "journal" not in one.degraded, "it is well")
+        (row,) = await incidents(one)
+        assert (row["outcome"], row["attempts"]) == ("healed", 1)
+
+
+async def test_what_was_interrupted_is_settled_at_the_next_start(fake: FakeEngine, tmp_path: Path):
+    web = fake.add_container("web", health=True, StopTimeout=0)
+    told = settings(tmp_path)
+    fake.faults.append(Fault("POST .*/restart", "hang"))
+    async with running(fake, told) as one:
+        fake.set_health(web, "unhealthy")
+        await until(lambda: any("/restart" in each for each in fake.requests), "the restart was asked for")
+        one.treatment.lanes._idle.set()  # it is not waited for
+    assert [each.state for each in one.incidents.open.values()] == ["acting"]
+    async with running(fake, told) as two:
+        await until(lambda: sum("/restart" in each for each in fake.requests) > 1, "it is asked for again")
+        fake.set_health(web, "healthy")
+        await until(lambda: not two.incidents.open, "the incident is closed")
+        (row,) = await incidents(two)
+        story = await DaemonCommands(two).incident(row["id"])
+        assert row["outcome"] == "healed"
+        assert [each["outcome"] for each in story["actions"]] == ["interrupted", "done"]
+
+
+async def test_wrong_rules_stay_out_and_are_told(fake: FakeEngine, tmp_path: Path):
+    async with running(fake, settings(tmp_path)) as one:
+        (one.settings.paths.rules / "rules.yaml").write_text("version: 1\nrules: [{name: x}]\n")
+        one.ask_reload()
+        await until(lambda: one.rules.problems, "the problems are known")
+        assert [rule.name for rule in one.rules.current.rules] == ["heal"]
+        assert "dockmend_rules_reload_success 0.0" in one.metrics.render().decode()
