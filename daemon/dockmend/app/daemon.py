@@ -170,6 +170,7 @@ class Daemon:
         self.keeping = Keeping(
             self.journal, self.incidents.backlog, self.mirror, self.observer, clock, lambda: self.watch.cursor
         )
+        self.incidents.began = self.keeping.began
         self.schedules = Schedules(self.mirror, self.intake.fire, clock, self.keeping.schedule_fired)
 
     def _parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
@@ -239,6 +240,7 @@ class Daemon:
             self._put_in_force(self.rules.again())
         await taking_up.take_up(self.journal, self.incidents, self.treatment, self.clock)
         await taking_up.remove_leftovers(self.treatment, self.incidents, self.settings.paths.snapshots)
+        self.keeping.persist()  # from now on nothing that ends is history that nobody knew
         self.intake.open = True
         self._listed.set()
         self.notifier.status(f"watching {len(self.mirror.entries)} containers by {len(self.rules.current.rules)} rules")

@@ -15,6 +15,7 @@ from dockmend.app import taking_up
 from dockmend.decide import History
 from dockmend.errors import JournalError
 from dockmend.journal.api import Journal
+from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.observer import Observer
 from dockmend.pipeline.backlog import Backlog
@@ -78,6 +79,17 @@ class Keeping:
         if moved or cursor is not self._written:
             self._journal.put_known(taking_up.CURSOR, msgspec.msgpack.encode(cursor))
             self._written = cursor
+
+    def began(self, incident: Incident) -> None:
+        """What is known of a new incident's container goes to disk before anything is done about it.
+
+        Else a dockmend that dies within the second knows at its return of a trouble that it cannot find any more.
+        """
+        if incident.object_id in self._mirror.changed:
+            self._mirror.changed.discard(incident.object_id)
+            key = taking_up.CONTAINER + incident.object_id
+            known = self._mirror.known(incident.object_id)
+            self._backlog.write(("known", key), lambda: self._journal.put_known(key, known))
 
     def schedule_fired(self, key: str, at: float) -> None:
         key, value = taking_up.SCHEDULE + key, msgspec.msgpack.encode(at)

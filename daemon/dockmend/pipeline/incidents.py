@@ -55,6 +55,8 @@ class Incidents:
         self._by_key: dict[tuple[str, str], str] = {}
         self._answered: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._folded: dict[tuple[str, str, str], Incident] = {}
+        self.began: Callable[[Incident], None] = lambda incident: None
+        """Told of each new incident before anything is done about it: what it rests on is to be kept as well."""
 
     def of(self, rule: str, target: str) -> Incident | None:
         found = self._by_key.get((rule, target))
@@ -80,6 +82,7 @@ class Incidents:
         self.open[incident.id] = incident
         self._by_key[rule.name, incident.target] = incident.id
         self._tell(incident)
+        self.began(incident)
         return incident
 
     def _make(self, rule: Rule, change: Change, now: float, **more: Any) -> Incident:

@@ -1,0 +1,56 @@
+"""What is known of a container reaches the journal with the incident that rests on it, not up to a second later."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from dockmend.app.keeping import Keeping
+from dockmend.journal.records import Incident
+from dockmend.mirror import Mirror
+from dockmend.model import Actor, Container, Event
+from dockmend.observer import Observers
+from dockmend.pipeline.incidents import Incidents
+from dockmend.pipeline.watch import Cursor
+from dockmend.rules.loader import load_texts
+
+ID = "c" * 64
+RULES = "{version: 1, rules: [{name: heal, when: container.crashed, match: all, then: start}]}"
+
+
+class Journal:
+    """Remembers what it was given, in order."""
+
+    healthy = True
+
+    def __init__(self) -> None:
+        self.given: list[tuple[str, Any]] = []
+
+    def put_incident(self, incident: Incident) -> None:
+        self.given.append(("incident", incident.id))
+
+    def put_known(self, key: str, value: bytes | None) -> None:
+        self.given.append((key, value))
+
+
+def test_a_new_incident_takes_its_containers_state_with_it() -> None:
+    journal: Any = Journal()
+    mirror = Mirror()
+    incidents = Incidents(journal, Observers(), lambda: 2000.0, random.Random(1))
+    incidents.began = Keeping(journal, incidents.backlog, mirror, Observers(), lambda: 2000.0, Cursor).began
+    running = Container(id=ID, name="web", state="running", started_at=900.0)
+    mirror.relist([running], [], [], 1000.0, "started")
+    mirror.changed.clear()
+    list(mirror.apply(Event("container", "die", Actor(ID, {"exitCode": "1"}), 1_001_000_000_000), 1001.0))
+    ended = Container(id=ID, name="web", state="exited", started_at=900.0, finished_at=1001.0, exit_code=1)
+    mirror.observe(ended, 1001.1)
+    (crashed,) = (change for change in mirror.tick(1010.0) if "container.crashed" in change.triggers)
+
+    incidents.begin(load_texts({"r.yaml": RULES}, host="lab").rules[0], crashed, dry_run=False)
+
+    (told, kept) = journal.given
+    assert told[0] == "incident"
+    assert kept[0].endswith(ID)
+    again = Mirror()
+    assert again.restore(ID, kept[1])
+    assert again.stands(ID, crashed.trouble), "a dockmend that dies now finds the trouble again"
