@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from dockmend.journal.reader import read_only
 from dockmend.journal.records import ActionRecord, Incident
 from tests.lab import Daemon, eventually
@@ -9,11 +11,12 @@ from tests.lab import Daemon, eventually
 Story = tuple[Incident, list[ActionRecord]]
 
 
-def stories(one: Daemon, **wanted: object) -> list[Story]:
-    """Incidents whose fields have these values, with their actions; the oldest first."""
-    if not (one.state / "journal.sqlite3").exists():
+def stories(one: Daemon | Path, **wanted: object) -> list[Story]:
+    """Incidents whose fields have these values, with their actions; the oldest first. A path: of a state folder."""
+    path = (one if isinstance(one, Path) else one.state) / "journal.sqlite3"
+    if not path.exists():
         return []
-    with read_only(one.state / "journal.sqlite3") as reader:
+    with read_only(path) as reader:
         found = [each for each in reader.incidents(limit=1000) if all(getattr(each, k) == v for k, v in wanted.items())]
         told = [reader.story(each.id) for each in sorted(found, key=lambda each: each.id)]
     return [each for each in told if each is not None]

@@ -298,6 +298,7 @@ class Daemon:
     def _put_in_force(self, rules: RuleSet) -> None:
         self.intake.use(rules)
         self.treatment.rules = rules
+        self.watch.raw.use(rules)
         self.schedules.use(rules)
         self._count_rules()
         self.observer.degraded("rules", self.rules.degraded)

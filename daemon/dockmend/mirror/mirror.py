@@ -286,6 +286,11 @@ class Mirror(View):
         found.echo = Echo(action)
         return found.echo
 
+    def echoes(self, container_id: str, now: float) -> bool:
+        """Whether what is heard of a container now can be dockmend's own doing."""
+        found = self.entries.get(container_id)
+        return found is not None and found.echo is not None and found.echo.covers(now)
+
     def expected(self, container_id: str, now: float) -> None:
         """The outcome is known: what is still on its way may take `GRACE` seconds."""
         found = self.entries.get(container_id)

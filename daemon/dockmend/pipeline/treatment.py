@@ -21,7 +21,7 @@ from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.ladder import Ladder
 from dockmend.pipeline.lanes import Lanes
-from dockmend.pipeline.looking import TROUBLES, Looking, Seen
+from dockmend.pipeline.looking import Looking, Seen
 from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
 from dockmend.pipeline.verification import Verification, left_on_purpose
@@ -226,18 +226,15 @@ class Treatment:
         if not self._goes_on(incident.id):
             return False
         close = self.ending.close
-        if seen.gone and (rule.remedies or incident.trigger in TROUBLES):
+        # What only tells, tells of what was: it may well be over by the remedy that came before it in this lane.
+        must_stand = rule.remedies or rule.hold > 0
+        if seen.gone and must_stand:
             if resumed:
                 close(incident.id, "interrupted", "it is gone")
             else:
                 close(incident.id, "recovered", "recovered on its own: it is gone")
-        elif not resumed and not incident.actor and not self.looking.stands(incident, seen.subject):
-            if incident.network and self.mirror.left_network(incident.object_id, incident.network):
-                close(incident.id, "on_purpose", left_on_purpose(incident.network), "on_purpose")
-            elif incident.attempts:
-                self.ending.succeeded(incident, rule, "healed", "well again, later than its verification waited")
-            else:
-                close(incident.id, "recovered", "recovered on its own")
+        elif must_stand and not resumed and not incident.actor and not self.looking.stands(incident, seen.subject):
+            self._no_more(incident, rule)
         elif forbidden := self.looking.forbidden(incident, rule.then, seen.subject):
             close(incident.id, "suppressed", forbidden.reason, forbidden.code)
             self.observer.decision(rule.name, "suppress", forbidden.code)

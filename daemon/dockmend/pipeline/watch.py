@@ -21,6 +21,7 @@ from dockmend.errors import EngineAway, EngineError, NotFound
 from dockmend.mirror import Mirror
 from dockmend.model import Actor, Change, Event, Origin
 from dockmend.observer import Observer
+from dockmend.pipeline.raw_events import RawEvents
 
 OVERLAP_NS = 1_000_000_000
 """How far before the last event a replay begins: `timeNano` steps back, and the engine's search of its ring ends at the
@@ -85,6 +86,7 @@ class Watch:
         self.dice = dice
         self.listed = listed  # awaited after the first complete listing of each session, before anything is offered
         self.again = again or offer  # gets what stands, told before or not, after every list
+        self.raw = RawEvents(mirror, lambda change: self.again((change,)))
         self.pace = Pace()
         self.cursor = Cursor()
         self.info: EngineInfo | None = None
@@ -222,16 +224,20 @@ class Watch:
     def _take(self, events: list[Event], origin: Origin, offer: Callable[[Iterable[Change]], None]) -> None:
         recent, apply = self._recent, self.mirror.apply
         now = self.clock()
-        told = self.observer.event
+        told, raw = self.observer.event, self.raw
         for event in events:
             key = (event.time_ns, event.type, event.action, event.actor.ID)  # Event.key, without the call
             if key in recent:
                 continue
             recent[key] = None
             told(event, now - event.time_ns / 1e9)
+            heard = raw.names and raw.wants(event, now)
+            before = raw.subject(event) if heard else None
             changes = apply(event, now, origin)
             if changes:
                 offer(changes)
+            if heard:
+                raw.heard(event, before, origin)
         if len(recent) > 2 * REMEMBERED:
             self._recent = dict.fromkeys(list(recent)[-REMEMBERED:])
         if events:
@@ -266,6 +272,7 @@ class Watch:
                 except* EngineError:
                     mirror.wanted.update(ids)
                     await asyncio.sleep(1.0)
+            self.raw.looked()
 
     async def _look_at(self, container_id: str) -> None:
         heard = self.mirror.heard(container_id)

@@ -60,6 +60,8 @@ class Matcher:
                     self._hostless.setdefault(trigger.name, []).append((rule, trigger))
             elif trigger.kind == "event":
                 self._events.setdefault(trigger.name, SelectionIndex()).add(rule, trigger)
+                if rule.match.everything:
+                    self._hostless.setdefault(trigger.name, []).append((rule, trigger))
 
     def candidates(self, change: Change) -> tuple[Rule, ...]:
         """The rules of which a trigger fits the change and which select its subject, in file order."""
@@ -128,14 +130,16 @@ class Matcher:
         return found
 
     def _without_object(self, change: Change) -> tuple[Rule, ...]:
-        """Of the engine's own transitions: rules that match everything; nothing else can hold of no object."""
+        """Of the engine's own transitions and events: rules that match everything; nothing else can hold of nothing."""
         if change.kind != "engine":
             return ()
+        attributes = change.event.actor.Attributes if change.event is not None else {}
         return self._in_order(
             rule
             for name in change.triggers
             for rule, trigger in self._hostless.get(name, ())
             if not trigger.causes or change.cause in trigger.causes
+            if all((value := attributes.get(key)) is not None and test(value) for key, test in trigger.attributes)
         )
 
     def _in_order(self, rules: Iterable[Rule]) -> tuple[Rule, ...]:
