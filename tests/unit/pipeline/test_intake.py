@@ -198,6 +198,7 @@ async def test_queued_triggers_run_one_after_another_each_once():
             oom(one)
         again = one.intake._queued["told", TARGET][0]
         one.offer([again, again])
+        assert len(one.intake._queued["told", TARGET]) == 2
         assert len(one.incidents.open) == 1
         await one.quiet()
         assert [each.outcome for each in one.journal.incidents.values()] == ["done"] * 3

@@ -246,6 +246,16 @@ async def test_what_dockmends_death_left_open_is_settled_once_and_goes_on():
         assert (two.only().outcome, two.restarts, topics(two)) == ("healed", 0, ["two", "end"])
 
 
+async def test_only_the_steps_of_then_count_as_progress_of_an_attempt():
+    async with clinic(STEPS) as one:
+        one.sicken()
+        await one.quiet()
+        records = list(one.journal.actions.values())
+        assert [each.part for each in records] == ["then", "then", "then", "finally"]
+        assert await _steps_done(cast("Any", _Story((one.only(), records))), one.only()) == 3
+        assert await _steps_done(cast("Any", _Story(None)), one.only()) == 0
+
+
 class _Story:
     def __init__(self, story: Any) -> None:
         self._story = story

@@ -278,3 +278,24 @@ async def test_a_fault_of_dockmends_own_closes_its_incident():
         assert (one.only().outcome, one.only().reason_code) == ("failed", "internal")
         assert [type(error) for error in one.faults] == [KeyError]
         one.faults.clear()
+
+
+async def test_a_schedule_restarts_what_runs_and_never_what_somebody_stopped():
+    text = rule_text(when="{every: 5m}").replace("    when: container.unhealthy\n", "")
+    async with clinic(text) as one:
+        one._stopped()
+        one.learn(one.engine.containers[ID])
+        one.now += 10
+        one.tick()
+        web = one.mirror.container(ID)
+        one.intake.fire(one.rules.rules[0], Change(("every",), "container", web, TARGET, "every/1", one.now))
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason_code, one.restarts) == ("suppressed", "stopped", 0)
+
+
+async def test_finally_may_do_no_more_than_the_policy_allows():
+    async with clinic(rule_text(**{"finally": "[stop]"}), policy={"allow": ["restart"]}) as one:
+        one.sicken()
+        await one.quiet()
+        assert one.only().outcome == "healed"
+        assert "stop" not in one.engine.did()
