@@ -32,12 +32,13 @@ class Kept(Struct, omit_defaults=True):
 class Entry:
     """One container in the mirror. `kept` is persisted; the rest is of this moment."""
 
-    __slots__ = ("ahead", "ahead_until", "distrusted", "echo", "ends", "heard", "kept", "previous", "stuck_at")
+    __slots__ = ("ahead", "ahead_until", "distrusted", "echo", "ends", "heard", "kept", "late", "previous", "stuck_at")
 
     def __init__(self, kept: Kept) -> None:
         self.kept = kept
         self.previous: Run | None = None
         self.heard = 0  # events of it
+        self.late = False  # inspect told of it before the stream told of its first run
         self.ends: list[End] = []  # not settled yet, in order; mostly none
         self.echo: Echo | None = None
         self.ahead: tuple[str, ...] = ()  # what inspect told of the health before the stream did

@@ -41,22 +41,31 @@ def health(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origi
 
 def start(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
     at = event.time_ns / 1e9
-    run, previous = found.kept.run, found.previous
+    run = found.kept.run
     if at <= run.announced_at:
         return ()
-    if at < run.begun:  # inspect was ahead of the stream
-        if previous is None or at <= previous.announced_at:
-            return ()
-        if not previous.announced_at and previous.begun <= at <= previous.died_at:
-            previous.announced_at = at
-            return ()
-        found.previous = Run(announced_at=at)  # a short run between two looks
-        return (troubles.of_container(found, "container.started", at, origin, run=found.previous),)
+    if at < run.begun:
+        return _start_of_an_earlier_run(found, at, origin)
     mirror.wanted.add(found.container.id)
     if run.started_at and not run.announced_at and not (run.over and at > run.died_at):
         run.announced_at = at  # an inspect that was ahead of the stream told of it
         return (troubles.of_container(found, "container.started", at, origin),) if run.told == HISTORY else ()
     return runs.begin(mirror, found, now, origin, announced_at=at)
+
+
+def _start_of_an_earlier_run(found: Entry, at: float, origin: Origin) -> Iterable[Change]:
+    """Inspect was ahead of the stream, or the stream repeats itself."""
+    previous = found.previous
+    if previous is None:
+        if not found.late:
+            return ()
+    elif at <= previous.announced_at:
+        return ()
+    elif not previous.announced_at and previous.begun <= at <= previous.died_at:
+        previous.announced_at = at
+        return ()
+    found.previous = Run(announced_at=at)  # a short run between two looks
+    return (troubles.of_container(found, "container.started", at, origin, run=found.previous),)
 
 
 def die(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:

@@ -20,6 +20,8 @@ from dockmend.model import Change, Container, Event, Network, Origin, Volume
 
 UnknownCause = Literal["restart policy", "act", "leave"]
 
+BURIED = 1024
+"""Containers that are gone whose ids are remembered: a replay does not bring them back."""
 HEARD_OF_EACH, HEARD_OF = 64, 4096
 """Events kept of a container that no inspect has told of yet, and of how many such containers."""
 GOING_DOWN = 30.0
@@ -52,6 +54,7 @@ class Mirror(View):
         self.engine_away: tuple[float, float] = (0.0, 0.0)  # from its going down to its coming up: ends are its doing
         self.engine_kept_containers = False  # it came back, and what it found ended it had not stopped (live-restore)
         self.known_until_ns = 0  # of what the engine replays from before that, all is known that is still to be known
+        self._buried: dict[str, None] = {}
         self._dependents: dict[str, set[str]] = {}
         self._due: list[tuple[float, int, Callable[[float], Iterable[Change]]]] = []
         self._sequence = 0
@@ -95,6 +98,8 @@ class Mirror(View):
     def _hear(self, event: Event, now: float, origin: Origin) -> list[Change]:
         """Of a container that is not known: it may end before it can be looked at, so what happens to it is kept."""
         container_id = event.actor.ID
+        if container_id in self._buried:
+            return []
         if event.action == "destroy":
             return self.gone(container_id, now, origin)
         if not event.action.startswith("exec_") and event.time_ns > self.known_until_ns:
@@ -154,6 +159,7 @@ class Mirror(View):
         found = Entry(Kept(container=seen, run=Run(started_at=seen.started_at)))
         if not seen.running and seen.started_at:  # history: it ended before dockmend knew it
             found.kept.run.died_at, found.kept.run.told = seen.finished_at or now, HISTORY
+        found.late = origin != "started"
         self._add(found)
         self.on_container(None, seen)
         changes: list[Change] = []
@@ -192,6 +198,9 @@ class Mirror(View):
     def remove(self, found: Entry, at: float, now: float, origin: Origin) -> list[Change]:
         container = found.container
         del self.entries[container.id]
+        self._buried[container.id] = None
+        if len(self._buried) > BURIED:
+            del self._buried[next(iter(self._buried))]
         self.changed.add(container.id)
         self.wanted.discard(container.id)
         if joined := container.joined:
@@ -355,6 +364,7 @@ class Mirror(View):
 
     def _add(self, found: Entry) -> None:
         container = found.container
+        self._buried.pop(container.id, None)
         self.entries[container.id] = found
         self.changed.add(container.id)
         if joined := container.joined:
