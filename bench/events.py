@@ -2,8 +2,8 @@
 
 The floor and dockmend read the same bytes from the same kind of socket in the same run; every rule is on one of two
 triggers with a name glob of its own. "open": an incident stays open once its rule decided to act, as in a daemon
-that is at work, and further changes of its target are decided against it. "open and close": each is closed at once, so that
-every single transition is matched, decided, opened and closed.
+that is at work, and further changes of its target are decided against it. "open and close": each is closed at once, so
+that every single transition is matched, decided, opened and closed.
 EVENTS stays below what the reader buffers (64 MB): a host that sends faster than anybody reads would be a gap.
 `python bench/events.py [EVENTS]`
 """

@@ -94,6 +94,14 @@ class Looking:
             return Suppress("stopped", "somebody stopped it: what a person stopped is not started")
         return None
 
+    def frozen(self, incident: Incident, steps: Iterable[Step], subject: Object | None) -> bool:
+        """Whether somebody's `docker pause` would be ended by these steps: it is no trouble but a person's will."""
+        steps = tuple(steps)
+        if not isinstance(subject, Container) or subject.state != "paused" or incident.actor:
+            return False
+        meant = any(step.action == "unpause" for step in steps)
+        return incident.trigger in TROUBLES and would_start(steps) and not meant
+
     def reconnected_while_down(self, incident: Incident) -> bool:
         """Whether a container that does not run has its network back: there is nothing to wait for."""
         container = self.mirror.container(incident.object_id)

@@ -31,11 +31,7 @@ class RawEvents:
 
     def use(self, rules: RuleSet) -> None:
         self.names = frozenset(
-            trigger.name
-            for rule in rules.rules
-            if rule.enabled
-            for trigger in rule.triggers
-            if trigger.kind == "event"
+            trigger.name for rule in rules.rules if rule.enabled for trigger in rule.triggers if trigger.kind == "event"
         )
 
     def wants(self, event: Event, now: float) -> bool:

@@ -30,6 +30,8 @@ from dockmend.rules.model import Rule, RuleSet
 ENGINE_RETRY = 60.0
 """Seconds after which an incident that waits for the engine looks anyway."""
 JOURNAL_RETRY = 5.0
+FROZEN_RETRY = 60.0
+"""Seconds after which an incident whose container somebody paused looks anyway: mostly the unpausing wakes it."""
 
 
 @dataclass(slots=True)
@@ -203,7 +205,7 @@ class Treatment:
             return
         subject = seen.subject
         async with self.cap:
-            verdict = ACT if resumed else self._verdict(incident, rule)
+            verdict = ACT if resumed else self._verdict(incident, rule, subject)
             if not self._goes_on(incident.id):
                 return
             if verdict is ACT:
@@ -255,9 +257,11 @@ class Treatment:
     def _cut(self, incident_id: str) -> bool:
         return self.stopping or incident_id in self.ending.superseded
 
-    def _verdict(self, incident: Incident, rule: Rule) -> Verdict:
+    def _verdict(self, incident: Incident, rule: Rule, subject: Object | None) -> Verdict:
         """Asks the limits at the last moment, with no await between the answer and the attempt being counted."""
         now = self.clock()
+        if self.looking.frozen(incident, rule.then, subject):
+            return Wait(now + FROZEN_RETRY, "paused", "somebody paused it: it is looked at when it goes on")
         verdict = limits(rule, incident.target, self.history, self.host, now, failures=incident.attempts)
         if verdict is not ACT:
             return verdict
