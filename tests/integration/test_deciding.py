@@ -249,6 +249,18 @@ async def test_a_failed_step_ends_the_attempt_unless_it_may_fail(ward: Ward, tmp
         assert ward.restarts == {"api": 1}
 
 
+async def test_what_the_first_step_stopped_is_not_taken_for_well(ward: Ward, tmp_path: Path) -> None:
+    """Its second step fails once: nothing stands any more but that dockmend took it down."""
+    ward.patient("web")
+    ward.faults.append(Fault("POST .*/start", status=500, times=1))
+    rules = file(rule("cold", f"limits: {{{QUICK}}}", "verify: {state: running, within: 5s}", then="[stop, start]"))
+    async with inside(ward, tmp_path, rules) as one:
+        ward.sicken("web")
+        (incident,) = await one.closed()
+        assert (incident.outcome, incident.attempts) == ("healed", 2)
+        assert ward.container("web")["State"]["Running"]
+
+
 # ---------------------------------------------------------------------------------------------------- whether at all
 async def test_policy_protects_and_allows(ward: Ward, tmp_path: Path) -> None:
     ward.patient("web")

@@ -46,6 +46,15 @@ rules:
       - start
 """
 
+COLD = """
+version: 1
+rules:
+  - name: cold
+    when: container.unhealthy
+    match: all
+    then: [stop, {snapshot_volume: {consistency: live}}, start]
+"""
+
 FROZEN = """
 version: 1
 rules:
@@ -225,6 +234,29 @@ def test_a_rule_of_two_steps_goes_on_where_it_was(docker: PrivateEngine, proxy: 
         for name in cases:
             assert killed.events.actions(name, "start") == ["start"], name
             assert len(images(docker, name)) == 1, name
+        killed.nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("request_line", "when"),
+    [("/containers/[0-9a-z]+/stop", "after"), ("GET .*/archive", "after"), ("/containers/[0-9a-z]+/start", "before")],
+)
+def test_what_a_rule_stopped_is_started_by_its_next_step(
+    docker: PrivateEngine, proxy: HoldingProxy, request_line: str, when: When
+) -> None:
+    """What dockmend's own step stopped was stopped by no person."""
+    docker.patient("web", "--volume", "data:/data", "--stop-timeout", "1")
+    with Killed(docker, proxy, COLD) as killed:
+        hold = proxy.hold(request_line, when)
+        docker.sicken("web", wait=False)
+
+        killed.dies(hold)
+
+        (incident,) = closed(killed.daemon)
+        assert (incident.outcome, incident.attempts) == ("healed", 1)
+        assert docker.health("web") == "healthy"
+        assert killed.events.actions("web", "stop", "start") == ["stop", "start"]
+        assert len(json.loads(killed.daemon.cli("snapshots", "list", "--json"))) == 1
         killed.nothing_is_left()
 
 

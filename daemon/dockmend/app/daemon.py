@@ -126,6 +126,7 @@ class Daemon:
         try:
             self.history = await taking_up.history_of(self.journal, self.clock())
             cursor, fired = await taking_up.known_state(self.journal, self.mirror)
+            await taking_up.tell_own_doing(self.journal, self.mirror)
             self.pauses = await self.journal.pauses()
             async with Lanes(self._lane_failed) as lanes:
                 self._assemble(lanes)

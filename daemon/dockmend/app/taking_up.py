@@ -13,6 +13,7 @@ from dockmend.errors import EngineError, JournalError
 from dockmend.journal.api import Journal
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
+from dockmend.mirror.echo import GRACE
 from dockmend.model import HELPER_LABEL
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.treatment import Treatment
@@ -23,6 +24,10 @@ log = structlog.get_logger("dockmend")
 
 HISTORY = 7 * 86400.0
 """Seconds of history that limits can ask about: more than any window a rule is likely to name."""
+ENDING = frozenset({"stop", "kill", "restart"})
+"""Actions that end a container's run."""
+LATEST = 5.0
+"""Seconds beyond the stop timeout within which the engine has ended it."""
 CONTAINER, CURSOR, SCHEDULE = "container/", "cursor", "schedule/"
 
 
@@ -55,6 +60,21 @@ async def known_state(journal: Journal, mirror: Mirror) -> tuple[Cursor, dict[st
         except msgspec.MsgspecError:
             log.warning("a piece of last known state is of another version and is left out", key=key)
     return cursor, fired
+
+
+async def tell_own_doing(journal: Journal, mirror: Mirror) -> None:
+    """What dockmend itself ended before it ended, for incidents that are still open: no person did that.
+
+    To be told before the stream is read, which brings the events of it.
+    """
+    for incident in await journal.open_incidents():
+        story = await journal.story(incident.id)
+        for record in story[1] if story is not None else ():
+            if record.action in ENDING and record.attempt == incident.attempts:
+                before = record.undo.get(record.action)
+                patience = float(before.get("stop_timeout", 0.0)) if isinstance(before, dict) else 0.0
+                until = record.ended_at or record.began_at + patience + LATEST
+                mirror.acted(record.object_id, record.began_at, until + GRACE)
 
 
 async def take_up(journal: Journal, incidents: Incidents, treatment: Treatment, clock: Callable[[], float]) -> None:

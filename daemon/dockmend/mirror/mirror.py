@@ -47,6 +47,7 @@ class Mirror(View):
         self.wanted: set[str] = set()
         self.stale_networks = False
         self.stale_volumes = False
+        self._acted: dict[str, list[tuple[float, float]]] = {}
         self.changed: set[str] = set()  # ids whose last known state is to be journalled
         self.unknown_cause = unknown_cause
         self.on_container = on_container
@@ -294,6 +295,26 @@ class Mirror(View):
             return None
         found.echo = Echo(action)
         return found.echo
+
+    def acted(self, container_id: str, since: float, until: float) -> None:
+        """Between these times (wall seconds) dockmend itself was ending it: what died then, died by that.
+
+        Told at a start, before anything is heard: the echo of an action does not outlive the process.
+        """
+        self._acted.setdefault(container_id, []).append((since, until))
+        found = self.entries.get(container_id)
+        if found is not None and found.kept.run.over and self.ended_by_dockmend(container_id, found.kept.run.died_at):
+            found.kept.run.by = "dockmend"
+            self.changed.add(container_id)
+
+    def ended_by_dockmend(self, container_id: str, at: float) -> bool:
+        """Whether a death at this time falls into one of dockmend's own actions of before its start."""
+        return any(since <= at <= until for since, until in self._acted.get(container_id, ()))
+
+    def taken_down(self, container_id: str) -> bool:
+        """Whether it is down because dockmend stopped it."""
+        found = self.entries.get(container_id)
+        return found is not None and found.kept.run.over and found.kept.run.by == "dockmend"
 
     def echoes(self, container_id: str, now: float) -> bool:
         """Whether what is heard of a container now can be dockmend's own doing."""

@@ -70,7 +70,7 @@ class Looking:
     def stands(self, incident: Incident, subject: Object | None) -> bool:
         if incident.trigger not in TROUBLES or incident.cause == "stopped" or not isinstance(subject, Container):
             return True
-        if incident.attempts and self.persists(incident):
+        if incident.attempts and (self.mirror.taken_down(subject.id) or self.persists(incident)):
             return True
         return self.mirror.stands(subject.id, incident.trouble)
 
