@@ -117,6 +117,8 @@ class Daemon:
     def _container_changed(self, before: Container | None, after: Container | None) -> None:
         self.pulse.touch(before, after)
         self.observer.container(before, after)
+        if before is not None and before.state == "paused" and self._listed.is_set():
+            self.treatment.look_again("paused")
 
     # --- life ---------------------------------------------------------------------------------------------------
 

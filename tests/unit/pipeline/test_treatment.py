@@ -197,6 +197,29 @@ async def test_a_pause_holds_back_and_lifting_it_brings_back_at_once():
         assert (one.only().outcome, one.restarts) == ("healed", 1)
 
 
+async def test_what_somebody_paused_stays_paused_and_is_looked_at_when_it_goes_on():
+    async with clinic(rule_text(**{"for": "30s"})) as one:
+        one.sicken()
+        one.engine.set(state="paused")  # to look at it in peace
+        one.emit("pause")
+        await one.later()
+        assert (one.only().state, one.only().waiting_for, one.restarts) == ("waiting", "paused", 0)
+        one.engine.set(state="running")
+        one.emit("unpause")
+        one.treatment.look_again("paused")
+        await one.quiet()
+        assert (one.only().outcome, one.restarts) == ("healed", 1)
+
+
+async def test_a_rule_that_unpauses_is_not_held_back_by_the_pause():
+    async with clinic(rule_text(**{"for": "30s"}).replace("then: restart", "then: [unpause, restart]")) as one:
+        one.sicken()
+        one.engine.set(state="paused")
+        one.emit("pause")
+        await one.later()
+        assert one.restarts == 1
+
+
 async def test_an_incident_is_never_treated_before_its_backoff_because_it_was_submitted_twice():
     async with clinic(TWICE) as one:
         one.health_after = "unhealthy"
