@@ -1,0 +1,158 @@
+"""The journal's file: damaged, old, newer than we are, or full of what nobody needs any more."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockmend.errors import JournalError
+from dockmend.journal import schema
+from dockmend.journal.reader import connect_reader
+from dockmend.journal.records import Breaker, Incident, Pause
+from dockmend.journal.sqlite import DAY, SqliteJournal
+from tests.unit.journal.making import NOW, WEB, an_action, an_incident
+
+
+def damaged(path: Path, how: str) -> None:
+    connection, _ = schema.open_for_writing(path)
+    connection.executemany("INSERT INTO known VALUES (?, ?)", [(f"container/{n}", b"x" * 2000) for n in range(100)])
+    connection.close()
+    content = bytearray(path.read_bytes())
+    if how == "garbage":
+        content[:] = b"not a database at all, but long enough to be taken for one " * 50
+    elif how == "cut":
+        del content[len(content) // 2 :]
+    else:
+        content[8192 : 8192 + 40_000] = b"\xff" * 40_000
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("how", ["garbage", "cut", "pages"])
+async def test_a_corrupt_file_is_set_aside_and_a_new_one_begun(tmp_path, how):
+    path = tmp_path / "journal.sqlite3"
+    damaged(path, how)
+    kept = path.read_bytes()
+    journal = SqliteJournal(path, lambda: NOW)
+    await journal.open()
+    journal.put_incident(an_incident())
+    await journal.committed()
+    assert journal.set_aside is not None
+    assert journal.set_aside.name.startswith("journal.sqlite3.corrupt-")
+    assert journal.set_aside.read_bytes() == kept
+    assert len(await journal.open_incidents()) == 1
+    await journal.close()
+
+
+def test_setting_aside_twice_within_a_second_keeps_both(tmp_path):
+    path = tmp_path / "journal.sqlite3"
+    places = set()
+    for _ in range(2):
+        damaged(path, "garbage")
+        connection, aside = schema.open_for_writing(path)
+        connection.close()
+        places.add(aside)
+        assert aside is not None
+        assert aside.exists()
+    assert len(places) == 2
+
+
+def add_note(connection: sqlite3.Connection) -> None:
+    connection.execute("ALTER TABLE breakers ADD COLUMN note TEXT NOT NULL DEFAULT 'old'")
+
+
+def fails_halfway(connection: sqlite3.Connection) -> None:
+    connection.execute("DROP TABLE breakers")
+    raise sqlite3.OperationalError("power cut")
+
+
+def test_an_empty_file_of_version_0_gets_the_schema(tmp_path):
+    path = tmp_path / "journal.sqlite3"
+    path.touch(0o644)
+    connection, aside = schema.open_for_writing(path)
+    assert aside is None
+    assert schema.version_of(connection) == len(schema.MIGRATIONS)
+    assert connection.execute("SELECT count(*) FROM incidents").fetchone() == (0,)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    connection.close()
+
+
+def test_migrations_run_in_order_once_and_keep_what_is_there(tmp_path):
+    connection, _ = schema.open_for_writing(tmp_path / "j", schema.MIGRATIONS)
+    connection.execute("INSERT INTO breakers VALUES ('heal', 'container:web', 1.0, '')")
+    newer = (*schema.MIGRATIONS, add_note)
+    assert schema.migrate(connection, newer) == len(newer)
+    assert schema.migrate(connection, newer) == len(newer)
+    assert connection.execute("SELECT target, note FROM breakers").fetchall() == [("container:web", "old")]
+    connection.close()
+
+
+def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path):
+    connection, _ = schema.open_for_writing(tmp_path / "j")
+    with pytest.raises(sqlite3.OperationalError, match="power cut"):
+        schema.migrate(connection, (*schema.MIGRATIONS, fails_halfway))
+    assert schema.version_of(connection) == len(schema.MIGRATIONS)
+    assert connection.execute("SELECT count(*) FROM breakers").fetchone() == (0,)
+    connection.close()
+
+
+async def test_a_file_of_a_newer_version_is_left_alone(tmp_path):
+    path = tmp_path / "journal.sqlite3"
+    connection, _ = schema.open_for_writing(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(JournalError, match="newer dockmend"):
+        await SqliteJournal(path, lambda: NOW).open()
+    with pytest.raises(JournalError, match="schema 99"):
+        connect_reader(path)
+    assert not list(tmp_path.glob("*.corrupt-*"))
+    with contextlib.closing(sqlite3.connect(path)) as untouched:
+        assert untouched.execute("PRAGMA user_version").fetchone() == (99,)
+
+
+# ---------------------------------------------------------------------------------------------------------- retention
+
+
+async def test_prune_removes_what_no_limit_needs_and_nothing_else(journal):
+    old = NOW - 40 * DAY
+
+    def closed(number: int, **changes: Any) -> Incident:
+        return an_incident(number, **{"state": "closed", "opened_at": old, "closed_at": old + 5, **changes})
+
+    gone = [closed(1), closed(2, rule="other")]
+    kept = [
+        closed(3, closed_at=NOW - 60),  # of the last day
+        closed(4),  # an attempt of the last day
+        closed(5),  # a step that never ended: it is to be settled
+        closed(6, rule="broken"),  # its breaker is open
+        an_incident(7, opened_at=old),  # still open
+    ]
+    for record in (*gone, *kept):
+        journal.put_incident(record)
+    journal.put_action(an_action(1, incident=gone[0].id, began_at=old, ended_at=old + 1, outcome="done"))
+    journal.put_action(an_action(4, incident=kept[1].id, began_at=NOW - 100, ended_at=NOW - 99, outcome="failed"))
+    journal.put_action(an_action(5, incident=kept[2].id, began_at=old))
+    journal.put_breaker(Breaker("broken", WEB, old + 5), "broken", WEB)
+    journal.put_reset("heal", WEB, old)
+    journal.put_pause(Pause("heal", None, old, "uid 0", old - 60))
+    journal.put_pause(Pause(None, None, None, "uid 0", old))
+
+    assert await journal.prune(NOW) == 2
+    assert {each.id for each in await journal.incidents()} == {each.id for each in kept}
+    assert await journal.story(gone[0].id) is None
+    stats = await journal.stats()
+    assert stats["rows"]["actions"] == 2
+    assert [pause.until for pause in await journal.pauses()] == [None]
+    assert await journal.prune(NOW) == 0
+
+
+async def test_prune_goes_through_more_than_one_transaction(journal):
+    for number in range(450):
+        journal.put_incident(an_incident(number, state="closed", closed_at=NOW - 3 * DAY))
+    assert await journal.prune(NOW - 4 * DAY) == 0
+    assert await journal.prune(NOW - 2 * DAY) == 450
+    assert await journal.incidents() == []
