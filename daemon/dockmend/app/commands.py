@@ -111,8 +111,8 @@ class DaemonCommands:
         target = self._target(container) if container is not None else None
         now = daemon.clock()
         pause = Pause(rule=rule, target=target, until=now + for_ if for_ else None, actor=actor, at=now)
+        daemon.journal.put_pause(pause)  # first: what cannot be kept is refused
         daemon.pauses = [each for each in self._pauses() if (each.rule, each.target) != (rule, target)] + [pause]
-        daemon.journal.put_pause(pause)
         await daemon.journal.committed()
         daemon.observer.paused(len(daemon.pauses))
         until = f"for {span_text(for_)}" if for_ else "until it is resumed"
@@ -124,8 +124,8 @@ class DaemonCommands:
         kept = [each for each in self._pauses() if (each.rule, each.target) != (rule, target)]
         if len(kept) == len(self._pauses()):
             raise UsageError(f"{_what(rule, target)} is not paused: `dockmend status` lists what is")
-        daemon.pauses = kept
         daemon.journal.remove_pause(rule, target)
+        daemon.pauses = kept
         await daemon.journal.committed()
         daemon.observer.paused(len(daemon.pauses))
         daemon.treatment.look_again("paused")
@@ -135,9 +135,9 @@ class DaemonCommands:
         daemon = self._daemon
         self._rule(rule)
         name = self._target(target)
-        daemon.history.forget(rule, name)
         daemon.journal.put_breaker(None, rule, name)
         daemon.journal.put_reset(rule, name, daemon.clock())
+        daemon.history.forget(rule, name)
         await daemon.journal.committed()
         daemon.observer.breaker(rule, name, opened=False)
         for reason in ("breaker", "cooldown", "backoff"):
