@@ -186,3 +186,64 @@ def test_an_engine_that_goes_down_ends_its_containers_itself():
     host.seen += host.mirror.engine_back(host.now)
     host.wait(3.0)
     assert [change.cause for change in host.seen if change.kind == "container"] == ["left_down"]
+
+
+@pytest.mark.parametrize(("ago", "cause"), [(0.5, "oom_killed"), (60.0, "crashed")])
+def test_a_child_out_of_memory_long_ago_explains_nothing(ago: float, cause: str):
+    host = started()
+    host.emit("oom")
+    host.wait(ago)
+    end(host, 137)
+    assert [change.cause for change in host.seen] == [cause]
+
+
+@pytest.mark.parametrize(("code", "cause"), [(137, "stopped"), (143, "stopped"), (1, "crashed"), (138, "crashed")])
+def test_where_a_label_hides_the_signal_the_exit_code_tells(code: int, cause: str):
+    host = started(labels={"signal": "1"})
+    host.emit("kill", signal="1")
+    end(host, code)
+    assert [change.cause for change in host.seen] == [cause]
+
+
+def test_an_inspect_answer_older_than_the_stream_changes_nothing():
+    host = started()
+    running = host.mirror.container(host.container().id)
+    assert running is not None
+    host.now += 1
+    host.emit("die", exitCode="7")
+    host.look(running)
+    present = host.mirror.container(running.id)
+    assert present is not None
+    assert present.state == "exited"
+    assert running.id in host.mirror.wanted
+    host.look(host.ended(7))
+    host.wait(0.3)
+    host.now += 1
+    host.emit("start")
+    host.look(replace(running, state="exited", exit_code=7, finished_at=host.now - 1))
+    assert [change.triggers[0] for change in host.seen] == ["container.crashed", "container.started"]
+
+
+def test_inspect_is_believed_in_the_end():
+    """An engine whose clock was set back tells of runs that seem older than those that are known."""
+    host = started()
+    earlier = replace(host.container(), started_at=500.0)
+    for _ in range(4):
+        host.look(earlier)
+    present = host.mirror.container(earlier.id)
+    assert present is not None
+    assert present.started_at == 500.0
+    host.now = 510.0
+    end(host, 7)
+    assert [change.cause for change in host.seen if change.cause] == ["crashed"]
+
+
+def test_a_die_that_is_repeated_later_does_not_move_the_end():
+    host = started()
+    host.emit("kill", signal="15")
+    end(host, 1)
+    host.now += 3600
+    host.emit("die", exitCode="1")
+    host.wait(1)
+    assert [change.cause for change in host.seen] == ["stopped"]
+    assert host.mirror.stopped(host.container().id)
