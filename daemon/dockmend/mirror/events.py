@@ -153,6 +153,19 @@ def destroy(mirror: Mirror, found: Entry, event: Event, now: float, origin: Orig
     return mirror.remove(found, event.time_ns / 1e9, now, origin)
 
 
+def network(mirror: Mirror, event: Event, now: float) -> Iterable[Change]:
+    """An event of a network: what it did to whom, a look at the container or the list tells."""
+    if event.action in ("connect", "disconnect"):
+        found = mirror.entries.get(event.actor.Attributes.get("container", ""))
+        if found is not None:
+            found.heard += 1
+            mirror.echoed(found, event.action, now)
+            mirror.wanted.add(found.container.id)
+    elif event.action in ("create", "destroy", "remove", "prune"):
+        mirror.stale_networks = True
+    return ()
+
+
 _ENGINES_OWN = frozenset({"image", "name", "exitCode", "signal", "execDuration"})
 
 

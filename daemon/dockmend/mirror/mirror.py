@@ -91,7 +91,7 @@ class Mirror(View):
             handler = events.HANDLERS.get(action)
             return handler(self, found, event, now, origin) if handler else ()
         if kind == "network":
-            return self._network_event(event, now)
+            return events.network(self, event, now)
         if kind == "volume" and event.action in ("create", "destroy"):
             self.stale_volumes = True
         return ()
@@ -108,17 +108,6 @@ class Mirror(View):
                 self.unknown.setdefault(container_id, deque(maxlen=HEARD_OF_EACH)).append((event, origin))
             self.wanted.add(container_id)
         return []
-
-    def _network_event(self, event: Event, now: float) -> Iterable[Change]:
-        if event.action in ("connect", "disconnect"):
-            found = self.entries.get(event.actor.Attributes.get("container", ""))
-            if found is not None:
-                found.heard += 1
-                self.echoed(found, event.action, now)
-                self.wanted.add(found.container.id)
-        elif event.action in ("create", "destroy", "remove", "prune"):
-            self.stale_networks = True
-        return ()
 
     # --- inspect answers ---------------------------------------------------------------------------------------
 
@@ -405,4 +394,3 @@ class Mirror(View):
             if found is not None and found.container.started_at <= at:
                 note = f"the network of {owner.name} is not its own any more: {why}"
                 yield from looks.orphan(self, found, at, origin, note)
-
