@@ -10,6 +10,9 @@ from tests.integration.healing import CRASHED, UNHEALTHY, actions_seen, closed, 
 from tests.lab import PrivateEngine
 from tests.lab.waiting import eventually
 
+ONCE = ("sh", "-c", "[ -e /cue ] && exec sleep 86400; while [ ! -e /cue ]; do sleep 0.1; done; exit 7")
+"""Exits 7 once /cue is made; started again, it stays."""
+
 
 def test_an_unhealthy_container_is_restarted_and_proven_healthy(docker: PrivateEngine):
     docker.patient("web")
@@ -37,8 +40,9 @@ def test_an_unhealthy_container_at_the_first_start_is_treated(docker: PrivateEng
 
 
 def test_a_crashed_container_is_started(docker: PrivateEngine):
-    docker.run("job", command=("sh", "-c", "[ -e /was ] && exec sleep 86400; touch /was; sleep 2; exit 7"))
+    docker.run("job", command=ONCE)
     with daemon(docker, CRASHED) as one:
+        docker.docker("exec", "job", "touch", "/cue")
         (incident,) = closed(one, "healed", name="job")
         assert incident["cause"] == "crashed"
         assert docker.state("job") == "running"
@@ -66,7 +70,7 @@ def crash(engine: PrivateEngine, name: str) -> None:
 
 def test_one_that_gets_well_during_for_is_not_touched(docker: PrivateEngine):
     docker.patient("web")
-    rules = UNHEALTHY.replace("match: all", "for: 3s\n    match: all")
+    rules = UNHEALTHY.replace("match: all", "for: 8s\n    match: all")
     with daemon(docker, rules) as one:
         began = docker.now()
         docker.sicken("web")
@@ -102,13 +106,10 @@ def test_an_images_labels_steer_nothing(docker: PrivateEngine):
         "steering:latest", labels={"dockmend.heal": "true", "dockmend.ignore": "true", "exitCode": "0"}
     )
     docker.patient("web", image="steering:latest")
-    docker.run(
-        "job",
-        image="steering:latest",
-        command=("sh", "-c", "[ -e /was ] && exec sleep 86400; touch /was; sleep 3; exit 7"),
-    )
+    docker.run("job", image="steering:latest", command=ONCE)
     with daemon(docker, CRASHED) as one:
         docker.sicken("web")
+        docker.docker("exec", "job", "touch", "/cue")
         (incident,) = closed(one, "healed", name="job")
         assert incident["cause"] == "crashed"
         assert one.incidents(object_name="web") == []  # the built-in rule: only the image asked for it
