@@ -344,3 +344,50 @@ async def test_raw_events_set_off_the_rules_that_name_them(ward: Ward, tmp_path:
         await one.closed(rule="gone")
         told = sorted(incident.rule for incident in await one.incidents())
         assert told == ["attached", "created", "gone", "heal", "network", "restarted"]
+
+
+# ---------------------------------------------------------------------------------------- a restart forgets nothing
+async def test_for_goes_on_over_a_restart(ward: Ward, tmp_path: Path) -> None:
+    ward.patient("web", "api")
+    rules = file(rule("heal", "for: 2s"))
+    async with inside(ward, tmp_path, rules) as one:
+        ward.sicken("web", "api")
+        began = min(each.opened_at for each in await one.having(2, state="waiting"))
+    ward.set_health("api", "healthy")
+    async with inside(ward, tmp_path, rules) as one:
+        told = {each.object_name: each for each in await one.closed(2)}
+        assert {name: each.outcome for name, each in told.items()} == {"web": "healed", "api": "recovered"}
+        assert 2.0 <= (told["web"].closed_at or 0) - began < 12.0
+        assert ward.restarts == {"web": 1}
+
+
+async def test_limits_are_not_forgotten_by_a_restart(ward: Ward, tmp_path: Path) -> None:
+    ward.patient("web", "api", "hopeless")
+    ward.incurable["hopeless"] = 9
+    rules = file(
+        rule("heal", "limits: {rate: 1 per 1h}", match='{name: ["web", "api"]}'),
+        rule("tries", f"limits: {{attempts: 2 per 1h, {QUICK}}}", "verify: {within: 2s}", match="{name: hopeless}"),
+    )
+    async with inside(ward, tmp_path, rules) as one:
+        ward.sicken("web", "hopeless")
+        await one.closed(2)
+        assert {each.outcome for each in await one.incidents()} == {"healed", "failed"}
+    async with inside(ward, tmp_path, rules) as one:
+        ward.set_health("hopeless", "healthy")
+        ward.sicken("api", "hopeless")
+        (waiting,) = await one.having(waiting_for="rate")
+        assert waiting.object_name == "api"
+        refused = (await one.closed(outcome="suppressed"))[-1]
+        assert (refused.object_name, refused.reason_code) == ("hopeless", "breaker")
+        assert ward.restarts == {"web": 1, "hopeless": 2}
+
+
+async def test_a_rule_taken_away_ends_what_waits_for_it(ward: Ward, tmp_path: Path) -> None:
+    ward.patient("web")
+    async with inside(ward, tmp_path, file(rule("heal", "for: 1h"))) as one:
+        ward.sicken("web")
+        await one.having(state="waiting")
+    async with inside(ward, tmp_path, file(rule("other"))) as one:
+        (healed,) = await one.closed(outcome="healed")
+        assert healed.rule == "other"
+        assert ward.restarts == {"web": 1}
