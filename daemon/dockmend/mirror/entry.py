@@ -32,13 +32,24 @@ class Kept(Struct, omit_defaults=True):
 class Entry:
     """One container in the mirror. `kept` is persisted; the rest is of this moment."""
 
-    __slots__ = ("ahead", "ahead_until", "distrusted", "echo", "ends", "heard", "kept", "late", "previous", "stuck_at")
+    __slots__ = (
+        "ahead",
+        "ahead_until",
+        "distrusted",
+        "earlier",
+        "echo",
+        "ends",
+        "heard",
+        "kept",
+        "late_until",
+        "stuck_at",
+    )
 
     def __init__(self, kept: Kept) -> None:
         self.kept = kept
-        self.previous: Run | None = None
+        self.earlier: list[Run] = []  # runs before the present one whose events may still come, in order
         self.heard = 0  # events of it
-        self.late = False  # inspect told of it before the stream told of its first run
+        self.late_until = 0.0  # until then the stream may tell of runs before the one inspect told of first
         self.ends: list[End] = []  # not settled yet, in order; mostly none
         self.echo: Echo | None = None
         self.ahead: tuple[str, ...] = ()  # what inspect told of the health before the stream did
@@ -55,13 +66,24 @@ class Entry:
     def container(self) -> Container:
         return self.kept.container
 
+    @property
+    def previous(self) -> Run | None:
+        return self.earlier[-1] if self.earlier else None
+
     def run_at(self, at: float) -> Run | None:
         """The run an event of time `at` belongs to; None for one before those that are known: a replay."""
-        if at >= self.kept.run.begun:
-            return self.kept.run
-        if self.previous is not None and at >= self.previous.begun:
-            return self.previous
-        return None
+        run = self.kept.run
+        if at >= run.begun:
+            return run
+        return next((each for each in reversed(self.earlier) if at >= each.begun), None)
+
+    def began_another(self, run: Run) -> None:
+        self.earlier = [*self.earlier[-3:], self.kept.run]
+        self.kept.run = run
+
+    def began_before(self, run: Run) -> None:
+        """A run that is known to be over: inspect told of a later one."""
+        self.earlier = sorted([*self.earlier, run], key=lambda each: each.begun)
 
     def later(self, seen: Container) -> bool:
         """Whether an inspect answer is of a later run than the one in hand."""

@@ -41,31 +41,23 @@ def health(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origi
 
 def start(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
     at = event.time_ns / 1e9
-    run = found.kept.run
-    if at <= run.announced_at:
-        return ()
-    if at < run.begun:
-        return _start_of_an_earlier_run(found, at, origin)
-    mirror.wanted.add(found.container.id)
-    if run.started_at and not run.announced_at and not (run.over and at > run.died_at):
-        run.announced_at = at  # an inspect that was ahead of the stream told of it
-        return (troubles.of_container(found, "container.started", at, origin),) if run.told == HISTORY else ()
-    return runs.begin(mirror, found, now, origin, announced_at=at)
-
-
-def _start_of_an_earlier_run(found: Entry, at: float, origin: Origin) -> Iterable[Change]:
-    """Inspect was ahead of the stream, or the stream repeats itself."""
-    previous = found.previous
-    if previous is None:
-        if not found.late:
+    run = found.run_at(at)
+    if run is None and now >= found.late_until:
+        return ()  # of a run before those that are known: a replay
+    if run is not None and run.begun and not (run.over and at > run.died_at):
+        if run.announced_at and (at <= run.announced_at or run is not found.kept.run):
             return ()
-    elif at <= previous.announced_at:
-        return ()
-    elif not previous.announced_at and previous.begun <= at <= previous.died_at:
-        previous.announced_at = at
-        return ()
-    found.previous = Run(announced_at=at)  # a short run between two looks
-    return (troubles.of_container(found, "container.started", at, origin, run=found.previous),)
+        if not run.announced_at:
+            run.announced_at = at  # an inspect that was ahead of the stream told of it
+            if run.told != HISTORY:
+                return ()
+            return (troubles.of_container(found, "container.started", at, origin, run=run),)
+    if run is not found.kept.run:  # a short run between two looks
+        between = Run(announced_at=at)
+        found.began_before(between)
+        return (troubles.of_container(found, "container.started", at, origin, run=between),)
+    mirror.wanted.add(found.container.id)
+    return runs.begin(mirror, found, now, origin, announced_at=at)
 
 
 def die(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:

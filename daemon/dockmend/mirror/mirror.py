@@ -14,7 +14,7 @@ from dockmend.mirror import entry as entries
 from dockmend.mirror import events, looks, runs, troubles
 from dockmend.mirror.echo import GRACE, Echo
 from dockmend.mirror.ends import HISTORY, Run
-from dockmend.mirror.entry import Entry, Kept
+from dockmend.mirror.entry import EVENTS_WITHIN, Entry, Kept
 from dockmend.mirror.view import View
 from dockmend.model import Change, Container, Event, Network, Origin, Volume
 
@@ -102,7 +102,7 @@ class Mirror(View):
         if container_id in self._buried:
             return []
         if event.action == "destroy":
-            return self.gone(container_id, now, origin)
+            return self._gone_unseen(container_id, now, origin)
         if not event.action.startswith("exec_") and event.time_ns > self.known_until_ns:
             if len(self.unknown) < HEARD_OF or container_id in self.unknown:
                 self.unknown.setdefault(container_id, deque(maxlen=HEARD_OF_EACH)).append((event, origin))
@@ -121,7 +121,7 @@ class Mirror(View):
             self.wanted.add(seen.id)
             return []
         if found.outdated(seen):
-            found.previous, found.kept.run = found.kept.run, Run()  # such as an engine whose clock was set back
+            found.began_another(Run())  # such as an engine whose clock was set back
         found.distrusted = 0
         before = found.container
         changes = runs.observed(self, found, seen, now, origin, blind)
@@ -149,7 +149,7 @@ class Mirror(View):
         found = Entry(Kept(container=seen, run=Run(started_at=seen.started_at)))
         if not seen.running and seen.started_at:  # history: it ended before dockmend knew it
             found.kept.run.died_at, found.kept.run.told = seen.finished_at or now, HISTORY
-        found.late = origin != "started"
+        found.late_until = now + EVENTS_WITHIN if origin != "started" else 0.0
         self._add(found)
         self.on_container(None, seen)
         changes: list[Change] = []
@@ -178,12 +178,19 @@ class Mirror(View):
     def gone(self, container_id: str, now: float, origin: Origin = "live") -> list[Change]:
         """Inspect answered 404."""
         self.wanted.discard(container_id)
-        changes: list[Change] = []
-        heard = self.unknown.pop(container_id, None)
-        if heard is not None and any(event.action == "die" for event, _ in heard):
-            changes = self._relive(events.made(heard[0][0]), heard, now)
         found = self.entries.get(container_id)
-        return changes + self.remove(found, now, now, origin) if found else changes
+        if found is None and container_id in self.unknown:  # what else was said of it is on its way
+            self.later(now + EVENTS_WITHIN, lambda when: self._gone_unseen(container_id, when, origin))
+        return self.remove(found, now, now, origin) if found is not None else []
+
+    def _gone_unseen(self, container_id: str, now: float, origin: Origin) -> list[Change]:
+        """It is gone before inspect could tell of it: what it was and how it ended, events tell as far as they can."""
+        self.wanted.discard(container_id)
+        heard = self.unknown.pop(container_id, None)
+        if heard is None or container_id in self.entries or all(event.action != "die" for event, _ in heard):
+            return []
+        changes = self._relive(events.made(heard[0][0]), heard, now)
+        return changes + self.remove(self.entries[container_id], now, now, origin)
 
     def remove(self, found: Entry, at: float, now: float, origin: Origin) -> list[Change]:
         container = found.container
@@ -299,11 +306,6 @@ class Mirror(View):
     def ended_by_dockmend(self, container_id: str, at: float) -> bool:
         """Whether a death at this time falls into one of dockmend's own actions of before its start."""
         return any(since <= at <= until for since, until in self._acted.get(container_id, ()))
-
-    def taken_down(self, container_id: str) -> bool:
-        """Whether it is down because dockmend stopped it."""
-        found = self.entries.get(container_id)
-        return found is not None and found.kept.run.over and found.kept.run.by == "dockmend"
 
     def echoes(self, container_id: str, now: float) -> bool:
         """Whether what is heard of a container now can be dockmend's own doing."""

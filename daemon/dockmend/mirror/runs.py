@@ -26,7 +26,7 @@ def begin(
     """A new run: announced by an event, or inferred from inspect, which tells `started_at`."""
     kept, at = found.kept, started_at or announced_at
     echoed = mirror.echoed(found, "start", now)
-    found.previous, kept.run = kept.run, Run(started_at=started_at, announced_at=announced_at)
+    found.began_another(Run(started_at=started_at, announced_at=announced_at))
     kept.unhealthy = 0
     for what in ("health", "end", "stuck", "orphaned"):
         kept.standing.pop(what, None)

@@ -83,6 +83,11 @@ class View:
         run = found.kept.run
         return (run.told or cause_of(run, found.container, blind=True)) == "stopped"
 
+    def taken_down(self, container_id: str) -> bool:
+        """Whether it is down because dockmend stopped it."""
+        found = self.entries.get(container_id)
+        return found is not None and found.kept.run.over and found.kept.run.by == "dockmend"
+
     def settled(self, container_id: str) -> bool:
         """False while the cause of an end is not settled."""
         found = self.entries.get(container_id)
