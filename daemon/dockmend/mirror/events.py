@@ -176,3 +176,15 @@ HANDLERS: Mapping[str, Handler] = MappingProxyType({
     "start": start, "die": die, "kill": kill, "stop": stop, "restart": restart, "oom": oom, "pause": paused,
     "unpause": paused, "rename": rename, "update": look_again, "destroy": destroy,
 })  # fmt: skip
+
+
+def of_one_gone(mirror: Mirror, gone: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+    """Inspect has already said that it is gone: what comes may still tell that it ended, and why."""
+    if not gone.ends and now >= gone.late_until:
+        return ()
+    if event.action not in ("start", "die", "kill", "stop", "oom"):
+        return ()
+    changes = HANDLERS[event.action](mirror, gone, event, now, origin)
+    for end in gone.ends:
+        end.looked = True  # there is nothing to look at any more
+    return changes

@@ -55,7 +55,7 @@ class Mirror(View):
         self.engine_away: tuple[float, float] = (0.0, 0.0)  # from its going down to its coming up: ends are its doing
         self.engine_kept_containers = False  # it came back, and what it found ended it had not stopped (live-restore)
         self.known_until_ns = 0  # of what the engine replays from before that, all is known that is still to be known
-        self._buried: dict[str, None] = {}
+        self._buried: dict[str, Entry] = {}
         self._dependents: dict[str, set[str]] = {}
         self._due: list[tuple[float, int, Callable[[float], Iterable[Change]]]] = []
         self._sequence = 0
@@ -96,11 +96,11 @@ class Mirror(View):
             self.stale_volumes = True
         return ()
 
-    def _hear(self, event: Event, now: float, origin: Origin) -> list[Change]:
+    def _hear(self, event: Event, now: float, origin: Origin) -> Iterable[Change]:
         """Of a container that is not known: it may end before it can be looked at, so what happens to it is kept."""
         container_id = event.actor.ID
-        if container_id in self._buried:
-            return []
+        if (buried := self._buried.get(container_id)) is not None:
+            return events.of_one_gone(self, buried, event, now, origin)
         if event.action == "destroy":
             return self._gone_unseen(container_id, now, origin)
         if not event.action.startswith("exec_") and event.time_ns > self.known_until_ns:
@@ -195,7 +195,7 @@ class Mirror(View):
     def remove(self, found: Entry, at: float, now: float, origin: Origin) -> list[Change]:
         container = found.container
         del self.entries[container.id]
-        self._buried[container.id] = None
+        self._buried[container.id] = found
         if len(self._buried) > BURIED:
             del self._buried[next(iter(self._buried))]
         self.changed.add(container.id)
@@ -387,6 +387,8 @@ class Mirror(View):
         if container == before:
             return
         found.kept.container = container
+        if self.entries.get(container.id) is not found:
+            return  # it is gone
         self.changed.add(container.id)
         self.on_container(before, container)
 
