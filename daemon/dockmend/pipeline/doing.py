@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from dockmend.decide import would_start
 from dockmend.errors import EngineAway, JournalError
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
@@ -50,12 +51,25 @@ class Doing:
                 if incident.id in self.ending.superseded:
                     break
                 return None  # dockmend ends: the next start goes on here
+            if index > 0 and await self._overtaken(incident, step):
+                break
             failure = await self.step(incident, rule, step, subject)
             if failure is not None or not self.ending.is_open(incident.id):
                 break
         progress.pop(incident.id, None)
         await self._finally(incident, rule, subject)
         return failure
+
+    async def _overtaken(self, incident: Incident, step: Step) -> bool:
+        """Steps take their time: who stopped the container during those before is heard before one that starts it."""
+        if step.target is not None or incident.kind != "container" or not would_start((step,)):
+            return False
+        seen = await self.looking.look(incident)
+        forbidden = None if seen.gone else self.looking.forbidden(incident, (step,), seen.subject)
+        if forbidden is None:
+            return False
+        self.ending.close(incident.id, "suppressed", forbidden.reason, forbidden.code)
+        return True
 
     async def step(
         self, incident: Incident, rule: Rule, step: Step, subject: Object | None, part: Part = "then"

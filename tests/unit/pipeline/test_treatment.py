@@ -220,6 +220,16 @@ async def test_a_rule_that_unpauses_is_not_held_back_by_the_pause():
         assert one.restarts == 1
 
 
+async def test_one_that_somebody_stopped_during_an_earlier_step_is_not_started_by_a_later_one():
+    steps = "then: [{publish: {topic: seen}}, restart]"
+    async with clinic(rule_text().replace("then: restart", steps)) as one:
+        one.publish = lambda topic, payload, retain=False: one._stopped()  # type: ignore[method-assign]
+        one.sicken()
+        await one.quiet()
+        assert one.restarts == 0
+        assert (one.only().outcome, one.only().reason_code) == ("suppressed", "stopped")
+
+
 async def test_an_incident_is_never_treated_before_its_backoff_because_it_was_submitted_twice():
     async with clinic(TWICE) as one:
         one.health_after = "unhealthy"
