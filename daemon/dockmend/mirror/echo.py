@@ -21,6 +21,11 @@ LAST_EVENTS: dict[str, frozenset[str]] = {
 }
 """Events after all of which nothing more comes of an action; their order varies."""
 
+ENDS_NOTHING = frozenset({
+    "pause", "unpause", "reconnect_network", "connect_network", "disconnect_network", "commit_image",
+})  # fmt: skip
+"""Actions that leave a container running: an end meanwhile is a trouble of its own, not their echo."""
+
 
 class Echo(Struct):
     action: str

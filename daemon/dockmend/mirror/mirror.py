@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from dockmend.mirror import entry as entries
 from dockmend.mirror import events, looks, runs, troubles
-from dockmend.mirror.echo import GRACE, Echo
+from dockmend.mirror.echo import ENDS_NOTHING, GRACE, Echo
 from dockmend.mirror.ends import HISTORY, Run
 from dockmend.mirror.entry import EVENTS_WITHIN, Entry, Kept
 from dockmend.mirror.view import View
@@ -352,6 +352,8 @@ class Mirror(View):
                 found.echo = None
             if action == "stop":
                 echo.stops += 1
+            return False
+        if action == "die" and echo.action in ENDS_NOTHING:
             return False
         echo.note(action)
         return True

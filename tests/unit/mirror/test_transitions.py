@@ -357,6 +357,16 @@ def test_a_failure_after_the_outcome_is_no_echo():
     assert [change.cause for change in host.seen] == ["crashed"]
 
 
+def test_an_end_while_a_network_is_put_back_is_no_echo():
+    host = started()
+    host.mirror.expect(ID, "reconnect_network")
+    host.emit("die", exitCode="1")
+    host.look(host.ended(1))
+    host.mirror.expected(ID, host.now)
+    host.wait(1)
+    assert "crashed" in [change.cause for change in host.seen]
+
+
 def test_inspect_ahead_of_the_stream_during_dockmends_own_restart():
     host = started()
     echo = host.mirror.expect(ID, "restart")
