@@ -158,13 +158,9 @@ class Oracle:
         return False, f"its network, lost at {at:.3f}, was not given back: {last}"
 
     def _worn_out(self, slot: Slot) -> bool:
-        """Whether as many attempts as are allowed were really made, a while back at most."""
+        """Whether as many attempts as are allowed were really made; a half-open breaker tries only once more."""
         most, within = self._limit(slot)
-        now = time.time()
-        times = sorted(
-            each.sent for each in self._of_target(slot)
-            if each.operation in {"restart", "start"} and each.sent > now - 3 * within
-        )  # fmt: skip
+        times = sorted(each.sent for each in self._of_target(slot) if each.operation in {"restart", "start"})
         return any(times[index + most - 1] - times[index] <= within for index in range(len(times) - most + 1))
 
     def _limit(self, slot: Slot) -> tuple[int, float]:
