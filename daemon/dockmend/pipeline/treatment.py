@@ -27,7 +27,7 @@ from dockmend.pipeline.timers import Timers
 from dockmend.pipeline.verification import Verification, left_on_purpose
 from dockmend.rules.model import Rule, RuleSet
 
-ENGINE_RETRY = 60.0
+ENGINE_RETRY = 10.0
 """Seconds after which an incident that waits for the engine looks anyway."""
 JOURNAL_RETRY = 5.0
 FROZEN_RETRY = 60.0
