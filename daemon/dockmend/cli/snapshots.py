@@ -151,14 +151,15 @@ def _agreed(manifest: Manifest) -> bool:
 @options("state", "json")
 def prune(volume: str | None, keep: int, dry_run: bool, as_json: bool, **flags: Any) -> int:
     """Removes all but the newest snapshots of each volume, whatever made them."""
-    from dockmend.snapshots import commands
+    from dockmend.snapshots import commands, marks
 
     async def work() -> list[str]:
         store = commands.store_of(paths(flags).state)
         by_volume: dict[str, list[str]] = {}
         for manifest in await commands.list_(store, volume):
             by_volume.setdefault(manifest.volume, []).append(manifest.id)
-        surplus = [each for ids in by_volume.values() for each in ids[:-keep]]
+        needed = await asyncio.to_thread(marks.needed, store)
+        surplus = [each for ids in by_volume.values() for each in ids[:-keep] if each not in needed]
         for each in surplus if not dry_run else ():
             await commands.remove(store, each)
         return surplus
