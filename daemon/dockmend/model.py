@@ -9,6 +9,7 @@ Durations are seconds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct, field
@@ -246,3 +247,24 @@ TRANSITIONS: dict[str, str] = {
 LATER_TRANSITIONS = frozenset(
     {"service.degraded", "service.restored", "service.update_paused", "node.down", "node.back"}
 )
+
+EVENT_ACTIONS: Mapping[str, frozenset[str]] = {
+    "container": frozenset({
+        "attach", "commit", "copy", "create", "destroy", "detach", "die", "exec_create", "exec_detach", "exec_die",
+        "exec_start", "export", "health_status", "kill", "oom", "pause", "prune", "rename", "resize", "restart",
+        "start", "stop", "top", "unpause", "update", "archive-path", "extract-to-dir", "checkpoint",
+    }),
+    "image": frozenset({"create", "delete", "import", "load", "prune", "pull", "push", "save", "tag", "untag"}),
+    "volume": frozenset({"create", "destroy", "mount", "prune", "unmount", "update"}),
+    "network": frozenset({"connect", "create", "destroy", "disconnect", "prune", "remove", "update"}),
+    "daemon": frozenset({"reload"}),
+    "plugin": frozenset({"create", "disable", "enable", "install", "pull", "push", "remove", "upgrade"}),
+    "service": frozenset({"create", "remove", "update"}),
+    "node": frozenset({"create", "remove", "update"}),
+    "secret": frozenset({"create", "remove", "update"}),
+    "config": frozenset({"create", "remove", "update"}),
+    "builder": frozenset({"prune"}),
+}  # fmt: skip
+"""Every event of the Engine API by type and action, from moby's `api/types/events/events.go` (Engine 26 to 28) and the
+API's reference. What more an action carries after a colon (`health_status: unhealthy`) is left out. An unknown type or
+action is nothing wrong: it passes as a generic event."""

@@ -1,36 +1,12 @@
-"""Every event of the Engine API by name, for rules, metrics and the subscription.
-
-From moby's `api/types/events/events.go` (Engine 26 to 28) and the Engine API's reference. Actions that carry more after
-a colon (`health_status: unhealthy`, `exec_start: sh`) are named by what stands before it. An unknown type or action is
-nothing wrong: it passes as a generic event.
-"""
+"""The engine's events by name: which are known, and what the subscription asks for."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from string import ascii_lowercase, digits
 
-ACTIONS: Mapping[str, frozenset[str]] = {
-    "container": frozenset(
-        {
-            "attach", "commit", "copy", "create", "destroy", "detach", "die", "exec_create", "exec_detach", "exec_die",
-            "exec_start", "export", "health_status", "kill", "oom", "pause", "prune", "rename", "resize", "restart",
-            "start", "stop", "top", "unpause", "update", "archive-path", "extract-to-dir", "checkpoint",
-        }
-    ),
-    "image": frozenset(
-        {"create", "delete", "import", "load", "prune", "pull", "push", "save", "tag", "untag"}
-    ),
-    "volume": frozenset({"create", "destroy", "mount", "prune", "unmount", "update"}),
-    "network": frozenset({"connect", "create", "destroy", "disconnect", "prune", "remove", "update"}),
-    "daemon": frozenset({"reload"}),
-    "plugin": frozenset({"create", "disable", "enable", "install", "pull", "push", "remove", "upgrade"}),
-    "service": frozenset({"create", "remove", "update"}),
-    "node": frozenset({"create", "remove", "update"}),
-    "secret": frozenset({"create", "remove", "update"}),
-    "config": frozenset({"create", "remove", "update"}),
-    "builder": frozenset({"prune"}),
-}  # fmt: skip
+from dockmend.model import EVENT_ACTIONS as ACTIONS
+
+__all__ = ["ACTIONS", "HEALTH_ACTIONS", "REFUSED_PREFIX", "base", "known", "subscription"]
 
 REFUSED_PREFIX = "exec_"
 """Health checks alone would drown the stream in these; the engine keeps them out, so no rule can be about them."""

@@ -45,13 +45,11 @@ class Mirror(View):
     ) -> None:
         super().__init__()
         self.wanted: set[str] = set()
-        self.stale_networks = False
-        self.stale_volumes = False
+        self.stale_networks = self.stale_volumes = self.listed = False
         self._acted: dict[str, list[tuple[float, float]]] = {}
         self.changed: set[str] = set()  # ids whose last known state is to be journalled
         self.unknown_cause = unknown_cause
         self.on_container = on_container
-        self.listed = False
         self.engine_away: tuple[float, float] = (0.0, 0.0)  # from its going down to its coming up: ends are its doing
         self.engine_kept_containers = False  # it came back, and what it found ended it had not stopped (live-restore)
         self.known_until_ns = 0  # of what the engine replays from before that, all is known that is still to be known

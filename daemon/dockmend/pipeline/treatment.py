@@ -202,6 +202,8 @@ class Treatment:
         resumed = bool(self.ending.progress.get(incident.id))
         seen = await self.looking.look(incident)
         if not self._is_needed(incident, rule, seen, resumed=resumed):
+            if self._goes_on(incident.id):  # the trouble went after an attempt: is it well?
+                await self._verify(incident, rule, incident.updated_at)
             return
         subject = seen.subject
         async with self.cap:
@@ -224,7 +226,7 @@ class Treatment:
             await self._climb(incident.id, rule, str(failure))
 
     def _is_needed(self, incident: Incident, rule: Rule, seen: Seen, *, resumed: bool) -> bool:
-        """Closes an incident for which there is nothing to do any more."""
+        """False where there is nothing to do any more: then it is closed, or still open where it is to be verified."""
         if not self._goes_on(incident.id):
             return False
         close = self.ending.close
@@ -236,20 +238,24 @@ class Treatment:
             else:
                 close(incident.id, "recovered", "recovered on its own: it is gone")
         elif must_stand and not resumed and not incident.actor and not self.looking.stands(incident, seen.subject):
-            self._no_more(incident, rule)
+            self._no_more(incident, seen.subject)
+            return False
         elif forbidden := self.looking.forbidden(incident, rule.then, seen.subject):
             close(incident.id, "suppressed", forbidden.reason, forbidden.code)
             self.observer.decision(rule.name, "suppress", forbidden.code)
         return self.ending.is_open(incident.id)
 
-    def _no_more(self, incident: Incident, rule: Rule) -> None:
-        """The trouble does not stand any more."""
+    def _no_more(self, incident: Incident, subject: Object | None) -> None:
+        """The trouble does not stand any more. Left open: one that was treated and may be well."""
         if incident.network and self.mirror.left_network(incident.object_id, incident.network):
             self.ending.close(incident.id, "on_purpose", left_on_purpose(incident.network), "on_purpose")
-        elif incident.attempts:
-            self.ending.succeeded(incident, rule, "healed", "well again, later than its verification waited")
-        else:
+        elif not incident.attempts:
             self.ending.close(incident.id, "recovered", "recovered on its own")
+        elif isinstance(subject, Container) and not subject.running:
+            if self.mirror.stopped(subject.id):
+                self.ending.close(incident.id, "on_purpose", "stopped by a person", "stopped")
+            else:
+                self.ending.close(incident.id, "interrupted", "it ended again, and that is a trouble of its own")
 
     def _goes_on(self, incident_id: str) -> bool:
         return self.ending.is_open(incident_id) and not self.stopping

@@ -1,30 +1,13 @@
-"""Every event type and action of the Engine API that a raw-event trigger may name, and the transition to use instead.
-
-The engine package has the same table for the stream (it stands above this one); a test holds the two together.
-"""
+"""What a raw-event trigger may name, and the transition to use instead."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-ACTIONS: Final[Mapping[str, frozenset[str]]] = {
-    "container": frozenset({
-        "attach", "commit", "copy", "create", "destroy", "detach", "die", "exec_create", "exec_detach", "exec_die",
-        "exec_start", "export", "health_status", "kill", "oom", "pause", "prune", "rename", "resize", "restart",
-        "start", "stop", "top", "unpause", "update", "archive-path", "extract-to-dir", "checkpoint",
-    }),
-    "image": frozenset({"create", "delete", "import", "load", "prune", "pull", "push", "save", "tag", "untag"}),
-    "volume": frozenset({"create", "destroy", "mount", "prune", "unmount", "update"}),
-    "network": frozenset({"connect", "create", "destroy", "disconnect", "prune", "remove", "update"}),
-    "daemon": frozenset({"reload"}),
-    "plugin": frozenset({"create", "disable", "enable", "install", "pull", "push", "remove", "upgrade"}),
-    "service": frozenset({"create", "remove", "update"}),
-    "node": frozenset({"create", "remove", "update"}),
-    "secret": frozenset({"create", "remove", "update"}),
-    "config": frozenset({"create", "remove", "update"}),
-    "builder": frozenset({"prune"}),
-}  # fmt: skip
+from dockmend.model import EVENT_ACTIONS as ACTIONS
+
+__all__ = ["ACTIONS", "BETTER", "HEALTH", "KINDS"]
 
 HEALTH: Final = frozenset({"healthy", "unhealthy", "starting", "running"})
 """What may follow `health_status: `."""

@@ -332,3 +332,18 @@ async def test_finally_may_do_no_more_than_the_policy_allows():
         await one.quiet()
         assert one.only().outcome == "healed"
         assert "stop" not in one.engine.did()
+
+
+async def test_one_that_lies_down_when_its_next_attempt_is_due_is_not_called_healed():
+    async with clinic(TWICE) as one:
+        one.health_after = "unhealthy"
+        one.sicken()
+        await one.quiet()
+        assert one.only().waiting_for == "backoff"
+        # The engine ended it on its own way down: no trouble of the container's stands, and still it is not well.
+        one.engine.set(state="exited", health="", exit_code=143)
+        entry = one.mirror.entries[ID]
+        entry.kept.standing.clear()
+        entry.kept.run.died_at, entry.kept.run.by = one.now, "engine"
+        await one.later()
+        assert (one.only().outcome, one.restarts) == ("interrupted", 1)

@@ -1,16 +1,11 @@
-"""The table of raw events: the rules' is the engine's, and every transition it names exists."""
+"""The table of raw events: every transition it names exists."""
 
 from __future__ import annotations
 
 import re
 
-from dockmend.engine import vocabulary
 from dockmend.model import TRANSITIONS
 from dockmend.rules import events
-
-
-def test_it_is_the_engine_packages_table() -> None:
-    assert events.ACTIONS == vocabulary.ACTIONS
 
 
 def test_the_transitions_to_use_instead_exist() -> None:
