@@ -14,6 +14,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec.structs import replace
+
 from dockmend.actions import references
 from dockmend.actions.base import Action, Container, Context, Done, Failed, Image, Settled, register
 from dockmend.actions.containers_settle import GONE, NOT_BEGUN, POLL, look
@@ -48,6 +50,7 @@ async def commit(ctx: Context, params: Any, subject: Object) -> Done:
             raise Failed(f"cannot commit {subject.name}: it is being removed", again=False)
         tag = await _free(ctx, repository, tag, subject)
         reference, at = f"{repository}:{tag}", _stamp(ctx.clock())
+        earlier = await _holder(ctx, reference)
         await ctx.remember({
             "commit": {
                 "container": subject.id,
@@ -66,7 +69,8 @@ async def commit(ctx: Context, params: Any, subject: Object) -> Done:
             pause=params.pause,
             labels=_labels(ctx, subject, reference, at),
         )
-        told = await _prune(ctx, subject, repository, params.keep, image) if params.keep else []
+        told = await _drop_earlier(ctx, earlier, image)
+        told += await _prune(ctx, subject, repository, params.keep, image) if params.keep else []
     except EngineError as error:
         raise failed(error, f"commit {subject.name}", subject) from error
     return Done("; ".join([f"committed as {reference}", *told]), {"image": image, "reference": reference})
@@ -133,6 +137,16 @@ def _made(image: Image, reference: str, rule: str, source: str) -> bool:
 
 
 # ------------------------------------------------------------------------------------------------------------ keeping
+async def _drop_earlier(ctx: Context, earlier: Image | None, newest: str) -> list[str]:
+    """One incident leaves one image: that of an earlier attempt, which has just lost its tag, is removed."""
+    if earlier is None or earlier.id == newest or earlier.labels.get(INCIDENT) != ctx.incident.id:
+        return []
+    if len(earlier.tags) > 1:
+        return []  # somebody gave it a name: it is theirs now
+    problem = await _remove(ctx, replace(earlier, tags=()))
+    return [problem] if problem else []
+
+
 async def _prune(ctx: Context, container: Container, repository: str, keep: int, newest: str) -> list[str]:
     """Remove the images that this rule made of this container in this repository, but for the newest `keep`.
 

@@ -91,6 +91,29 @@ async def test_untagged_images_of_ours_go_by_id():
     assert stage.engine.calls[-1] == ("remove_image", "sha256:1")
 
 
+async def test_an_incident_leaves_one_image_however_often_it_tries():
+    stage = Stage()
+    mine = replace(made(1, "kept:web", reference="kept:web"), id="sha256:first")
+    mine.labels["dockmend.incident"] = stage.context.incident.id
+    stage.engine.pictures.append(mine)
+
+    await images.commit(stage.context, params(), WEB)
+
+    assert stage.engine.calls[-1] == ("remove_image", "sha256:first")
+
+
+async def test_an_earlier_incidents_image_and_one_with_a_second_name_are_left():
+    for names, incident in ((("kept:web",), "another"), (("kept:web", "mine:1"), "")):
+        stage = Stage()
+        image = replace(made(1, *names, reference="kept:web"), id="sha256:first")
+        image.labels["dockmend.incident"] = incident or stage.context.incident.id
+        stage.engine.pictures.append(image)
+
+        await images.commit(stage.context, params(), WEB)
+
+        assert "remove_image" not in stage.engine.did()
+
+
 async def test_the_new_image_is_never_removed_whatever_the_clock_said_before():
     stage = Stage(engine=Script(pictures=[made(9000, "kept:9000")]), now=1000.0)
 
