@@ -30,12 +30,12 @@ types: venv
 layers: venv
 	$(BIN)/lint-imports --no-logo
 unit: venv
-	$(BIN)/pytest tests/unit -q
+	$(BIN)/pytest tests/unit -q -n 2
 
 .PHONY: test
 test: venv ## every test, against a real engine, broker and Prometheus of their own (root; installs what they need)
 	@tests/lab/install.sh
-	$(BIN)/pytest tests
+	$(BIN)/pytest tests -n 3 --dist worksteal $(ARGS)
 
 .PHONY: campaign
 campaign: venv ## the chaos campaign, see docs/reliability.md: make campaign SEED=7 FAULTS=500 MINUTES=30 ARGS=--keep-going
