@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.lab import Broker, Daemon, PrivateEngine, Prometheus, sweep
+
+# A shell's background job ignores SIGINT, and so would every program that a test starts and interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A test that forgot to say which engine it means must find none.
 for _name in [name for name in os.environ if name.startswith(("DOCKER_", "DOCKMEND_"))]:

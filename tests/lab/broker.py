@@ -57,8 +57,9 @@ class Subscription:
         return message
 
     def close(self) -> None:
+        self._process.terminate()
+        self._reader.join(15)  # before `end` closes the pipe that it reads
         end(self._process)
-        self._reader.join(10)
 
     def __enter__(self) -> Self:
         return self
