@@ -7,6 +7,7 @@ SEED ?= 1
 FAULTS ?= 200
 MINUTES ?= 10
 EXAMPLES ?= 5000
+RATE ?= 200
 
 .PHONY: help
 help: ## what there is
@@ -41,6 +42,11 @@ test: venv ## every test, against a real engine, broker and Prometheus of their 
 campaign: venv ## the chaos campaign, see docs/reliability.md: make campaign SEED=7 FAULTS=500 MINUTES=30 ARGS=--keep-going
 	@tests/lab/install.sh
 	@PYTHONPATH=.:daemon $(BIN)/python -m tests.campaign --seed $(SEED) --faults $(FAULTS) --minutes $(MINUTES) $(ARGS)
+
+.PHONY: soak
+soak: venv ## dockmend under a steady mix of events, its memory watched: make soak MINUTES=60 RATE=200
+	@tests/lab/install.sh
+	@PYTHONPATH=.:daemon $(BIN)/python -m tests.soak --minutes $(MINUTES) --rate $(RATE)
 
 .PHONY: fuzz
 fuzz: venv ## everything that reads from outside, with many more inputs than `make test`: make fuzz EXAMPLES=100000

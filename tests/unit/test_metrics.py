@@ -40,6 +40,7 @@ NAMES = {
     "dockmend_tell_dropped_total": {"sink"},
     "dockmend_rules_reload_success": set(),
     "dockmend_rules_reload_success_timestamp_seconds": set(),
+    "dockmend_tasks": set(),
     "dockmend_build_info": {"version"},
 }
 

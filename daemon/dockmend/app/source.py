@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from dockmend.app.commands import DaemonCommands
@@ -16,9 +17,10 @@ class DaemonSource(DaemonCommands):
     def __init__(self, daemon: Daemon) -> None:
         super().__init__(daemon)
         self._of = daemon
+        self._loop = asyncio.get_running_loop()
 
     def metrics(self) -> bytes:
-        return self._of.metrics.render()
+        return self._of.metrics.render(len(asyncio.all_tasks(self._loop)))
 
     def ready(self) -> dict[str, str | None]:
         watch = self._of.watch

@@ -90,6 +90,7 @@ class Metrics(Observer):
         self._reload_at = Family(
             "dockmend_rules_reload_success_timestamp_seconds", "When rules were last loaded with success."
         )
+        self._tasks = Family("dockmend_tasks", "Tasks on dockmend's event loop.")
         self._build = Family("dockmend_build_info", "The version that runs; always 1.", ("version",))
 
         self._build.set(version, to=1.0)
@@ -106,8 +107,9 @@ class Metrics(Observer):
             _Registered(each for each in vars(self).values() if isinstance(each, Family | Histogram))
         )
 
-    def render(self) -> bytes:
-        """The page in Prometheus's text format; may be called in another thread."""
+    def render(self, tasks: int = 0) -> bytes:
+        """The page in Prometheus's text format; may be called in another thread. `tasks`: on the event loop now."""
+        self._tasks.set(to=float(tasks))
         self._refresh_unhealed()
         return generate_latest(self.registry)
 
