@@ -148,3 +148,14 @@ async def test_an_engine_that_hangs_ends_no_stream_but_answers_no_ping(mortal_la
         await lab.client.ping()
         await lab.client.create_volume("after")
         await seen.until(lambda event: (event.type, event.action) == ("volume", "create"))
+
+
+async def test_what_the_ring_holds_from_a_time_on(lab: Lab) -> None:
+    async with watching(lab) as seen:
+        await lab.client.create_volume("one")
+        await lab.client.create_volume("two")
+        await seen.until(lambda event: event.actor.ID == "two")
+    past = await lab.client.past(seen.events[0].time_ns)
+    assert [event.key for event in past.events] == [event.key for event in seen.events]
+    assert past.malformed == 0
+    assert (await lab.client.past(seen.events[-1].time_ns + 1)).events == []

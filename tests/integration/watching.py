@@ -81,12 +81,17 @@ class Witness(Observer):
 
 @asynccontextmanager
 async def watching(
-    engine: PrivateEngine, *, mirror: Mirror | None = None, pace: Pace | None = None, timeout: float = 30.0
+    engine: PrivateEngine,
+    *,
+    mirror: Mirror | None = None,
+    pace: Pace | None = None,
+    timeout: float = 30.0,
+    url: str | None = None,
 ) -> AsyncIterator[Witness]:
-    """A watch that has listed; it goes on until the block is left."""
+    """A watch that has listed; it goes on until the block is left. `url`: where the engine is reached by other ways."""
     mirror = mirror or Mirror()
     witness = Witness(engine, mirror)
-    client = DockerEngine(engine.url, timeout=timeout)
+    client = DockerEngine(url or engine.url, timeout=timeout)
 
     def offer(changes: Iterable[Change]) -> None:
         witness.changes.extend(changes)

@@ -1,4 +1,4 @@
-"""A man in the middle: a socket before the engine's that holds one request, or its answer, at a chosen moment.
+"""A man in the middle: a socket before the engine's that holds one request, or its answer, or spoils what is said.
 
 What dies while dockmend waits there dies between two well-known points, and not wherever a sleep happens to end.
 """
@@ -9,6 +9,8 @@ import contextlib
 import re
 import socket
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +29,23 @@ class Hold:
         assert self.reached.wait(timeout), f"no request matched {self.pattern.pattern!r} within {timeout:g} s"
 
 
+@dataclass
+class Spoil:
+    """Answers that are changed: each piece that the engine writes goes through `change`; b"" swallows it, None cuts the
+    connection. `taken`: how many requests it was applied to."""
+
+    pattern: re.Pattern[bytes]
+    change: Callable[[bytes], bytes | None]
+    times: int | None = None  # requests it is applied to; None: all
+    taken: int = 0
+
+    def takes(self, request: bytes) -> bool:
+        if (self.times is not None and self.taken >= self.times) or not self.pattern.search(request):
+            return False
+        self.taken += 1
+        return True
+
+
 class HoldingProxy:
     """Passes everything on to the engine's socket until a request line matches a hold.
 
@@ -39,6 +58,7 @@ class HoldingProxy:
         self.path = folder / "held.sock"
         self.url = f"unix://{self.path}"
         self._holds: list[Hold] = []
+        self._spoils: list[Spoil] = []
         self._lock = threading.Lock()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(self.path))
@@ -54,10 +74,24 @@ class HoldingProxy:
             self._holds.append(one)
         return one
 
+    def spoil(self, pattern: str, change: Callable[[bytes], bytes | None], times: int | None = None) -> Spoil:
+        """Change the answers to requests whose "METHOD /path" matches, from now on; an open stream stays as it is."""
+        one = Spoil(re.compile(pattern.encode()), change, times)
+        with self._lock:
+            self._spoils.append(one)
+        return one
+
     def release(self) -> None:
-        """No request is caught from now on."""
+        """No request is caught and no answer is spoilt from now on."""
         with self._lock:
             self._holds.clear()
+            self._spoils.clear()
+
+    def cut(self) -> None:
+        """Every connection ends, streams too."""
+        for one in list(self._sockets):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self.release()
@@ -97,6 +131,7 @@ class HoldingProxy:
                 continue
             if caught is not None and caught.when == "after":
                 line.answered = caught
+            line.spoil = self._spoiling(data)
             if not _sent(line.engine, data):
                 break
             if caught is not None and caught.when == "during":
@@ -108,9 +143,15 @@ class HoldingProxy:
             if line.answered is not None:
                 line.answered.reached.set()
                 continue  # the engine may go on writing: what it says is lost
-            if not _sent(line.client, data):
+            spoilt = line.spoil.change(data) if line.spoil is not None else data
+            if spoilt is None or not _sent(line.client, spoilt):
                 break
         _end(line.client)
+
+    def _spoiling(self, data: bytes) -> Spoil | None:
+        request = data.split(b"\r\n", 1)[0]
+        with self._lock:
+            return next((one for one in self._spoils if one.takes(request)), None)
 
     def _caught(self, data: bytes) -> Hold | None:
         request = data.split(b"\r\n", 1)[0]
@@ -129,6 +170,7 @@ class _Line:
         self.client = client
         self.engine = engine
         self.answered: Hold | None = None  # whose answer is kept back
+        self.spoil: Spoil | None = None  # what becomes of the present answer
 
 
 def _received(one: socket.socket) -> bytes:

@@ -31,7 +31,7 @@ class Listing(Struct, frozen=True):
     """One look at everything the mirror holds; every container was inspected. `began_at`, `ended_at`: wall seconds.
 
     `stale` names what could not be listed and is as it was last seen ("volumes": a volume plugin that is down hangs
-    their list, which must not blind us to the containers).
+    their list, which must not blind us to the containers). `unread`: ids of containers whose inspect failed or hung.
     """
 
     containers: tuple[Container, ...]
@@ -40,6 +40,7 @@ class Listing(Struct, frozen=True):
     began_at: float
     ended_at: float
     stale: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 class Batch(Struct, frozen=True):
@@ -77,13 +78,16 @@ class Engine(Protocol):
     async def marker_present(self, event: Event) -> bool:
         """The usable test for a gap: is the last event that was seen still in the engine's ring?"""
 
+    async def past(self, since_ns: int, timeout: float | None = None) -> Batch:
+        """What the engine's ring holds from then to now, in its order: what the stream has brought or is to bring."""
+
     # looking
     async def listing(self) -> Listing: ...
     async def inspect(self, container: str, timeout: float | None = None) -> Container: ...
     async def inspect_raw(self, container: str) -> dict[str, Any]: ...
     async def inspect_network(self, network: str) -> Network: ...
     async def networks(self) -> tuple[Network, ...]: ...
-    async def volumes(self) -> tuple[Volume, ...]: ...
+    async def volumes(self, timeout: float | None = None) -> tuple[Volume, ...]: ...
     async def inspect_volume(self, volume: str) -> Volume: ...
     async def images(self, labels: Mapping[str, str] | None = None) -> tuple[Image, ...]: ...
     async def inspect_image(self, image: str) -> Image: ...

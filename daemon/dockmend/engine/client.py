@@ -11,17 +11,18 @@ import msgspec
 
 from dockmend.model import Event
 
-from .api import EngineInfo, EventStream
+from .api import Batch, EngineInfo, EventStream
 from .archives import Archives
 from .changing import Changing
 from .discover import TLS, EngineAddress
 from .faults import translated
-from .stream import Drain, decode_event
+from .stream import Drain
 from .transport import Transport, path
 from .vocabulary import subscription
 from .wire import epoch, info_decoder
 
 PING_TIMEOUT = 5.0
+UNSURE = 0.5  # seconds that the engine's clock may differ from ours unnoticed (see `ahead`)
 _FILTERS = msgspec.json.encode({"event": subscription()}).decode()
 
 
@@ -61,7 +62,7 @@ class DockerEngine(Changing, Archives):
         info = self._transport.decoded(info_decoder, await self._transport.call("info", "info"), "info")
         ahead = (epoch(info.SystemTime) or self._clock()) - self._clock()
         # Below that it is the time the call took, and would only make the stream begin in the past.
-        self._engine_ahead = ahead if abs(ahead) > 0.5 else 0.0
+        self._engine_ahead = ahead if abs(ahead) > UNSURE else 0.0
         major, minor = self._transport.api_version or (0, 0)
         return EngineInfo(
             id=info.ID,
@@ -103,19 +104,27 @@ class DockerEngine(Changing, Archives):
 
         Asked from a second earlier on, as its search ends at the first older event and its times may step back.
         """
-        query = {
-            "since": _timestamp(event.time_ns - 1_000_000_000),
-            "until": _timestamp(event.time_ns),
-            "filters": _FILTERS,
-        }
-        what = "events since the last one seen"
-        answer = b""
-        async with self._transport.stream(what, path("events", query=query)) as response:
-            with translated(what, self.url):
-                async with asyncio.timeout(self._transport.timeout):
-                    answer = await response.read()
-        found = (decode_event(line) for line in answer.splitlines())
-        return any(other is not None and other.key == event.key for other in found)
+        since = event.time_ns - 1_000_000_000
+        found = await self._replay("events since the last one seen", since, event.time_ns, None)
+        return any(other.key == event.key for other in found.events)
+
+    async def past(self, since_ns: int, timeout: float | None = None) -> Batch:
+        until = self._clock() + self._engine_ahead
+        if not self.url.startswith("unix:"):
+            until += UNSURE  # another host's clock; the engine answers when that time has come
+        return await self._replay("events of its memory", since_ns, int(until * 1e9), timeout)
+
+    async def _replay(self, what: str, since_ns: int, until_ns: int, timeout: float | None) -> Batch:
+        query = {"since": _timestamp(since_ns), "until": _timestamp(until_ns), "filters": _FILTERS}
+        drain = Drain()
+        with translated(what, self.url):
+            async with (
+                asyncio.timeout(self._transport.timeout if timeout is None else timeout),
+                self._transport.stream(what, path("events", query=query)) as response,
+            ):
+                while chunk := await response.content.readany():
+                    drain.feed(chunk)
+        return drain.rest()
 
 
 def _timestamp(nanoseconds: int) -> str:

@@ -33,6 +33,8 @@ from .wire import (
 
 T = TypeVar("T")
 PARALLEL = 16  # inspects at a time: the engine answers no faster with more
+INSPECT_TIMEOUT = 10.0  # seconds within a listing: the engine may hold one container's lock for long
+UNREAD_AT_MOST = 2 * PARALLEL  # containers of a list whose inspect may fail
 VOLUMES_TIMEOUT = 10.0  # seconds within a listing: a volume plugin that is down hangs them
 REMEMBERED = 4096  # images whose steering labels, and containers whose stop timeouts, are kept
 
@@ -75,11 +77,11 @@ class Looking:
             raise
         except Temporary:
             stale = ("volumes",)
-        containers = await self._inspect_all(ids)
-        return Listing(containers, networks, self._last_volumes, began, self._clock(), stale)
+        containers, unread = await self._inspect_all(ids)
+        return Listing(containers, networks, self._last_volumes, began, self._clock(), stale, unread)
 
     async def helpers(self) -> tuple[Container, ...]:
-        return await self._inspect_all(await self._container_ids({"label": [HELPER_LABEL]}))
+        return (await self._inspect_all(await self._container_ids({"label": [HELPER_LABEL]})))[0]
 
     async def _container_ids(self, filters: Mapping[str, list[str]] | None = None) -> list[str]:
         query = {"all": "1"}
@@ -89,17 +91,29 @@ class Looking:
         answer = await self._transport.call(what, path("containers", "json", query=query))
         return [entry.Id for entry in self._transport.decoded(ids_decoder, answer, what)]
 
-    async def _inspect_all(self, ids: Iterable[str]) -> tuple[Container, ...]:
-        """Those that vanish meanwhile are left out: the stream tells of their end."""
+    async def _inspect_all(self, ids: Iterable[str]) -> tuple[tuple[Container, ...], tuple[str, ...]]:
+        """Those that vanish meanwhile are left out: the stream tells of their end.
+
+        Also the ids of those whose inspect hangs or fails: one of them must not blind us to all others. Of too many
+        the last error is raised: then it is the engine that is sick.
+        """
+        unread: list[str] = []
 
         async def one(container: str) -> Container | None:
             try:
-                return await self.inspect(container)
+                return await self.inspect(container, INSPECT_TIMEOUT)
             except NotFound:
+                return None
+            except EngineError as error:
+                if isinstance(error, EngineAway):  # or was it this one answer that was cut?
+                    await self._transport.call("ping", "_ping", timeout=INSPECT_TIMEOUT, versioned=False)
+                unread.append(container)
+                if len(unread) > UNREAD_AT_MOST:
+                    raise
                 return None
 
         found = await bounded(one, list(ids), PARALLEL)
-        return tuple(container for container in found if container is not None)
+        return tuple(container for container in found if container is not None), tuple(unread)
 
     # ---------------------------------------------------------------------------------------------------- containers
 

@@ -17,7 +17,7 @@ from dockmend.model import Actor, Event
 from .api import Batch
 
 BUFFER_BYTES = 64 << 20  # about 90,000 events
-LONGEST_LINE = 8 << 20
+LONGEST_LINE = 16 << 20  # an event carries all labels of its container
 BATCH_BYTES = 2 << 20  # decoded at a time: some milliseconds, so that nothing else on the loop waits
 
 _decoder = msgspec.json.Decoder(Event)
@@ -131,6 +131,12 @@ class Drain:
                 return None
             else:
                 self._news.clear()
+
+    def rest(self) -> Batch:
+        """Everything that was fed, at once: of an answer that has ended. An unfinished line is a malformed one."""
+        events, malformed = decode_lines(b"".join(self._chunks))
+        lost = self._malformed + bool(self._partial) + self.overflowed
+        return Batch(events, malformed + lost)
 
     def _take(self) -> bytes:
         taken = [self._chunks.popleft()]

@@ -25,6 +25,7 @@ from .wire import WireVersion, version_decoder
 
 NEWEST_API = (1, 47)  # Docker 27; tested against 1.45. A newer engine still speaks it
 OLDEST_API = (1, 40)  # Docker 19.03: before it, health and network answers have other shapes
+LARGEST_ANSWER = 128 << 20  # bytes: a list of 10,000 containers with many labels is some 30 MiB
 READ_BUFFER = 1 << 20  # bytes: an archive or a burst of events is taken from the socket in big pieces
 
 T = TypeVar("T")
@@ -153,7 +154,7 @@ class Transport:
                 self._client()._query(path, method, data=data, versioned_api=versioned) as response,
             ):
                 try:
-                    return await response.read()
+                    return await _bounded(response, what)
                 finally:
                     response.close()  # after a full read the connection is back in the pool already
 
@@ -203,6 +204,17 @@ class Transport:
             return decoder.decode(answer)
         except (msgspec.MsgspecError, ValueError) as error:
             raise Temporary(f"{what}: the engine's answer was not understood: {tidy(str(error))}") from None
+
+
+async def _bounded(response: aiohttp.ClientResponse, what: str) -> bytes:
+    """The whole body. Temporary beyond LARGEST_ANSWER: one that never ends must not fill the memory."""
+    pieces, size = [], 0
+    while piece := await response.content.readany():
+        pieces.append(piece)
+        size += len(piece)
+        if size > LARGEST_ANSWER:
+            raise Temporary(f"{what}: the engine's answer is longer than {LARGEST_ANSWER >> 20} MiB")
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _parsed(version: str) -> tuple[int, int] | None:

@@ -16,11 +16,12 @@ from typing import Any
 
 import msgspec
 
-from dockmend.engine.api import Engine, EngineInfo, EventStream, Listing
-from dockmend.errors import EngineAway, EngineError, NotFound
+from dockmend.engine.api import Batch, Engine, EngineInfo, EventStream, Listing
+from dockmend.errors import EngineAway, EngineError, Temporary
 from dockmend.mirror import Mirror
 from dockmend.model import Actor, Change, Event, Origin
 from dockmend.observer import Observer
+from dockmend.pipeline.looks import Looks
 from dockmend.pipeline.raw_events import RawEvents
 
 OVERLAP_NS = 1_000_000_000
@@ -28,9 +29,12 @@ OVERLAP_NS = 1_000_000_000
 first older event."""
 REMEMBERED = 2048
 """Keys of events kept for de-duplication: more than the engine's ring of 256 can replay."""
-LOOKS_AT_ONCE = 8
-LOOKS_IN_A_ROW = 3
-"""Inspects of a container of which events come meanwhile, after which the last answer is taken as it is."""
+REREADS = 3
+"""How often the engine's ring is asked for what lines that were no events may have hidden, until it answers whole."""
+STREAM_LAG = 5.0
+"""Seconds within which the stream brings what the ring holds already: one that does not is dead."""
+LIST_RETRY, LIST_TRIES = 5.0, 3
+"""Seconds after a list that the engine refused, and how often in a row until it is given up."""
 SLICE = 2000
 """Events handled before other tasks get their turn."""
 
@@ -97,7 +101,8 @@ class Watch:
         self._recent: dict[tuple[int, str, str, str], None] = {}
         self._work = asyncio.Event()
         self._due = asyncio.Event()  # something may be due earlier than it was
-        self._relist = False
+        self._relist = asyncio.Event()  # all is to be listed anew, since events may have been lost
+        self._looks = Looks(engine, mirror, offer, self.learn_from, self.raw.looked, clock, self._work)
         self._hung_up = False  # the engine ended the stream, or nobody listened: it was not merely slow
 
     async def run(self) -> None:
@@ -140,7 +145,8 @@ class Watch:
             await self._merge(listing, stream, gap)
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks = [group.create_task(self._look()), group.create_task(self._keep())]
+                    parts = (self._looks.run, self._tick, self._probe, self._list_now_and_then)
+                    tasks = [group.create_task(part()) for part in parts]
                     await self._consume(stream)
                     for task in tasks:
                         task.cancel()
@@ -158,7 +164,7 @@ class Watch:
         origin: Origin = "started" if first else "relisted"
         changes: list[Change] = []
         while (batch := await _buffered(stream)) is not None:
-            self._take(batch.events, "replayed", changes.extend)
+            self._take(await self._whole(batch), "replayed", changes.extend)
         now = self.clock()
         known = bool(self.mirror.entries)
         changes += self.mirror.relist(
@@ -177,6 +183,7 @@ class Watch:
         self.observer.degraded("engine", None)
         self.offer(changes)
         self.again(self.mirror.standing())
+        self.mirror.wanted.update(listing.unread)
         self._work.set()
 
     def _another_engine(self, listing: Listing, gap: bool) -> tuple[str, bool]:
@@ -203,13 +210,33 @@ class Watch:
             if stream.overflowed:
                 stream.overflowed = False
                 self._gap("overflow")
-            if batch.malformed:
-                self._gap("malformed")
-            events = batch.events
+            events, origin = await self._whole(batch), _ORIGINS[batch.malformed > 0]
             for begin in range(0, len(events), SLICE):
-                self._take(events[begin : begin + SLICE] if len(events) > SLICE else events, "live", self.offer)
+                self._take(events[begin : begin + SLICE] if len(events) > SLICE else events, origin, self.offer)
                 await asyncio.sleep(0)
             self._wake()
+
+    async def _whole(self, batch: Batch) -> list[Event]:
+        """The events of a batch. Where lines were none, what they hid is asked of the engine's ring first.
+
+        Nothing that came after them is applied before that: a `die` without its `kill` would be a crash.
+        """
+        if not batch.malformed:
+            return batch.events
+        self.observer.gap("malformed")
+        marker = self.cursor.marker
+        for _ in range(REREADS):
+            past = await self.engine.past(self.cursor.time_ns - OVERLAP_NS)
+            if not past.malformed:
+                break
+        known = {event.key for event in past.events}
+        if past.malformed or marker is None or marker.key not in known:  # some of it is gone for good
+            self._relist.set()
+        others = [event for event in batch.events if event.key not in known]
+        begins = past.events[0].time_ns if past.events else 0
+        older = [event for event in others if event.time_ns < begins]
+        newer = [event for event in others if event.time_ns >= begins]
+        return older + past.events + newer
 
     def _wake(self) -> None:
         if self.mirror.wanted or self.mirror.stale_networks or self.mirror.stale_volumes:
@@ -218,8 +245,7 @@ class Watch:
 
     def _gap(self, cause: str) -> None:
         self.observer.gap(cause)
-        self._relist = True
-        self._work.set()
+        self._relist.set()
 
     def _take(self, events: list[Event], origin: Origin, offer: Callable[[Iterable[Change]], None]) -> None:
         recent, apply = self._recent, self.mirror.apply
@@ -247,102 +273,96 @@ class Watch:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
-    async def _look(self) -> None:
-        """Inspects what events made doubtful."""
-        mirror = self.mirror
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            if self._relist:
-                self._relist = False
-                await self._list_again(blind=True)
-            if mirror.stale_networks:
-                self.offer(mirror.observe_networks(await self.engine.networks(), self.clock()))
-            if mirror.stale_volumes:
-                self.offer(mirror.observe_volumes(await self.engine.volumes(), self.clock()))
-            while mirror.wanted:
-                ids = [mirror.wanted.pop() for _ in range(min(LOOKS_AT_ONCE, len(mirror.wanted)))]
-                try:
-                    async with asyncio.TaskGroup() as group:
-                        for container_id in ids:
-                            group.create_task(self._look_at(container_id))
-                except* EngineAway:
-                    mirror.wanted.update(ids)
-                    raise
-                except* EngineError:
-                    mirror.wanted.update(ids)
-                    await asyncio.sleep(1.0)
-            self.raw.looked()
-
-    async def _look_at(self, container_id: str) -> None:
-        heard = self.mirror.heard(container_id)
-        for _ in range(LOOKS_IN_A_ROW):
-            try:
-                container = await self.engine.inspect(container_id)
-            except NotFound:
-                self.offer(self.mirror.gone(container_id, self.clock()))
-                return
-            before, heard = heard, self.mirror.heard(container_id)
-            if heard == before:
-                break  # else it may tell of a time before what was heard meanwhile
-        self.learn_from(container)
-
     def learn_from(self, container: Any) -> None:
         """An inspect answer, whoever asked."""
         self.offer(self.mirror.observe(container, self.clock()))
         self._due.set()
 
+    async def _list_now_and_then(self) -> None:
+        """A fresh list every few minutes, and wherever events may have been lost."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.pace.relist_every):
+                    await self._relist.wait()
+            blind = self._relist.is_set()
+            self._relist.clear()
+            for left in reversed(range(LIST_TRIES)):
+                try:
+                    await self._list_again(blind=blind)
+                    break
+                except EngineAway:
+                    raise
+                except EngineError:
+                    if not left:
+                        raise
+                    await asyncio.sleep(LIST_RETRY)
+
     async def _list_again(self, *, blind: bool) -> None:
-        """Now and then anyway: what no event told of is found. Containers touched meanwhile are looked at again."""
-        asked = set(self.mirror.wanted)
-        heard = {container_id: self.mirror.heard(container_id) for container_id in self.mirror.entries}
-        self.mirror.wanted.clear()
-        try:
-            listing = await self.engine.listing()
-        except BaseException:
-            self.mirror.wanted.update(asked)
-            raise
-        self.mirror.wanted.update(each for each in heard if self.mirror.heard(each) != heard[each])
-        touched = set(self.mirror.wanted)
-        changes = self.mirror.relist(
+        """What no event told of is found. Containers touched meanwhile are looked at again."""
+        mirror = self.mirror
+        heard = {container_id: mirror.heard(container_id) for container_id in mirror.entries}
+        listing = await self.engine.listing()
+        mirror.wanted.update(each for each in heard if mirror.heard(each) != heard[each])
+        mirror.wanted.update(listing.unread)
+        touched = set(mirror.wanted)
+        changes = mirror.relist(
             [each for each in listing.containers if each.id not in touched],
             listing.networks, listing.volumes, self.clock(), "relisted", blind=blind,
         )  # fmt: skip
         self.offer(changes)
-        self.again(self.mirror.standing())
+        self.again(mirror.standing())
         self._wake()
 
-    async def _keep(self) -> None:
-        """The mirror's own timers, pings that find a hung engine, and a fresh list every few minutes."""
-        relist_at = self.clock() + self.pace.relist_every
-        ping_at = self.clock() + self.pace.ping_every
-        silent = 0
+    async def _tick(self) -> None:
+        """The mirror's own timers: nothing else is waited for here, so that they come on time."""
         while True:
             now = self.clock()
             due = self.mirror.next_due()
-            until = min(relist_at, ping_at) if due is None else min(due, relist_at, ping_at)
             self._due.clear()
-            if self.mirror.next_due() == due:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, until - now)):
-                        await self._due.wait()
-            now = self.clock()
-            self.offer(self.mirror.tick(now))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.pace.ping_every if due is None else max(0.0, due - now)):
+                    await self._due.wait()
+            self.offer(self.mirror.tick(self.clock()))
             if self.mirror.wanted:
                 self._work.set()  # also for what actions want looked at
-            if now >= relist_at:
-                relist_at = now + self.pace.relist_every
-                await self._list_again(blind=False)
-            if now >= ping_at:
-                ping_at = now + self.pace.ping_every
-                try:
+
+    async def _probe(self) -> None:
+        """Finds an engine that hangs, and a stream that is dead although it was never closed."""
+        silent = 0
+        while True:
+            before = self.cursor
+            await asyncio.sleep(self.pace.ping_every)
+            try:
+                if self.cursor is before:
+                    await self._compare_with_ring()
+                else:
                     await self.engine.ping(self.pace.ping_timeout)
-                    silent = 0
-                    self.progress += 1
-                except EngineError:
-                    silent += 1
-                    if silent >= self.pace.pings:
-                        raise
+                silent = 0
+                self.progress += 1
+            except StreamDead:
+                raise
+            except EngineError:
+                silent += 1
+                if silent >= self.pace.pings:
+                    raise
+
+    async def _compare_with_ring(self) -> None:
+        """The stream was silent: was there nothing to say? Raises StreamDead where there was."""
+        past = await self.engine.past(self.cursor.time_ns + 1, self.pace.ping_timeout)
+        unheard = {event.key for event in past.events}
+        waited = 0.0
+        while unheard := unheard - self._recent.keys():
+            if waited >= STREAM_LAG:
+                raise StreamDead("the event stream is silent although the engine has events: it is taken again")
+            await asyncio.sleep(STREAM_LAG / 10)
+            waited += STREAM_LAG / 10
+
+
+class StreamDead(Temporary):
+    """The subscription brings nothing although the engine answers: a half-open connection, or a proxy that hangs."""
+
+
+_ORIGINS: tuple[Origin, Origin] = ("live", "replayed")
 
 
 async def _buffered(stream: EventStream) -> Any:

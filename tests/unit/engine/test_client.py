@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from dockmend.engine import looking
+from dockmend.engine import looking, transport
 from dockmend.engine.client import DockerEngine
 from dockmend.errors import EngineAway, NotFound, Permanent, Temporary, Unreachable
 from dockmend.model import Endpoint
@@ -104,17 +105,42 @@ async def test_a_volume_plugin_that_is_down_does_not_blind_us_to_containers(
     assert (await client.listing()).stale == ()
 
 
-async def test_a_listing_that_meets_a_fault_fails_as_itself(fake: FakeEngine, client: DockerEngine) -> None:
+INSPECTS = "GET /containers/[0-9a-f]+/json"
+
+
+async def test_a_listing_whose_every_inspect_fails_fails_as_itself(fake: FakeEngine, client: DockerEngine) -> None:
     for number in range(40):
         fake.add_container(f"c{number}")
-    fake.faults.append(
-        Fault("GET /containers/[0-9a-f]+/json", status=500, message="disk\non\x1b[31m fire " + "x" * 999)
-    )
+    fake.faults.append(Fault(INSPECTS, status=500, message="disk\non\x1b[31m fire " + "x" * 999, times=40))
     with pytest.raises(Temporary) as caught:
         await client.listing()
     assert "disk on [31m fire" in str(caught.value)
     assert len(str(caught.value)) < 400
+    fake.faults.clear()
     assert (await client.listing()).containers[0].name == "c39"
+
+
+@pytest.mark.parametrize("kind", ["status", "cut", "hang"])
+async def test_one_container_that_cannot_be_inspected_hides_no_other(
+    fake: FakeEngine, client: DockerEngine, kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "INSPECT_TIMEOUT", 1.0)
+    ids = [fake.add_container(f"c{number}") for number in range(40)]
+    fake.faults.append(Fault(f"GET /containers/{ids[7]}/json", kind, times=-1))
+    listing = await client.listing()
+    assert listing.unread == (ids[7],)
+    assert {each.id for each in listing.containers} == set(ids) - {ids[7]}
+
+
+async def test_an_answer_without_an_end_is_given_up(
+    fake: FakeEngine, client: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "LARGEST_ANSWER", 10_000)
+    fake.add_container("small")
+    await client.inspect("small")
+    fake.add_container("large", labels={f"label{number}": "x" * 100 for number in range(100)})
+    with pytest.raises(Temporary, match="longer than"):
+        await client.inspect("large")
 
 
 @pytest.mark.parametrize(
