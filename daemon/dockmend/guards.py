@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from dockmend.decide import ACT, Suppress, Verdict, standing
-from dockmend.model import HELPER_LABEL, Change, Container, Object
+from dockmend.model import ASIDE, HELPER_LABEL, Change, Container, Object
 from dockmend.rules.fields import field_values
 from dockmend.rules.model import ConditionError, Rule, Step
 from dockmend.settings import Policy
@@ -28,8 +28,9 @@ class Guards:
             return None
         if (subject.label(IGNORE_LABEL) or "").lower() in ("true", "1", "yes"):
             return Suppress("ignored", f"labelled {IGNORE_LABEL}=true")
-        if HELPER_LABEL in subject.labels:
-            return Suppress("itself", "a helper of dockmend's own")
+        if HELPER_LABEL in subject.labels or ASIDE in subject.name:
+            what = "a helper of dockmend's own" if HELPER_LABEL in subject.labels else "aside while it is recreated"
+            return Suppress("itself", what)
         if self.own and any(subject.id.startswith(own) for own in self.own):
             return Suppress("itself", "dockmend runs in it")
         protect = self.policy.protect

@@ -202,6 +202,24 @@ class Change(Struct, frozen=True):
     event: Event | None = None  # for raw-event triggers
 
 
+def main_network(mode: str | None) -> str:
+    """The network that a container's network mode names; the engine's bridge where it says nothing."""
+    return "bridge" if not mode or mode == "default" else mode
+
+
+ASIDE = ".dockmend-"
+"""Within the name of a container that `recreate` has in hand: an old one set aside, a new one not in its place yet."""
+
+
+def aside_name(name: str, what: Literal["old", "new"], incident: str) -> str:
+    return f"{name}{ASIDE}{what}-{incident}"
+
+
+def without_aside(name: str) -> str:
+    """The name a container that `recreate` has in hand had or will have; any other name as it is."""
+    return name.partition(ASIDE)[0] or name if ASIDE in name else name
+
+
 def target_of(subject: Object | None, host: str = "") -> str:
     """The name under which limits, breakers and incidents of an object are kept; it outlives ids (rules.md, Target)."""
     if isinstance(subject, Container):
@@ -214,7 +232,7 @@ def target_of(subject: Object | None, host: str = "") -> str:
             service := labels.get("com.docker.compose.service")
         ):
             return f"compose:{project}/{service}/{labels.get('com.docker.compose.container-number', '1')}"
-        return f"container:{subject.name}"
+        return f"container:{without_aside(subject.name)}"
     if isinstance(subject, Network):
         return f"network:{subject.name}"
     if isinstance(subject, Volume):

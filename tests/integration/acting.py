@@ -52,6 +52,9 @@ class Known:
     def container_named(self, name: str) -> Container | None:
         return None
 
+    def stopped(self, container_id: str) -> bool:
+        return False
+
     def network_named(self, name: str) -> Network | None:
         return None
 

@@ -14,7 +14,9 @@ from typing import Any, Protocol
 
 from dockmend.engine.api import Engine
 from dockmend.journal.records import ActionRecord, Incident
+from dockmend.mirror.echo import Echo
 from dockmend.model import Container, Endpoint, Image, Network, Object, Volume
+from dockmend.rules.model import Verify
 
 
 class View(Protocol):
@@ -23,6 +25,9 @@ class View(Protocol):
     def container(self, container_id: str) -> Container | None: ...
     def container_named(self, name: str) -> Container | None: ...
     def network_named(self, name: str) -> Network | None: ...
+    def stopped(self, container_id: str) -> bool:
+        """Whether somebody stopped a container that does not run."""
+
     def known_networks(self, container_id: str) -> Mapping[str, Endpoint]:
         """The container's last known good set: network name -> endpoint; outlives restarts of dockmend."""
 
@@ -31,6 +36,15 @@ class Teller(Protocol):
     """Where actions that tell hand over: bounded and never in the way."""
 
     def publish(self, topic: str, payload: str, retain: bool = False) -> None: ...
+
+
+AS_IT_IS = Verify()
+"""What is well where no rule says: healthy where there is a check, else running."""
+
+
+def _unheard(container_id: str) -> Echo:
+    """Where nobody listens to the stream."""
+    return Echo("")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +61,8 @@ class Context:
     render: Callable[[str], str]  # fills `{container.name}` and other fields of a string parameter
     remember: Callable[[Mapping[str, Any]], Awaitable[None]]  # journals `undo`, and returns when it is on disk
     forbids: Callable[[Object], str | None] | None = None  # why another object than the target must be left alone
+    expect: Callable[[str], Echo] = _unheard  # opens the echo of a container that the action makes, by its id
+    verify: Verify = AS_IT_IS  # what the rule calls well
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +87,7 @@ class Settled:
 
     done: bool
     detail: str
+    facts: Mapping[str, Any] = field(default_factory=dict)  # as those of Done
 
 
 Run = Callable[[Context, Any, Object], Awaitable[Done]]

@@ -24,7 +24,7 @@ log = structlog.get_logger("dockmend")
 
 HISTORY = 7 * 86400.0
 """Seconds of history that limits can ask about: more than any window a rule is likely to name."""
-ENDING = frozenset({"stop", "kill", "restart"})
+ENDING = frozenset({"stop", "kill", "restart", "recreate"})
 """Actions that end a container's run."""
 LATEST = 5.0
 """Seconds beyond the stop timeout within which the engine has ended it."""
@@ -72,9 +72,11 @@ async def tell_own_doing(journal: Journal, mirror: Mirror) -> None:
         for record in story[1] if story is not None else ():
             if record.action in ENDING and record.attempt == incident.attempts:
                 before = record.undo.get(record.action)
-                patience = float(before.get("stop_timeout", 0.0)) if isinstance(before, dict) else 0.0
-                until = record.ended_at or record.began_at + patience + LATEST
-                mirror.acted(record.object_id, record.began_at, until + GRACE)
+                undo = before if isinstance(before, dict) else {}
+                stopped_at = float(undo.get("at", record.began_at))
+                until = record.ended_at or stopped_at + float(undo.get("stop_timeout", 0.0)) + LATEST
+                for container_id in {record.object_id, str(undo.get("new") or record.object_id)}:
+                    mirror.acted(container_id, record.began_at, until + GRACE)
 
 
 async def take_up(journal: Journal, incidents: Incidents, treatment: Treatment, clock: Callable[[], float]) -> None:

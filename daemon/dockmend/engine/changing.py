@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from dockmend.errors import NotFound, Permanent
+from dockmend.errors import EngineError, NotFound, Permanent
 from dockmend.model import Endpoint, Volume
 
 from .faults import only_for, tidy
 from .looking import Looking, short
 from .transport import flag, path, segment
-from .wire import WireId, endpoint_config, id_decoder, to_volume, volume_decoder
+from .wire import WireId, endpoint_config, id_decoder, one_network, to_volume, volume_decoder
 
 MARGIN = 60.0  # seconds on top of a container's stop timeout: a busy engine takes long to take a container down
 LONG = 600.0  # seconds a commit of many gigabytes may take
+SEVERAL_NETWORKS = (1, 44)  # the API from which a container is made in several networks at once
 EMPTY_TAR = bytes(1024)  # two zero blocks: the end of an archive, and nothing before it
 
 
@@ -55,11 +57,25 @@ class Changing(Looking):
         request = path("containers", segment(container, what), query=query)
         await self._transport.call(what, request, "DELETE", timeout=MARGIN)
 
+    async def rename(self, container: str, name: str) -> None:
+        await self._post(container, "rename", {"name": name}, None)
+
     async def create(self, name: str | None, config: Mapping[str, Any]) -> str:
         what = f"create {name or 'a container'}"
         request = path("containers", "create", query={"name": name} if name else None)
-        answer = await self._transport.call(what, request, "POST", body=dict(config), timeout=MARGIN)
+        body: dict[str, Any] = dict(config)
+        others: dict[str, Any] = {}
+        if (self._transport.api_version or SEVERAL_NETWORKS) < SEVERAL_NETWORKS:
+            body, others = one_network(body)
+        answer = await self._transport.call(what, request, "POST", body=body, timeout=MARGIN)
         made: WireId = self._transport.decoded(id_decoder, answer, what)
+        try:
+            for network, endpoint in others.items():
+                await self._connect(network, made.Id, endpoint)
+        except BaseException:
+            with suppress(EngineError):
+                await self.remove(made.Id, force=True, volumes=True)
+            raise
         return made.Id
 
     def _stopping(self, container: str, timeout: float | None, signal: str | None) -> tuple[dict[str, str], float]:
@@ -87,8 +103,11 @@ class Changing(Looking):
 
         See https://github.com/moby/moby/issues/48192; inspect afterwards to know which it was.
         """
+        await self._connect(network, container, endpoint_config(endpoint))
+
+    async def _connect(self, network: str, container: str, endpoint: Mapping[str, Any]) -> None:
         what = f"connect {short(container)} to network {short(network)}"
-        body = {"Container": container, "EndpointConfig": endpoint_config(endpoint)}
+        body = {"Container": container, "EndpointConfig": endpoint}
         await self._transport.call(what, path("networks", segment(network, what), "connect"), "POST", body=body)
 
     async def disconnect_network(self, network: str, container: str, force: bool = False) -> None:

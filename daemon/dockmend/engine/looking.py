@@ -22,6 +22,7 @@ from .wire import (
     images_decoder,
     network_decoder,
     networks_decoder,
+    raw_decoder,
     steering,
     to_container,
     to_image,
@@ -129,8 +130,7 @@ class Looking:
     async def inspect_raw(self, container: str) -> dict[str, Any]:
         what = f"inspect {short(container)}"
         answer = await self._transport.call(what, path("containers", segment(container, what), "json"))
-        raw: dict[str, Any] = self._transport.decoded(msgspec.json.Decoder(dict[str, Any]), answer, what)
-        return raw
+        return self._transport.decoded(raw_decoder, answer, what)
 
     async def _steering_of(self, wire: WireContainer) -> dict[str, str]:
         """The steering labels of a container's image; none for an image that the settings trust."""
@@ -187,6 +187,11 @@ class Looking:
         what = f"inspect image {short(image)}"
         answer = await self._transport.call(what, path("images", segment(image, what), "json"))
         return to_image(self._transport.decoded(image_decoder, answer, what))
+
+    async def inspect_image_raw(self, image: str) -> dict[str, Any]:
+        what = f"inspect image {short(image)}"
+        answer = await self._transport.call(what, path("images", segment(image, what), "json"))
+        return self._transport.decoded(raw_decoder, answer, what)
 
 
 def short(name: str) -> str:

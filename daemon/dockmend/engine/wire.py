@@ -13,7 +13,17 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from dockmend.model import STEERING_LABELS, Container, Endpoint, HealthCheck, Image, Mount, Network, Volume
+from dockmend.model import (
+    STEERING_LABELS,
+    Container,
+    Endpoint,
+    HealthCheck,
+    Image,
+    Mount,
+    Network,
+    Volume,
+    main_network,
+)
 
 
 class WireId(Struct):
@@ -172,6 +182,7 @@ image_decoder = msgspec.json.Decoder(WireImage)
 images_decoder = msgspec.json.Decoder(list[WireImageSummary])
 id_decoder = msgspec.json.Decoder(WireId)
 version_decoder = msgspec.json.Decoder(WireVersion)
+raw_decoder = msgspec.json.Decoder(dict[str, Any])
 info_decoder = msgspec.json.Decoder(WireInfo)
 
 _EVER_RAN = frozenset({"exited", "dead", "removing", "restarting"})
@@ -254,7 +265,7 @@ def _endpoints(wire: WireContainer, config: WireConfig, host: WireHostConfig) ->
     networks = wire.NetworkSettings.Networks if wire.NetworkSettings else None
     if not networks:
         return {}
-    main = "bridge" if host.NetworkMode in ("default", "") else host.NetworkMode
+    main = main_network(host.NetworkMode)
     found = {
         name: to_endpoint(endpoint or WireEndpoint(), wire.Id[:12], (config.MacAddress if name == main else None) or "")
         for name, endpoint in networks.items()
@@ -318,6 +329,14 @@ def endpoint_config(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.driver_opts:
         body["DriverOpts"] = dict(endpoint.driver_opts)
     return body
+
+
+def one_network(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A create body for an API before 1.44, which takes one network, and the endpoints to connect afterwards."""
+    endpoints = dict((body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {})
+    main = main_network((body.get("HostConfig") or {}).get("NetworkMode"))
+    first = {main: endpoints.pop(main)} if main in endpoints else {}
+    return {**body, "NetworkingConfig": {"EndpointsConfig": first}}, endpoints
 
 
 def to_network(wire: WireNetwork) -> Network:

@@ -54,6 +54,7 @@ class Mirror(View):
         self.engine_kept_containers = False  # it came back, and what it found ended it had not stopped (live-restore)
         self.known_until_ns = 0  # of what the engine replays from before that, all is known that is still to be known
         self._buried: dict[str, Entry] = {}
+        self._coming: dict[str, Echo] = {}  # of containers that dockmend makes and the mirror has not heard of yet
         self._dependents: dict[str, set[str]] = {}
         self._due: list[tuple[float, int, Callable[[float], Iterable[Change]]]] = []
         self._sequence = 0
@@ -290,6 +291,13 @@ class Mirror(View):
         found.echo = Echo(action)
         return found.echo
 
+    def expect_made(self, container_id: str, action: str) -> Echo:
+        """The same for a container that the action has only just made."""
+        echo = self.expect(container_id, action)
+        if echo is None:
+            echo = self._coming[container_id] = Echo(action)
+        return echo
+
     def acted(self, container_id: str, since: float, until: float) -> None:
         """Between these times (wall seconds) dockmend itself was ending it: what died then, died by that.
 
@@ -312,6 +320,7 @@ class Mirror(View):
 
     def expected(self, container_id: str, now: float) -> None:
         """The outcome is known: what is still on its way may take `GRACE` seconds."""
+        self._coming.pop(container_id, None)
         found = self.entries.get(container_id)
         if found is not None and found.echo is not None:
             found.echo.until = now + GRACE
@@ -378,6 +387,8 @@ class Mirror(View):
         container = found.container
         self._buried.pop(container.id, None)
         self.entries[container.id] = found
+        if self._coming:
+            found.echo = self._coming.pop(container.id, None)
         self.changed.add(container.id)
         if joined := container.joined:
             self._dependents.setdefault(joined, set()).add(container.id)

@@ -54,11 +54,20 @@ class Doing:
             if index > 0 and await self._overtaken(incident, step):
                 break
             failure = await self.step(incident, rule, step, subject)
+            incident, subject = await self._followed(incident, subject, index + 1)
             if failure is not None or not self.ending.is_open(incident.id):
                 break
         progress.pop(incident.id, None)
         await self._finally(incident, rule, subject)
         return failure
+
+    async def _followed(self, incident: Incident, subject: Object | None, done: int) -> tuple[Incident, Object | None]:
+        """A step may have made the container anew: those after it are done to the successor."""
+        now = self.looking.incidents.open.get(incident.id, incident)
+        if now.object_id == incident.object_id:
+            return incident, subject
+        self.ending.progress[incident.id] = done
+        return now, (await self.looking.look(now)).subject
 
     async def _overtaken(self, incident: Incident, step: Step) -> bool:
         """Steps take their time: who stopped the container during those before is heard before one that starts it."""

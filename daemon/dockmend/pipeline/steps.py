@@ -26,14 +26,14 @@ from dockmend.model import Container, Object
 from dockmend.observer import Observer
 from dockmend.pipeline.incidents import Incidents, change_of, new_id
 from dockmend.rules.fields import field_values
-from dockmend.rules.model import Rule, Step
+from dockmend.rules.model import Rule, Step, Verify
 from dockmend.rules.templates import compile_template
 
 TIMEOUT = 300.0
 """Seconds a step may take where the rule says nothing."""
 LONG_TIMEOUT = 3600.0
-"""The same for those that copy what may be large."""
-LONG = frozenset({"snapshot_volume", "commit_image", "wait"})
+"""The same for those that copy what may be large, or wait for a health check."""
+LONG = frozenset({"snapshot_volume", "commit_image", "wait", "recreate"})
 
 
 Part = Literal["then", "finally", "escalate"]
@@ -41,9 +41,11 @@ Part = Literal["then", "finally", "escalate"]
 
 @dataclass(slots=True)
 class Intent:
-    """An intent and what was remembered of it so far: what it takes to put right what is left half-done."""
+    """An intent and what was remembered of it so far: what it takes to put right what is left half-done. `made`: ids
+    of containers that its action made or set right, whose echoes are open."""
 
     record: ActionRecord
+    made: set[str] = field(default_factory=set)
 
 
 class StepFailed(Exception):
@@ -113,10 +115,24 @@ class Steps:
         finally:
             if touched is not None:
                 self.mirror.expected(touched, self.clock())
+            self._heard_out(intent)
         self._note_facts(incident, step, subject, done)
         return self._end(intent.record, "done", done.detail), echo
 
+    def _heard_out(self, intent: Intent) -> None:
+        for container_id in intent.made:
+            self.mirror.expected(container_id, self.clock())
+
+    def _followed(self, incident: Incident, object_id: str, facts: Mapping[str, Any]) -> None:
+        """What was recreated has another id: the incident goes on with it."""
+        successor = facts.get("successor")
+        if successor and object_id == incident.object_id and incident.id in self.incidents.open:
+            self.incidents.update(incident.id, object_id=successor)
+        if successor and facts.get("stopped"):
+            self.mirror.stopped_by_person(successor)
+
     def _note_facts(self, incident: Incident, step: Step, subject: Object | None, done: Done) -> None:
+        self._followed(incident, getattr(subject, "id", ""), done.facts)
         if step.action == "reconnect_network" and isinstance(subject, Container):
             for network in done.facts.get("networks", (incident.network,)):
                 if network:
@@ -150,7 +166,12 @@ class Steps:
         if action is None:
             settled = Settled(done=False, detail="this version does not know the action")
         else:
-            settled = await action.settle(self._context(Intent(record), incident, rule, None), record)
+            intent = Intent(record)
+            try:
+                settled = await action.settle(self._context(intent, incident, rule, None), record)
+            finally:
+                self._heard_out(intent)
+            self._followed(incident, record.object_id, settled.facts)
         self._end(record, "done" if settled.done else "interrupted", settled.detail)
         return settled
 
@@ -189,10 +210,14 @@ class Steps:
             verdict = self.guards.forbids(other)
             return verdict.reason if verdict else None
 
+        def expect(container_id: str) -> Echo:
+            intent.made.add(container_id)
+            return self.mirror.expect_made(container_id, intent.record.action)
+
         return Context(
             engine=self.engine, view=self.mirror, teller=self.teller, incident=incident, clock=self.clock,
             state=self.state, bind_roots=self.bind_roots, render=render, remember=remember,
-            forbids=forbids,
+            forbids=forbids, expect=expect, verify=rule.verify if rule else Verify(),
         )  # fmt: skip
 
     async def _target(self, step: Step, subject: Object | None) -> Object | None:

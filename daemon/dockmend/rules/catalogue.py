@@ -46,7 +46,7 @@ def _specs() -> tuple[ActionSpec, ...]:
         ActionSpec("pause", "container", p.NoParams, _CONTAINER, built=True),
         ActionSpec("unpause", "container", p.NoParams, _CONTAINER, built=True),
         ActionSpec("remove", "container", p.Remove, _CONTAINER),
-        ActionSpec("recreate", "container", p.Recreate, _CONTAINER),
+        ActionSpec("recreate", "container", p.Recreate, _CONTAINER, built=True),
         ActionSpec("set_limits", "container", p.SetLimits, _CONTAINER),
         ActionSpec("exec", "container", p.Exec, _CONTAINER),
         ActionSpec("copy", "container", p.Copy, _CONTAINER),

@@ -127,6 +127,9 @@ class Stage:
     def container_named(self, name: str) -> Container | None:
         return None
 
+    def stopped(self, container_id: str) -> bool:
+        return False
+
     def network_named(self, name: str) -> Network | None:
         return None
 

@@ -290,7 +290,10 @@ class Refuses:
         return Listing(tuple(self._clinic.engine.containers.values()), (), (Volume("data"),), 0.0, 0.0)
 
     async def inspect_raw(self, container: str) -> dict[str, Any]:
-        return {}
+        return {"Image": "sha256:1", "Config": {"Image": "shop:1"}}
+
+    async def inspect_image_raw(self, image: str) -> dict[str, Any]:
+        return {"Id": "sha256:1"}
 
     async def _nothing(self, *args: Any, **named: Any) -> tuple[()]:
         return ()
@@ -300,6 +303,7 @@ REMEDIES = {
     "restart": "restart", "start": "start", "stop": "stop", "kill": "kill", "pause": "pause", "unpause": "unpause",
     "commit_image": "{commit_image: {repository: kept, tag: x}}",
     "reconnect_network": "reconnect_network",
+    "recreate": "{recreate: {image: same}}",
     "snapshot_volume": "{snapshot_volume: {volumes: [data], consistency: pause}}",
 }  # fmt: skip
 

@@ -192,8 +192,11 @@ def test_snapshot_parameters() -> None:
 @pytest.mark.parametrize(
     ("keys", "warning"),
     [
-        ({"escalate": "[{recreate: {image: same}}]"}, "7:17: warning: rule heal: not yet in this version: recreate"),
-        ({"then": "{recreate: {}}", "dry_run": "true"}, "6:12: warning: rule heal: not yet in this version: recreate"),
+        ({"escalate": "[{rollback_image: {}}]"}, "7:17: warning: rule heal: not yet in this version: rollback_image"),
+        (
+            {"then": "{rollback_image: {}}", "dry_run": "true"},
+            "6:12: warning: rule heal: not yet in this version: rollback_image",
+        ),
         (
             {
                 "when": "service.degraded",
@@ -229,8 +232,14 @@ def test_warnings(keys: dict[str, str], warning: str) -> None:
 
 
 def test_what_is_not_yet_there_is_marked_unavailable() -> None:
-    rule = one(escalate="[{recreate: {}}, stop, {snapshot_volume: {consistency: hooks}}]")
+    rule = one(escalate="[{rollback_image: {}}, stop, {snapshot_volume: {consistency: hooks}}]")
     assert [step.available for step in rule.escalate] == [False, True, False]
+
+
+def test_recreate_takes_an_image_and_is_a_rung_of_the_ladder() -> None:
+    rule = one(then="[recreate, {recreate: {image: newest}}]", escalate='[{recreate: {image: "shop:{now:%Y}"}}]')
+    assert [step.params.image for step in (*rule.then, *rule.escalate)] == ["same", "newest", "shop:{now:%Y}"]
+    assert all(step.available and not step.tells for step in (*rule.then, *rule.escalate))
 
 
 def test_two_remedies_for_one_trouble_are_reported_at_the_one_that_loses() -> None:

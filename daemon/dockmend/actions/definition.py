@@ -1,0 +1,223 @@
+"""A container's definition: from what inspect tells of it to the body that makes another one just like it.
+
+Worked out on the raw JSON, so that fields which no version of dockmend has heard of pass through. What equals the
+default of the image it was made from is left out: the engine fills it in again, and a newer image's own default holds
+where the user set none. The merge that is undone here is moby's (daemon/commit.go, `merge`; Engine 19.03 to 28).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dockmend.model import main_network
+
+Raw = Mapping[str, Any]
+
+IMAGE_LABEL = "com.docker.compose.image"
+"""Where Compose notes the id of the image it made a container from: `up` makes it anew where it is another."""
+
+_OF_ENDPOINT_IN_USE = frozenset({
+    "NetworkID", "EndpointID", "Gateway", "IPAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address",
+    "GlobalIPv6PrefixLen", "DNSNames", "MacAddress",
+})  # fmt: skip
+"""What an endpoint holds because it is in use; the rest was asked for."""
+
+_GENERATED_MAC = "02:42:"
+"""How the addresses begin that the engine makes up: from the IPv4 address up to Engine 27, at random from 28 on."""
+
+_MAPS = ("Labels", "ExposedPorts", "Volumes")
+_WHOLE = ("User", "WorkingDir", "StopSignal", "Shell", "OnBuild")
+_JOINING = ("NetworkMode", "PidMode", "IpcMode")
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """`body` is a create body for the name `name`. `leave`: networks that the engine adds unasked and it was not in."""
+
+    name: str
+    body: dict[str, Any]
+    leave: tuple[str, ...] = ()
+
+
+def define(
+    container: Raw,
+    image: Raw | None,
+    *,
+    reference: str | None = None,
+    new_image_id: str | None = None,
+    successors: Mapping[str, str] | None = None,
+    networks: Mapping[str, Raw] | None = None,
+) -> Definition:
+    """The definition of `container` (its raw inspect answer), which was made from `image` (the same; None: unknown,
+    then nothing is taken for a default).
+
+    `reference`: the image to make it from, where not by the reference it has; `new_image_id`: that image's id, where it
+    is another image. `successors`: by the id of a container that is gone, the id of the one in whose namespaces the new
+    one is to be (owners that were made anew). `networks`: endpoints it should have beside those that inspect shows.
+    """
+    config = _config(container, (image or {}).get("Config") or {})
+    if reference is not None:
+        config["Image"] = reference
+    if new_image_id is not None and IMAGE_LABEL in (config.get("Labels") or {}):
+        config["Labels"] = {**config["Labels"], IMAGE_LABEL: new_image_id}
+    host = _host_config(container, successors or {})
+    endpoints, leave = _endpoints(container, networks or {})
+    body = {**config, "HostConfig": host}
+    if endpoints:
+        body["NetworkingConfig"] = {"EndpointsConfig": endpoints}
+    return Definition(str(container.get("Name", "")).removeprefix("/"), body, leave)
+
+
+# --------------------------------------------------------------------------------------------------------------- Config
+def _config(container: Raw, image: Raw) -> dict[str, Any]:
+    """Config without what came from the image or was made up by the engine."""
+    config: dict[str, Any] = dict(container.get("Config") or {})
+    mode = str((container.get("HostConfig") or {}).get("NetworkMode") or "")
+    if mode.startswith("container:"):  # its owner's names, and naming others is refused
+        config.pop("Hostname", None)
+        config.pop("Domainname", None)
+    elif config.get("Hostname") == str(container.get("Id", ""))[:12]:
+        config.pop("Hostname", None)
+    for key in _MAPS:
+        config[key] = _without(config.get(key), image.get(key))
+    config["ExposedPorts"] = _with_published(config["ExposedPorts"], container)
+    for key in _WHOLE:
+        if key in config and config[key] == image.get(key):
+            del config[key]
+    known = set(image.get("Env") or ())
+    config["Env"] = [each for each in config.get("Env") or () if each not in known]
+    _command(config, image)
+    if (check := _health_check(config.get("Healthcheck"), image.get("Healthcheck"))) is not None:
+        config["Healthcheck"] = check
+    else:
+        config.pop("Healthcheck", None)
+    return config
+
+
+def _without(mine: Raw | None, of_image: Raw | None) -> dict[str, Any]:
+    theirs = of_image or {}
+    return {key: value for key, value in (mine or {}).items() if key not in theirs or theirs[key] != value}
+
+
+def _with_published(ports: dict[str, Any], container: Raw) -> dict[str, Any]:
+    """What is published stays exposed, whatever a newer image exposes."""
+    published = (container.get("HostConfig") or {}).get("PortBindings") or {}
+    exposed = (container.get("Config") or {}).get("ExposedPorts") or {}
+    return {**ports, **{port: exposed[port] for port in published if port in exposed}}
+
+
+def _command(config: dict[str, Any], image: Raw) -> None:
+    """The image's command is inherited only where neither it nor the entry point was set."""
+    entry, command = config.get("Entrypoint"), config.get("Cmd")
+    if entry != image.get("Entrypoint"):
+        if not entry:
+            config["Entrypoint"] = [""]  # how an image's entry point is switched off
+        return
+    if command == image.get("Cmd"):
+        config.pop("Cmd", None)
+    elif not command:
+        return  # the same entry point, set by the user: that switches the image's command off
+    config.pop("Entrypoint", None)
+
+
+def _health_check(mine: Raw | None, of_image: Raw | None) -> dict[str, Any] | None:
+    """The engine fills each field that is empty from the image's check."""
+    if mine is None:
+        return None
+    return _without(mine, of_image) or None
+
+
+# ----------------------------------------------------------------------------------------------------------- HostConfig
+def _host_config(container: Raw, successors: Mapping[str, str]) -> dict[str, Any]:
+    host: dict[str, Any] = dict(container.get("HostConfig") or {})
+    for key in _JOINING:
+        joined = str(host.get(key) or "").removeprefix("container:")
+        if joined in successors:
+            host[key] = f"container:{successors[joined]}"
+    if host.get("Links"):
+        host["Links"] = [_link(str(each)) for each in host["Links"]]
+    declared = _sourced(host, container)
+    for mount in _anonymous(container, declared):
+        mode = "" if mount.get("RW", True) else ":ro"
+        host["Binds"] = [*(host.get("Binds") or ()), f"{mount['Name']}:{mount['Destination']}{mode}"]
+    return host
+
+
+def _link(said: str) -> str:
+    """`/db:/web/alias`, as inspect writes it, is `db:alias` to the one who asks for it."""
+    target, _, place = said.partition(":")
+    return f"{target.removeprefix('/')}:{place.rpartition('/')[2]}"
+
+
+def _sourced(host: dict[str, Any], container: Raw) -> set[str]:
+    """Names the anonymous volumes among `HostConfig.Mounts`; returns every path that is mounted by name or by path."""
+    in_use = {each.get("Destination"): each for each in container.get("Mounts") or ()}
+    mounts = []
+    for mount in host.get("Mounts") or ():
+        found = in_use.get(mount.get("Target"))
+        anonymous = mount.get("Type") == "volume" and not mount.get("Source") and found is not None
+        mounts.append({**mount, "Source": found["Name"]} if anonymous and found else mount)
+    if mounts:
+        host["Mounts"] = mounts
+    return {str(each.get("Target")) for each in mounts} | {_destination(each) for each in host.get("Binds") or ()}
+
+
+def _destination(bind: str) -> str:
+    """The path within the container of `SOURCE:PATH[:OPTIONS]`."""
+    parts = bind.split(":")
+    return parts[1] if len(parts) > 1 else parts[0]
+
+
+def _anonymous(container: Raw, declared: set[str]) -> list[Raw]:
+    """Volumes that were made for a `VOLUME` or a bare `--volume PATH`: in use, and nowhere written down by name.
+
+    What came by `volumes-from` and is no volume of its own comes that way again.
+    """
+    of_config = (container.get("Config") or {}).get("Volumes") or {}
+    by_reference = bool((container.get("HostConfig") or {}).get("VolumesFrom"))
+    return [
+        mount
+        for mount in container.get("Mounts") or ()
+        if mount.get("Type") == "volume"
+        and mount.get("Destination") not in declared
+        and (not by_reference or mount.get("Destination") in of_config)
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------- networks
+def _endpoints(container: Raw, wanted: Mapping[str, Raw]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What it asks of each network, and those it is to leave."""
+    host = container.get("HostConfig") or {}
+    main = main_network(host.get("NetworkMode"))
+    if main.startswith("container:") or (container.get("Config") or {}).get("NetworkDisabled"):
+        return {}, ()
+    told = (container.get("NetworkSettings") or {}).get("Networks") or {}
+    endpoints = {name: _endpoint(container, name, each or {}, name == main) for name, each in told.items()}
+    endpoints |= {name: dict(each) for name, each in wanted.items() if name not in endpoints}
+    leave = () if main in endpoints or main in ("host", "none") else (main,)
+    return endpoints, leave
+
+
+def _endpoint(container: Raw, name: str, told: Raw, main: bool) -> dict[str, Any]:
+    short_id = str(container.get("Id", ""))[:12]
+    asked = {key: value for key, value in told.items() if key not in _OF_ENDPOINT_IN_USE and value}
+    if aliases := [each for each in asked.pop("Aliases", ()) if each != short_id]:
+        asked["Aliases"] = aliases
+    if any(asked.get("IPAMConfig", {}).values()):
+        asked["IPAMConfig"] = {key: value for key, value in asked["IPAMConfig"].items() if value}
+    else:
+        asked.pop("IPAMConfig", None)
+    if mac := _mac(container, told, main):
+        asked["MacAddress"] = mac
+    return asked
+
+
+def _mac(container: Raw, told: Raw, main: bool) -> str:
+    """The address that was configured. Inspect tells it of the main network always, of others only while it runs."""
+    configured = str((container.get("Config") or {}).get("MacAddress") or "")
+    if main and configured:
+        return configured
+    in_use = str(told.get("MacAddress") or "")
+    return "" if in_use.lower().startswith(_GENERATED_MAC) else in_use

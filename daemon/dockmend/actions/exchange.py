@@ -1,0 +1,299 @@
+"""The exchange of a container for its successor, which a death at any instant must not harm.
+
+The order: the new one is made under a name of its own and not started; the old one is stopped, then set aside under
+another name; the new one takes the name and is started; once it has proven well the old one is removed. Ports and
+addresses are the old one's until it is stopped. Each step is on disk before it is taken. Until the last one the way
+leads back: the new one is removed, the old one takes its name again and runs if it ran.
+
+Anonymous volumes are the new one's by name, so the old one is removed without its volumes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from dockmend.actions.base import Container, Context, Done, Failed, Settled
+from dockmend.actions.containers_settle import MARGIN, POLL, await_until, look
+from dockmend.actions.definition import Definition
+from dockmend.actions.refusals import failed
+from dockmend.engine.looking import short
+from dockmend.errors import EngineAway, EngineError, NotFound
+from dockmend.mirror.echo import Echo
+from dockmend.model import aside_name
+
+STEADY = 2.0
+"""Seconds a container without a health check must run before it is believed."""
+BEYOND_CHECK = 30.0
+"""Seconds a health check is given beyond its own verdict (rules.md, `verify`)."""
+MAKING = 10.0
+"""Seconds within which the engine has made a container that it was asked for, though nobody waits for its answer."""
+HEARD_WITHIN = 1.0
+"""Seconds within which the stream has told whether an end was somebody's doing."""
+
+Stage = Literal["make", "stop", "aside", "name", "start", "verify", "remove"]
+
+
+class Undo(msgspec.Struct, omit_defaults=True):
+    """What is written down before each step: enough to go back or, at "remove", on to the end."""
+
+    step: Stage
+    name: str
+    old: str
+    aside: str  # the old one's name while it is set aside
+    temporary: str  # the new one's name until it takes its place
+    was_running: bool
+    start: bool  # the new one is to run
+    stop_timeout: float
+    began_at: float  # of the exchange, wall seconds
+    at: float  # of the step
+    new: str = ""  # its id, once it was made
+    within: float = 0.0  # seconds it has to prove well
+    healthy: bool = False  # well is healthy, else running
+
+
+class NotWell(Exception):
+    """The new one did not prove well; the text says how."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One exchange. `key`: under which its undo is remembered; `image`: the id the new one is to be made from; `start`:
+    whether it is to run."""
+
+    ctx: Context
+    key: str
+    container: Container
+    definition: Definition
+    image: str
+    start: bool
+    undo: Undo = field(init=False)
+    echo: Echo | None = None  # of the new one
+
+    def __post_init__(self) -> None:
+        container, ctx = self.container, self.ctx
+        check = container.check if ctx.verify.state != "running" else None
+        within = ctx.verify.within or BEYOND_CHECK + (check.verdict_within if check else 0.0)
+        self.undo = Undo(
+            step="make", name=container.name, old=container.id,
+            aside=aside_name(container.name, "old", ctx.incident.id),
+            temporary=aside_name(container.name, "new", ctx.incident.id),
+            was_running=container.running, start=self.start,
+            stop_timeout=container.stop_timeout, began_at=ctx.clock(), at=ctx.clock(),
+            within=within, healthy=check is not None,
+        )  # fmt: skip
+
+    async def carry_out(self) -> Done:
+        """Raises Failed, after the old one was put back; EngineAway where it is to be settled later."""
+        what = f"recreate {self.undo.name}"
+        await self._step("make")
+        try:
+            await self._make()
+            if self.undo.was_running:
+                await self._still_runs()
+                await self._step("stop")
+                await self.ctx.engine.stop(self.undo.old)
+            await self._step("aside")
+            await self.ctx.engine.rename(self.undo.old, self.undo.aside)
+            await self._step("name")
+            await self.ctx.engine.rename(self.undo.new, self.undo.name)
+            stopped = await self._run() if self.undo.start else False
+        except EngineAway:
+            raise
+        except NotWell as error:
+            raise await self._back(f"cannot {what}: the new one was not well: {error}", again=True) from None
+        except EngineError as error:
+            refused = failed(error, what, self.container)
+            raise await self._back(str(refused), again=refused.again) from error
+        except Failed as error:
+            raise await self._back(str(error), again=error.again) from error
+        except (Exception, asyncio.CancelledError):  # the journal is full, the time is up, dockmend ends
+            await put_back(self.ctx, self.undo)
+            raise
+        await self._step("remove")
+        await remove_old(self.ctx, self.undo)
+        return Done(_told(self.undo, stopped), facts_of(self.undo, stopped))
+
+    async def _step(self, step: Stage) -> None:
+        """On disk before it is taken."""
+        self.undo.step, self.undo.at = step, self.ctx.clock()
+        await self.ctx.remember({self.key: msgspec.to_builtins(self.undo)})
+
+    async def _make(self) -> None:
+        self.undo.new = await self.ctx.engine.create(self.undo.temporary, self.definition.body)
+        self.echo = self.ctx.expect(self.undo.new)
+        made = await self.ctx.engine.inspect(self.undo.new)
+        if made.image_id != self.image:
+            raise Failed(f"cannot recreate {self.undo.name}: {made.image} became another image meanwhile")
+        for network in self.definition.leave:
+            if network in made.networks:
+                await self.ctx.engine.disconnect_network(network, made.id)
+
+    async def _still_runs(self) -> None:
+        """Making the new one takes its time: who stopped the old one meanwhile is heard."""
+        if not (await self.ctx.engine.inspect(self.undo.old)).running:
+            raise Failed(f"cannot recreate {self.undo.name}: it ended while its successor was made")
+
+    async def _run(self) -> bool:
+        """Start it and wait until it is well; True where a person stopped it meanwhile, who is obeyed."""
+        await self._step("start")
+        await self.ctx.engine.start(self.undo.new)
+        await self._step("verify")
+        return await prove_well(self.ctx, self.undo, self.echo)
+
+    async def _back(self, why: str, again: bool) -> Failed:
+        return Failed(f"{why}; {await put_back(self.ctx, self.undo)}", again)
+
+
+async def prove_well(ctx: Context, undo: Undo, echo: Echo | None) -> bool:
+    """True where a person stopped the new one, False where it is well; raises NotWell."""
+    begun = ctx.clock()
+
+    def over(each: Container) -> bool:
+        if not each.running or each.restart_count or each.health == "unhealthy":
+            return True
+        return each.health == "healthy" if undo.healthy else ctx.clock() >= begun + min(STEADY, undo.within)
+
+    seen = await await_until(ctx, undo.new, begun + undo.within, over)
+    if seen is None:
+        raise NotWell("it was removed")
+    if not seen.running and await _stopped_by_person(ctx, echo):
+        return True
+    if not seen.running:
+        raise NotWell(f"it ended with exit code {seen.exit_code}")
+    if seen.restart_count:
+        raise NotWell("it ended, and the engine restarted it")
+    if undo.healthy and seen.health != "healthy":
+        raise NotWell(seen.health if seen.health == "unhealthy" else f"not healthy within {undo.within:g} s")
+    return False
+
+
+async def _stopped_by_person(ctx: Context, echo: Echo | None) -> bool:
+    """Whether the stream tells of a stop or a kill, which dockmend does not do to it."""
+    until = ctx.clock() + HEARD_WITHIN
+    while True:
+        if echo is None or {"stop", "kill"} & echo.seen:
+            return echo is not None
+        if ctx.clock() >= until:
+            return False
+        await asyncio.sleep(POLL)
+
+
+async def put_back(ctx: Context, undo: Undo) -> str:
+    """The new one goes, the old one has its name and runs if it ran; returns a sentence. Bears repetition.
+
+    Raises EngineAway; what else cannot be done is said.
+    """
+    try:
+        if (new := await _new_one(ctx, undo)) is not None:
+            if new.running:
+                await ctx.engine.stop(new.id)
+            await ctx.engine.remove(new.id, force=True, volumes=True)  # those it shares by name with the old one stay
+        old = await _old_at_rest(ctx, undo)
+        if old is None:
+            return "the old one is gone"
+        if old.name == undo.aside:
+            await ctx.engine.rename(old.id, undo.name)
+        if not undo.was_running:
+            return f"the old one is {undo.name} again"
+        if old.running or not _stopped_by_us(undo, old):
+            return "the old one was left as it was"
+        await ctx.engine.start(old.id)
+    except EngineAway:
+        raise
+    except EngineError as error:
+        return f"the old one, {short(undo.old)}, could not be put back: {error}"
+    return "the old one was put back and started"
+
+
+def _stopped_by_us(undo: Undo, old: Container) -> bool:
+    """An end from before the stop, or long after it, was not the exchange's."""
+    if undo.step == "make":
+        return False
+    return undo.step != "stop" or old.finished_at <= undo.at + undo.stop_timeout + MARGIN
+
+
+async def _new_one(ctx: Context, undo: Undo) -> Container | None:
+    """By its id or, where dockmend died before it was told, by the name that only it has."""
+    if undo.new:
+        return await look(ctx, undo.new)
+    while True:
+        seen = await look(ctx, undo.temporary)
+        if seen is not None and seen.name == undo.temporary:
+            return seen
+        if undo.step != "make" or ctx.clock() >= undo.at + MAKING:
+            return None
+        await asyncio.sleep(POLL)
+
+
+async def _old_at_rest(ctx: Context, undo: Undo) -> Container | None:
+    """The engine goes on with a call whose client is gone: it is waited for."""
+    if undo.step == "stop":
+        deadline = undo.at + undo.stop_timeout + MARGIN
+        return await await_until(ctx, undo.old, deadline, lambda each: not each.running)
+    if undo.step == "aside":
+        return await await_until(ctx, undo.old, undo.at + MARGIN, lambda each: each.name == undo.aside)
+    return await look(ctx, undo.old)
+
+
+async def remove_old(ctx: Context, undo: Undo) -> None:
+    """Without its volumes: they are the new one's. Raises Failed where it cannot be removed."""
+    try:
+        await ctx.engine.remove(undo.old, force=True)
+    except NotFound:
+        return
+    except EngineAway:
+        raise
+    except EngineError as error:
+        if await await_until(ctx, undo.old, ctx.clock() + MARGIN, lambda each: False) is None:
+            return  # the engine was at it already
+        raise Failed(
+            f"{undo.name} was recreated, but the old one, {undo.aside}, could not be removed: {error}", again=False
+        ) from error
+
+
+def facts_of(undo: Undo, stopped: bool) -> Mapping[str, Any]:
+    """`successor`: whose id an incident is about from now on; `stopped`: a person stopped it."""
+    return {"successor": undo.new, "stopped": stopped}
+
+
+def _told(undo: Undo, stopped: bool) -> str:
+    if stopped:
+        return "it was then stopped by a person"
+    return ("healthy" if undo.healthy else "running") if undo.start else "not started, as the old one did not run"
+
+
+async def settle_exchange(ctx: Context, remembered: Mapping[str, Any]) -> Settled:
+    """One survivor, whatever instant dockmend died at: the new one where it proves well, else the old one."""
+    undo = msgspec.convert(remembered, Undo)
+    echo = ctx.expect(undo.new) if undo.new else None
+    ctx.expect(undo.old)
+    if undo.step != "remove":
+        why = await _finished(ctx, undo, echo)
+        if why is not None:
+            return Settled(done=False, detail=f"{why}; {await put_back(ctx, undo)}")
+    try:
+        await remove_old(ctx, undo)
+    except Failed as failure:
+        return Settled(done=True, detail=str(failure), facts=facts_of(undo, stopped=False))
+    return Settled(done=True, detail="the recreation was finished", facts=facts_of(undo, stopped=False))
+
+
+async def _finished(ctx: Context, undo: Undo, echo: Echo | None) -> str | None:
+    """None where the new one has its name and is well; else why the old one is to be put back."""
+    if undo.step not in ("start", "verify"):
+        return "the recreation had not come far"
+    new = await look(ctx, undo.new)
+    if new is None or new.name != undo.name:
+        return "the new one is gone"
+    if not new.running and not new.started_at:
+        return "the new one had not been started"
+    try:
+        await prove_well(ctx, undo, echo)
+    except NotWell as error:
+        return f"the new one was not well: {error}"
+    return None

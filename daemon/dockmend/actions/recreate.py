@@ -1,0 +1,159 @@
+"""Recreate: the container is made anew from its own definition, from the same image or another.
+
+Whatever can be asked is asked before anything is touched: whether it may be done at all, and from which image. The
+exchange itself, which a death at any instant must not harm, is in exchange.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dockmend.actions.base import Action, Container, Context, Done, Failed, Settled, register
+from dockmend.actions.containers import expect_container
+from dockmend.actions.containers_settle import NOT_BEGUN
+from dockmend.actions.definition import Definition, define
+from dockmend.actions.exchange import Exchange, settle_exchange
+from dockmend.actions.refusals import failed, owner_gone
+from dockmend.engine.looking import short
+from dockmend.errors import EngineError, NotFound
+from dockmend.journal.records import ActionRecord
+from dockmend.model import Object
+
+SAME, NEWEST = "same", "newest"
+DOWN = frozenset({
+    "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down", "container.exited",
+    "container.orphaned",
+})  # fmt: skip
+"""Troubles that may have left a container down: to heal it is to have it run."""
+_SERVICE = "com.docker.swarm.service.name"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The image to make it from: how it is named to the engine, its id, and a word about it for a person."""
+
+    reference: str
+    id: str
+    said: str
+
+
+async def recreate(ctx: Context, params: Any, subject: Object) -> Done:
+    """Make a container anew; the old one is kept until the new one has proven well, else it is put back."""
+    image = ctx.render(getattr(params, "image", SAME))
+    return await make_anew(ctx, expect_container(subject, "recreate"), image)
+
+
+async def make_anew(
+    ctx: Context, container: Container, image: str = SAME, successors: Mapping[str, str] | None = None,
+    key: str = "recreate", start: bool | None = None,
+) -> Done:  # fmt: skip
+    """`image`: "same", "newest" (of the local ones under its reference) or a reference. `successors`: see `define`.
+    `key`: under which its undo is remembered, for an action that makes several anew. `start`: whether the new one is to
+    run; None: where the old one does, or is down by the very trouble that this is the remedy for.
+
+    Raises Failed: refused, or failed and the old one was put back (or not: the sentence says so).
+    """
+    what = f"recreate {container.name}"
+    _refuse(what, container)
+    try:
+        raw = await ctx.engine.inspect_raw(container.id)
+        of_old = await _image(ctx, str(raw.get("Image")))
+        source = await _source(ctx, what, raw, image)
+        definition = _definition(ctx, raw, of_old, source, successors or {})
+        await _can_join(ctx, what, container, definition)
+    except EngineError as error:
+        raise failed(error, what, container) from error
+    run = _is_to_run(ctx, container) if start is None else start
+    done = await Exchange(ctx, key, container, definition, source.id, run).carry_out()
+    return Done(f"recreated from {source.said}; {done.detail}", done.facts)
+
+
+def _is_to_run(ctx: Context, container: Container) -> bool:
+    if container.running:
+        return True
+    incident = ctx.incident
+    its_own = (
+        container.started_at > 0
+        and incident.object_id == container.id
+        and incident.trigger in DOWN
+        and incident.cause != "stopped"
+    )
+    return its_own and not ctx.view.stopped(container.id)
+
+
+def _refuse(what: str, container: Container) -> None:
+    if container.auto_remove:
+        raise Failed(
+            f"cannot {what}: it was started with --rm, so the engine removes it once it is stopped and there would be"
+            " nothing to put back",
+            again=False,
+        )
+    if service := container.labels.get(_SERVICE):
+        raise Failed(
+            f"cannot {what}: it is a task of the Swarm service {service}, which makes its tasks itself", again=False
+        )
+    if container.state in ("removing", "dead"):
+        raise Failed(f"cannot {what}: it is being removed (its state is {container.state})", again=False)
+
+
+async def _source(ctx: Context, what: str, raw: Mapping[str, Any], image: str) -> Source:
+    """Local images only: pulling is an action of its own."""
+    reference, mine = str((raw.get("Config") or {}).get("Image") or ""), str(raw.get("Image"))
+    named = await _image(ctx, reference) if reference else None
+    if image == SAME:
+        if await _image(ctx, mine) is None:
+            raise Failed(f"cannot {what}: its image {short(mine)} is gone; name another", again=False)
+        if named is not None and named.get("Id") == mine:
+            return Source(reference, mine, f"the same image {reference}")
+        return Source(mine, mine, f"the same image {short(mine)}, which {reference} does not name any more")
+    if image != NEWEST:
+        reference, named = image, await _image(ctx, image)
+    elif reference.startswith("sha256:"):
+        raise Failed(
+            f"cannot {what}: it was made from an image named by its id, and of that there is no newer one", again=False
+        )
+    if named is None:
+        raise Failed(f"cannot {what}: there is no image {reference} on this host; pull it first", again=False)
+    found = str(named.get("Id"))
+    unchanged = ", which is the one it had" if found == mine else ""
+    return Source(reference, found, f"image {reference} ({short(found)}){unchanged}")
+
+
+async def _image(ctx: Context, reference: str) -> dict[str, Any] | None:
+    try:
+        return await ctx.engine.inspect_image_raw(reference)
+    except NotFound:
+        return None
+
+
+def _definition(
+    ctx: Context, raw: Mapping[str, Any], of_old: dict[str, Any] | None, source: Source, successors: Mapping[str, str]
+) -> Definition:
+    another = source.id if source.id != raw.get("Image") else None
+    return define(raw, of_old, reference=source.reference, new_image_id=another, successors=successors)
+
+
+async def _can_join(ctx: Context, what: str, container: Container, definition: Definition) -> None:
+    """Refuse before anything is stopped where the start could only fail."""
+    mode = str(definition.body["HostConfig"].get("NetworkMode") or "")
+    if not mode.startswith("container:"):
+        return
+    try:
+        owner = await ctx.engine.inspect(mode.removeprefix("container:"))
+    except NotFound as error:
+        raise owner_gone(what, container) from error
+    if container.running and not owner.running:
+        raise Failed(f"cannot {what}: it shares the network of {owner.name}, which does not run; start that one first")
+
+
+async def settle(ctx: Context, record: ActionRecord) -> Settled:
+    """One survivor, whatever instant dockmend died at."""
+    undo = record.undo.get("recreate")
+    return await settle_exchange(ctx, undo) if undo else NOT_BEGUN
+
+
+def register_all() -> None:
+    """Put recreate into the registry."""
+    register(Action("recreate", recreate, settle))
