@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tests.lab import TOOLBOX, PrivateEngine
 
 NETWORK, SUBNET = "camp", "172.29.77.0/24"
-CHECKED = ("--health-cmd", "test -e /well", "--health-interval=1500ms", "--health-timeout=5s", "--health-retries=1")
+CHECKED = (
+    "--health-cmd", "test -e /well", "--health-interval=1500ms", "--health-timeout=5s", "--health-retries=1",
+    "--health-start-period=1s", "--health-start-interval=300ms",
+)  # fmt: skip
+HUNGRY = ("--memory", "16m", "--memory-swap", "16m")
 ATTEMPTS, WINDOW = 12, 120.0
 KEEP = 2
 TIGHT_ATTEMPTS, TIGHT_WINDOW = 2, 60.0
-BUDGET, BUDGET_WINDOW = 60, 60.0
+BUDGET, BUDGET_WINDOW = 100, 60.0
 
 RULES = f"""
 version: 1
@@ -42,7 +48,7 @@ rules:
     when: container.unhealthy
     match: {{labels: {{tier: volume}}}}
     then:
-      - snapshot_volume: {{consistency: pause}}
+      - snapshot_volume: {{consistency: pause, keep: {{last: 3}}}}
       - restart: {{timeout: 2s}}
   - name: tight
     when: [container.unhealthy, container.crashed, container.oom_killed, container.left_down]
@@ -57,8 +63,20 @@ if [ -s /sick ]; then sed -i 1d /sick; rm -f /well; else touch /well; fi
 exec sleep 86400
 """
 """What each container does at its start: as many lines as /die has, it ends at once; as /sick has, it is not well."""
+STARTS_HUNGRY = """
+if [ -s /die ]; then sed -i 1d /die; exit 7; fi
+[ -p /eat ] || mkfifo /eat
+read x < /eat
+exec tail /dev/zero
+"""
+"""A word into /eat, and it takes more memory than it may have."""
 
-CONFIG = f"limits: {{rate: {BUDGET} per {BUDGET_WINDOW:.0f}s, parallel: 4}}\n"
+
+def config(broker_port: int) -> str:
+    return (
+        f"limits: {{rate: {BUDGET} per {BUDGET_WINDOW:.0f}s, parallel: 4}}\n"
+        f"mqtt: {{host: 127.0.0.1, port: {broker_port}}}\n"
+    )
 
 
 @dataclass
@@ -70,11 +88,12 @@ class Slot:
     policy: str = "no"
     checked: bool = False
     address: str = ""
+    hungry: bool = False
     name: str = ""
     id: str = ""
-    born: float = 0.0
     renamed: int = 0
-    names: list[str] = field(default_factory=list)
+    named: list[tuple[float, str]] = field(default_factory=list)  # since when it has been called so
+    born: dict[str, float] = field(default_factory=dict)  # every container it had: its id, and when it was made
 
     @property
     def covered(self) -> bool:
@@ -84,6 +103,16 @@ class Slot:
     def networked(self) -> bool:
         return bool(self.address)
 
+    def call(self, name: str) -> None:
+        self.name = name
+        self.named.append((time.time(), name))
+
+    def called(self, at: float) -> str:
+        """Its name at that time; "" close to a renaming, when both may count."""
+        if any(abs(since - at) < 5.0 for since, _ in self.named[1:]):
+            return ""
+        return next((name for since, name in reversed(self.named) if since <= at), self.named[0][1])
+
 
 def slots() -> list[Slot]:
     return [
@@ -91,15 +120,23 @@ def slots() -> list[Slot]:
         Slot("p2", "patient", "unless-stopped", checked=True),
         Slot("p3", "patient", "always", checked=True),
         Slot("p4", "patient", checked=True),
+        Slot("p5", "patient", checked=True),
         Slot("w1", "worker"),
         Slot("w2", "worker", "unless-stopped"),
         Slot("w3", "worker", "on-failure"),
+        Slot("w4", "worker"),
+        Slot("w5", "worker"),
+        Slot("o1", "worker", hungry=True),
+        Slot("o2", "worker", hungry=True),
         Slot("n1", "networked", address="172.29.77.21"),
         Slot("n2", "networked", address="172.29.77.22"),
+        Slot("n3", "networked", address="172.29.77.23"),
         Slot("v1", "volume", checked=True),
+        Slot("v2", "volume", checked=True),
         Slot("k1", "kept"),
         Slot("t1", "tight", checked=True),
         Slot("x1", "none", checked=True),
+        Slot("x2", "none"),
     ]
 
 
@@ -116,29 +153,32 @@ def make(engine: PrivateEngine, slot: Slot) -> None:
         options += ["--volume", f"data-{slot.key}:/data"]
     if slot.checked:
         options += CHECKED
-    slot.name = slot.key
-    command = ("sh", "-c", STARTS)
-    slot.id = engine.run(slot.name, *options, image=TOOLBOX, command=command)
-    slot.names.append(slot.name)
+    if slot.hungry:
+        options += HUNGRY
+    begun = time.time()
+    command = ("sh", "-c", STARTS_HUNGRY if slot.hungry else STARTS)
+    slot.id = engine.run(slot.key, *options, image=TOOLBOX, command=command)
+    slot.call(slot.key)
+    slot.born[slot.id] = begun
 
 
 def make_network(engine: PrivateEngine) -> None:
     engine.docker("network", "create", "--subnet", SUBNET, NETWORK)
 
 
-def connect(engine: PrivateEngine, slot: Slot) -> None:
-    """As a person does it."""
-    engine.docker(
-        "network", "connect", "--ip", slot.address, "--alias", f"{slot.key}-alias", NETWORK, slot.id, timeout=90
-    )
-
-
 def well(slot: Slot, seen: dict[str, Any]) -> bool:
-    """Runs, healthy where it has a check, and in its network as it was made."""
+    """Runs, healthy where it has a check (and not about to be found ill), and in its network as it was made."""
     state = seen["State"]
-    if state["Status"] != "running" or (slot.checked and state["Health"]["Status"] != "healthy"):
+    if state["Status"] != "running":
+        return False
+    if slot.checked and (state["Health"]["Status"] != "healthy" or not Path(root(seen), "well").exists()):
         return False
     return not slot.networked or placed(slot, seen)
+
+
+def root(seen: dict[str, Any]) -> str:
+    """A container's files, seen from the host: the engine is not asked."""
+    return f"/proc/{seen['State']['Pid']}/root"
 
 
 def placed(slot: Slot, seen: dict[str, Any]) -> bool:

@@ -38,6 +38,9 @@ class Span:
     end: float = float("inf")
     death: bool = False  # its state in memory was lost
 
+    def meets(self, begin: float, end: float) -> bool:
+        return self.begin <= end and self.end >= begin
+
 
 @dataclass
 class Ledger:
@@ -45,7 +48,11 @@ class Ledger:
     intents: dict[str, list[Intent]] = field(default_factory=dict)  # by slot, the last one in force
     dockmend_out: list[Span] = field(default_factory=list)  # killed, stopped or frozen
     engine_out: list[Span] = field(default_factory=list)  # down, with another engine after it
-    engine_frozen: list[Span] = field(default_factory=list)
+    _by_slot: dict[str, list[Act]] = field(default_factory=dict)
+
+    def note(self, act: Act) -> None:
+        self.acts.append(act)
+        self._by_slot.setdefault(act.slot, []).append(act)
 
     def meant(self, slot: str) -> Meant:
         found = self.intents.get(slot)
@@ -59,9 +66,20 @@ class Ledger:
         mine.append(intent)
 
     def of(self, slot: str, *kinds: str, since: float = 0.0, until: float = float("inf")) -> list[Act]:
-        mine = (act for act in self.acts if act.slot == slot and act.kind in kinds and act.result == "done")
-        return [act for act in mine if since <= act.end and act.begin <= until]
+        """Acts on a slot that were done, and met the time between the two."""
+        return [
+            act for act in self._by_slot.get(slot, ())
+            if act.kind in kinds and act.result == "done" and since <= act.end and act.begin <= until
+        ]  # fmt: skip
+
+    def others(self, slot: str, act: Act) -> list[Act]:
+        """What else was done to a slot from that act on."""
+        mine = self._by_slot.get(slot, ())
+        return [each for each in mine if each.number != act.number and each.end >= act.begin]
 
     def engine_ended(self, begin: float, end: float) -> bool:
         """Whether the engine was down at some time between the two."""
-        return any(span.begin <= end and span.end >= begin for span in self.engine_out)
+        return any(span.meets(begin, end) for span in self.engine_out)
+
+    def dockmend_missing(self, begin: float, end: float) -> bool:
+        return any(span.meets(begin, end) for span in self.dockmend_out)

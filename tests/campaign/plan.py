@@ -6,42 +6,61 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-WEIGHTS = {
+WEIGHTS: dict[str, float] = {
     # troubles that a rule covers
     "unhealthy": 14,
-    "crash": 12,
+    "crash": 13,
+    "oom": 4,
     "disconnect": 7,
     "stubborn": 3,  # unhealthy, and again after the next starts
     "crash_loop": 3,  # ends by itself, and again right after the next starts
     # people
     "person_stop": 7,
-    "person_kill": 3,
+    "person_kill": 4,
     "person_restart": 4,
     "person_pause": 4,
     "person_unpause": 3,
-    "person_start": 3,
+    "person_start": 4,
     "person_rename": 2,
-    "person_recreate": 2,
+    "person_recreate": 3,
     "person_connect": 2,
+    "person_update": 2,
     "person_stop_acting": 2,
     # dockmend itself
-    "dockmend_kill": 8,
+    "dockmend_kill": 6,
     "dockmend_freeze": 4,
     "dockmend_stop": 2,
-    "dockmend_kill_acting": 6,  # while a call of its is under way
-    "cut": 3,  # every connection between it and the engine
-    "cut_acting": 4,
+    "dockmend_kill_acting": 5,  # while a call of its is under way
     # the engine
-    "engine_kill": 3,
-    "engine_stop": 2,
-    "engine_freeze": 2,
-    "engine_kill_acting": 2,
-    # noise
-    "burst": 3,
+    "engine_kill": 1.0,
+    "engine_stop": 0.8,
+    "engine_freeze": 1.5,
+    "engine_kill_acting": 0.6,
+    # the socket between the two
+    "cut": 2,  # every connection between it and the engine
+    "cut_acting": 3,
+    "wire_delay": 2,
+    "wire_duplicate": 2,
+    "wire_swap": 2,
+    "wire_corrupt": 2,
+    "wire_truncate": 2,
+    "wire_refuse": 2,
+    "wire_silent": 1,
+    # what is around it
+    "broker_kill": 1,
+    "broker_freeze": 1,
+    "disk_full_journal": 1.2,
+    "disk_full_snapshots": 1,
+    # more events than the engine remembers (256), and than it holds for a reader that is late (1,024)
+    "burst": 2,
+    "flood": 0.6,
 }
-TROUBLES = ("unhealthy", "crash", "disconnect", "stubborn", "crash_loop")
+TROUBLES = ("unhealthy", "crash", "oom", "disconnect", "stubborn", "crash_loop")
+FIRST = ("unhealthy", "crash", "disconnect")
 ACTING_AFTER = (0.0, 0.002, 0.01, 0.05, 0.2, 0.6)
 """Seconds after dockmend's call at which faults that meet it acting come."""
+SIZES = (3, 12)
+"""Faults of a round."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,7 @@ def rounds(seed: int, faults: int) -> Iterator[Round]:
     dice = random.Random(seed)
     number = 0
     while number < faults:
-        size = dice.randint(2, 7)
+        size = dice.randint(*SIZES)
         drawn = [_fault(dice, number + index + 1, index == 0) for index in range(size)]
         restore = dice.random() < 0.7
         yield Round(tuple(drawn[: faults - number]), restore)
@@ -79,13 +98,13 @@ def rounds(seed: int, faults: int) -> Iterator[Round]:
 
 
 def _fault(dice: random.Random, number: int, first: bool) -> Fault:
-    kind = dice.choice(TROUBLES[:3]) if first else dice.choices([*WEIGHTS], [*WEIGHTS.values()])[0]
+    kind = dice.choice(FIRST) if first else dice.choices([*WEIGHTS], [*WEIGHTS.values()])[0]
     return Fault(
         number=number,
         kind=kind,
         pick=dice.random(),
-        delay=dice.choice((0.0, 0.02, 0.1, 0.3, 0.8, 1.5)) * dice.random(),
-        duration=dice.choice((0.05, 0.5, 2.0, 4.0)) * (0.5 + dice.random()),
+        delay=dice.choice((0.0, 0.0, 0.02, 0.1, 0.3, 1.0)) * dice.random(),
+        duration=dice.choice((0.05, 0.5, 1.5, 3.0)) * (0.5 + dice.random()),
         victims=tuple(dice.random() for _ in range(dice.randint(0, 3))),
         signal=dice.choice(("KILL", "KILL", "TERM", "QUIT")),
     )

@@ -11,9 +11,13 @@ from tests.lab import LabError
 
 from . import plan
 from .driver import NOTHING, Driver
-from .oracle import Finding, Oracle, Verdict
+from .oracle import Oracle
 from .plan import TROUBLES, Round
 from .report import Tally
+from .verdict import Verdict
+
+LOG_SHOWN = 20_000
+"""Characters of dockmend's log that are shown with a finding."""
 
 
 def campaign(
@@ -36,7 +40,8 @@ def campaign(
                 verdict = _round(driver, oracle, each, tally, say)
                 tally.seconds = time.monotonic() - begun
                 if verdict.findings:
-                    say(f"dockmend's log ends with:\n{driver.daemon.text[-20000:]}")
+                    tally.failed_at = tally.failed_at or tally.done
+                    say(f"dockmend's log ends with:\n{driver.daemon.text[-LOG_SHOWN:]}")
                 if verdict.findings and not keep_going:
                     break
                 if tally.seconds > seconds:
@@ -49,6 +54,7 @@ def campaign(
 
 def _round(driver: Driver, oracle: Oracle, each: Round, tally: Tally, say: Callable[[str], None]) -> Verdict:
     tally.rounds += 1
+    begun = time.monotonic()
     first = len(driver.ledger.acts)
     for fault in each.faults:
         act = driver.do(fault)
@@ -56,18 +62,28 @@ def _round(driver: Driver, oracle: Oracle, each: Round, tally: Tally, say: Calla
         counter = tally.faults if act.result == "done" else tally.idle if act.result == NOTHING else tally.failed
         counter[act.kind] += 1
         say(f"{act.begin:.3f} #{act.number} {act.kind} {act.slot} {act.container[:12]} {act.result}")
-    driver.finish_chaos()
+    chaos = time.monotonic() - begun
     verdict = Verdict()
     try:
+        driver.finish_chaos()
         driver.daemon.await_ready(60)
         verdict = oracle.judge()
     except (AssertionError, LabError) as error:
-        verdict.findings.append(Finding("missed", f"dockmend or the engine is not back: {error}"[:2000]))
+        verdict.found("missed", f"dockmend or the engine is not back: {error}"[:2000])
     for act in driver.ledger.acts[first:]:
         if act.kind in TROUBLES and act.result == "done":
             tally.outcomes[act.kind, oracle.outcome_of(act, verdict)] += 1
     tally.findings += verdict.findings
-    tally.excused += verdict.excused
+    tally.excused.update(excuse.rpartition(": ")[2] for excuse in verdict.excused)
+    _tell(verdict, say)
+    spent = f"{chaos:.1f} s of faults, {time.monotonic() - begun - chaos:.1f} s until quiet"
+    say(f"--- {time.time():.3f} round {tally.rounds}, {tally.done} faults, {spent}: {len(verdict.findings)} findings")
+    if each.restore:
+        driver.restore()
+    return verdict
+
+
+def _tell(verdict: Verdict, say: Callable[[str], None]) -> None:
     if verdict.healed:
         say(f"    {'; '.join(verdict.healed)}")
     for slot, reason in verdict.suppressed.items():
@@ -76,7 +92,3 @@ def _round(driver: Driver, oracle: Oracle, each: Round, tally: Tally, say: Calla
         say(f"    excused: {excuse}")
     for finding in verdict.findings:
         say(f"!!! {finding.kind}: {finding.text}")
-    say(f"--- {time.time():.3f} round {tally.rounds}, {tally.done} faults: {len(verdict.findings)} findings")
-    if each.restore:
-        driver.restore()
-    return verdict

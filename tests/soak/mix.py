@@ -17,6 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,10 @@ STARTS = ("sh", "-c", "touch /well; exec sleep 86400")
 NETWORK, SUBNET = "soak", "172.29.78.0/24"
 BYSTANDERS, PATIENTS, WORKERS = 12, 3, 2
 TICK = 0.05
+FAST = 4
+"""Threads of the fast part: on a loaded machine a call takes long, and one after another would not reach the rate."""
+CATCH_UP = 10.0
+"""Seconds' worth of events that the load may be behind and make up for."""
 SLOW_EVENTS = 8.0
 """Events a second that the slow part of the mix makes, about: the fast part makes up the rest."""
 
@@ -90,7 +95,8 @@ class Mix:
         self.failed: list[str] = []
         self.engine_cpu = 0.0  # seconds that dockerd used, once the load has ended
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._guarded, args=(part,)) for part in (self._fast, self._slow)]
+        parts = [*(partial(self._fast, part) for part in range(FAST)), self._slow]
+        self._threads = [threading.Thread(target=self._guarded, args=(part,)) for part in parts]
 
     def make_fleet(self) -> None:
         engine = self.engine
@@ -119,40 +125,40 @@ class Mix:
         try:
             part(line)
         except Exception as error:  # noqa: BLE001 - whatever ended the load ends the soak's claim: it is told
-            self.failed.append(f"{part.__name__}: {error!r}")
+            self.failed.append(repr(error))
         finally:
             line.close()
 
     # --- the rate -----------------------------------------------------------------------------------------------
 
-    def _fast(self, line: Line) -> None:
-        """One event a call; as many as the clock says are due, at most a second's worth behind."""
-        calls = self._cheap(line)
-        begun, made, wanted = time.monotonic(), 0.0, max(0.0, self.rate - SLOW_EVENTS)
+    def _fast(self, part: int, line: Line) -> None:
+        """One event a call; as many as the clock says are due. Each part has volumes and containers of its own."""
+        calls = self._cheap(part, line)
+        begun, made, wanted = time.monotonic(), 0.0, max(0.0, self.rate - SLOW_EVENTS) / FAST
         while not self._stop.wait(TICK):
             due = (time.monotonic() - begun) * wanted
-            made = max(made, due - wanted)
+            made = max(made, due - wanted * CATCH_UP)
             while made < due and not self._stop.is_set():
                 self.done[next(calls)] += 1
                 made += 1
 
-    def _cheap(self, line: Line) -> Iterator[str]:
-        names = [f"bystander-{number}" for number in range(BYSTANDERS)]
+    def _cheap(self, part: int, line: Line) -> Iterator[str]:
+        names = [f"bystander-{number}" for number in range(part, BYSTANDERS, FAST)]
         for number in count():
-            line.ask("POST", "/volumes/create", {"Name": f"soak-{number}"})
+            line.ask("POST", "/volumes/create", {"Name": f"soak-{part}-{number}"})
             yield "volume create"
-            line.ask("DELETE", f"/volumes/soak-{number}")
+            line.ask("DELETE", f"/volumes/soak-{part}-{number}")
             yield "volume destroy"
             if number % 4 == 0:
-                index = number // 4 % BYSTANDERS
-                new = f"bystander-{index}-{number}"
+                index = number // 4 % len(names)
+                new = f"bystander-{part}-{index}-{number}"
                 line.ask("POST", f"/containers/{names[index]}/rename?name={new}")
                 names[index] = new
                 yield "container rename"
             if number % 4 == 2:
-                line.ask("POST", f"/images/{TOOLBOX}/tag?repo=soaked&tag=t{number}")
+                line.ask("POST", f"/images/{TOOLBOX}/tag?repo=soaked&tag=t{part}-{number}")
                 yield "image tag"
-                line.ask("DELETE", f"/images/soaked:t{number}")
+                line.ask("DELETE", f"/images/soaked:t{part}-{number}")
                 yield "image untag"
 
     # --- what dockmend works on ---------------------------------------------------------------------------------

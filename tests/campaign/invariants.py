@@ -1,0 +1,200 @@
+"""What must hold whatever was done: no limit exceeded, nothing left behind, the journal complete, no fault."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from tests.lab import eventually
+
+from . import fleet
+from .driver import Driver
+from .fleet import Slot
+from .record import Journal
+from .relay import Request
+from .verdict import Verdict
+
+LIMITED = ("restart", "start")
+RECORDED_AS = {"restart": "restart", "start": "start", "reconnect_network": "connect"}
+UNFINISHED = (".tmp", ".part", ".partial")
+FAULTS = ("Traceback", "internal error", "fault of dockmend")
+CLOCKS = 0.5
+"""Seconds by which the journal's times and the relay's may differ."""
+
+
+class Invariants:
+    def __init__(self, driver: Driver, journal: Journal, effective: Callable[[Request], bool]) -> None:
+        self.driver = driver
+        self.journal = journal
+        self.effective = effective
+        self._records_known: set[str] = set()
+        self._requests_known: set[int] = set()
+        self._log_read = 0
+        self._breaches: set[str] = set()
+
+    def check(self, verdict: Verdict) -> None:
+        self._limits(verdict)
+        self._leftover_objects(verdict)
+        self._leftover_files(verdict)
+        self._leftover_work(verdict)
+        self._complete(verdict)
+        self._faults(verdict)
+        self._told(verdict)
+
+    # --- limits -------------------------------------------------------------------------------------------------
+
+    def worn_out(self, slot: Slot) -> bool:
+        """Whether as many attempts as are allowed were really made; a half-open breaker tries only once more."""
+        most, within = _limit(slot)
+        # What the relay refused was an attempt, too.
+        times = sorted(
+            each.sent for container in slot.born for each in self.driver.relay.changes(container)
+            if each.operation in {"restart", "start", "connect", "pause"}
+        )  # fmt: skip
+        return any(times[index + most - 1] - times[index] <= within for index in range(len(times) - most + 1))
+
+    def _limits(self, verdict: Verdict) -> None:
+        """Counted by target, which is the container's name, over all its containers and over deaths of dockmend."""
+        every: list[float] = []
+        for slot in self.driver.slots:
+            most, within = _limit(slot)
+            for operation in LIMITED:
+                times: dict[str, list[float]] = {}
+                for container in slot.born:
+                    for each in self.driver.relay.changes(container):
+                        if each.operation == operation and self.effective(each):
+                            every.append(each.sent)
+                            times.setdefault(slot.called(each.sent), []).append(each.sent)
+                times.pop("", None)
+                for name, sent in times.items():
+                    self._within(verdict, f"{operation} of {name}", sent, most, within)
+        self._within(verdict, "actions on the host", every, fleet.BUDGET, fleet.BUDGET_WINDOW)
+
+    def _within(self, verdict: Verdict, what: str, times: Iterable[float], most: int, within: float) -> None:
+        """One more is allowed for each death of dockmend: what it left half-done is finished at its return."""
+        deaths = [span.begin for span in self.driver.ledger.dockmend_out if span.death]
+        ordered = sorted(times)
+        for index in range(len(ordered) - most):
+            begin, end = ordered[index], ordered[index] + within - 0.5
+            count = sum(1 for each in ordered[index:] if each <= end) if ordered[index + most] <= end else 0
+            if count > most + sum(1 for death in deaths if begin - 5.0 <= death <= end):
+                text = f"{what}: {count} within {within:.0f} s from {begin:.3f}"
+                if text not in self._breaches:
+                    self._breaches.add(text)
+                    verdict.found("limit", text)
+                return
+
+    # --- leftovers ----------------------------------------------------------------------------------------------
+
+    def _leftover_objects(self, verdict: Verdict) -> None:
+        known = {slot.id: slot for slot in self.driver.slots}
+        for row in self.driver.engine.api("GET", "/containers/json?all=1")[1]:
+            slot = known.get(row["Id"])
+            if slot is None:
+                verdict.found("leftover", f"container {row['Names']} {row['Labels']} {row['Status']}")
+            elif f"/{slot.name}" not in row["Names"]:
+                verdict.found("leftover", f"{slot.key} is called {row['Names']}, where {slot.name} was given last")
+        kept: list[str] = []
+        for row in self.driver.engine.api("GET", "/images/json")[1]:
+            tags = row.get("RepoTags") or ["<none>"]
+            kept += [tag for tag in tags if tag.startswith("kept:")]
+            if strange := [tag for tag in tags if not tag.startswith(("toolbox:", "dockmend", "kept:"))]:
+                verdict.found("leftover", f"image {strange}")
+        if len(kept) > fleet.KEEP:
+            verdict.found("leftover", f"{len(kept)} images where {fleet.KEEP} are to be kept: {kept}")
+        for row in self.driver.engine.api("GET", "/volumes")[1]["Volumes"] or ():
+            if not row["Name"].startswith("data-"):
+                verdict.found("leftover", f"volume {row['Name']}")
+
+    def _leftover_files(self, verdict: Verdict) -> None:
+        state = self.driver.daemon.state
+        for path in (state / "snapshots").rglob("*"):
+            parts = path.parts[-2:]
+            if path.is_file() and any(part.startswith((".", "tmp")) or part.endswith(UNFINISHED) for part in parts):
+                verdict.found("leftover", f"file {path.relative_to(state)}")
+        for zombie in _zombies(self.driver.daemon.pid):
+            verdict.found("leftover", f"zombie {zombie} of dockmend's")
+
+    def _leftover_work(self, verdict: Verdict) -> None:
+        for row in self.journal.actions():
+            if row.get("ended_at") is None:
+                verdict.found("leftover", f"open action {row['action']} of {row['object_name']}")
+        for row in self.journal.unfinished():
+            verdict.found("leftover", f"incident {row['id']} of {row['object_name']} is {row['state']}")
+
+    # --- the journal --------------------------------------------------------------------------------------------
+
+    def _complete(self, verdict: Verdict) -> None:
+        """Every call is in the journal, and nothing is called done that the engine did not see."""
+        relay = self.driver.relay
+        by_container: dict[str, list[dict[str, Any]]] = {}
+        actions = self.journal.actions()
+        for row in actions:
+            by_container.setdefault(row["object_id"], []).append(row)
+        for request in relay.changes():
+            if id(request) in self._requests_known or not self.effective(request):
+                continue
+            self._requests_known.add(id(request))
+            if not any(_covers(row, request) for row in by_container.get(request.container, ())):
+                text = f"{request.operation} of {self._name(request.container)} at {request.sent:.3f} is not in it"
+                verdict.found("journal", text)
+        for row in actions:
+            if row["id"] in self._records_known or row.get("ended_at") is None:
+                continue
+            self._records_known.add(row["id"])
+            operation = RECORDED_AS.get(row["action"])
+            if operation is None or row.get("outcome") != "done" or "already" in row.get("detail", ""):
+                continue
+            mine = relay.changes(row["object_id"])
+            if not any(_covers(row, each) and each.operation in {operation, "start"} for each in mine):
+                verdict.found("journal", f"{row['action']} of {row['object_name']} is called done: {row['detail']}")
+
+    def _name(self, container: str) -> str:
+        return next((slot.key for slot in self.driver.slots if container in slot.born), container[:12])
+
+    # --- dockmend itself ----------------------------------------------------------------------------------------
+
+    def _faults(self, verdict: Verdict) -> None:
+        """Whatever happens around it, dockmend itself has no fault: no traceback, no internal error in its log."""
+        with Path(self.driver.daemon.folder, "log").open("rb") as log:
+            log.seek(self._log_read)
+            new = log.read()
+        self._log_read += len(new)
+        for line in new.decode(errors="replace").splitlines():
+            if any(word in line for word in FAULTS):
+                verdict.found("fault", line[:3000])
+
+    def _told(self, verdict: Verdict) -> None:
+        """The broker has dockmend back, whatever became of either."""
+        daemon = self.driver.daemon
+        try:
+            eventually(lambda: daemon.metric("dockmend_mqtt_connected") == 1.0, 30, every=0.2)
+        except AssertionError:
+            verdict.found("missed", "dockmend is not connected to the broker again")
+
+
+def _limit(slot: Slot) -> tuple[int, float]:
+    tight = slot.tier == "tight"
+    return (fleet.TIGHT_ATTEMPTS, fleet.TIGHT_WINDOW) if tight else (fleet.ATTEMPTS, fleet.WINDOW)
+
+
+def _covers(row: dict[str, Any], request: Request) -> bool:
+    """Whether a record of the journal, of the same container, tells of a call: by its time."""
+    until = row.get("ended_at") or time.time()
+    return bool(row["began_at"] - CLOCKS <= request.sent <= until + CLOCKS)
+
+
+def _zombies(parent: int) -> list[int]:
+    """Processes of that parent which have ended and were not waited for."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if fields[0] == "Z" and int(fields[1]) == parent:
+                found.append(int(entry.name))
+    return found
