@@ -103,6 +103,10 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
     network_mode: str = ""
     networks: dict[str, Endpoint] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
+    pid_mode: str = ""  # of these two, only what names another container: "container:ID or name"
+    ipc_mode: str = ""
+    links: tuple[str, ...] = ()  # `--link` on the default bridge, as the engine writes it: "/db:/web/alias"
+    volumes_from: tuple[str, ...] = ()  # "NAME or ID[:ro]"
 
     @property
     def running(self) -> bool:

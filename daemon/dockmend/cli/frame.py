@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "schema": ("check", "Print the JSON Schema of rules or of the settings."),
     "rules": ("daemon", "The rules of the running daemon: state, last fired, breakers, errors."),
     "coverage": ("coverage", "Every container: by which rule it is covered, or why by none."),
+    "graph": ("graph", "Which container hangs on which: text, Mermaid, DOT."),
     "explain": ("explain", "What would happen, touching nothing."),
     "record": ("record", "The engine's events, one line of JSON each."),
     "status": ("daemon", "How the running daemon is."),

@@ -69,6 +69,10 @@ class WireHostConfig(Struct):
     NetworkMode: str = ""
     RestartPolicy: WireRestartPolicy | None = None
     AutoRemove: bool = False
+    PidMode: str = ""
+    IpcMode: str = ""
+    Links: list[str] | None = None
+    VolumesFrom: list[str] | None = None
 
 
 class WireIpam(Struct):
@@ -246,7 +250,16 @@ def to_container(wire: WireContainer, of_image: Mapping[str, str]) -> Container:
         network_mode=host.NetworkMode,
         networks=_endpoints(wire, config, host),
         mounts=tuple(Mount(m.Type, m.Name, m.Source, m.Destination) for m in wire.Mounts or ()),
+        pid_mode=_others(host.PidMode),
+        ipc_mode=_others(host.IpcMode),
+        links=tuple(host.Links or ()),
+        volumes_from=tuple(host.VolumesFrom or ()),
     )
+
+
+def _others(mode: str) -> str:
+    """A namespace's mode where it is another container's; nothing of "host", "private" and the like is kept."""
+    return mode if mode.startswith("container:") else ""
 
 
 def to_check(wire: WireHealthcheck | None) -> HealthCheck | None:

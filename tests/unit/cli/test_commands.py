@@ -16,8 +16,8 @@ from dockmend.cli import frame
 from dockmend.errors import DockmendError, EngineAway, InvalidFiles, Permanent, Problem, UsageError
 
 CONTRACT = [
-    "run", "check", "schema", "rules", "coverage", "explain", "record", "status", "incidents", "pause", "resume",
-    "reset", "reload", "trigger", "snapshots", "demo", "doctor",
+    "run", "check", "schema", "rules", "coverage", "graph", "explain", "record", "status", "incidents", "pause",
+    "resume", "reset", "reload", "trigger", "snapshots", "demo", "doctor",
 ]  # fmt: skip
 """interface.md, less `test` and the row that comes with later work."""
 
