@@ -16,6 +16,7 @@ from dockmend.engine.client import DockerEngine
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.journal.sqlite import SqliteJournal
 from dockmend.settings import Settings
+from dockmend.timekeeping import Clock
 from tests.fakes.engine import FakeEngine
 from tests.integration.stories import stories
 from tests.lab.waiting import eventually_async
@@ -87,7 +88,7 @@ async def inside(ward: Ward, folder: Path, rules: str, **settings: Any) -> Async
     told = {"heal": "off", "http": {"listen": None}, "paths": paths, **settings}
     engine = DockerEngine(ward.url)
     journal = SqliteJournal(folder / "state" / "journal.sqlite3", time.time)
-    daemon = Daemon(Settings.model_validate(told), engine, journal, clock=time.time, dice=random.Random(1))
+    daemon = Daemon(Settings.model_validate(told), engine, journal, clock=Clock(), dice=random.Random(1))
     stop = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:

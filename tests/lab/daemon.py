@@ -43,6 +43,7 @@ class Daemon:
         self.engine_url = engine_url
         self.options = list(options)
         self.environment = dict(environment or {})
+        self.wrapper: tuple[str, ...] = ()  # what the next start is run by, such as `unshare`
         self._process: subprocess.Popen[bytes] | None = None
         self.rules.mkdir()
         for name, text in (rules or {}).items():
@@ -65,7 +66,8 @@ class Daemon:
 
     def start(self, *, ready: bool = True, timeout: float = 30.0) -> Daemon:
         """Start it; with `ready`, returns once /readyz says 200."""
-        command = [sys.executable, "-m", "dockmend", "run", "--engine", self.engine_url, "--rules", str(self.rules),
+        command = [*self.wrapper, sys.executable, "-m", "dockmend", "run", "--engine", self.engine_url,
+                   "--rules", str(self.rules),
                    "--state", str(self.state), "--listen", f"127.0.0.1:{self.port}", "--log-format", "json",
                    *self.options]  # fmt: skip
         with (self.folder / "log").open("ab") as log:

@@ -20,6 +20,7 @@ from dockmend.engine.client import DockerEngine
 from dockmend.errors import JournalError
 from dockmend.journal.sqlite import SqliteJournal
 from dockmend.settings import Settings
+from dockmend.timekeeping import Clock
 from tests.fakes.engine import FakeEngine, Fault
 
 RULES = """
@@ -61,10 +62,12 @@ async def fake(tmp_path: Path) -> AsyncIterator[FakeEngine]:
 
 
 @asynccontextmanager
-async def running(fake: FakeEngine, told: Settings, journal: SqliteJournal | None = None) -> AsyncIterator[Daemon]:
+async def running(
+    fake: FakeEngine, told: Settings, journal: SqliteJournal | None = None, clock: Clock | None = None
+) -> AsyncIterator[Daemon]:
     engine = DockerEngine(fake.url)
     journal = journal or SqliteJournal(told.paths.journal, time.time)
-    one = Daemon(told, engine, journal, clock=time.time, dice=random.Random(1))
+    one = Daemon(told, engine, journal, clock=clock or Clock(), dice=random.Random(1))
     stop = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:

@@ -13,6 +13,7 @@ from dockmend.observer import Observers
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.watch import Cursor
 from dockmend.rules.loader import load_texts
+from dockmend.timekeeping import Clock
 
 ID = "c" * 64
 RULES = "{version: 1, rules: [{name: heal, when: container.crashed, match: all, then: start}]}"
@@ -37,7 +38,9 @@ def test_a_new_incident_takes_its_containers_state_with_it() -> None:
     journal: Any = Journal()
     mirror = Mirror()
     incidents = Incidents(journal, Observers(), lambda: 2000.0, random.Random(1))
-    incidents.began = Keeping(journal, incidents.backlog, mirror, Observers(), lambda: 2000.0, Cursor).began
+    incidents.began = Keeping(
+        journal, incidents.backlog, mirror, Observers(), Clock(lambda: 2000.0, lambda: 1000.0), Cursor
+    ).began
     running = Container(id=ID, name="web", state="running", started_at=900.0)
     mirror.relist([running], [], [], 1000.0, "started")
     mirror.changed.clear()

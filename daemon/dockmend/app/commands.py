@@ -51,7 +51,7 @@ class DaemonCommands:
             rules=dict(rules),
             incidents_open=len(daemon.incidents.open),
             breakers=self._breakers(),
-            pauses=[_pause_row(pause) for pause in self._pauses()],
+            pauses=[self._pause_row(pause) for pause in self._pauses()],
             degraded=dict(daemon.degraded),
             dry_run=daemon.settings.dry_run,
             mqtt=mqtt,
@@ -162,7 +162,7 @@ class DaemonCommands:
             subject=subject,
             target=target_of(subject),
             trouble=f"asked/{daemon.clock():.3f}",
-            at=daemon.clock(),
+            at=daemon.clock.wall(),
             note=f"asked for by {actor}",
         )
         incident = daemon.intake.asked(found, change, actor)
@@ -197,6 +197,11 @@ class DaemonCommands:
         now = self._daemon.clock()
         return [each for each in self._daemon.pauses if each.until is None or each.until > now]
 
+    def _pause_row(self, pause: Pause) -> PauseRow:
+        shown = self._daemon.clock.wall_at
+        until = shown(pause.until) if pause.until is not None else None
+        return PauseRow(rule=pause.rule, target=pause.target, until=until, actor=pause.actor, at=shown(pause.at))
+
     def _breakers(self) -> list[BreakerRow]:
         return [
             BreakerRow(rule=rule, target=target, opened_at=each.breaker_at, reason=each.breaker_reason)
@@ -214,7 +219,3 @@ def _state(rule: Rule, dry_run: bool) -> str:
 def _what(rule: str | None, target: str | None) -> str:
     parts = [f"rule {rule}" if rule else "", f"{target}" if target else ""]
     return " for ".join(part for part in parts if part) or "everything"
-
-
-def _pause_row(pause: Pause) -> PauseRow:
-    return PauseRow(rule=pause.rule, target=pause.target, until=pause.until, actor=pause.actor, at=pause.at)

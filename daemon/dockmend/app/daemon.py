@@ -43,6 +43,7 @@ from dockmend.settings import Settings
 from dockmend.tell.incident_log import LogTeller
 from dockmend.tell.metrics import Metrics
 from dockmend.tell.notify_systemd import Notifier
+from dockmend.timekeeping import Clock
 from dockmend.triggers.schedule import Schedules
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ log = structlog.get_logger("dockmend")
 
 STALLED = 90.0
 """Seconds without progress of the watch after which the watchdog is not fed any more."""
+
+
+CLOCK_EVERY = 5.0
+"""Seconds between looks at whether the clock was set."""
 
 
 class Silent:
@@ -68,7 +73,7 @@ class Daemon:
         engine: Engine,
         journal: Journal,
         *,
-        clock: Callable[[], float],
+        clock: Clock,
         dice: random.Random,
     ) -> None:
         self.settings = settings
@@ -76,13 +81,14 @@ class Daemon:
         self.journal = journal
         self.clock = clock
         self.dice = dice
-        self.started_at = clock()
+        self.started_at = clock.wall()
         self.host = os.uname().nodename
         self.metrics = Metrics(__version__)
         self.degraded: dict[str, str] = {}
         self.pauses: list[Pause] = []
+        self.times: taking_up.Times
         self.notifier = Notifier(os.environ)
-        self.rules = Rules(settings, self.host, clock)
+        self.rules = Rules(settings, self.host, clock.wall)
         self.mqtt = self._mqtt()
         self.observer = Observers(
             self.metrics, LogTeller(), _Degraded(self.degraded), *((self.mqtt,) if self.mqtt is not None else ())
@@ -126,16 +132,17 @@ class Daemon:
         """Until `stop` is set; then running actions have `shutdown` seconds."""
         await self.journal.open()
         try:
-            self.history = await taking_up.history_of(self.journal, self.clock())
-            cursor, fired = await taking_up.known_state(self.journal, self.mirror)
-            await taking_up.tell_own_doing(self.journal, self.mirror)
-            self.pauses = await self.journal.pauses()
+            known = await taking_up.known_state(self.journal, self.mirror, self.clock)
+            self.times = taking_up.Times(known.moved, self.clock())
+            self.history = await taking_up.history_of(self.journal, self.times)
+            await taking_up.tell_own_doing(self.journal, self.mirror, known.moved)
+            self.pauses = [self.times.pause(pause) for pause in await self.journal.pauses()]
             async with Lanes(self._lane_failed) as lanes:
                 self._assemble(lanes)
-                self.watch.cursor = cursor
-                self.schedules.fired = fired
+                self.watch.cursor = known.cursor
+                self.schedules.take_up(known.fired, known.moved)
                 self._put_in_force(self.rules.start())
-                self.observer.reloaded(ok=self.rules.degraded is None, at=self.clock())
+                self.observer.reloaded(ok=self.rules.degraded is None, at=self.clock.wall())
                 try:
                     await self._run_parts(lanes, stop, shutdown)
                 finally:
@@ -166,9 +173,11 @@ class Daemon:
             host=Host(settings.limits.rate, self._paused), clock=clock, dice=self.dice,
             parallel=settings.limits.parallel, learn=self._learn, closed=self._closed,
         )  # fmt: skip
-        self.intake = Intake(self.incidents, self.treatment, self.guards, self.observer, self.host, settings.dry_run)
-        self.watch = Watch(
-            self.engine, self.mirror, self._offer, self.observer, clock, self.dice, self._first_listed, self._again
+        self.intake = Intake(
+            self.incidents, self.treatment, self.guards, self.observer, self.host, settings.dry_run, clock.wall
+        )
+        self.watch = Watch(  # the mirror is of the engine, and the engine's stamps follow the clock on the wall
+            self.engine, self.mirror, self._offer, self.observer, clock.wall, self.dice, self._first_listed, self._again
         )
         self.keeping = Keeping(
             self.journal, self.incidents.backlog, self.mirror, self.observer, clock, lambda: self.watch.cursor
@@ -180,6 +189,7 @@ class Daemon:
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("watch", self.watch.run),
             ("timers", self.treatment.timers.run),
+            ("clock", self._watch_clock),
             ("schedules", self._run_schedules),
             ("state", self.keeping.run),
             ("reload", self._reload_when_asked),
@@ -241,7 +251,7 @@ class Daemon:
             self.rules.healers = healers
             log.warning("another healer runs here: the built-in rule only shadows", healers=list(healers))
             self._put_in_force(self.rules.again())
-        await taking_up.take_up(self.journal, self.incidents, self.treatment, self.clock)
+        await taking_up.take_up(self.journal, self.incidents, self.treatment, self.times)
         await taking_up.remove_leftovers(self.treatment, self.incidents, self.settings.paths.snapshots)
         self.keeping.persist()  # from now on nothing that ends is history that nobody knew
         self.intake.open = True
@@ -286,11 +296,11 @@ class Daemon:
             before = self.rules.current.digest
             rules = self.rules.reload()
         except InvalidFiles:
-            self.observer.reloaded(ok=False, at=self.clock())
+            self.observer.reloaded(ok=False, at=self.clock.wall())
             self._count_rules()
             raise
         else:
-            self.observer.reloaded(ok=True, at=self.clock())
+            self.observer.reloaded(ok=True, at=self.clock.wall())
             if rules.digest != before:
                 self._put_in_force(rules)
                 self.offer_standing()
@@ -320,6 +330,19 @@ class Daemon:
         await self.schedules.run()
 
     # --- watching over it ---------------------------------------------------------------------------------------
+
+    async def _watch_clock(self) -> None:
+        """Whether the clock on the wall was set: what goes by it is looked at anew."""
+        while True:
+            await asyncio.sleep(CLOCK_EVERY)
+            self.look_at_the_clock()
+
+    def look_at_the_clock(self) -> None:
+        by = self.clock.set_by()
+        if by:
+            log.warning("the clock was set: limits and timers go by what elapses", seconds=by)
+            self.mirror.clock_set(by)
+            self.treatment.look_again("window")
 
     async def _feed_watchdog(self) -> None:
         """Fed by progress of the watch, not by a timer that would go on while nothing else does."""

@@ -20,6 +20,7 @@ from dockmend.mirror import Mirror
 from dockmend.observer import Observer
 from dockmend.pipeline.backlog import Backlog
 from dockmend.pipeline.watch import Cursor
+from dockmend.timekeeping import Clock
 
 PERSIST_EVERY = 1.0
 """Seconds between writes of cursor and last known state (rules.md: at least every second)."""
@@ -29,7 +30,7 @@ UNWRITABLE = "it cannot be written: nothing is done"
 
 
 class Keeping:
-    """`cursor` tells where the stream was read to; `clock`: wall seconds."""
+    """`cursor` tells where the stream was read to; `clock`: what the journal's times are by."""
 
     def __init__(
         self,
@@ -37,7 +38,7 @@ class Keeping:
         backlog: Backlog,
         mirror: Mirror,
         observer: Observer,
-        clock: Callable[[], float],
+        clock: Clock,
         cursor: Callable[[], Cursor],
     ) -> None:
         self._journal = journal
@@ -78,6 +79,7 @@ class Keeping:
         cursor = self._cursor()
         if moved or cursor is not self._written:
             self._journal.put_known(taking_up.CURSOR, msgspec.msgpack.encode(cursor))
+            self._journal.put_known(taking_up.STAMP, msgspec.msgpack.encode(self._clock.stamp()))
             self._written = cursor
 
     def began(self, incident: Incident) -> None:

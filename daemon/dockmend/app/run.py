@@ -8,7 +8,6 @@ import gc
 import os
 import random
 import signal
-import time
 from pathlib import Path
 
 import structlog
@@ -24,6 +23,7 @@ from dockmend.journal.sqlite import SqliteJournal
 from dockmend.settings import Settings
 from dockmend.tell.log import configure
 from dockmend.tell.outlet import Outlet
+from dockmend.timekeeping import Clock
 
 log = structlog.get_logger("dockmend")
 
@@ -53,8 +53,9 @@ def rest_the_collector() -> None:
 async def _main(settings: Settings, outlet: Outlet) -> int:
     address = discover(os.environ, Path.home(), settings.engine)
     engine = DockerEngine.at(address, trusted=trusted(settings.policy))
-    journal = SqliteJournal(settings.paths.journal, time.time)
-    daemon = Daemon(settings, engine, journal, clock=time.time, dice=random.SystemRandom())
+    clock = Clock()
+    journal = SqliteJournal(settings.paths.journal, clock)
+    daemon = Daemon(settings, engine, journal, clock=clock, dice=random.SystemRandom())
     outlet.on_drop = lambda count: daemon.metrics.dropped("log", count)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from dockmend.decide import History
 from dockmend.errors import EngineError, JournalError
 from dockmend.journal.api import Journal
-from dockmend.journal.records import ActionRecord, Incident
+from dockmend.journal.records import ActionRecord, Incident, Pause
 from dockmend.mirror import Mirror
 from dockmend.mirror.echo import GRACE
 from dockmend.model import HELPER_LABEL
@@ -19,6 +20,7 @@ from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.treatment import Treatment
 from dockmend.pipeline.watch import Cursor
 from dockmend.snapshots.store import Store
+from dockmend.timekeeping import Clock, Stamp
 
 log = structlog.get_logger("dockmend")
 
@@ -28,41 +30,78 @@ ENDING = frozenset({"stop", "kill", "restart", "recreate"})
 """Actions that end a container's run."""
 LATEST = 5.0
 """Seconds beyond the stop timeout within which the engine has ended it."""
-CONTAINER, CURSOR, SCHEDULE = "container/", "cursor", "schedule/"
+CONTAINER, CURSOR, SCHEDULE, STAMP = "container/", "cursor", "schedule/", "stamp"
 
 
-async def history_of(journal: Journal, now: float) -> History:
+@dataclass(slots=True)
+class Known:
+    """What the journal says was last known. `moved`: seconds to add to its times, to compare them with this run's."""
+
+    cursor: Cursor = field(default_factory=Cursor)
+    fired: dict[str, float] = field(default_factory=dict)
+    moved: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Brings times of the journal to those of this run: none of what was lies ahead."""
+
+    moved: float
+    now: float
+
+    def past(self, at: float) -> float:
+        return min(at + self.moved, self.now)
+
+    def incident(self, incident: Incident) -> Incident:
+        """What it waits for comes after as long as was left, also where the clock went back unseen."""
+        back = self.moved + min(0.0, self.now - incident.updated_at - self.moved)
+        due_at = incident.due_at + back if incident.due_at is not None else None
+        return replace(
+            incident, opened_at=self.past(incident.opened_at), updated_at=incident.updated_at + back, due_at=due_at
+        )
+
+    def pause(self, pause: Pause) -> Pause:
+        back = self.moved + min(0.0, self.now - pause.at - self.moved)
+        return replace(pause, at=pause.at + back, until=pause.until + back if pause.until is not None else None)
+
+
+async def history_of(journal: Journal, times: Times) -> History:
     """What the limits ask about, from the journal."""
-    history = History()
-    for rule, target, began_at, _ in await journal.recent_attempts(now - HISTORY):
-        history.attempted(rule, target, began_at)
-    for incident in await journal.recent_incidents(now - HISTORY):
+    history, since = History(), times.now - HISTORY - abs(times.moved)
+    for rule, target, began_at, _ in await journal.recent_attempts(since):
+        history.attempted(rule, target, times.past(began_at))
+    for incident in await journal.recent_incidents(since):
         if incident.attempts and incident.closed_at:
             mine = history.of(incident.rule, incident.target)
-            mine.ended_at = max(mine.ended_at, incident.closed_at)
+            mine.ended_at = max(mine.ended_at, times.past(incident.closed_at))
     for breaker in await journal.breakers():
         mine = history.of(breaker.rule, breaker.target)
-        mine.breaker_at, mine.breaker_reason = breaker.opened_at, breaker.reason
+        mine.breaker_at, mine.breaker_reason = times.past(breaker.opened_at), breaker.reason
     return history
 
 
-async def known_state(journal: Journal, mirror: Mirror) -> tuple[Cursor, dict[str, float]]:
-    """Fills the mirror with the last known state; returns the cursor and when schedules last fired."""
-    cursor, fired = Cursor(), {}
+async def known_state(journal: Journal, mirror: Mirror, clock: Clock) -> Known:
+    """Fills the mirror with the last known state; returns the rest."""
+    told = Known()
     for key, value in (await journal.known()).items():
         try:
             if key.startswith(CONTAINER):
                 mirror.restore(key.removeprefix(CONTAINER), value)
             elif key == CURSOR:
-                cursor = msgspec.msgpack.decode(value, type=Cursor)
+                told.cursor = msgspec.msgpack.decode(value, type=Cursor)
+            elif key == STAMP:
+                told.moved = clock.moved_since(msgspec.msgpack.decode(value, type=Stamp))
             elif key.startswith(SCHEDULE):
-                fired[key.removeprefix(SCHEDULE)] = msgspec.msgpack.decode(value, type=float)
+                told.fired[key.removeprefix(SCHEDULE)] = msgspec.msgpack.decode(value, type=float)
         except msgspec.MsgspecError:
             log.warning("a piece of last known state is of another version and is left out", key=key)
-    return cursor, fired
+    if told.moved:
+        log.warning("the clock was set since dockmend last ran: what waits goes by what elapsed", seconds=told.moved)
+        mirror.clock_set(told.moved)
+    return told
 
 
-async def tell_own_doing(journal: Journal, mirror: Mirror) -> None:
+async def tell_own_doing(journal: Journal, mirror: Mirror, moved: float) -> None:
     """What dockmend itself ended before it ended, for incidents that are still open: no person did that.
 
     To be told before the stream is read, which brings the events of it.
@@ -77,12 +116,18 @@ async def tell_own_doing(journal: Journal, mirror: Mirror) -> None:
                 until = record.ended_at or stopped_at + float(undo.get("stop_timeout", 0.0)) + LATEST
                 for container_id in {record.object_id, str(undo.get("new") or record.object_id)}:
                     mirror.acted(container_id, record.began_at, until + GRACE)
+                    if moved:  # it may have been done before or after the clock was set
+                        mirror.acted(container_id, record.began_at + moved, until + moved + GRACE)
 
 
-async def take_up(journal: Journal, incidents: Incidents, treatment: Treatment, clock: Callable[[], float]) -> None:
+async def take_up(journal: Journal, incidents: Incidents, treatment: Treatment, times: Times) -> None:
     """Open incidents come back: half-done ones at once, waiting ones when they are due."""
-    actions: dict[str, ActionRecord] = {record.incident: record for record in await journal.open_actions()}
-    for incident in await journal.open_incidents():
+    actions: dict[str, ActionRecord] = {
+        record.incident: replace(record, began_at=times.past(record.began_at))
+        for record in await journal.open_actions()
+    }
+    for told in await journal.open_incidents():
+        incident = times.incident(told)
         incidents.adopt(incident)
         record = actions.pop(incident.id, None)
         if record is not None or incident.state != "waiting":
@@ -90,7 +135,7 @@ async def take_up(journal: Journal, incidents: Incidents, treatment: Treatment, 
         treatment.take_up(incident, record, await _steps_done(journal, incident))
     for record in actions.values():
         await _settle_alone(journal, treatment, record)
-    for closed in await journal.recent_incidents(clock() - HISTORY):
+    for closed in await journal.recent_incidents(times.now - HISTORY - abs(times.moved)):
         incidents.remember_answered(closed.rule, closed.trouble)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dockmend.mirror.echo import Echo
 from dockmend.mirror.ends import End, Run
@@ -61,6 +62,18 @@ class Entry:
         """Inspect told of a health that no event has told of yet."""
         self.ahead = (*self.ahead[-3:], health)
         self.ahead_until = now + EVENTS_WITHIN
+
+    def clock_set(self, by: float) -> None:
+        """Times that are compared with now; those of the engine's events and answers stay what they are."""
+        kept = self.kept
+        kept.mended = {network: at + by for network, at in kept.mended.items()}
+        kept.standing = {what: replace(change, at=change.at + by) for what, change in kept.standing.items()}
+        for end in self.ends:
+            end.due += by
+        if self.echo is not None and self.echo.until is not None:
+            self.echo.until += by
+        self.ahead_until += by
+        self.late_until += by
 
     @property
     def container(self) -> Container:

@@ -381,6 +381,14 @@ class Mirror(View):
         self._sequence += 1
         heapq.heappush(self._due, (when, self._sequence, then))
 
+    def clock_set(self, by: float) -> None:
+        """The wall clock was set by that many seconds: what is due, is due after as long as before."""
+        self._due = [(when + by, sequence, then) for when, sequence, then in self._due]
+        for found in self.entries.values():
+            found.clock_set(by)
+            if found.kept.mended or found.kept.standing:
+                self.changed.add(found.container.id)
+
     # --- entries -----------------------------------------------------------------------------------------------
 
     def _add(self, found: Entry) -> None:

@@ -37,7 +37,14 @@ class Treats(Protocol):
 
 class Intake:
     def __init__(
-        self, incidents: Incidents, treats: Treats, guards: Guards, observer: Observer, host: str, dry_run: bool = False
+        self,
+        incidents: Incidents,
+        treats: Treats,
+        guards: Guards,
+        observer: Observer,
+        host: str,
+        dry_run: bool = False,
+        wall: Callable[[], float] | None = None,
     ) -> None:
         self.incidents = incidents
         self.treats = treats
@@ -45,6 +52,7 @@ class Intake:
         self.observer = observer
         self.host = host
         self.dry_run = dry_run
+        self.wall = wall or incidents.clock  # windows and conditions go by the clock on the wall
         self.open = False  # until everything that was open at the last end has been taken up
         self.rules = RuleSet()
         self.matcher = Matcher(self.rules)
@@ -101,7 +109,7 @@ class Intake:
         if not self._often_enough(rule, change, now):
             self.observer.decision(rule.name, "suppress", "times")
             return False
-        verdict = self.guards.may(rule, change, now, self.host)
+        verdict = self.guards.may(rule, change, self.wall(), self.host)
         if isinstance(verdict, Suppress):
             outcome: Outcome = "on_purpose" if verdict.code == "on_purpose" else "suppressed"
             self.incidents.record(rule, change, outcome, verdict.code, verdict.reason)

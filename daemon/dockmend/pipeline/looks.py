@@ -115,6 +115,7 @@ class Looks:
         at = self.clock() + min(RETRY[1], RETRY[0] * 2.0 ** min(failures - 1, 10))
 
         def then(now: float) -> list[Change]:
+            self._not_before.pop(key, None)  # by a clock that may have been set since
             self._want(key)
             return []
 

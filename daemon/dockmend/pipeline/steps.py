@@ -6,7 +6,7 @@ The echo of what is done is expected from the mirror between intent and outcome,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from dockmend.pipeline.incidents import Incidents, change_of, new_id
 from dockmend.rules.fields import field_values
 from dockmend.rules.model import Rule, Step, Verify
 from dockmend.rules.templates import compile_template
+from dockmend.timekeeping import Clock
 
 TIMEOUT = 300.0
 """Seconds a step may take where the rule says nothing."""
@@ -58,7 +59,7 @@ class StepFailed(Exception):
 
 @dataclass(slots=True)
 class Steps:
-    """Runs and settles single steps. `clock`: wall seconds."""
+    """Runs and settles single steps. The mirror, people and the engine's stamps go by the wall clock."""
 
     engine: Engine
     mirror: Mirror
@@ -70,7 +71,7 @@ class Steps:
     state: Path
     bind_roots: tuple[Path, ...]
     host: str
-    clock: Callable[[], float]
+    clock: Clock
     unsettled: dict[str, ActionRecord] = field(default_factory=dict)  # by incident: intents whose outcome is not known
 
     async def run(
@@ -114,14 +115,14 @@ class Steps:
             raise
         finally:
             if touched is not None:
-                self.mirror.expected(touched, self.clock())
+                self.mirror.expected(touched, self.clock.wall())
             self._heard_out(intent)
         self._note_facts(incident, step, subject, done)
         return self._end(intent.record, "done", done.detail), echo
 
     def _heard_out(self, intent: Intent) -> None:
         for container_id in intent.made:
-            self.mirror.expected(container_id, self.clock())
+            self.mirror.expected(container_id, self.clock.wall())
 
     def _followed(self, incident: Incident, object_id: str, facts: Mapping[str, Any]) -> None:
         """What was recreated has another id: the incident goes on with it."""
@@ -136,10 +137,10 @@ class Steps:
         if step.action == "reconnect_network" and isinstance(subject, Container):
             for network in done.facts.get("networks", (incident.network,)):
                 if network:
-                    self.mirror.reconnected(subject.id, network, self.clock())
+                    self.mirror.reconnected(subject.id, network, self.clock.wall())
         if step.action == "snapshot_volume":
             for each in done.facts.get("snapshots", ()):
-                self.observer.snapshot(each["volume"], each["bytes"], self.clock())
+                self.observer.snapshot(each["volume"], each["bytes"], self.clock.wall())
 
     async def _call(
         self, run: Any, intent: Intent, incident: Incident, rule: Rule, step: Step, subject: Object | None
@@ -167,8 +168,9 @@ class Steps:
             settled = Settled(done=False, detail="this version does not know the action")
         else:
             intent = Intent(record)
+            told = replace(record, began_at=self.clock.wall_at(record.began_at))
             try:
-                settled = await action.settle(self._context(intent, incident, rule, None), record)
+                settled = await action.settle(self._context(intent, incident, rule, None), told)
             finally:
                 self._heard_out(intent)
             self._followed(incident, record.object_id, settled.facts)
@@ -203,7 +205,7 @@ class Steps:
             await self.journal.committed()
 
         def render(text: str) -> str:
-            values = field_values(change_of(incident, subject), rule, incident.id, self.clock(), self.host)
+            values = field_values(change_of(incident, subject), rule, incident.id, self.clock.wall(), self.host)
             return compile_template(text).render(values)
 
         def forbids(other: Object) -> str | None:
@@ -215,7 +217,7 @@ class Steps:
             return self.mirror.expect_made(container_id, intent.record.action)
 
         return Context(
-            engine=self.engine, view=self.mirror, teller=self.teller, incident=incident, clock=self.clock,
+            engine=self.engine, view=self.mirror, teller=self.teller, incident=incident, clock=self.clock.wall,
             state=self.state, bind_roots=self.bind_roots, render=render, remember=remember,
             forbids=forbids, expect=expect, verify=rule.verify if rule else Verify(),
         )  # fmt: skip

@@ -6,6 +6,8 @@ import asyncio
 import heapq
 from collections.abc import Callable
 
+LONGEST_SLEEP = 30.0
+
 
 class Timers:
     """`due(key)` is called when a key's time has come; setting a key again moves it."""
@@ -18,7 +20,7 @@ class Timers:
         self._changed = asyncio.Event()
 
     def set(self, key: str, at: float) -> None:
-        """`at`: wall seconds; a time that has passed is due at once."""
+        """`at`: by the clock; a time that has passed is due at once."""
         self._at[key] = at
         heapq.heappush(self._heap, (at, key))
         if len(self._heap) > 2 * len(self._at) + 64:  # mostly what was moved or dropped
@@ -33,7 +35,7 @@ class Timers:
         return key in self._at
 
     async def run(self) -> None:
-        """Runs until cancelled. Waits at most a minute at a time, so that a clock that jumped is noticed."""
+        """Runs until cancelled. Never waits long: the loop's own clock stands while the machine sleeps."""
         while True:
             now = self._clock()
             while self._heap and self._heap[0][0] <= now:
@@ -42,7 +44,7 @@ class Timers:
                     del self._at[key]
                     self._due(key)
             self._changed.clear()
-            rest = min(60.0, self._heap[0][0] - now) if self._heap else None
+            rest = min(LONGEST_SLEEP, self._heap[0][0] - now) if self._heap else None
             try:
                 async with asyncio.timeout(rest):
                     await self._changed.wait()

@@ -26,6 +26,7 @@ from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
 from dockmend.pipeline.verification import Verification, left_on_purpose
 from dockmend.rules.model import Rule, RuleSet
+from dockmend.timekeeping import Clock
 
 ENGINE_RETRY = 10.0
 """Seconds after which an incident that waits for the engine looks anyway."""
@@ -47,7 +48,7 @@ class Treatment:
     observer: Observer
     verification: Verification
     host: Host
-    clock: Callable[[], float]
+    clock: Clock
     dice: random.Random
     parallel: int
     learn: Callable[[Container], None]
@@ -90,6 +91,9 @@ class Treatment:
         return f"{incident.target} aside" if aside else incident.target
 
     def hold(self, incident: Incident, until: float) -> None:
+        """`until`: by the wall clock, which stamped the change that is held for. Never longer than the rule asks."""
+        rule = self.rules.by_name(incident.rule)
+        until = min(self.clock.at(until), self.clock() + (rule.hold if rule is not None else 0.0))
         self.incidents.update(incident.id, due_at=until, waiting_for="for")
         self.timers.set(incident.id, until)
 

@@ -12,6 +12,7 @@ from dockmend.mirror import Mirror
 from dockmend.model import Container
 from dockmend.pipeline.pulse import Pulse
 from dockmend.rules.model import Rule
+from dockmend.timekeeping import Clock
 
 STEADY = 2.0
 """Seconds a container must run before "running" is believed: one that ends at once was not healed."""
@@ -31,12 +32,12 @@ class Verified:
 class Verification:
     mirror: Mirror
     pulse: Pulse
-    clock: Callable[[], float]
+    clock: Clock
 
     async def wait(
         self, incident: Incident, rule: Rule, began_at: float, cut: Callable[[], bool] = lambda: False
     ) -> Verified:
-        """Until it is healthy (or runs), fails, or the time is up. `began_at`: of the attempt, wall seconds.
+        """Until it is healthy (or runs), fails, or the time is up. `began_at`: of the attempt, by the clock.
 
         `cut` is asked whenever the target's pulse is touched, and ends the wait.
         """
@@ -52,7 +53,7 @@ class Verification:
             now = self.clock()
             container = self._find(incident)
             steady_at = begun + min(STEADY, within)
-            verdict = self._judge(incident, rule, container, began_at, now >= steady_at)
+            verdict = self._judge(incident, rule, container, self.clock.wall_at(began_at), now >= steady_at)
             if verdict is not None:
                 return verdict
             if now >= begun + within:

@@ -320,7 +320,8 @@ class Watch:
             due = self.mirror.next_due()
             self._due.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.pace.ping_every if due is None else max(0.0, due - now)):
+                # Never longer: the clock that `due` is by may be set.
+                async with asyncio.timeout(min(self.pace.ping_every, max(0.0, (due or now + 3600.0) - now))):
                     await self._due.wait()
             self.offer(self.mirror.tick(self.clock()))
             if self.mirror.wanted:

@@ -130,9 +130,13 @@ class RuleSet:
     rules: tuple[Rule, ...] = ()
     warnings: tuple[Any, ...] = ()  # errors.Problem
     digest: str = ""  # of the files' contents: tells a reload whether anything changed
+    _by_name: Mapping[str, Rule] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {rule.name: rule for rule in reversed(self.rules)})
 
     def by_name(self, name: str) -> Rule | None:
-        return next((rule for rule in self.rules if rule.name == name), None)
+        return self._by_name.get(name)
 
 
 __all__ = [

@@ -60,6 +60,12 @@ def last_fire(cron: str, timezone: str | None, before: float) -> float:
     return _fire(cron, timezone, before, reverse=True)
 
 
+def follows_the_clock(cron: str) -> bool:
+    """Whether it runs by the passing of time (`*` as its minute or hour), not at fixed hours that come once a day."""
+    minute, hour = cron.split()[:2]
+    return minute.startswith("*") or hour.startswith("*")
+
+
 def _fire(cron: str, timezone: str | None, at: float, *, reverse: bool) -> float:
     where = None if timezone is None else zone(timezone)
     try:

@@ -30,6 +30,7 @@ from dockmend.pipeline.verification import Verification
 from dockmend.rules.loader import load_texts
 from dockmend.rules.model import RuleSet
 from dockmend.settings import Policy
+from dockmend.timekeeping import Clock
 from tests.unit.actions.stage import ID, Script
 
 actions.load()
@@ -133,13 +134,15 @@ class Beat(Pulse):
 
 @dataclass
 class Clinic:
-    """`now` is the clock; `restarts_cure`: what a restart does to the patient's health."""
+    """`now` is the clock, which nobody can set; `set_by`: how far the wall clock was set since the start;
+    `health_after`: what a restart does to the patient's health."""
 
     rules: RuleSet
     policy: Policy
     budget: tuple[int, float] | None = (30, 60.0)
     dry_run: bool = False
     now: float = 1000.0
+    set_by: float = 0.0
     engine: Script = field(default_factory=Script)
     journal: Records = field(default_factory=Records)
     told: Told = field(default_factory=Told)
@@ -149,6 +152,7 @@ class Clinic:
     faults: list[Exception] = field(default_factory=list)
     published: list[tuple[str, str]] = field(default_factory=list)
     health_after: str = "healthy"
+    clock: Clock = field(init=False)
     incidents: Incidents = field(init=False)
     treatment: Treatment = field(init=False)
     intake: Intake = field(init=False)
@@ -157,6 +161,7 @@ class Clinic:
 
     def build(self, lanes: Lanes) -> None:
         dice = random.Random(1)
+        self.clock = Clock(lambda: self.now + self.set_by, lambda: self.now, "boot")
         self.lanes, self.pulse = lanes, Beat(self)
         self.mirror.on_container = self.pulse.touch
         guards = Guards(self.policy)
@@ -172,14 +177,11 @@ class Clinic:
             host=Host(self.budget, lambda rule, target: self.paused), clock=self.clock, dice=dice, parallel=4,
             learn=self.learn, closed=self.closed, rules=self.rules,
         )  # fmt: skip
-        self.intake = Intake(self.incidents, self.treatment, guards, self.told, "host", self.dry_run)
+        self.intake = Intake(self.incidents, self.treatment, guards, self.told, "host", self.dry_run, self.clock.wall)
         self.intake.use(self.rules)
         self.engine.containers = {ID: WEB}
         self.engine.on = {"restart": self._restarted, "start": self._restarted, "stop": self._stopped}
         self.mirror.relist([WEB], [], [], self.now, "started")
-
-    def clock(self) -> float:
-        return self.now
 
     def publish(self, topic: str, payload: str, retain: bool = False) -> None:
         self.published.append((topic, payload))
