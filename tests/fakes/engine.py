@@ -15,8 +15,9 @@ from typing import Literal
 from aiohttp import web
 
 from . import shapes
+from .refusal import Refusal
 from .routes import application
-from .world import Refusal, World
+from .world import World
 
 API, OLDEST_API = "1.45", "1.24"
 

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from . import archive, shapes
 from .log import Subscription, encode, nanoseconds
-from .world import Refusal
+from .refusal import Refusal
 
 if TYPE_CHECKING:
     from .engine import FakeEngine
@@ -29,6 +29,8 @@ def application(engine: FakeEngine) -> web.Application:
         "GET /containers/json containers", "POST /containers/create create", "GET /containers/{id}/json inspect",
         "POST /containers/{id}/start start", "POST /containers/{id}/stop stop", "POST /containers/{id}/restart restart",
         "POST /containers/{id}/kill kill", "POST /containers/{id}/pause pause", "POST /containers/{id}/unpause unpause",
+        "POST /containers/{id}/update update", "POST /containers/{id}/exec exec_create",
+        "POST /exec/{id}/start exec_start", "GET /exec/{id}/json exec_inspect",
         "DELETE /containers/{id} remove", "GET /containers/{id}/archive get_archive",
         "PUT /containers/{id}/archive put_archive", "GET /networks networks", "GET /networks/{id} network",
         "POST /networks/{id}/connect connect", "POST /networks/{id}/disconnect disconnect", "GET /volumes volumes",
@@ -182,6 +184,24 @@ class _Routes:
         query = request.query
         self.engine.remove_container(request.match_info["id"], query.get("force") == "1", query.get("v") == "1")
         return _done()
+
+    async def update(self, request: web.Request) -> web.Response:
+        self.engine.update_container(request.match_info["id"], await request.json())
+        return _json({"Warnings": None})
+
+    async def exec_create(self, request: web.Request) -> web.Response:
+        return _json({"Id": self.engine.exec_create(request.match_info["id"], await request.json())}, 201)
+
+    async def exec_start(self, request: web.Request) -> web.StreamResponse:
+        execution = self.engine.execution(request.match_info["id"])
+        response = web.StreamResponse(headers={"Content-Type": "application/vnd.docker.multiplexed-stream"})
+        await response.prepare(request)
+        async for number, data in self.engine.exec_run(execution):
+            await response.write(bytes((number, 0, 0, 0)) + len(data).to_bytes(4, "big") + data)
+        return response
+
+    async def exec_inspect(self, request: web.Request) -> web.Response:
+        return _json(self.engine.execution(request.match_info["id"]))
 
     async def get_archive(self, request: web.Request) -> web.StreamResponse:
         container = self.engine.container(request.match_info["id"])

@@ -7,22 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import shapes
+from .commands import Commands
 from .log import EventLog
+from .refusal import Refusal
 
 
-class Refusal(Exception):
-    """The engine's no: an HTTP status and its sentence."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
-class World:
+class World(Commands):
     """Containers, networks, volumes, images in memory. Its methods are synchronous and emit their events."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.log = EventLog()
         self.containers: dict[str, dict[str, Any]] = {}
         self.networks: dict[str, dict[str, Any]] = {}
@@ -259,6 +253,21 @@ class World:
             )
         state |= {"Paused": paused, "Status": "paused" if paused else "running"}
         self.emit(container, "pause" if paused else "unpause")
+
+    def update_container(self, name: str, changes: Mapping[str, Any]) -> None:
+        """`docker update`: the limit of memory may not exceed that of memory and swap."""
+        container = self.container(name)
+        host = container["HostConfig"]
+        memory, total = changes.get("Memory"), changes.get("MemorySwap", host.get("MemorySwap") or 0)
+        if memory and 0 < total < memory:
+            text = "Memory limit should be smaller than already set memoryswap limit, update the memoryswap as well"
+            raise Refusal(409, f"Cannot update container {container['Id']}: {text}")
+        policy = (changes.get("RestartPolicy") or {}).get("Name", "")
+        if policy not in ("", "no") and host["AutoRemove"]:
+            text = "Restart policy cannot be updated because AutoRemove is enabled for the container"
+            raise Refusal(409, f"Cannot update container {container['Id']}: {text}")
+        host |= {key: value for key, value in changes.items() if value}
+        self.emit(container, "update")
 
     def remove_container(self, name: str, force: bool, volumes: bool) -> None:
         container = self.container(name)

@@ -21,8 +21,13 @@ SOON = [0.0, 0.01, 0.05, 0.2]
 """Seconds after the intent was on disk: before the call, in its stop, in its start, after it."""
 
 
-async def killed(acting: Acting, action: str, params: dict[str, Any], name: str, after: float) -> Settled:
-    """Kill a process with SIGKILL so long after it wrote its intent, and settle at once what it left."""
+async def killed(
+    acting: Acting, action: str, params: dict[str, Any], name: str, after: float, writes: int = 1
+) -> Settled:
+    """Kill a process with SIGKILL so long after it wrote its intent, and settle at once what it left.
+
+    `writes`: how often it writes before its first change.
+    """
     subject = await acting.client.inspect(name)
     job = {
         "url": acting.docker.url, "action": action, "params": params, "container": name,
@@ -34,7 +39,8 @@ async def killed(acting: Acting, action: str, params: dict[str, Any], name: str,
     )  # fmt: skip
     assert process.stdout is not None
     try:
-        acting.undo = json.loads(await process.stdout.readline())
+        for _ in range(writes):
+            acting.undo = json.loads(await process.stdout.readline())
         record = acting.record(action, subject)
         await asyncio.sleep(after)  # the moment of death is what is tested
     finally:

@@ -60,6 +60,7 @@ class Context:
     bind_roots: tuple[Path, ...]
     render: Callable[[str], str]  # fills `{container.name}` and other fields of a string parameter
     remember: Callable[[Mapping[str, Any]], Awaitable[None]]  # journals `undo`, and returns when it is on disk
+    timeout: float = 300.0  # seconds the step may take
     forbids: Callable[[Object], str | None] | None = None  # why another object than the target must be left alone
     expect: Callable[[str], Echo] = _unheard  # opens the echo of a container that the action makes, by its id
     verify: Verify = AS_IT_IS  # what the rule calls well

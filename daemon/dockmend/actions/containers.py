@@ -138,6 +138,33 @@ async def unpause(ctx: Context, params: Any, subject: Object) -> Done:
     return Done("unpaused")
 
 
+async def remove(ctx: Context, params: Any, subject: Object) -> Done:
+    """Remove a container; one that runs only with `force`, its anonymous volumes only with `volumes`."""
+    container = expect_container(subject, "remove")
+    try:
+        container = await ctx.engine.inspect(container.id)
+    except NotFound:
+        return Done("it was gone already")
+    if container.running and not params.force:
+        raise Failed(
+            f"cannot remove {container.name}: it runs (it is {container.state}); put `stop` before it, or say"
+            " `force: true`",
+            again=False,
+        )
+    await _remember(ctx, "remove", container, volumes=params.volumes)
+    try:
+        await ctx.engine.remove(container.id, force=params.force, volumes=params.volumes)
+    except NotFound:
+        return Done("it was gone already")
+    except EngineError as error:
+        if "is already in progress" not in str(error):
+            raise failed(error, f"remove {container.name}", container) from error
+        if await settle.gone_within(ctx, container.id, ctx.clock() + settle.REMOVAL) is not None:
+            raise Failed(f"cannot remove {container.name}: another removal of it does not end") from error
+        return Done("somebody else was removing it, and it is gone")
+    return Done("removed with its anonymous volumes" if params.volumes else "removed")
+
+
 async def _seen(ctx: Context, subject: Object, action: str) -> Container:
     """The container as it is now."""
     container = expect_container(subject, action)
@@ -190,4 +217,5 @@ def register_all() -> None:
     register(Action("stop", stop, settle.stop, ends="stop"))
     register(Action("kill", kill, settle.kill, ends="die"))
     register(Action("pause", pause, settle.pause, ends="pause"))
+    register(Action("remove", remove, settle.remove, ends="destroy"))
     register(Action("unpause", unpause, settle.unpause, ends="unpause"))

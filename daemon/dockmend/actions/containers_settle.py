@@ -18,6 +18,8 @@ POLL = 0.2
 """Seconds between two looks at an action that the engine may still be doing."""
 MARGIN = 3.0
 """Seconds that a stop or a start takes beyond the stop timeout."""
+REMOVAL = 60.0
+"""Seconds that a removal may take: the engine waits for the process to end and deletes its files."""
 LOST_EXIT_CODE = 255
 """What the engine reports of a container that ended while the engine itself was down."""
 
@@ -122,6 +124,30 @@ async def unpause(ctx: Context, record: ActionRecord) -> Settled:
     if before is None:
         return NOT_BEGUN
     return await _unpause(ctx, record.object_id, done=True)
+
+
+async def remove(ctx: Context, record: ActionRecord) -> Settled:
+    """Done if it is gone. What is left of a removal that the engine never began, or gave up, is told."""
+    before = _before(record, "remove")
+    if before is None:
+        return NOT_BEGUN
+    seen = await gone_within(ctx, record.object_id, record.began_at + REMOVAL)
+    if seen is None:
+        return Settled(done=True, detail="it had been removed")
+    return Settled(done=False, detail=f"it had not been removed (it is {seen.state})")
+
+
+async def gone_within(ctx: Context, container: str, deadline: float) -> Container | None:
+    """The last look at a container that is being removed: None as soon as it is gone; at the deadline what is left."""
+    settled = 0
+
+    def over(each: Container) -> bool:
+        """Whether nothing is removing it: seen twice, as the engine takes a moment to begin."""
+        nonlocal settled
+        settled = 0 if each.state == "removing" else settled + 1
+        return settled > 1
+
+    return await await_until(ctx, container, deadline, over)
 
 
 async def _unpause(ctx: Context, container: str, *, done: bool) -> Settled:

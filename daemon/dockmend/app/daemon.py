@@ -135,7 +135,7 @@ class Daemon:
             known = await taking_up.known_state(self.journal, self.mirror, self.clock)
             self.times = taking_up.Times(known.moved, self.clock())
             self.history = await taking_up.history_of(self.journal, self.times)
-            await taking_up.tell_own_doing(self.journal, self.mirror, known.moved)
+            await taking_up.tell_own_doing(self.journal, self.mirror, known)
             self.pauses = [self.times.pause(pause) for pause in await self.journal.pauses()]
             async with Lanes(self._lane_failed) as lanes:
                 self._assemble(lanes)

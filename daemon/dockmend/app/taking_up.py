@@ -26,8 +26,10 @@ log = structlog.get_logger("dockmend")
 
 HISTORY = 7 * 86400.0
 """Seconds of history that limits can ask about: more than any window a rule is likely to name."""
-ENDING = frozenset({"stop", "kill", "restart", "recreate"})
-"""Actions that end a container's run."""
+ENDING = frozenset({"stop", "kill", "restart", "remove", "recreate"})
+"""Actions that end a container's run, or the container."""
+UNHEARD = 60.0
+"""Seconds before the last event that was read within which an action's events may not have been read."""
 LATEST = 5.0
 """Seconds beyond the stop timeout within which the engine has ended it."""
 CONTAINER, CURSOR, SCHEDULE, STAMP = "container/", "cursor", "schedule/", "stamp"
@@ -101,14 +103,19 @@ async def known_state(journal: Journal, mirror: Mirror, clock: Clock) -> Known:
     return told
 
 
-async def tell_own_doing(journal: Journal, mirror: Mirror, moved: float) -> None:
-    """What dockmend itself ended before it ended, for incidents that are still open: no person did that.
+async def tell_own_doing(journal: Journal, mirror: Mirror, known: Known) -> None:
+    """What dockmend itself ended before it ended: no person did that. Of incidents that are still open, and of those
+    that were closed when the stream was last read or later.
 
     To be told before the stream is read, which brings the events of it.
     """
-    for incident in await journal.open_incidents():
+    heard_until = known.cursor.time_ns / 1e9
+    closed = await journal.recent_incidents(heard_until - UNHEARD) if heard_until else []
+    for incident in [*await journal.open_incidents(), *closed]:
         story = await journal.story(incident.id)
         for record in story[1] if story is not None else ():
+            if record.action == "remove" and record.undo:
+                mirror.taken_away.add(record.object_id)
             if record.action in ENDING and record.attempt == incident.attempts:
                 before = record.undo.get(record.action)
                 undo = before if isinstance(before, dict) else {}
@@ -116,8 +123,8 @@ async def tell_own_doing(journal: Journal, mirror: Mirror, moved: float) -> None
                 until = record.ended_at or stopped_at + float(undo.get("stop_timeout", 0.0)) + LATEST
                 for container_id in {record.object_id, str(undo.get("new") or record.object_id)}:
                     mirror.acted(container_id, record.began_at, until + GRACE)
-                    if moved:  # it may have been done before or after the clock was set
-                        mirror.acted(container_id, record.began_at + moved, until + moved + GRACE)
+                    if known.moved:  # it may have been done before or after the clock was set
+                        mirror.acted(container_id, record.began_at + known.moved, until + known.moved + GRACE)
 
 
 async def take_up(journal: Journal, incidents: Incidents, treatment: Treatment, times: Times) -> None:

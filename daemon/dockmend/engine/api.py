@@ -43,6 +43,14 @@ class Listing(Struct, frozen=True):
     unread: tuple[str, ...] = ()
 
 
+class Execution(Struct, frozen=True):
+    """A command in a container. `exit_code`: None while it runs or was not begun; `pid`: on the engine's host."""
+
+    running: bool
+    exit_code: int | None = None
+    pid: int = 0
+
+
 class Batch(Struct, frozen=True):
     """Events that were read together. `malformed` counts lines that were not events (bounded, never fatal)."""
 
@@ -104,9 +112,28 @@ class Engine(Protocol):
     async def unpause(self, container: str) -> None: ...
     async def remove(self, container: str, force: bool = False, volumes: bool = False) -> None: ...
     async def rename(self, container: str, name: str) -> None: ...
+    async def update(self, container: str, changes: Mapping[str, Any]) -> None:
+        """Changes limits and the restart policy of a container, running or not: a raw update body."""
+
     async def create(self, name: str | None, config: Mapping[str, Any]) -> str:
         """Makes a container from a raw create body; returns its id. The body may name several networks, also where the
         API is older than 1.44 and takes one: the container is then connected to the others."""
+
+    # commands in containers
+    async def exec_create(
+        self,
+        container: str,
+        command: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+        workdir: str | None = None,
+    ) -> str:
+        """Prepares a command in a container that runs; nothing has begun. Returns the command's id."""
+
+    def exec_start(self, execution: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """Begins it; what it writes (both outputs, as it comes), to its end. Leaving early does not end the command."""
+
+    async def exec_inspect(self, execution: str) -> Execution: ...
 
     # networks
     async def connect_network(self, network: str, container: str, endpoint: Endpoint) -> None: ...

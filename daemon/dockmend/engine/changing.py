@@ -60,6 +60,9 @@ class Changing(Looking):
     async def rename(self, container: str, name: str) -> None:
         await self._post(container, "rename", {"name": name}, None)
 
+    async def update(self, container: str, changes: Mapping[str, Any]) -> None:
+        await self._post(container, "update", {}, None, body=dict(changes))
+
     async def create(self, name: str | None, config: Mapping[str, Any]) -> str:
         what = f"create {name or 'a container'}"
         request = path("containers", "create", query={"name": name} if name else None)
@@ -88,11 +91,13 @@ class Changing(Looking):
         stop = timeout if timeout is not None else self._stop_timeouts.get(container, 10.0)
         return query, max(stop, 0.0) + MARGIN
 
-    async def _post(self, container: str, verb: str, query: Mapping[str, str], timeout: float | None) -> None:
+    async def _post(
+        self, container: str, verb: str, query: Mapping[str, str], timeout: float | None, body: Any = None
+    ) -> None:
         what = f"{verb} {short(container)}"
         request = path("containers", segment(container, what), verb, query=query)
         try:
-            await self._transport.call(what, request, "POST", timeout=timeout)
+            await self._transport.call(what, request, "POST", body=body, timeout=timeout)
         except NotFound as error:
             raise only_for(error, "container") from None
 

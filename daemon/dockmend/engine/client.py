@@ -14,6 +14,7 @@ from dockmend.model import Event
 from .api import Batch, EngineInfo, EventStream
 from .archives import Archives
 from .changing import Changing
+from .commands import Commands
 from .discover import TLS, EngineAddress
 from .faults import translated
 from .stream import Drain
@@ -26,7 +27,7 @@ UNSURE = 0.5  # seconds that the engine's clock may differ from ours unnoticed (
 _FILTERS = msgspec.json.encode({"event": subscription()}).decode()
 
 
-class DockerEngine(Changing, Archives):
+class DockerEngine(Changing, Commands, Archives):
     """One engine. Nothing is connected before the first call; `close` gives everything back.
 
     `timeout` is the seconds a call may take unless it says otherwise; `trusted` tells for an image's reference whether

@@ -159,16 +159,19 @@ class Transport:
                     response.close()  # after a full read the connection is back in the pool already
 
     @asynccontextmanager
-    async def stream(self, what: str, path: str) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def stream(
+        self, what: str, path: str, method: str = "GET", *, body: Any = None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A response whose body is read bit by bit, without an end in time; always closed.
 
         Only the opening is timed and translated: what the caller raises while reading is the caller's.
         """
         await self._settle()
+        data = None if body is None else msgspec.json.encode(body)
         async with AsyncExitStack() as stack:
             with translated(what, self.url):
                 async with asyncio.timeout(self.timeout):
-                    response = await stack.enter_async_context(self._client()._query(path, "GET"))
+                    response = await stack.enter_async_context(self._client()._query(path, method, data=data))
             stack.callback(response.close)
             yield response
 

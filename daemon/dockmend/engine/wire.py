@@ -156,6 +156,12 @@ class WireImage(Struct):
     Created: str | None = None
 
 
+class WireExecution(Struct):
+    Running: bool = False
+    ExitCode: int | None = None
+    Pid: int = 0
+
+
 class WireVersion(Struct):
     Version: str = ""
     ApiVersion: str = ""
@@ -184,6 +190,7 @@ volume_decoder = msgspec.json.Decoder(WireVolume)
 volumes_decoder = msgspec.json.Decoder(WireVolumes)
 image_decoder = msgspec.json.Decoder(WireImage)
 images_decoder = msgspec.json.Decoder(list[WireImageSummary])
+execution_decoder = msgspec.json.Decoder(WireExecution)
 id_decoder = msgspec.json.Decoder(WireId)
 version_decoder = msgspec.json.Decoder(WireVersion)
 raw_decoder = msgspec.json.Decoder(dict[str, Any])

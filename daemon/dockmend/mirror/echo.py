@@ -18,13 +18,19 @@ LAST_EVENTS: dict[str, frozenset[str]] = {
     "kill": frozenset({"die"}),
     "pause": frozenset({"pause"}),
     "unpause": frozenset({"unpause"}),
+    "remove": frozenset({"destroy"}),
 }
 """Events after all of which nothing more comes of an action; their order varies."""
 
 ENDS_NOTHING = frozenset({
     "pause", "unpause", "reconnect_network", "connect_network", "disconnect_network", "commit_image",
+    "set_limits", "exec",
 })  # fmt: skip
 """Actions that leave a container running: an end meanwhile is a trouble of its own, not their echo."""
+
+
+REMOVES = frozenset({"remove", "recreate"})
+"""Actions that remove a container: a removal during any other is somebody else's."""
 
 
 class Echo(Struct):

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from dockmend.mirror import entry as entries
 from dockmend.mirror import events, looks, runs, troubles
-from dockmend.mirror.echo import ENDS_NOTHING, GRACE, Echo
+from dockmend.mirror.echo import ENDS_NOTHING, GRACE, REMOVES, Echo
 from dockmend.mirror.ends import HISTORY, Run
 from dockmend.mirror.entry import EVENTS_WITHIN, Entry, Kept
 from dockmend.mirror.view import View
@@ -46,6 +46,7 @@ class Mirror(View):
         super().__init__()
         self.wanted: set[str] = set()
         self.stale_networks = self.stale_volumes = self.listed = False
+        self.taken_away: set[str] = set()  # ids of containers that dockmend itself was removing before its start
         self._acted: dict[str, list[tuple[float, float]]] = {}
         self.changed: set[str] = set()  # ids whose last known state is to be journalled
         self.unknown_cause = unknown_cause
@@ -360,7 +361,7 @@ class Mirror(View):
             if action == "stop":
                 echo.stops += 1
             return False
-        if action == "die" and echo.action in ENDS_NOTHING:
+        if (action == "die" and echo.action in ENDS_NOTHING) or (action == "destroy" and echo.action not in REMOVES):
             return False
         echo.note(action)
         return True

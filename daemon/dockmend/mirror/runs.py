@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LEFT_DOWN_WAIT = 2.0
 """Seconds after the engine is back in which it may still start what it means to start."""
+SHORT_RUN = 10.0
+"""Seconds: for the engine too, what ran longer is no loop, and it restarts it without delay (moby, restartmanager)."""
 LOOP_COUNT, LOOP_WITHIN = 5, 600.0
 """`restart_loop`: that many restarts by the engine's own policy within that many seconds."""
 
@@ -86,7 +88,7 @@ def settle(mirror: Mirror, found: Entry, end: End) -> list[Change]:
         return []
     recovered = runs_again and counted not in ("stopped", "completed")
     change = troubles.of_end(container, end, cause, counted, recovered)
-    if counted == "crashed" and recovered:
+    if runs_again and _shows_a_loop(container, counted, end):
         return [change, *_restarted_by_engine(found, end)]
     if not runs_again and counted != "stopped":
         found.kept.standing["end"] = change
@@ -100,6 +102,13 @@ def _counted_as(mirror: Mirror, container: Container) -> str:
     if mirror.unknown_cause == "leave":
         return "unknown"
     return "stopped" if container.restart_policy in ("always", "unless-stopped") else "crashed"
+
+
+def _shows_a_loop(container: Container, counted: str, end: End) -> bool:
+    """Whether the engine's own policy restarts what will end again: a failure, or a success that came at once."""
+    if counted == "completed":
+        return container.restart_policy in ("always", "unless-stopped") and end.at - end.run.begun < SHORT_RUN
+    return counted in ("crashed", "oom_killed")
 
 
 def _restarted_by_engine(found: Entry, end: End) -> list[Change]:
@@ -167,6 +176,7 @@ def removed(mirror: Mirror, found: Entry, at: float, now: float, origin: Origin)
         if end.due <= now:
             await_cause(mirror, found, end)  # held until now: its own timer has passed
     mirror.on_container(found.container, None)
-    if not found.container.auto_remove and run.by != "dockmend":
+    mine = mirror.echoed(found, "destroy", now) or found.container.id in mirror.taken_away
+    if not found.container.auto_remove and run.by != "dockmend" and not mine:
         mirror.later(now + looks.SUCCESSOR_WAIT, lambda when: looks.missing_container(mirror, found, at, origin))
     return changes

@@ -146,7 +146,7 @@ class Steps:
         self, run: Any, intent: Intent, incident: Incident, rule: Rule, step: Step, subject: Object | None
     ) -> Done:
         timeout = step.timeout or (LONG_TIMEOUT if step.action in LONG else TIMEOUT)
-        context = self._context(intent, incident, rule, subject)
+        context = self._context(intent, incident, rule, subject, timeout)
         try:
             async with asyncio.timeout(timeout):
                 result = await run(context, step.params, subject)
@@ -198,7 +198,9 @@ class Steps:
         self.observer.action(record)
         return record
 
-    def _context(self, intent: Intent, incident: Incident, rule: Rule | None, subject: Object | None) -> Context:
+    def _context(
+        self, intent: Intent, incident: Incident, rule: Rule | None, subject: Object | None, timeout: float = TIMEOUT
+    ) -> Context:
         async def remember(undo: Mapping[str, Any]) -> None:
             intent.record = replace(intent.record, undo={**intent.record.undo, **undo})
             self.journal.put_action(intent.record)
@@ -219,7 +221,7 @@ class Steps:
         return Context(
             engine=self.engine, view=self.mirror, teller=self.teller, incident=incident, clock=self.clock.wall,
             state=self.state, bind_roots=self.bind_roots, render=render, remember=remember,
-            forbids=forbids, expect=expect, verify=rule.verify if rule else Verify(),
+            timeout=timeout, forbids=forbids, expect=expect, verify=rule.verify if rule else Verify(),
         )  # fmt: skip
 
     async def _target(self, step: Step, subject: Object | None) -> Object | None:

@@ -16,6 +16,8 @@ from dockmend.rules.templates import compile_template
 from dockmend.rules.values import (
     Count,
     Duration,
+    ExitCodes,
+    Memory,
     OneOrMany,
     Params,
     Pattern,
@@ -73,14 +75,17 @@ class Recreate(Params):
 
 class SetLimits(Params):
     cpu: Annotated[float, Field(gt=0, le=4096, strict=False)] | None = None
-    memory: Size | None = None  # bytes
+    memory: Memory | None = None  # bytes; text: a growth of the present limit
+    ceiling: Size | None = None  # bytes beyond which memory does not grow
     pids: Count | None = None
     restart_policy: Literal["no", "always", "unless-stopped", "on-failure"] | None = None
 
     @model_validator(mode="after")
     def _something(self) -> SetLimits:
-        if not self.model_fields_set:
+        if not self.model_fields_set - {"ceiling"}:
             raise said("expected at least one of cpu, memory, pids, restart_policy")
+        if isinstance(self.memory, str) is not (self.ceiling is not None):
+            raise said("a growth such as `memory: +50%` and a `ceiling` such as 2g go together")
         return self
 
 
@@ -110,6 +115,7 @@ class Exec(Params):
     env: dict[str, Template] = Field(default_factory=dict)
     user: Text | None = None
     workdir: Text | None = None
+    exit_code: ExitCodes = (0,)  # what counts as done
 
     _command = field_validator("command", mode="after")(_arguments)
 

@@ -86,6 +86,34 @@ def _size(value: Any) -> int:
     return int(match[1]) << (10 * "bkmgt".index(match[2] or "b"))
 
 
+_GROWTH = re.compile(r"\+\s*(?:([0-9]{1,4})%|([0-9]+[bkmgt]?b?))")
+
+
+def _memory(value: Any) -> int | str:
+    """A size, or a growth as it was written."""
+    if isinstance(value, str) and _GROWTH.fullmatch(value.lower()):
+        return value.lower()
+    try:
+        return _size(value)
+    except PydanticCustomError:
+        raise wrong_type("a size such as 512m, or a growth such as +50% or +256m with a `ceiling`") from None
+
+
+def grown(current: int, by: str) -> int:
+    """`current` bytes and a growth of Memory ("+50%", "+256m")."""
+    match = _GROWTH.fullmatch(by)
+    if match is None:
+        raise ValueError(f"{by!r} is no growth")
+    return current + (-(-current * int(match[1]) // 100) if match[1] else _size(match[2]))
+
+
+def _exit_codes(value: Any) -> tuple[int, ...]:
+    codes = tuple(value) if isinstance(value, list) else (value,)
+    if not codes or not all(type(code) is int and 0 <= code <= 255 for code in codes):
+        raise wrong_type("an exit code from 0 to 255, or a list of them")
+    return codes
+
+
 def _pattern_text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise wrong_type("a name or a pattern")
@@ -126,6 +154,13 @@ Signal = Annotated[
     str, PlainValidator(_signal), WithJsonSchema({"type": ["string", "integer"], "description": "SIGTERM, TERM or 15"})
 ]
 Size = Annotated[int, PlainValidator(_size), _text_schema("a size such as 512m or 2g")]
+Memory = Annotated[int | str, PlainValidator(_memory), _text_schema("a size such as 512m, or a growth such as +50%")]
+_CODE_SCHEMA = {"type": "integer", "minimum": 0, "maximum": 255}
+ExitCodes = Annotated[
+    tuple[int, ...],
+    PlainValidator(_exit_codes),
+    WithJsonSchema({"anyOf": [_CODE_SCHEMA, {"type": "array", "items": _CODE_SCHEMA, "minItems": 1}]}),
+]
 Pattern = Annotated[str, PlainValidator(_pattern_text), _text_schema("a glob, or /…/ a regular expression")]
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]

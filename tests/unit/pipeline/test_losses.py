@@ -11,9 +11,11 @@ from dockmend.app.keeping import Keeping
 from dockmend.app.taking_up import _steps_done
 from dockmend.engine.api import Engine, Listing
 from dockmend.errors import EngineAway, JournalError
+from dockmend.guards import Guards
 from dockmend.model import Change, Container, Endpoint, Mount, Network, Volume
 from dockmend.pipeline.backlog import KEPT, Backlog
 from dockmend.pipeline.watch import Cursor
+from dockmend.settings import Policy
 from tests.unit.pipeline.clinic import ID, TARGET, Clinic, clinic, replace, rule_text
 
 AWAY = EngineAway("nobody answers")
@@ -305,6 +307,7 @@ REMEDIES = {
     "reconnect_network": "reconnect_network",
     "recreate": "{recreate: {image: same}}",
     "snapshot_volume": "{snapshot_volume: {volumes: [data], consistency: pause}}",
+    "remove": "{remove: {force: true}}", "set_limits": "{set_limits: {memory: 64m}}", "exec": "{exec: {command: [ls]}}",
 }  # fmt: skip
 
 
@@ -321,6 +324,7 @@ async def test_no_remedy_changes_anything_before_its_intent_is_on_disk(action: s
     async with clinic(text) as one:
         engine = Refuses(one)
         one.treatment.steps.engine = engine
+        one.treatment.steps.guards = Guards(Policy(allow=tuple(REMEDIES)))
         commits: list[bool] = []
         one.journal.on_commit = lambda: commits.append(engine.changed)
         one.journal.broken = not writable

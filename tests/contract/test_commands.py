@@ -1,0 +1,70 @@
+"""Commands in containers, and limits changed: on Docker Engine itself and on the fake."""
+
+from __future__ import annotations
+
+import pytest
+
+from dockmend.errors import NotFound, Permanent
+
+from .labs import Lab
+
+
+async def said(lab: Lab, execution: str) -> bytes:
+    async with lab.client.exec_start(execution) as pieces:
+        return b"".join([piece async for piece in pieces])
+
+
+async def test_a_command_says_what_it_has_to_say_and_how_it_ended(lab: Lab) -> None:
+    identity = await lab.run("web")
+    command = ["sh", "-c", "echo one; echo two >&2; exit 7"]
+
+    execution = await lab.client.exec_create(identity, command, {"A": "b"}, "root", "/")
+    before = await lab.client.exec_inspect(execution)
+
+    assert (before.running, before.exit_code) == (False, None)
+    assert sorted((await said(lab, execution)).split()) == [b"one", b"two"]
+    after = await lab.client.exec_inspect(execution)
+    assert (after.running, after.exit_code) == (False, 7)
+
+
+async def test_a_command_that_is_not_there_ends_with_126_and_says_so(lab: Lab) -> None:
+    await lab.run("web")
+
+    execution = await lab.client.exec_create("web", ["nowhere-to-be-found"])
+
+    assert b"not found" in await said(lab, execution)
+    assert (await lab.client.exec_inspect(execution)).exit_code == 126
+
+
+async def test_leaving_a_commands_output_leaves_it_running(lab: Lab) -> None:
+    await lab.run("web")
+    execution = await lab.client.exec_create("web", ["sleep", "0.5"])
+
+    async with lab.client.exec_start(execution):
+        assert (await lab.client.exec_inspect(execution)).running
+
+
+async def test_what_does_not_run_takes_no_command(lab: Lab) -> None:
+    await lab.run("web", start=False)
+
+    with pytest.raises(Permanent, match="not running"):
+        await lab.client.exec_create("web", ["true"])
+    with pytest.raises(NotFound):
+        await lab.client.exec_create("nope", ["true"])
+    with pytest.raises(NotFound):
+        await lab.client.exec_inspect("nope")
+
+
+async def test_limits_are_changed_while_it_runs(lab: Lab) -> None:
+    await lab.run("web")
+
+    await lab.client.update("web", {"Memory": 64 << 20, "MemorySwap": 128 << 20, "PidsLimit": 50})
+    await lab.client.update("web", {"RestartPolicy": {"Name": "always", "MaximumRetryCount": 0}})
+
+    host = (await lab.client.inspect_raw("web"))["HostConfig"]
+    assert (host["Memory"], host["MemorySwap"], host["PidsLimit"]) == (64 << 20, 128 << 20, 50)
+    assert host["RestartPolicy"]["Name"] == "always"
+    with pytest.raises(Exception, match="memoryswap"):
+        await lab.client.update("web", {"Memory": 256 << 20})
+    with pytest.raises(NotFound):
+        await lab.client.update("nope", {"PidsLimit": 50})
