@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import os
 import random
@@ -14,6 +13,7 @@ import structlog
 
 from dockmend.app.daemon import Daemon
 from dockmend.app.lock import locked
+from dockmend.app.stopping import ACTIONS, Stopping
 from dockmend.app.tasks import PartFailed
 from dockmend.engine.client import DockerEngine
 from dockmend.engine.discover import discover
@@ -26,9 +26,6 @@ from dockmend.tell.outlet import Outlet
 from dockmend.timekeeping import Clock
 
 log = structlog.get_logger("dockmend")
-
-SHUTDOWN = 10.0
-"""Seconds for running actions to end after the first signal."""
 
 
 def run(settings: Settings) -> int:
@@ -58,31 +55,21 @@ async def _main(settings: Settings, outlet: Outlet) -> int:
     daemon = Daemon(settings, engine, journal, clock=clock, dice=random.SystemRandom())
     outlet.on_drop = lambda count: daemon.metrics.dropped("log", count)
     loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    main = asyncio.current_task()
-
-    def asked_to_stop() -> None:
-        if stop.is_set() and main is not None:
-            main.cancel()  # a second signal ends at once
-        stop.set()
-
+    stopping = Stopping(outlet)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked_to_stop)
+        loop.add_signal_handler(number, stopping.asked)
     loop.add_signal_handler(signal.SIGHUP, daemon.ask_reload)
     code = 0
     try:
-        await daemon.run(stop, SHUTDOWN)
+        await daemon.run(stopping.event, ACTIONS)
     except* PartFailed as failed:
         why = "; ".join(str(each) for each in failed.exceptions)
         log.error("giving up", error=why)  # noqa: TRY400 - its traceback was logged where it was raised
         code = 1
     except* UsageError as wrong:
         raise _first(wrong) from None
-    except* asyncio.CancelledError:
-        code = 1
     finally:
-        with contextlib.suppress(asyncio.CancelledError):
-            await engine.close()
+        await engine.close()
     return code
 
 

@@ -29,6 +29,7 @@ Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 BOUND = 20_000  # operations pending; at some 2 KB each, 40 MB
 LINGER = 0.02  # seconds that what nobody waits for may gather, to share a commit
+CLOSING = 2.0  # seconds for the last commit: a disk that hangs must not hold up the end
 RETRY_FIRST, RETRY_MOST = 0.5, 10.0  # seconds between attempts while the disk refuses
 
 
@@ -60,12 +61,14 @@ class Writer:
         self._thread.start()
 
     def close(self) -> None:
-        """Writes what is pending (one attempt) and ends the thread; blocks."""
+        """Writes what is pending (one attempt) and ends the thread; blocks, CLOSING seconds at most."""
         with self._lock:
             self._stopping = True
             self._lock.notify()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(CLOSING)
+            if self._thread.is_alive():
+                log.error("the journal's disk takes nothing: what was not written is lost", path=str(self.path))
             self._thread = None
         if self._pending:
             log.error(

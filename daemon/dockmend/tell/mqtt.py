@@ -35,6 +35,7 @@ WINDOW = 20  # messages on their way to the broker at once
 KEEPALIVE = 15  # seconds; half as much again without a sign of us, and the broker publishes our last will
 PATIENCE = 5.0  # seconds for any answer of the broker
 FAREWELL = 2.0  # seconds in which, at the end, what is queued may still be sent
+GOODBYE = 1.0  # seconds for the broker's last answer
 SETTLE = 5.0  # seconds after the engine was connected until retained states of unknown containers count as stale
 
 
@@ -276,6 +277,7 @@ class MqttTeller(Observer):
         self._shrink()
 
     async def _farewell(self, client: aiomqtt.Client) -> None:
+        client.timeout = GOODBYE  # of the disconnection that follows, too: a broker may hang
         try:
             async with asyncio.timeout(FAREWELL):
                 while self._unsent or self._outbox:
