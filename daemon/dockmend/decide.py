@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from dockmend.model import Change
+from dockmend.model import TROUBLES, Change
 from dockmend.rules.model import Limits, Rule, Step
 
 LEAVES_STOPPED_ALONE = frozenset({"start", "restart", "recreate", "unpause"})
@@ -88,10 +88,12 @@ class History:
             found = self.targets[rule, target] = TargetHistory()
         return found
 
-    def attempted(self, rule: str, target: str, at: float) -> None:
+    def attempted(self, rule: str, target: str, at: float, changes: bool = True) -> None:
+        """`changes` False: it only told or collected evidence, which costs the host's budget nothing."""
         self.of(rule, target).attempts.append(at)
         self.by_rule.setdefault(rule, deque(maxlen=4096)).append(at)
-        self.host.append(at)
+        if changes:
+            self.host.append(at)
 
     def take_back(self, rule: str, target: str, at: float) -> None:
         """An attempt that was counted and in which nothing at all was done: it was none."""
@@ -125,6 +127,10 @@ def clock_text(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
 
 
+def day_text(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
 def span_text(seconds: float) -> str:
     """Seconds as a person says them: 45 s, 5 min, 2 h."""
     if seconds < 120:
@@ -138,11 +144,22 @@ def standing(rule: Rule, change: Change, now: float) -> Verdict:
     """What can be said from the rule and the change alone, before any limit is asked."""
     if change.on_purpose:
         return Suppress("on_purpose", change.note or "a person did it")
-    if rule.during is not None and not rule.during(now):
-        return Suppress("window", f"outside its hours ({rule.during_text})")
     if change.cause == "stopped" and change.subject is not None and would_start(rule.then):
         return Suppress("stopped", "somebody stopped it: what a person stopped is not started")
-    return ACT
+    shut = outside_hours(rule, now)
+    if shut is not None and TROUBLES.isdisjoint(change.triggers):
+        return Suppress("window", f"outside its hours ({rule.during_text}): it was a moment, and that is over")
+    return shut or ACT
+
+
+def outside_hours(rule: Rule, now: float) -> Wait | Suppress | None:
+    """None within the rule's hours; else what stands is looked at when they begin, if ever they do."""
+    if rule.during is None or rule.during(now):
+        return None
+    opens = rule.opens(now) if rule.opens is not None else None
+    if opens is None:
+        return Suppress("window", f"outside its hours ({rule.during_text})")
+    return Wait(opens, "window", f"outside its hours ({rule.during_text}), which begin {day_text(opens)}")
 
 
 def would_start(steps: Iterable[Step]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from dockmend.decide import ACT, Suppress, Verdict, standing
+from dockmend.decide import Suppress, Verdict, standing
 from dockmend.model import ASIDE, HELPER_LABEL, Change, Container, Object
 from dockmend.rules.fields import field_values
 from dockmend.rules.model import ConditionError, Rule, Step
@@ -48,7 +48,7 @@ class Guards:
     def may(self, rule: Rule, change: Change, now: float, host: str) -> Verdict:
         """Whether a rule may answer a change at all, before any limit is asked; `explain` asks the same."""
         verdict = standing(rule, change, now)
-        if verdict is not ACT:
+        if isinstance(verdict, Suppress):
             return verdict
         if rule.remedies and (forbidden := self.forbids(change.subject)):
             return forbidden
@@ -60,7 +60,7 @@ class Guards:
                     return Suppress("condition", f"its condition does not hold: {rule.condition_text}")
             except ConditionError as error:
                 return Suppress("condition_error", f"its condition could not be answered: {error}")
-        return ACT
+        return verdict
 
     def forbidden_step(self, steps: Iterable[Step]) -> Suppress | None:
         """The first step that the settings' policy does not allow."""

@@ -266,6 +266,12 @@ TRANSITIONS: dict[str, str] = {
 }
 """Transitions of the mirror, built in this version."""
 
+TROUBLES = frozenset({
+    "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down", "container.exited",
+    "container.network_lost", "container.orphaned", "container.stuck",
+})  # fmt: skip
+"""Transitions that leave a trouble standing; the others are moments, and there is nothing to look for again."""
+
 LATER_TRANSITIONS = frozenset(
     {"service.degraded", "service.restored", "service.update_paused", "node.down", "node.back"}
 )

@@ -43,6 +43,8 @@ class Observer:
         """An action began (no outcome) or ended."""
 
     def breaker(self, rule: str, target: str, opened: bool) -> None: ...
+    def breaker_known(self, rule: str, target: str) -> None:
+        """A breaker that was open already when dockmend began: told once at each start, and no news."""
 
     def paused(self, pauses: int) -> None:
         """How many pauses are in force."""

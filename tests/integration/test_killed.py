@@ -64,6 +64,16 @@ rules:
     then: {commit_image: {repository: kept, tag: "{container.name}", pause: true}}
 """
 
+FINALLY = """
+version: 1
+rules:
+  - name: heal
+    when: container.unhealthy
+    match: all
+    then: restart
+    finally: [{commit_image: {repository: kept, tag: "{container.name}"}}, {kill: {signal: CONT}}]
+"""
+
 SNAPSHOT = """
 version: 1
 rules:
@@ -279,6 +289,24 @@ def test_a_commit_that_freezes(docker: PrivateEngine, proxy: HoldingProxy) -> No
         for name in names:
             assert len(images(docker, name)) == 1, name
             assert docker.state(name) == "running"
+        killed.nothing_is_left()
+
+
+@pytest.mark.parametrize("when", MOMENTS)
+def test_what_comes_finally_comes_once(docker: PrivateEngine, proxy: HoldingProxy, when: When) -> None:
+    """Killed in the second step of `finally`: neither `then` nor the first of it is done again."""
+    docker.patient("web")
+    with Killed(docker, proxy, FINALLY) as killed:
+        hold = proxy.hold(f"POST /v[0-9.]+/containers/{identity(docker, 'web')}/kill.*CONT", when)
+        docker.sicken("web", wait=False)
+
+        killed.dies(hold)
+
+        (incident,) = closed(killed.daemon)
+        assert (incident.outcome, incident.attempts) == ("healed", 1)
+        assert killed.events.actions("web", "restart", "commit") == ["restart", "commit"]
+        sent = [row for row in killed.events.of("web", "kill") if row["Actor"]["Attributes"]["signal"] == "18"]
+        assert len(sent) == (0 if when == "before" else 1)
         killed.nothing_is_left()
 
 

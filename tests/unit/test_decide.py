@@ -45,6 +45,9 @@ def rule(*steps: Step, **more: Any) -> Rule:
     return Rule("heal", (trigger,), SELECTOR, steps or (RESTART,), **{"limits": FREE, **more})
 
 
+SHUT = rule(during=lambda at: False, opens=lambda at: at + 60)
+
+
 def change(**more: Any) -> Change:
     web = Container(id="c" * 64, name="web", state="running")
     given: dict[str, Any] = {
@@ -75,6 +78,8 @@ def code(verdict: Verdict) -> str:
         (rule(), change(on_purpose=True), "on_purpose"),
         (rule(during=lambda at: False), change(), "window"),
         (rule(during=lambda at: at == NOW), change(), ""),
+        (SHUT, change(), "window"),
+        (SHUT, change(triggers=("container.started",)), "window"),
         (rule(START), change(cause="stopped"), "stopped"),
         (rule(START), change(cause="crashed"), ""),
         (rule(PUBLISH), change(cause="stopped"), ""),
@@ -85,6 +90,12 @@ def code(verdict: Verdict) -> str:
 )
 def test_what_rule_and_change_say_alone(of: Rule, seen: Change, expected: str):
     assert code(standing(of, seen, NOW)) == expected
+
+
+def test_what_stands_waits_for_the_hours_and_a_moment_does_not():
+    assert isinstance(standing(SHUT, change(), NOW), Wait)
+    assert isinstance(standing(SHUT, change(triggers=("container.started",)), NOW), Suppress)
+    assert isinstance(standing(rule(during=lambda at: False), change(), NOW), Suppress)  # they never come
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ class DaemonCommands:
             rules=dict(rules),
             incidents_open=len(daemon.incidents.open),
             breakers=self._breakers(),
-            pauses=[self._pause_row(pause) for pause in self._pauses()],
+            pauses=[self._pause_row(pause) for pause in daemon.pauses.in_force()],
             degraded=dict(daemon.degraded),
             dry_run=daemon.settings.dry_run,
             mqtt=mqtt,
@@ -112,22 +112,19 @@ class DaemonCommands:
         now = daemon.clock()
         pause = Pause(rule=rule, target=target, until=now + for_ if for_ else None, actor=actor, at=now)
         daemon.journal.put_pause(pause)  # first: what cannot be kept is refused
-        daemon.pauses = [each for each in self._pauses() if (each.rule, each.target) != (rule, target)] + [pause]
+        daemon.pauses.put(pause)
         await daemon.journal.committed()
-        daemon.observer.paused(len(daemon.pauses))
         until = f"for {span_text(for_)}" if for_ else "until it is resumed"
         return Done(text=f"paused {_what(rule, target)} {until}", incident=None)
 
     async def resume(self, actor: str, rule: str | None = None, container: str | None = None) -> Done:
         daemon = self._daemon
         target = self._target(container) if container is not None else None
-        kept = [each for each in self._pauses() if (each.rule, each.target) != (rule, target)]
-        if len(kept) == len(self._pauses()):
+        if all((each.rule, each.target) != (rule, target) for each in daemon.pauses.in_force()):
             raise UsageError(f"{_what(rule, target)} is not paused: `dockmend status` lists what is")
         daemon.journal.remove_pause(rule, target)
-        daemon.pauses = kept
+        daemon.pauses.remove(rule, target)
         await daemon.journal.committed()
-        daemon.observer.paused(len(daemon.pauses))
         daemon.treatment.look_again("paused")
         return Done(text=f"resumed {_what(rule, target)}", incident=None)
 
@@ -192,10 +189,6 @@ class DaemonCommands:
         if not subjects:
             raise UsageError(f"rule {rule.name} does not match a {rule.match.kind} named {name!r}")
         return next((each for each in subjects if isinstance(each, Container) and each.running), subjects[0])
-
-    def _pauses(self) -> list[Pause]:
-        now = self._daemon.clock()
-        return [each for each in self._daemon.pauses if each.until is None or each.until > now]
 
     def _pause_row(self, pause: Pause) -> PauseRow:
         shown = self._daemon.clock.wall_at

@@ -17,6 +17,7 @@ from dockmend.app import taking_up
 from dockmend.app.commands import DaemonCommands
 from dockmend.app.keeping import Keeping
 from dockmend.app.own import own_containers
+from dockmend.app.pauses import Pauses
 from dockmend.app.rules import Rules, watch_folder
 from dockmend.app.tasks import forever
 from dockmend.control.server import Server
@@ -25,7 +26,7 @@ from dockmend.engine.api import Engine
 from dockmend.errors import InvalidFiles
 from dockmend.guards import Guards
 from dockmend.journal.api import Journal
-from dockmend.journal.records import Incident, Pause
+from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Change, Container
 from dockmend.observer import Observer, Observers
@@ -37,7 +38,7 @@ from dockmend.pipeline.steps import Steps
 from dockmend.pipeline.treatment import Treatment
 from dockmend.pipeline.verification import Verification
 from dockmend.pipeline.watch import Watch
-from dockmend.rules.builtin import foreign_healers
+from dockmend.rules.builtin import foreign_healers, healers_changed
 from dockmend.rules.model import Rule, RuleSet
 from dockmend.settings import Settings
 from dockmend.tell.incident_log import LogTeller
@@ -85,7 +86,6 @@ class Daemon:
         self.host = os.uname().nodename
         self.metrics = Metrics(__version__)
         self.degraded: dict[str, str] = {}
-        self.pauses: list[Pause] = []
         self.times: taking_up.Times
         self.notifier = Notifier(os.environ)
         self.rules = Rules(settings, self.host, clock.wall)
@@ -93,6 +93,7 @@ class Daemon:
         self.observer = Observers(
             self.metrics, LogTeller(), _Degraded(self.degraded), *((self.mqtt,) if self.mqtt is not None else ())
         )
+        self.pauses = Pauses(clock, self.observer.paused)
         self.pulse = Pulse()
         self.mirror = Mirror(settings.unknown_cause, self._container_changed)
         self.incidents = Incidents(journal, self.observer, clock, dice)
@@ -105,6 +106,7 @@ class Daemon:
         self.schedules: Schedules
         self._reload = asyncio.Event()
         self._listed = asyncio.Event()
+        self._healers = asyncio.Event()  # another healer may have come or gone
 
     def _mqtt(self) -> MqttTeller | None:
         if self.settings.mqtt is None:
@@ -123,8 +125,14 @@ class Daemon:
     def _container_changed(self, before: Container | None, after: Container | None) -> None:
         self.pulse.touch(before, after)
         self.observer.container(before, after)
-        if before is not None and before.state == "paused" and self._listed.is_set():
+        if not self._listed.is_set():
+            return
+        if before is not None and before.state == "paused":
             self.treatment.look_again("paused")
+        if self.treatment.ending.put_off and (container := after or before) is not None:
+            self.treatment.changed(container)
+        if healers_changed(before, after):
+            self._healers.set()
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -136,7 +144,11 @@ class Daemon:
             self.times = taking_up.Times(known.moved, self.clock())
             self.history = await taking_up.history_of(self.journal, self.times)
             await taking_up.tell_own_doing(self.journal, self.mirror, known)
-            self.pauses = [self.times.pause(pause) for pause in await self.journal.pauses()]
+            pauses = [self.times.pause(pause) for pause in await self.journal.pauses()]
+            self.pauses = Pauses(self.clock, self.observer.paused, pauses)
+            for (rule, target), mine in self.history.targets.items():
+                if mine.breaker_at is not None:
+                    self.observer.breaker_known(rule, target)
             async with Lanes(self._lane_failed) as lanes:
                 self._assemble(lanes)
                 self.watch.cursor = known.cursor
@@ -170,7 +182,7 @@ class Daemon:
         self.treatment = Treatment(
             steps=steps, incidents=self.incidents, mirror=self.mirror, lanes=lanes, history=self.history,
             guards=self.guards, observer=self.observer, verification=Verification(self.mirror, self.pulse, clock),
-            host=Host(settings.limits.rate, self._paused), clock=clock, dice=self.dice,
+            host=Host(settings.limits.rate, self.pauses.until), clock=clock, dice=self.dice,
             parallel=settings.limits.parallel, learn=self._learn, closed=self._closed,
         )  # fmt: skip
         self.intake = Intake(
@@ -193,8 +205,10 @@ class Daemon:
             ("schedules", self._run_schedules),
             ("state", self.keeping.run),
             ("reload", self._reload_when_asked),
+            ("other healers", self._follow_healers),
             ("rules folder", partial(watch_folder, self.settings.paths.rules, self.ask_reload)),
             ("housekeeping", partial(self.keeping.housekeeping, self.history)),
+            ("pauses", self.pauses.run),
             ("command socket", self._serve_commands),
         ]
         if self.mqtt is not None:
@@ -246,17 +260,34 @@ class Daemon:
         if self._listed.is_set():
             self.treatment.engine_back()
             return
-        healers = tuple(foreign_healers(self.mirror.containers()))
-        if healers:
-            self.rules.healers = healers
-            log.warning("another healer runs here: the built-in rule only shadows", healers=list(healers))
-            self._put_in_force(self.rules.again())
-        await taking_up.take_up(self.journal, self.incidents, self.treatment, self.times)
+        self._heed_healers()
+        await taking_up.take_up(self.journal, self.incidents, self.treatment, self.times, shadow=self.settings.dry_run)
         await taking_up.remove_leftovers(self.treatment, self.incidents, self.settings.paths.snapshots)
         self.keeping.persist()  # from now on nothing that ends is history that nobody knew
         self.intake.open = True
         self._listed.set()
         self.notifier.status(f"watching {len(self.mirror.entries)} containers by {len(self.rules.current.rules)} rules")
+
+    def _heed_healers(self) -> bool:
+        """True where others heal here now than before: beside them the built-in rule only shadows."""
+        healers = tuple(foreign_healers(self.mirror.containers()))
+        if healers == self.rules.healers:
+            return False
+        self.rules.healers = healers
+        if healers:
+            log.warning("another healer runs here: the built-in rule only shadows", healers=list(healers))
+        else:
+            log.warning("no other healer runs here any more: the built-in rule acts")
+        self._put_in_force(self.rules.again())
+        return True
+
+    async def _follow_healers(self) -> None:
+        await self._listed.wait()
+        while True:
+            await self._healers.wait()
+            self._healers.clear()
+            if self._heed_healers():
+                self.offer_standing()
 
     def offer_standing(self) -> None:
         """Offers again what stands: rules that have answered it stay silent."""
@@ -266,13 +297,6 @@ class Daemon:
 
     def _lane_failed(self, lane: str, error: Exception) -> None:
         log.error("a fault of dockmend's own while treating", target=lane, exc_info=error)
-
-    def _paused(self, rule: str, target: str) -> float | bool | None:
-        now = self.clock()
-        for pause in self.pauses:
-            if (pause.rule in (None, rule)) and (pause.target in (None, target)) and (pause.until or now + 1) > now:
-                return pause.until
-        return False
 
     # --- rules --------------------------------------------------------------------------------------------------
 
@@ -303,12 +327,16 @@ class Daemon:
             self.observer.reloaded(ok=True, at=self.clock.wall())
             if rules.digest != before:
                 self._put_in_force(rules)
+                self.treatment.look_again("window")  # their hours may be others now
                 self.offer_standing()
             return rules
         finally:
             self.notifier.ready("rules read again")
 
     def _put_in_force(self, rules: RuleSet) -> None:
+        for rule in rules.rules:
+            if not rule.dry_run and (before := self.intake.rules.by_name(rule.name)) is not None and before.dry_run:
+                self._acts_now(rule.name)
         self.intake.use(rules)
         self.treatment.rules = rules
         self.watch.raw.use(rules)
@@ -316,6 +344,13 @@ class Daemon:
         self._count_rules()
         self.observer.degraded("rules", self.rules.degraded)
         log.info("rules in force", rules=len(rules.rules), folder=str(self.settings.paths.rules))
+
+    def _acts_now(self, rule: str) -> None:
+        """A rule only shadowed so far: what it said it would do, it may do now."""
+        self.incidents.forget_answered(rule)
+        for incident in list(self.incidents.open.values()):
+            if incident.rule == rule and incident.dry_run and not self.settings.dry_run:
+                self.incidents.update(incident.id, dry_run=False)
 
     def _count_rules(self) -> None:
         rules = self.rules.current.rules

@@ -19,6 +19,7 @@ from dockmend.model import HELPER_LABEL
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.treatment import Treatment
 from dockmend.pipeline.watch import Cursor
+from dockmend.rules.catalogue import changes_something
 from dockmend.snapshots.store import Store
 from dockmend.timekeeping import Clock, Stamp
 
@@ -70,8 +71,8 @@ class Times:
 async def history_of(journal: Journal, times: Times) -> History:
     """What the limits ask about, from the journal."""
     history, since = History(), times.now - HISTORY - abs(times.moved)
-    for rule, target, began_at, _ in await journal.recent_attempts(since):
-        history.attempted(rule, target, times.past(began_at))
+    for rule, target, began_at, _, done in await journal.recent_attempts(since):
+        history.attempted(rule, target, times.past(began_at), any(map(changes_something, done)))
     for incident in await journal.recent_incidents(since):
         if incident.attempts and incident.closed_at:
             mine = history.of(incident.rule, incident.target)
@@ -127,8 +128,10 @@ async def tell_own_doing(journal: Journal, mirror: Mirror, known: Known) -> None
                         mirror.acted(container_id, record.began_at + known.moved, until + known.moved + GRACE)
 
 
-async def take_up(journal: Journal, incidents: Incidents, treatment: Treatment, times: Times) -> None:
-    """Open incidents come back: half-done ones at once, waiting ones when they are due."""
+async def take_up(
+    journal: Journal, incidents: Incidents, treatment: Treatment, times: Times, *, shadow: bool = False
+) -> None:
+    """Open incidents come back: half-done ones at once, waiting ones when they are due. `shadow`: nothing acts."""
     actions: dict[str, ActionRecord] = {
         record.incident: replace(record, began_at=times.past(record.began_at))
         for record in await journal.open_actions()
@@ -139,20 +142,15 @@ async def take_up(journal: Journal, incidents: Incidents, treatment: Treatment, 
         record = actions.pop(incident.id, None)
         if record is not None or incident.state != "waiting":
             log.info("taking up what was open", incident=incident.id, rule=incident.rule, object=incident.object_name)
-        treatment.take_up(incident, record, await _steps_done(journal, incident))
+        story = await journal.story(incident.id) if incident.attempts else None
+        treatment.take_up(incident, record, story[1] if story is not None else ())
     for record in actions.values():
         await _settle_alone(journal, treatment, record)
     for closed in await journal.recent_incidents(times.now - HISTORY - abs(times.moved)):
+        rule = treatment.rules.by_name(closed.rule)
+        if closed.outcome == "dry_run" and not shadow and rule is not None and not rule.dry_run:
+            continue  # it was only said what would be done, and now it may be done
         incidents.remember_answered(closed.rule, closed.trouble)
-
-
-async def _steps_done(journal: Journal, incident: Incident) -> int:
-    """How many steps of its present attempt are done."""
-    story = await journal.story(incident.id) if incident.attempts else None
-    if story is None:
-        return 0
-    mine = [record for record in story[1] if record.attempt == incident.attempts and record.part == "then"]
-    return sum(1 for record in mine if record.outcome == "done")
 
 
 async def _settle_alone(journal: Journal, treatment: Treatment, record: ActionRecord) -> None:

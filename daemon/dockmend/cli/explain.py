@@ -135,31 +135,27 @@ def _explainer(found: Settings, containers: Iterable[Container]) -> Explainer:
 
 def _limits(found: Settings, now: float) -> tuple[History, Host]:
     """What the limits ask, read from the journal; nothing where there is none."""
+    from dockmend.app.pauses import Pauses
     from dockmend.app.taking_up import HISTORY
     from dockmend.decide import History, Host
     from dockmend.journal.sqlite import read_only
+    from dockmend.rules.catalogue import changes_something
 
     history = History()
     try:
         with read_only(found.paths.journal) as journal:
-            for rule, target, began_at, _ in journal.recent_attempts(now - HISTORY):
-                history.attempted(rule, target, began_at)
+            for rule, target, began_at, _, done in journal.recent_attempts(now - HISTORY):
+                history.attempted(rule, target, began_at, any(map(changes_something, done)))
             for incident in journal.recent_incidents(now - HISTORY):  # oldest first: the last one stays
                 if incident.attempts and incident.closed_at:
                     history.of(incident.rule, incident.target).ended_at = incident.closed_at
             for breaker in journal.breakers():
                 history.of(breaker.rule, breaker.target).breaker_at = breaker.opened_at
-            pauses = [each for each in journal.pauses() if each.until is None or each.until > now]
+            pauses = Pauses(lambda: now, pauses=journal.pauses())
     except JournalError:
         return history, Host(found.limits.rate)
 
-    def paused(rule: str, target: str) -> float | bool | None:
-        for each in pauses:
-            if each.rule in (None, rule) and each.target in (None, target):
-                return each.until
-        return False
-
-    return history, Host(found.limits.rate, paused)
+    return history, Host(found.limits.rate, pauses.until)
 
 
 def _recorded(found: Settings, path: Path) -> list[tuple[Change, list[Answer]]]:

@@ -52,11 +52,15 @@ class Explainer:
                 answers[rule.name] = no
             else:
                 willing.append(rule)
-        winners, losers = order_remedies(willing)
+        open_now = [rule for rule in willing if decide.outside_hours(rule, now) is None]
+        winners, losers = order_remedies(open_now)
         for rule in willing:
-            if rule in losers:
-                winner = next(each for each in winners if each.dry_run is rule.dry_run)
+            winner = next((each for each in winners if each.dry_run is rule.dry_run), None)
+            if rule in losers and winner is not None:
                 answers[rule.name] = Answer(rule.name, "no", why_lost(winner, rule))
+            elif winner is not None and rule.remedies and rule not in open_now:
+                why = f"{winner.name} answers this trouble: the hours of this one have yet to begin"
+                answers[rule.name] = Answer(rule.name, "no", why)
             else:
                 answers[rule.name] = self._yes(rule, change, now)
         return [answers[rule.name] for rule in self.rules.rules]
@@ -71,7 +75,8 @@ class Explainer:
 
     def _yes(self, rule: Rule, change: Change, now: float) -> Answer:
         steps = ", ".join(step.action for step in rule.then)
-        verdict = decide.limits(rule, change.target, self.history, self.host, now)
+        shut = decide.outside_hours(rule, now)
+        verdict = shut or decide.limits(rule, change.target, self.history, self.host, now)
         if isinstance(verdict, Suppress):
             return Answer(rule.name, "no", verdict.reason)
         if isinstance(verdict, Wait):

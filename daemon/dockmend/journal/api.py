@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from dockmend.journal.records import ActionRecord, Breaker, Incident, Pause
+from dockmend.journal.records import ActionRecord, Attempt, Breaker, Incident, Pause
 
 
 class Journal(Protocol):
@@ -42,10 +42,8 @@ class Journal(Protocol):
     # reading, at start
     async def open_incidents(self) -> list[Incident]: ...
     async def open_actions(self) -> list[ActionRecord]: ...
-    async def recent_attempts(self, since: float) -> list[tuple[str, str, float, str | None]]:
-        """(rule, target, when the attempt began, outcome of its last step) of every attempt since then, oldest first;
-        those before a reset left out.
-        """
+    async def recent_attempts(self, since: float) -> list[Attempt]:
+        """Every attempt since then, oldest first; those before a reset left out."""
 
     async def recent_incidents(self, since: float) -> list[Incident]:
         """Closed ones, oldest first."""

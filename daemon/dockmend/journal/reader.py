@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from dockmend.errors import JournalError
-from dockmend.journal.records import ActionRecord, Breaker, Incident, Pause
+from dockmend.journal.records import ActionRecord, Attempt, Breaker, Incident, Pause
 from dockmend.journal.schema import BUSY_TIMEOUT, MIGRATIONS, version_of
 
 log = structlog.get_logger("dockmend.journal")
@@ -20,8 +20,9 @@ log = structlog.get_logger("dockmend.journal")
 _Record = TypeVar("_Record", Incident, ActionRecord, Pause)
 
 _ATTEMPTS = """
-    SELECT a.rule, a.target, a.began, a.outcome FROM (
+    SELECT a.rule, a.target, a.began, a.outcome, a.actions FROM (
         SELECT rule, target, outcome,
+               GROUP_CONCAT(action) OVER (PARTITION BY incident, attempt) AS actions,
                MIN(began_at) OVER (PARTITION BY incident, attempt) AS began,
                ROW_NUMBER() OVER (PARTITION BY incident, attempt ORDER BY began_at DESC, id DESC) AS latest
         FROM actions WHERE incident IN (SELECT incident FROM actions WHERE began_at >= :since)
@@ -49,8 +50,9 @@ class JournalReader:
     def open_actions(self) -> list[ActionRecord]:
         return self._decoded("SELECT body FROM actions WHERE ended_at IS NULL ORDER BY began_at, id", (), ActionRecord)
 
-    def recent_attempts(self, since: float) -> list[tuple[str, str, float, str | None]]:
-        return [tuple(row) for row in self._rows(_ATTEMPTS, {"since": since})]
+    def recent_attempts(self, since: float) -> list[Attempt]:
+        rows = self._rows(_ATTEMPTS, {"since": since})
+        return [(*row[:4], frozenset(row[4].split(","))) for row in rows]
 
     def recent_incidents(self, since: float) -> list[Incident]:
         query = "SELECT body FROM incidents WHERE closed_at >= ? ORDER BY closed_at, id"

@@ -67,7 +67,12 @@ class ActionRecord(Struct, frozen=True):
     outcome: Literal["done", "failed", "interrupted"] | None = None
     detail: str = ""  # what was done, or the error; for a person
     undo: dict[str, Any] = field(default_factory=dict)
-    part: Literal["then", "finally", "escalate"] = "then"  # where in the rule the step stands
+    part: Literal["then", "finally", "escalate", "after"] = "then"
+    """Where in the rule the step stands; after: it follows from another step, such as a stop that was lost in it."""
+
+
+Attempt = tuple[str, str, float, str | None, frozenset[str]]
+"""(rule, target, when it began, outcome of its last step, what was done in it)."""
 
 
 class Pause(Struct, frozen=True):

@@ -14,7 +14,7 @@ import msgspec
 
 from dockmend.errors import JournalError
 from dockmend.journal.reader import JournalReader, connect_reader, read_only
-from dockmend.journal.records import ActionRecord, Breaker, Incident, Pause
+from dockmend.journal.records import ActionRecord, Attempt, Breaker, Incident, Pause
 from dockmend.journal.writer import BOUND, Writer
 
 __all__ = ["SqliteJournal", "read_only"]
@@ -156,7 +156,7 @@ class SqliteJournal:
     async def open_actions(self) -> list[ActionRecord]:
         return await self._read(JournalReader.open_actions)
 
-    async def recent_attempts(self, since: float) -> list[tuple[str, str, float, str | None]]:
+    async def recent_attempts(self, since: float) -> list[Attempt]:
         return await self._read(lambda reader: reader.recent_attempts(since))
 
     async def recent_incidents(self, since: float) -> list[Incident]:

@@ -69,6 +69,7 @@ class Mirror(View):
         except msgspec.MsgspecError:
             return False
         self._add(restored)
+        self.on_container(None, restored.container)
         return True
 
     def known(self, container_id: str) -> bytes | None:

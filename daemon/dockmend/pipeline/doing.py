@@ -25,6 +25,39 @@ ATTEMPT_MADE = 1 << 20
 """Progress of an attempt of which all was done, `finally` too: only its verification is still to come."""
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """How far an attempt came. `done`: steps of `then` and, after those, of `finally` that were run; `failure`: of
+    `then`, which is over with it."""
+
+    done: int
+    failure: StepFailed | None = None
+
+
+def past_of(rule: Rule, attempt: int, records: Iterable[ActionRecord]) -> Past:
+    """What the journal tells of an attempt: a step whose outcome is known is not run again, failed or not."""
+    mine = [record for record in records if record.attempt == attempt]
+    begun, ran = (
+        {
+            part: [record for record in mine if record.part == part and record.outcome not in without]
+            for part in ("then", "finally")
+        }
+        for without in ((), (None, "interrupted"))
+    )
+    done = min(len(ran["then"]), len(rule.then))
+    failure = None
+    if done and ran["then"][-1].outcome == "failed" and not _passes(rule.then[done - 1]):
+        failure = StepFailed(ran["then"][-1].detail)
+    if failure is not None or begun["finally"]:
+        done = len(rule.then)
+    return Past(done + len(ran["finally"]), failure)
+
+
+def _passes(step: Step) -> bool:
+    """Whether an attempt goes on after a step that failed."""
+    return step.tells or step.on_error == "continue"
+
+
 @dataclass(slots=True)
 class Doing:
     """`cut(incident_id)`: whether its attempt or its verification is to end before its time."""
@@ -42,7 +75,7 @@ class Doing:
         done = progress.pop(incident.id, 0)
         if done == ATTEMPT_MADE:
             return None
-        failure: StepFailed | None = None
+        failure = self.ending.failures.pop(incident.id, None)
         for index, step in enumerate(rule.then):
             if index < done:
                 continue
@@ -57,8 +90,8 @@ class Doing:
             incident, subject = await self._followed(incident, subject, index + 1)
             if failure is not None or not self.ending.is_open(incident.id):
                 break
+        await self._finally(incident, rule, subject, max(0, done - len(rule.then)))
         progress.pop(incident.id, None)
-        await self._finally(incident, rule, subject)
         return failure
 
     async def _followed(self, incident: Incident, subject: Object | None, done: int) -> tuple[Incident, Object | None]:
@@ -86,16 +119,16 @@ class Doing:
         try:
             record, echo = await self.steps.run(incident, rule, step, subject, part)
         except StepFailed as error:
-            return None if step.tells or step.on_error == "continue" else error
+            return None if _passes(step) else error
         if echo is not None and echo.action == "restart":
             if part == "then":
                 self.ending.progress[incident.id] += 1
             await self._stop_what_was_stopped(incident, rule, record, echo)
         return None
 
-    async def _finally(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
-        """It always runs; its failure changes nothing about the attempt's."""
-        for step in rule.finally_:
+    async def _finally(self, incident: Incident, rule: Rule, subject: Object | None, done: int) -> None:
+        """It always runs, without those of its steps that are done; its failure changes nothing about the attempt's."""
+        for step in rule.finally_[done:]:
             try:
                 await self.steps.run(incident, rule, step, subject, "finally")
             except StepFailed as error:
@@ -110,7 +143,7 @@ class Doing:
         self.looking.learn(container)
         if echo.stops < 2:
             return
-        await self.steps.carry_out(incident, rule, Step("stop", params=None), container, "finally")
+        await self.steps.carry_out(incident, rule, Step("stop", params=None), container, "after")
         self.mirror.stopped_by_person(container.id)
         self.ending.close(incident.id, "on_purpose", "stopped by a person", "stopped")
 

@@ -12,6 +12,7 @@ from dockmend.journal.records import Breaker, Incident, Outcome
 from dockmend.observer import Observer
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.looking import Looking
+from dockmend.pipeline.steps import StepFailed
 from dockmend.pipeline.timers import Timers
 from dockmend.rules.model import Rule
 
@@ -29,7 +30,9 @@ class Ending:
     clock: Callable[[], float]
     dice: random.Random
     closed: Callable[[Incident], None]
-    progress: dict[str, int] = field(default_factory=dict)  # steps of `then` done, of attempts that were cut short
+    progress: dict[str, int] = field(default_factory=dict)  # steps run of attempts that were cut short, see doing.Past
+    failures: dict[str, StepFailed] = field(default_factory=dict)  # of those of them whose `then` had failed
+    put_off: set[str] = field(default_factory=set)  # targets of which something waits for its rule's hours
     superseded: dict[str, str] = field(default_factory=dict)  # incidents at work that are to give way, and why
 
     def is_open(self, incident_id: str) -> bool:
@@ -41,8 +44,15 @@ class Ending:
         if incident is None:
             return
         self.observer.decision(incident.rule, "wait", wait.code)
-        reason = wait.reason if incident.rung is None else incident.reason  # why it is escalated outlives a wait
-        self.incidents.update(incident_id, state="waiting", due_at=wait.until, waiting_for=wait.code, reason=reason)
+        # why it is escalated outlives a wait
+        self.wait(incident_id, wait, wait.reason if incident.rung is None else incident.reason)
+
+    def wait(self, incident_id: str, wait: Wait, reason: str) -> None:
+        incident = self.incidents.update(
+            incident_id, state="waiting", due_at=wait.until, waiting_for=wait.code, reason=reason
+        )
+        if wait.code == "window":
+            self.put_off.add(incident.target)
         self.timers.set(incident_id, wait.until)
 
     def close(self, incident_id: str, outcome: Outcome, reason: str, code: str = "") -> None:
@@ -56,6 +66,7 @@ class Ending:
             return None
         self.timers.drop(incident_id)
         self.progress.pop(incident_id, None)
+        self.failures.pop(incident_id, None)
         self.superseded.pop(incident_id, None)
         self.looking.kept.pop(incident_id, None)
         return self.incidents.close(incident_id, outcome, reason, code)

@@ -119,6 +119,11 @@ class Incidents:
         self._tell(incident)
         return incident
 
+    def renamed(self, incident_id: str, trouble: str) -> None:
+        """Its trouble goes by another name now."""
+        if self.open[incident_id].trouble != trouble:
+            self.update(incident_id, trouble=trouble)
+
     def close(self, incident_id: str, outcome: Outcome, reason: str, code: str = "") -> Incident:
         now = self.clock()
         incident = replace(

@@ -6,10 +6,10 @@ This is the hot path: everything that can be done at load is done there, and not
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from dockmend.decide import Suppress
+from dockmend.decide import ACT, Act, Suppress, Wait
 from dockmend.guards import Guards
 from dockmend.journal.records import Incident, Outcome
 from dockmend.model import Change, Object
@@ -31,7 +31,7 @@ class Treats(Protocol):
 
     def keep(self, incident: Incident, subject: Object | None) -> None: ...
     def submit(self, incident_id: str) -> None: ...
-    def hold(self, incident: Incident, until: float) -> None: ...
+    def hold(self, incident: Incident, wait: Wait) -> None: ...
     def supersede(self, incident_id: str, reason: str) -> None: ...
 
 
@@ -78,44 +78,54 @@ class Intake:
         candidates = self.matcher.candidates(change)
         if candidates:
             now = self.incidents.clock()
-            answering = [rule for rule in candidates if self._answers(rule, change, now)]
-            if answering:
-                self._choose(answering, change)
+            answering: list[Rule] = []
+            shut: list[tuple[Rule, Wait]] = []
+            for rule in candidates:
+                verdict = self._answers(rule, change, now)
+                if verdict is ACT:
+                    answering.append(rule)
+                elif isinstance(verdict, Wait):
+                    shut.append((rule, verdict))
+            if answering or shut:
+                winners = self._choose(answering, change)
+                if shut:
+                    self._put_off(shut, winners, change)
 
     def fire(self, rule: Rule, change: Change) -> None:
         """A schedule of one rule: the others are not asked."""
         self.observer.matched(rule.name)
-        if self._may(rule, change, self.incidents.clock()):
+        if self._may(rule, change, self.incidents.clock()) is ACT:
             self._begin(rule, change)
 
-    def _answers(self, rule: Rule, change: Change, now: float) -> bool:
+    def _answers(self, rule: Rule, change: Change, now: float) -> Act | Wait | None:
+        """None where it does not; Wait where its hours have yet to begin."""
         incidents = self.incidents
         if incidents.answered(rule.name, change.trouble):
-            return False
+            return None
         self.observer.matched(rule.name)
         return self._may(rule, change, now)
 
-    def _may(self, rule: Rule, change: Change, now: float) -> bool:
+    def _may(self, rule: Rule, change: Change, now: float) -> Act | Wait | None:
         running = self.incidents.of(rule.name, change.target)
         if running is not None and self._blocks(rule, running, change):
             self.observer.decision(rule.name, "suppress", "running")
-            return False
+            return None
         if change.recovered:
             self.incidents.record(
                 rule, change, "recovered", "recovered", "recovered on its own: the engine restarted it"
             )
             self.observer.decision(rule.name, "suppress", "recovered")
-            return False
+            return None
         if not self._often_enough(rule, change, now):
             self.observer.decision(rule.name, "suppress", "times")
-            return False
+            return None
         verdict = self.guards.may(rule, change, self.wall(), self.host)
         if isinstance(verdict, Suppress):
             outcome: Outcome = "on_purpose" if verdict.code == "on_purpose" else "suppressed"
             self.incidents.record(rule, change, outcome, verdict.code, verdict.reason)
             self.observer.decision(rule.name, "suppress", verdict.code)
-            return False
-        return running is None or self._makes_way(rule, running, change)
+            return None
+        return verdict if running is None or self._makes_way(rule, running, change) else None
 
     def _often_enough(self, rule: Rule, change: Change, now: float) -> bool:
         for index, trigger in enumerate(rule.triggers):
@@ -158,24 +168,46 @@ class Intake:
         self.treats.supersede(running.id, why)
         return True
 
-    def _choose(self, answering: list[Rule], change: Change) -> None:
-        remedies = [rule for rule in answering if rule.remedies]
+    def _choose(self, answering: list[Rule], change: Change) -> Sequence[Rule]:
+        """Of the remedies one acts: returns it (and beside it the one that only shadows)."""
+        remedies: Sequence[Rule] = [rule for rule in answering if rule.remedies]
         losers: tuple[Rule, ...] = ()
         if len(remedies) > 1:
-            _, losers = order_remedies(remedies)
-            for loser in losers:
-                self.incidents.remember_answered(loser.name, change.trouble)
-                self.observer.decision(loser.name, "suppress", "other_rule")
+            remedies, losers = order_remedies(remedies)
+            self._lose(losers, change)
         for rule in answering:
             if rule not in losers:
                 self._begin(rule, change)
+        return remedies
 
-    def _begin(self, rule: Rule, change: Change, actor: str = "") -> Incident:
+    def _lose(self, losers: Iterable[Rule], change: Change) -> None:
+        for loser in losers:
+            self.incidents.remember_answered(loser.name, change.trouble)
+            self.observer.decision(loser.name, "suppress", "other_rule")
+
+    def _put_off(self, shut: list[tuple[Rule, Wait]], winners: Sequence[Rule], change: Change) -> None:
+        """Rules whose hours have yet to begin: of the remedies the first to begin, where none acts now."""
+        opening = {rule.name: wait for rule, wait in shut}
+        waiting = [rule for rule, _ in shut if not rule.remedies]
+        for shadow in (False, True):
+            group = [rule for rule, _ in shut if rule.remedies and rule.dry_run is shadow]
+            if group and not any(winner.dry_run is shadow for winner in winners):
+                first = min(opening[rule.name].until for rule in group)
+                (winner, *_), _ = order_remedies([rule for rule in group if opening[rule.name].until == first])
+                waiting.append(winner)
+                group.remove(winner)
+            self._lose(group, change)
+        for rule in waiting:
+            self._begin(rule, change, wait=opening[rule.name])
+
+    def _begin(self, rule: Rule, change: Change, actor: str = "", wait: Wait | None = None) -> Incident:
         incident = self.incidents.begin(rule, change, dry_run=rule.dry_run or self.dry_run, actor=actor)
         self.treats.keep(incident, change.subject)
-        if rule.hold and not actor:
-            self.treats.hold(incident, change.at + rule.hold)
-            self.observer.decision(rule.name, "wait", "for")
+        if rule.hold and not actor and (wait is None or wait.until < change.at + rule.hold):
+            wait = Wait(change.at + rule.hold, "for", incident.reason)
+        if wait is not None:
+            self.treats.hold(incident, wait)
+            self.observer.decision(rule.name, "wait", wait.code)
         else:
             self.treats.submit(incident.id)
         return incident

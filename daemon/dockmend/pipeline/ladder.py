@@ -6,18 +6,19 @@ climbs the same rung twice.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from dockmend.decide import History, Host, Suppress, Wait, budget, held_by_person
 from dockmend.journal.records import Incident
+from dockmend.model import Object, target_of
 from dockmend.observer import Observer
 from dockmend.pipeline.doing import Doing
 from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.incidents import Incidents
-from dockmend.pipeline.looking import Looking
+from dockmend.pipeline.lanes import Caps
+from dockmend.pipeline.looking import Looking, outside
 from dockmend.rules.model import Rule, Step
+from dockmend.timekeeping import Clock
 
 
 @dataclass(slots=True)
@@ -29,8 +30,8 @@ class Ladder:
     history: History
     host: Host
     observer: Observer
-    clock: Callable[[], float]
-    cap: asyncio.Semaphore
+    clock: Clock
+    caps: Caps
 
     async def climb(self, incident: Incident, rule: Rule, reason: str) -> None:
         """From the rung where the incident is: the first remedy that heals ends it, the last rung closes it."""
@@ -48,6 +49,7 @@ class Ladder:
             incident = self.incidents.open[incident.id]
             if not await self._one(incident, rule, rule.escalate[rung], rung):
                 return
+        self.looking.persists(self.incidents.open[incident.id])
         tried = f"; given up after {incident.attempts} attempts" if incident.attempts else ""
         self.ending.close(incident.id, "failed", f"{reason}{tried}", "exhausted")
 
@@ -62,8 +64,8 @@ class Ladder:
         if forbidden := self.looking.forbidden(incident, (step,), seen.subject):
             self._skip(incident, rule, forbidden, rung)
             return True
-        async with self.cap:
-            if wait := self._wait(incident, rule, step):
+        async with self.caps.of(changes=not step.tells):
+            if wait := self._wait(incident, rule, step, seen.subject):
                 self.ending.park(incident.id, wait)
                 return False
             began_at = self.clock()
@@ -94,12 +96,18 @@ class Ladder:
             self.ending.gave_way(incident.id)
         return True
 
-    def _wait(self, incident: Incident, rule: Rule, step: Step) -> Wait | None:
+    def _wait(self, incident: Incident, rule: Rule, step: Step, subject: Object | None) -> Wait | None:
         """Person and host come before escalation too."""
         if step.tells:
             return None
         now = self.clock()
-        return held_by_person(rule, incident.target, self.host, now) or budget(self.history, self.host, now)
+        shut = None if incident.actor else outside(rule, self.clock)
+        if isinstance(shut, Wait):
+            return shut
+        for target in dict.fromkeys((incident.target, target_of(subject))):  # it may have been renamed
+            if held := held_by_person(rule, target, self.host, now):
+                return held
+        return budget(self.history, self.host, now)
 
     def _skip(self, incident: Incident, rule: Rule, forbidden: Suppress, rung: int) -> None:
         self.observer.decision(rule.name, "suppress", forbidden.code)

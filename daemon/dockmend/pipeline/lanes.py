@@ -13,6 +13,22 @@ from typing import Self
 Job = Callable[[], Awaitable[None]]
 
 
+TELLING_AT_ONCE = 32
+"""Attempts and steps at a time that only tell or collect evidence."""
+
+
+class Caps:
+    """How many may be at work at a time over all targets. What only tells has a cap of its own: a wait, a broker or a
+    collection that hangs must not keep anything from being healed."""
+
+    def __init__(self, parallel: int) -> None:
+        self._changing = asyncio.Semaphore(parallel)
+        self._telling = asyncio.Semaphore(TELLING_AT_ONCE)
+
+    def of(self, *, changes: bool) -> asyncio.Semaphore:
+        return self._changing if changes else self._telling
+
+
 class Lanes:
     """Use as an async context manager; leaving it cancels what still runs.
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from dockmend.decide import Suppress, would_start
+from dockmend.decide import Suppress, Wait, outside_hours, would_start
 from dockmend.engine.api import Engine
 from dockmend.errors import NotFound
 from dockmend.guards import Guards
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
-from dockmend.model import Container, Network, Object, Volume
+from dockmend.model import TROUBLES, Container, Network, Object, Volume
 from dockmend.pipeline.incidents import Incidents
-from dockmend.rules.model import Step
+from dockmend.rules.model import Rule, Step
+from dockmend.timekeeping import Clock
 
-TROUBLES = frozenset({
-    "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down", "container.exited",
-    "container.network_lost", "container.orphaned", "container.stuck",
-})  # fmt: skip
-"""Transitions that leave a trouble standing; the others are moments, and there is nothing to look for again."""
 _DOWN = ("health", "end")
 LASTING = {
     "container.unhealthy": _DOWN, "container.crashed": _DOWN, "container.oom_killed": _DOWN,
@@ -75,11 +71,16 @@ class Looking:
         return self.mirror.stands(subject.id, incident.trouble)
 
     def persists(self, incident: Incident) -> bool:
-        """After an attempt the trouble may stand under another name, as the run is another: it is the same trouble."""
+        """After an attempt the trouble may stand under another name, as the run is another: it is the same trouble.
+
+        Its record bears the latest name from then on, so that the next dockmend knows it for answered as well.
+        """
         kinds = (f"network/{incident.network}",) if incident.network else LASTING.get(incident.trigger, ())
         standing = self.mirror.standing_of(incident.object_id, kinds)
         for change in standing:
             self.incidents.remember_answered(incident.rule, change.trouble)
+        if standing and incident.id in self.incidents.open:
+            self.incidents.renamed(incident.id, standing[0].trouble)
         return bool(standing)
 
     def forbidden(self, incident: Incident, steps: Iterable[Step], subject: Object | None) -> Suppress | None:
@@ -106,6 +107,12 @@ class Looking:
         """Whether a container that does not run has its network back: there is nothing to wait for."""
         container = self.mirror.container(incident.object_id)
         return container is not None and not container.running and incident.network in container.networks
+
+
+def outside(rule: Rule, clock: Clock) -> Wait | Suppress | None:
+    """None within the rule's hours, which go by the clock on the wall; what to wait for is a time of `clock`."""
+    shut = outside_hours(rule, clock.wall())
+    return Wait(clock.at(shut.until), shut.code, shut.reason) if isinstance(shut, Wait) else shut
 
 
 def stand_in(incident: Incident) -> Object | None:

@@ -37,7 +37,7 @@ LONG_TIMEOUT = 3600.0
 LONG = frozenset({"snapshot_volume", "commit_image", "wait", "recreate"})
 
 
-Part = Literal["then", "finally", "escalate"]
+Part = Literal["then", "finally", "escalate", "after"]
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ class Steps:
             raise
         except JournalError as error:
             # The intent is pending all the same, and will be written once the disk takes it: with its true end.
-            self._end(intent.record, "failed", f"nothing was done unwritten: {error}")
+            self._end(intent.record, "interrupted", f"nothing was done unwritten: {error}")
             raise
         except EngineAway:
             self.unsettled[incident.id] = intent.record

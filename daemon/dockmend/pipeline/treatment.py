@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import structlog
 
-from dockmend.decide import ACT, History, Host, Suppress, Verdict, Wait, backoff, limits
+from dockmend.decide import ACT, History, Host, Suppress, Verdict, Wait, backoff, held_by_person, limits
 from dockmend.errors import EngineAway, EngineError, JournalError
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord, Incident, Outcome
 from dockmend.mirror import Mirror
-from dockmend.model import Container, Object
+from dockmend.model import Container, Object, target_of
 from dockmend.observer import Observer
-from dockmend.pipeline.doing import ATTEMPT_MADE, Doing
+from dockmend.pipeline.doing import ATTEMPT_MADE, Doing, Past, past_of
 from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.ladder import Ladder
-from dockmend.pipeline.lanes import Lanes
-from dockmend.pipeline.looking import Looking, Seen
+from dockmend.pipeline.lanes import Caps, Lanes
+from dockmend.pipeline.looking import Looking, Seen, outside
 from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
 from dockmend.pipeline.verification import Verification, left_on_purpose
@@ -56,7 +55,7 @@ class Treatment:
     rules: RuleSet = field(default_factory=RuleSet)
     stopping: bool = False
     timers: Timers = field(init=False)
-    cap: asyncio.Semaphore = field(init=False)
+    caps: Caps = field(init=False)
     looking: Looking = field(init=False)
     ending: Ending = field(init=False)
     doing: Doing = field(init=False)
@@ -64,7 +63,7 @@ class Treatment:
 
     def __post_init__(self) -> None:
         self.timers = Timers(self.clock, self.submit)
-        self.cap = asyncio.Semaphore(self.parallel)
+        self.caps = Caps(self.parallel)
         self.looking = Looking(self.steps.engine, self.mirror, self.incidents, self.guards, self.learn)
         self.ending = Ending(
             self.incidents, self.steps.journal, self.history, self.looking, self.observer, self.timers, self.clock,
@@ -73,7 +72,7 @@ class Treatment:
         self.doing = Doing(self.steps, self.looking, self.ending, self.verification, self.mirror, self._cut)
         self.ladder = Ladder(
             self.doing, self.looking, self.ending, self.incidents, self.history, self.host, self.observer, self.clock,
-            self.cap,
+            self.caps,
         )  # fmt: skip
 
     # --- what intake and the app call ---------------------------------------------------------------------------
@@ -90,12 +89,16 @@ class Treatment:
         aside = rule is not None and (incident.dry_run or not rule.remedies)
         return f"{incident.target} aside" if aside else incident.target
 
-    def hold(self, incident: Incident, until: float) -> None:
-        """`until`: by the wall clock, which stamped the change that is held for. Never longer than the rule asks."""
-        rule = self.rules.by_name(incident.rule)
-        until = min(self.clock.at(until), self.clock() + (rule.hold if rule is not None else 0.0))
-        self.incidents.update(incident.id, due_at=until, waiting_for="for")
-        self.timers.set(incident.id, until)
+    def hold(self, incident: Incident, wait: Wait) -> None:
+        """A new incident waits: for its rule's hours, or for as long as its trouble is to hold.
+
+        `wait.until`: by the wall clock, which stamped the change that is held for; never longer than the rule asks.
+        """
+        until = self.clock.at(wait.until)
+        if wait.code == "for":
+            rule = self.rules.by_name(incident.rule)
+            until = min(until, self.clock() + (rule.hold if rule is not None else 0.0))
+        self.ending.wait(incident.id, Wait(until, wait.code, wait.reason), wait.reason)
 
     def keep(self, incident: Incident, subject: Object | None) -> None:
         """The object as it was when its incident began: it may be gone when it is treated."""
@@ -127,15 +130,27 @@ class Treatment:
             if incident.state == "waiting" and incident.waiting_for == reason and incident.id in self.timers:
                 self.submit(incident.id)
 
-    def take_up(self, incident: Incident, record: ActionRecord | None, done: int) -> None:
-        """An incident that was open when dockmend ended. `record`: its intent without an outcome; `done`: how many
-        steps of the present attempt are."""
+    def changed(self, container: Container) -> None:
+        """Whether a trouble still stands of which nothing is done before its rule's hours begin, is looked at anew."""
+        target = target_of(container)
+        if target in self.ending.put_off:
+            self.ending.put_off.discard(target)
+            for incident in list(self.incidents.open.values()):
+                if incident.target == target and incident.waiting_for == "window" and incident.id in self.timers:
+                    self.submit(incident.id)
+
+    def take_up(self, incident: Incident, record: ActionRecord | None, past: Iterable[ActionRecord] = ()) -> None:
+        """An incident that was open when dockmend ended. `record`: its intent without an outcome; `past`: its steps."""
         if record is not None:
             self.steps.unsettled[incident.id] = record
         if incident.rung is None and (incident.state == "acting" or record is not None):
-            self.ending.progress[incident.id] = done
-        if record is not None or incident.state != "waiting":
-            self.submit(incident.id)
+            rule = self.rules.by_name(incident.rule)
+            told = past_of(rule, incident.attempts, past) if rule is not None else Past(0)
+            self.ending.progress[incident.id] = told.done
+            if told.failure is not None:
+                self.ending.failures[incident.id] = told.failure
+        if record is not None or incident.state != "waiting" or incident.waiting_for == "window":
+            self.submit(incident.id)  # the hours may be others now
         else:
             self.timers.set(incident.id, incident.due_at or self.clock())
 
@@ -187,16 +202,19 @@ class Treatment:
         self.steps.unsettled.pop(incident.id, None)
         if record.part == "escalate" and settled.done and incident.id in self.incidents.open:
             self.incidents.update(incident.id, rung=(incident.rung or 0) + 1, state="verifying")
+        progress, mine = self.ending.progress, self.history.of(incident.rule, incident.target)
+        if record.part == "finally" and settled.done and progress.get(incident.id, ATTEMPT_MADE) != ATTEMPT_MADE:
+            progress[incident.id] += 1
         if record.part != "then":
             return
-        progress, mine = self.ending.progress, self.history.of(incident.rule, incident.target)
         if settled.done:
             progress[incident.id] = progress.get(incident.id, 0) + 1
         elif not progress.get(incident.id):
             progress.pop(incident.id, None)
         else:
             # It counts: a step that takes the engine down each time must not be repeated for ever.
-            self.history.attempted(incident.rule, incident.target, self.clock())
+            changes = rule is None or rule.remedies
+            self.history.attempted(incident.rule, incident.target, self.clock(), changes)
             limit = rule.limits.attempts if rule else None
             if limit and mine.in_window(self.clock(), limit[1]) > limit[0]:
                 del progress[incident.id]
@@ -210,7 +228,7 @@ class Treatment:
                 await self._verify(incident, rule, incident.updated_at)
             return
         subject = seen.subject
-        async with self.cap:
+        async with self.caps.of(changes=rule.remedies):
             verdict = ACT if resumed else self._verdict(incident, rule, subject)
             if not self._goes_on(incident.id):
                 return
@@ -235,7 +253,7 @@ class Treatment:
             return False
         close = self.ending.close
         # What only tells, tells of what was: it may well be over by the remedy that came before it in this lane.
-        must_stand = rule.remedies or rule.hold > 0
+        must_stand = rule.remedies or rule.hold > 0 or incident.waiting_for == "window"
         if seen.gone and must_stand:
             if resumed:
                 close(incident.id, "interrupted", "it is gone")
@@ -272,6 +290,11 @@ class Treatment:
         now = self.clock()
         if self.looking.frozen(incident, rule.then, subject):
             return Wait(now + FROZEN_RETRY, "paused", "somebody paused it: it is looked at when it goes on")
+        if not incident.actor and (shut := outside(rule, self.clock)) is not None:
+            return shut
+        renamed = target_of(subject)
+        if renamed != incident.target and (held := held_by_person(rule, renamed, self.host, now)) is not None:
+            return held
         verdict = limits(rule, incident.target, self.history, self.host, now, failures=incident.attempts)
         if verdict is not ACT:
             return verdict
@@ -280,7 +303,7 @@ class Treatment:
             mine = self.history.targets.get((rule.name, incident.target))
             if (wait := backoff(rule.limits, mine, now, self.dice)) is not None:
                 return wait
-        if incident.dry_run:
+        if incident.dry_run or rule.dry_run:
             would = ", ".join(step.action for step in rule.then)
             return Suppress("dry_run", f"shadow mode: would have done {would}")
         self.observer.decision(rule.name, "act", "")
@@ -301,7 +324,7 @@ class Treatment:
     def _begin(self, incident: Incident, rule: Rule, began_at: float, *, resumed: bool) -> Incident:
         attempts = incident.attempts
         if not resumed:
-            self.history.attempted(rule.name, incident.target, began_at)
+            self.history.attempted(rule.name, incident.target, began_at, rule.remedies)
             attempts += 1
         return self.incidents.update(incident.id, state="acting", attempts=attempts, due_at=None, waiting_for="")
 

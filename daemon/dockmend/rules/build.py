@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from dockmend.rules.schema import LimitsModel, RuleModel, VerifyModel
 from dockmend.rules.selecting import read_exclude, read_match
 from dockmend.rules.steps import Surroundings, read_steps
 from dockmend.rules.when import When, read_when
-from dockmend.rules.windows import compile_windows
+from dockmend.rules.windows import Windows, compile_windows
 
 RESERVED: Final = "builtin-"
 """Names that begin so are those of built-in rules."""
@@ -49,12 +48,13 @@ def build_rule(scope: Scope, data: dict[str, Any], origin: Origin) -> Rule | Non
         for key in ("then", "finally", "escalate")
     )
     condition = _condition(scope, data.get("if"), contexts)
-    windows = _windows(scope, shape)
+    # What can be said of a part is said whatever is wrong with the others: all errors at once.
+    windows = _windows(scope, data)
     verify = _verify(scope, data.get("verify"), when)
+    _name(scope, data.get("name"))
+    hold = _hold(scope, shape.for_ if shape is not None else data.get("for"), when)
     if shape is None or match is None:
         return None
-    _name(scope, shape.name)
-    hold = _hold(scope, shape.for_, when)
     limits = _limits(shape.limits)
     _escalation(scope, limits, then, escalate)
     if scope.errors:
@@ -62,13 +62,16 @@ def build_rule(scope: Scope, data: dict[str, Any], origin: Origin) -> Rule | Non
     return Rule(
         name=shape.name, triggers=tuple(when.triggers), match=match, then=then, description=shape.description,
         enabled=shape.enabled, severity=shape.severity, annotations=shape.annotations, priority=shape.priority,
-        hold=hold, exclude=exclude, condition=condition, condition_text=shape.if_ or "", during=windows[0],
-        during_text=windows[1], finally_=finally_, verify=verify, limits=limits, mode=shape.mode,
+        hold=hold, exclude=exclude, condition=condition, condition_text=shape.if_ or "",
+        during=windows.hold if windows else None, opens=windows.open_at if windows else None,
+        during_text=windows.text if windows else "", finally_=finally_, verify=verify, limits=limits, mode=shape.mode,
         escalate=escalate, dry_run=shape.dry_run, path=origin.path, line=origin.line, order=origin.order,
     )  # fmt: skip
 
 
-def _name(scope: Scope, name: str) -> None:
+def _name(scope: Scope, name: Any) -> None:
+    if not isinstance(name, str):
+        return  # reported with the rule's shape
     if name.startswith(RESERVED):
         scope.error(("name",), f"names that begin with {RESERVED} are those of built-in rules: expected another name")
     elif name != name.strip() or not name.isprintable():
@@ -92,20 +95,24 @@ def _condition(scope: Scope, text: Any, contexts: frozenset[str]) -> Condition |
         return None
 
 
-def _windows(scope: Scope, shape: RuleModel | None) -> tuple[Callable[[float], bool] | None, str]:
-    if shape is None or (shape.during is None and shape.not_during is None):
-        return None, ""
-    try:
-        return compile_windows(shape.during, shape.not_during)
-    except LanguageError:
-        for key, windows in (("during", shape.during), ("not_during", shape.not_during)):
-            for index, text in enumerate(windows or ()):
-                try:
-                    compile_windows(text)
-                except LanguageError as error:
-                    inside = scope.find((key, index)) is not None
-                    scope.language((key, index) if inside else (key,), error)
-        return None, ""
+def _windows(scope: Scope, data: dict[str, Any]) -> Windows | None:
+    wrong = False
+    written: dict[str, list[str]] = {}
+    for key in ("during", "not_during"):
+        value = data.get(key)
+        for index, text in enumerate(value if isinstance(value, list) else [value]):
+            if not isinstance(text, str):
+                continue  # reported with the rule's shape
+            written.setdefault(key, []).append(text)
+            try:
+                compile_windows(text)
+            except LanguageError as error:
+                wrong = True
+                inside = scope.find((key, index)) is not None
+                scope.language((key, index) if inside else (key,), error)
+    if wrong or not written:
+        return None
+    return compile_windows(written.get("during"), written.get("not_during"))
 
 
 def _verify(scope: Scope, value: Any, when: When) -> Verify:
@@ -124,9 +131,10 @@ def _verify(scope: Scope, value: Any, when: When) -> Verify:
     return Verify() if model is None else Verify(model.state, model.within)
 
 
-def _hold(scope: Scope, hold: float, when: When) -> float:
+def _hold(scope: Scope, hold: Any, when: When) -> float:
+    """`hold`: seconds, or what was written where that is no duration (reported with the rule's shape)."""
     if not hold or when.only_transitions:
-        return hold
+        return hold if isinstance(hold, float) else 0.0
     if scope.own(("for",)):
         scope.error(("for",), _TRANSITIONS_ONLY.format("for"), key=True)
     return 0.0

@@ -51,7 +51,18 @@ def builtin_rule(heal: Literal["labelled", "all", "off"], foreign: Sequence[str]
 
 def foreign_healers(containers: Iterable[Container]) -> list[str]:
     """The names of running containers that are other healers, by their image's name."""
-    return sorted(each.name for each in containers if each.running and _HEALER.search(each.image.lower()))
+    return sorted(each.name for each in containers if _heals(each))
+
+
+def healers_changed(before: Container | None, after: Container | None) -> bool:
+    """Whether a change of one container's record can be the coming or going of another healer."""
+    if before is not None and after is not None and before.running == after.running and before.name == after.name:
+        return False
+    return any(each is not None and _heals(each) for each in (before, after))
+
+
+def _heals(container: Container) -> bool:
+    return container.running and _HEALER.search(container.image.lower()) is not None
 
 
 def _everything() -> Selector:

@@ -31,6 +31,12 @@ class ActionSpec:
         return self.tells or (isinstance(params, p.Wait) and params.until is None)
 
 
+def changes_something(action: str) -> bool:
+    """Whether an action that the journal names can have changed anything; one that is not known may have."""
+    spec = ACTIONS.get(action)
+    return spec is None or not (spec.tells or spec.params is p.Wait)
+
+
 _CONTAINER = frozenset({"container"})
 _VOLUME = frozenset({"volume"})
 _SERVICE = frozenset({"service"})

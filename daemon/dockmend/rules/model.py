@@ -104,6 +104,7 @@ class Rule:
     condition: Condition | None = None
     condition_text: str = ""
     during: Callable[[float], bool] | None = None  # wall seconds -> inside the windows (not_during is folded in)
+    opens: Callable[[float], float | None] | None = None  # wall seconds outside them -> when they next begin
     during_text: str = ""
     finally_: tuple[Step, ...] = ()
     verify: Verify = Verify()

@@ -8,13 +8,13 @@ A window over midnight (22:00-06:00) belongs to the day on which it begins: "Fri
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from typing import Final
 
 from dockmend.rules.language_error import LanguageError, did_you_mean, quoted
-from dockmend.rules.zones import wall_clock, zone
+from dockmend.rules.zones import local_zone, wall_clock, zone
 
 DAYS: Final = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _LONG: Final = {
@@ -25,6 +25,9 @@ _TIME = re.compile(r"([0-9]{1,2}):([0-9]{2})")
 _RANGE = re.compile(r"([0-9:]+)-([0-9:]+)")
 
 DAY_SECONDS: Final = 86400
+HALF_HOUR: Final = 1800
+AHEAD: Final = 15
+"""Days looked ahead for the next opening: a weekly hour that the clock skips once is there a week later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +50,56 @@ class Window:
             return today in self.days and self.start <= second < self.end
         return (today in self.days and second >= self.start) or ((today - 1) % 7 in self.days and second < self.end)
 
+    def instants(self, second: int, at: float) -> Iterator[float]:
+        """When its zone's clock shows that second of the day, on each of the days after `at` (seconds since the epoch)
+        and the one before; twice where the clock is set back."""
+        midnight = wall_clock(at, self.zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+        for day in range(-1, AHEAD):
+            wall = midnight + timedelta(days=day, seconds=second)
+            for fold in (0, 1):
+                yield wall.replace(tzinfo=self.zone or local_zone(), fold=fold).timestamp()
 
-def compile_windows(during: object = None, not_during: object = None) -> tuple[Callable[[float], bool], str]:
-    """One test over wall seconds for both keys, each a text, a list of texts or None, and the text for a person.
 
-    True where any window of `during` holds (always, if there is none) and none of `not_during`. Raises LanguageError.
-    """
+@dataclass(slots=True)
+class Windows:
+    """`during` and `not_during` of one rule; `text` is for a person."""
+
+    inside: tuple[Window, ...]
+    outside: tuple[Window, ...]
+    text: str
+    _shut: tuple[float, float | None] = (0.0, 0.0)  # since when they are shut, and what `open_at` then said
+
+    def hold(self, at: float) -> bool:
+        """True at an instant (wall seconds) inside any of `during` (always, if there is none), none of `not_during`."""
+        if self.inside and not any(window.holds(at) for window in self.inside):
+            return False
+        return not any(window.holds(at) for window in self.outside)
+
+    def open_at(self, at: float) -> float | None:
+        """When they next hold, from an instant at which they do not; None where that is in none of the next 15 days.
+
+        Windows begin at a full minute that is named, or where the clock is changed, which is at a half hour of UTC.
+        """
+        since, until = self._shut
+        if until is not None and since <= at < until:
+            return until
+        edges = {at - at % HALF_HOUR + HALF_HOUR * number for number in range(1, AHEAD * 48)}
+        for window in self.inside:
+            edges.update(window.instants(window.start, at))
+        for window in self.outside:
+            edges.update(window.instants(window.end, at))
+        opening = next((edge for edge in sorted(edges) if edge > at and self.hold(edge)), None)
+        self._shut = (at, opening)
+        return opening
+
+
+def compile_windows(during: object = None, not_during: object = None) -> Windows:
+    """Both keys, each a text, a list of texts or None. Raises LanguageError."""
     inside = _windows(during)
     outside = _windows(not_during)
-
-    def test(at: float) -> bool:
-        if inside and not any(window.holds(at) for window in inside):
-            return False
-        return not any(window.holds(at) for window in outside)
-
     parts = [" or ".join(window.text for window in inside)] if inside else []
     parts += ["not " + " or ".join(window.text for window in outside)] if outside else []
-    return test, ", ".join(parts)
+    return Windows(inside, outside, ", ".join(parts))
 
 
 def _windows(value: object) -> tuple[Window, ...]:

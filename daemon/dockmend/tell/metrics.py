@@ -182,6 +182,9 @@ class Metrics(Observer):
             self._broken.discard((rule, target))
         self._breakers.set(rule, to=float(sum(1 for broken, _ in self._broken if broken == rule)))
 
+    def breaker_known(self, rule: str, target: str) -> None:
+        self.breaker(rule, target, opened=True)
+
     def paused(self, pauses: int) -> None:
         self._paused.set(to=float(pauses))
 

@@ -75,13 +75,13 @@ async def test_breakers_pauses_and_known_values_are_kept_and_removed(journal):
 
 async def test_recent_attempts_are_by_attempt_with_its_begin_and_its_last_outcome(journal):
     journal.put_action(an_action(1, attempt=1, began_at=NOW + 1, ended_at=NOW + 2, outcome="done"))
-    journal.put_action(an_action(2, attempt=1, began_at=NOW + 3, ended_at=NOW + 4, outcome="failed"))
+    journal.put_action(an_action(2, attempt=1, began_at=NOW + 3, ended_at=NOW + 4, outcome="failed", action="publish"))
     journal.put_action(an_action(3, attempt=2, began_at=NOW + 5))
     journal.put_action(an_action(4, rule="other", incident="i2", began_at=NOW + 4, ended_at=NOW + 5, outcome="done"))
     assert await journal.recent_attempts(NOW) == [
-        ("heal", WEB, NOW + 1, "failed"),
-        ("other", WEB, NOW + 4, "done"),
-        ("heal", WEB, NOW + 5, None),
+        ("heal", WEB, NOW + 1, "failed", {"restart", "publish"}),
+        ("other", WEB, NOW + 4, "done", {"restart"}),
+        ("heal", WEB, NOW + 5, None, {"restart"}),
     ]
     # An attempt that began before is not a recent one because a later step of it is.
     assert [row[2] for row in await journal.recent_attempts(NOW + 2)] == [NOW + 4, NOW + 5]
@@ -92,7 +92,9 @@ async def test_a_reset_forgets_attempts_before_it(journal):
     journal.put_action(an_action(2, attempt=2, began_at=NOW + 9))
     journal.put_action(an_action(3, attempt=1, rule="other", incident="i2", began_at=NOW + 1))
     journal.put_reset("heal", WEB, NOW + 5)
-    assert await journal.recent_attempts(NOW) == [("other", WEB, NOW + 1, None), ("heal", WEB, NOW + 9, None)]
+    assert await journal.recent_attempts(NOW) == [
+        ("other", WEB, NOW + 1, None, {"restart"}), ("heal", WEB, NOW + 9, None, {"restart"})
+    ]  # fmt: skip
 
 
 async def test_incidents_for_people_are_found_by_name_id_and_target_newest_first(journal):

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from dockmend.actions.base import REGISTRY
 from dockmend.app.keeping import Keeping
-from dockmend.app.taking_up import _steps_done
 from dockmend.engine.api import Engine, Listing
 from dockmend.errors import EngineAway, JournalError
 from dockmend.guards import Guards
+from dockmend.journal.records import ActionRecord
 from dockmend.model import Change, Container, Endpoint, Mount, Network, Volume
 from dockmend.pipeline.backlog import KEPT, Backlog
 from dockmend.pipeline.watch import Cursor
@@ -150,7 +150,7 @@ async def test_nothing_is_done_while_the_intent_cannot_be_written_and_it_costs_n
             await one.later()
         assert not one.history.host
         (record, *_) = one.journal.actions.values()
-        assert (record.outcome, record.detail) == ("failed", "nothing was done unwritten: the disk is full")
+        assert (record.outcome, record.detail) == ("interrupted", "nothing was done unwritten: the disk is full")
         one.journal.broken = False
         await one.later()
         assert (one.only().outcome, one.restarts, one.told.breakers) == ("healed", 1, [])
@@ -243,27 +243,62 @@ async def test_what_dockmends_death_left_open_is_settled_once_and_goes_on():
         two.engine.containers = one.engine.containers
         two.now = one.now + 60
         two.incidents.adopt(replace(story[0], state="acting"))
-        two.treatment.take_up(story[0], record, await _steps_done(cast("Any", _Story(story)), story[0]))
+        two.treatment.take_up(story[0], record, story[1])
         await two.quiet()
         assert (two.only().outcome, two.restarts, topics(two)) == ("healed", 0, ["two", "end"])
 
 
-async def test_only_the_steps_of_then_count_as_progress_of_an_attempt():
-    async with clinic(STEPS) as one:
+FIRM = rule_text(
+    then='[{stop: {}, on_error: continue}, {publish: {topic: "one"}}, restart]',
+    finally_='[{publish: {topic: "end"}}, {publish: {topic: "very end"}}]',
+    limits="{attempts: 2 per 15m, backoff: none}",
+).replace("    then: restart\n", "").replace("finally_", "finally")  # fmt: skip
+DEATHS = {  # outcomes by part as the journal holds them at the death -> what the next dockmend does
+    "after a step that failed and may": (["then failed"], ["one", "end", "very end"], 1, 1),
+    "between two steps": (["then failed", "then done"], ["end", "very end"], 1, 1),
+    "after `then`": (["then done", "then done", "then done"], ["end", "very end"], 0, 1),
+    "in `finally`": (["then done", "then done", "then done", "finally done"], ["very end"], 0, 1),
+    "in a step of `finally`": (["then done", "then done", "then done", "finally None"], ["very end"], 0, 1),
+    "after `finally`": (["then done", "then done", "then done", "finally done", "finally failed"], [], 0, 1),
+    "after a step that failed": (
+        ["then done", "then done", "then failed"], ["end", "very end", "one", "end", "very end"], 1, 2
+    ),
+    "in `finally`, the attempt having failed": (
+        ["then done", "then done", "then failed", "finally done"], ["very end", "one", "end", "very end"], 1, 2
+    ),
+    "after a step that was cut short and made again": (
+        ["then failed", "then interrupted", "then done", "after done"], ["end", "very end"], 1, 1
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("death", DEATHS)
+async def test_no_step_is_run_again_that_was_run_when_dockmend_died(death: str):
+    held, told, restarts, attempts = DEATHS[death]
+    async with clinic(FIRM) as one:
         one.sicken()
+        one.treatment.stop()
         await one.quiet()
-        records = list(one.journal.actions.values())
-        assert [each.part for each in records] == ["then", "then", "then", "finally"]
-        assert await _steps_done(cast("Any", _Story((one.only(), records))), one.only()) == 3
-        assert await _steps_done(cast("Any", _Story(None)), one.only()) == 0
-
-
-class _Story:
-    def __init__(self, story: Any) -> None:
-        self._story = story
-
-    async def story(self, incident: str) -> Any:
-        return self._story
+        if not restarts:  # it went through: what is left is to be told
+            one.cure()
+        first = one.incidents.update(one.only().id, state="acting", attempts=1)
+        record = ActionRecord(
+            id="a", incident=first.id, rule="heal", target=TARGET, attempt=1, action="publish", object_id=ID,
+            object_name="web", params={}, began_at=one.now,
+        )  # fmt: skip
+        past: list[ActionRecord] = []
+        for number, line in enumerate(held):
+            part, outcome = line.split()
+            more: Any = {"part": part, "outcome": None if outcome == "None" else outcome}
+            past.append(replace(record, id=f"a{number}", **more))
+        opened = next((each for each in past if each.outcome is None), None)
+        one.treatment.stopping = False
+        one.treatment.take_up(first, opened, past)
+        await one.quiet()
+        if one.only().state == "waiting":
+            await one.later()
+        assert (one.only().outcome, topics(one)) == ("healed", told)
+        assert (one.restarts, one.only().attempts) == (restarts, attempts)
 
 
 LOOKS = {

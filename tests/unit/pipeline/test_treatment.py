@@ -347,3 +347,36 @@ async def test_one_that_lies_down_when_its_next_attempt_is_due_is_not_called_hea
         entry.kept.run.died_at, entry.kept.run.by = one.now, "engine"
         await one.later()
         assert (one.only().outcome, one.restarts) == ("interrupted", 1)
+
+
+TELLS = """
+version: 1
+rules:
+  - {name: tells, when: container.unhealthy, match: all, then: [{publish: {topic: sick}}], limits: {backoff: none}}
+  - {name: heal, when: container.unhealthy, match: all, then: restart, limits: {attempts: none, backoff: none}}
+"""
+
+
+async def test_what_only_tells_costs_the_hosts_budget_nothing():
+    async with clinic(TELLS, budget=(2, 60.0)) as one:
+        for _ in range(2):
+            one.sicken()
+            await one.quiet()
+        assert (one.restarts, len(one.published)) == (2, 2)
+        assert len(one.history.host) == 2
+        one.sicken()
+        await one.quiet()
+        assert len(one.published) == 3
+        assert [each.waiting_for for each in one.incidents.open.values()] == ["budget"]
+
+
+async def test_what_only_tells_keeps_nothing_from_being_healed():
+    slow = TELLS.replace("[{publish: {topic: sick}}]", "[{wait: {time: 1h}}]").replace("unhealthy", "started", 1)
+    async with clinic(slow) as one:
+        web = one.mirror.container(ID)
+        for number in range(8):  # twice as many as may change something at a time
+            one.offer([Change(("container.started",), "container", web, f"container:w{number}", f"t{number}", one.now)])
+        await until(lambda: [each.state for each in one.incidents.open.values()] == ["acting"] * 8)
+        one.sicken()
+        await until(lambda: any(each.outcome == "healed" for each in one.journal.incidents.values()))
+        assert one.restarts == 1

@@ -36,14 +36,15 @@ def at(text: str, zone: str = "Europe/Berlin") -> float:
     ],
 )  # fmt: skip
 def test_windows_hold_by_the_wall_clock(text, inside, outside):
-    test, said = compile_windows(text)
+    windows = compile_windows(text)
+    test, said = windows.hold, windows.text
     assert said == text
     assert [moment for moment in inside if not test(at(moment))] == []
     assert [moment for moment in outside if test(at(moment))] == []
 
 
 def test_both_of_the_repeated_hours_are_inside():
-    test, _ = compile_windows("02:00-03:00 Europe/Berlin")
+    test = compile_windows("02:00-03:00 Europe/Berlin").hold
     first = datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp()
     assert test(first)
     assert test(first + 3600)
@@ -51,14 +52,54 @@ def test_both_of_the_repeated_hours_are_inside():
 
 
 def test_lists_and_not_during_are_folded_into_one_test():
-    test, said = compile_windows(["08:00-12:00 UTC", "13:00-17:00 UTC"], "Sat,Sun UTC")
-    assert said == "08:00-12:00 UTC or 13:00-17:00 UTC, not Sat,Sun UTC"
+    windows = compile_windows(["08:00-12:00 UTC", "13:00-17:00 UTC"], "Sat,Sun UTC")
+    test = windows.hold
+    assert windows.text == "08:00-12:00 UTC or 13:00-17:00 UTC, not Sat,Sun UTC"
     assert test(at("2026-11-23 09:00", "UTC"))
     assert not test(at("2026-11-23 12:30", "UTC"))
     assert not test(at("2026-11-22 09:00", "UTC"))
-    always, nothing = compile_windows(None, None)
-    assert always(0.0)
-    assert nothing == ""
+    nothing = compile_windows(None, None)
+    assert nothing.hold(0.0)
+    assert nothing.text == ""
+
+
+@pytest.mark.parametrize(
+    ("during", "not_during", "now", "opens"),
+    [
+        ("Mon-Fri 08:00-18:00 Europe/Berlin", None, "2026-11-27 18:00", "2026-11-30 08:00"),
+        ("22:00-06:00 Europe/Berlin", None, "2026-11-27 06:00", "2026-11-27 22:00"),
+        (["08:00-09:00 Europe/Berlin", "12:07-13:00 Europe/Berlin"], None, "2026-11-27 10:00", "2026-11-27 12:07"),
+        (None, "Mon-Fri 08:00-18:00 Europe/Berlin", "2026-11-27 08:00", "2026-11-27 18:00"),
+        ("08:00-18:00 Europe/Berlin", "08:00-09:00 Europe/Berlin", "2026-11-27 07:00", "2026-11-27 09:00"),
+        ("02:30-04:00 Europe/Berlin", None, "2026-03-28 12:00", "2026-03-29 03:00"),  # the clock skips its beginning
+        ("Sun 02:00-03:00 Europe/Berlin", None, "2026-03-28 12:00", "2026-04-05 02:00"),  # and all of it
+        ("01:45-02:30 Australia/Lord_Howe", None, "2026-10-03 12:00", "2026-10-03 17:15"),
+        ("Mon Europe/Berlin", "Mon Europe/Berlin", "2026-11-27 08:00", None),
+    ],
+)  # fmt: skip
+def test_the_next_opening_is_the_first_instant_inside(during, not_during, now, opens):
+    windows = compile_windows(during, not_during)
+    found = windows.open_at(at(now))
+    assert found == (None if opens is None else at(opens))
+    assert windows.open_at(at(now) + 60) == found
+
+
+@given(
+    st.floats(1.7e9, 1.8e9),
+    st.sampled_from([
+        ("Mon-Fri 08:05-17:31 Europe/Berlin", None), ("22:00-02:30 America/New_York", "Sat,Sun UTC"),
+        (None, ["06:00-07:00 UTC", "05:30-06:10 Europe/Berlin"]), ("02:10-02:50 Australia/Lord_Howe", None),
+    ]),
+)  # fmt: skip
+def test_until_it_opens_it_is_shut(now, text):
+    windows = compile_windows(*text)
+    if windows.hold(now):
+        return
+    opens = windows.open_at(now)
+    assert opens is not None
+    assert windows.hold(opens)
+    minutes = range(int(now // 60) + 1, int(opens // 60))
+    assert not any(windows.hold(minute * 60.0) for minute in minutes)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +157,7 @@ def test_a_window_and_its_complement_split_the_week(days, start, end, moment, zo
 @given(st.text(max_size=40) | st.from_regex(r"[MonTueFri,\-0-9: UTC/]{0,30}", fullmatch=True))
 def test_no_text_is_met_with_anything_but_a_language_error(text):
     try:
-        test, _ = compile_windows(text)
+        test = compile_windows(text).hold
     except LanguageError as error:
         assert error.offset is None or 0 <= error.offset <= len(text)  # noqa: PT017 # accepting it is as good
     else:
