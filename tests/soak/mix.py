@@ -44,7 +44,7 @@ FAST = 4
 """Threads of the fast part: on a loaded machine a call takes long, and one after another would not reach the rate."""
 CATCH_UP = 10.0
 """Seconds' worth of events that the load may be behind and make up for."""
-SLOW_EVENTS = 8.0
+SLOW_EVENTS = 5.0
 """Events a second that the slow part of the mix makes, about: the fast part makes up the rest."""
 
 
@@ -160,29 +160,32 @@ class Mix:
                 yield "image tag"
                 line.ask("DELETE", f"/images/soaked:t{part}-{number}")
                 yield "image untag"
+            if number % 16 == 1:  # what dockmend remembers of containers that are gone (1,024) is full in 5 minutes
+                made = line.ask("POST", "/containers/create", {"Image": TOOLBOX})[1]
+                yield "container create"
+                line.ask("DELETE", f"/containers/{made['Id']}?v=1")
+                yield "container destroy"
 
     # --- what dockmend works on ---------------------------------------------------------------------------------
 
     def _slow(self, line: Line) -> None:
-        """Every half second one thing; each kind comes round in its turn."""
+        """Every second one thing; each kind comes round in its turn."""
         turns = cycle((
-            self._sicken, self._made_and_removed, self._crash, self._made_and_removed, self._stopped_and_started,
-            self._made_and_removed, self._sicken, self._made_and_removed, self._reconnected, self._made_and_removed,
-            self._crash, self._made_and_removed, self._execs, self._made_and_removed, self._lost_network,
-            self._made_and_removed,
+            self._sicken, self._crash, self._stopped_and_started, self._sicken, self._reconnected, self._crash,
+            self._execs, self._lost_network,
         ))  # fmt: skip
         for number in count():
-            if self._stop.wait(0.5):
+            if self._stop.wait(1.0):
                 return
             turn = next(turns)
             self.done[turn.__name__.strip("_").replace("_", " ")] += 1
             turn(line, number)
 
     def _sicken(self, line: Line, number: int) -> None:
-        self._inside(line, f"patient-{number // 8 % PATIENTS}", lambda root: (root / "well").unlink(missing_ok=True))
+        self._inside(line, f"patient-{number // 3 % PATIENTS}", lambda root: (root / "well").unlink(missing_ok=True))
 
     def _crash(self, line: Line, number: int) -> None:
-        state = line.ask("GET", f"/containers/worker-{number // 8 % WORKERS}/json")[1]["State"]
+        state = line.ask("GET", f"/containers/worker-{number // 4 % WORKERS}/json")[1]["State"]
         if state["Running"]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(state["Pid"], signal.SIGKILL)
@@ -197,19 +200,12 @@ class Mix:
 
     def _lost_network(self, line: Line, number: int) -> None:
         """Once in eleven minutes dockmend's to mend: a second time within ten would be a person's will."""
-        if number % 1328 == 14:
+        if number % 664 == 7:
             line.ask("POST", f"/networks/{NETWORK}/disconnect", {"Container": "connected"})
 
     def _execs(self, line: Line, number: int) -> None:
         for _ in range(100):
             line.ask("POST", "/containers/served/exec", {"Cmd": ["true"]})
-
-    def _made_and_removed(self, line: Line, number: int) -> None:
-        """Twice: what dockmend remembers of containers that are gone (1,024) is full before the measuring begins."""
-        for _ in range(2):
-            status, made = line.ask("POST", "/containers/create", {"Image": TOOLBOX, "Labels": {"n": str(number)}})
-            if status == 201:
-                line.ask("DELETE", f"/containers/{made['Id']}?v=1")
 
     def _inside(self, line: Line, name: str, act: Callable[[Path], object]) -> None:
         """Past the engine: an exec would be one more event."""

@@ -125,6 +125,8 @@ class Daemon:
     def _container_changed(self, before: Container | None, after: Container | None) -> None:
         self.pulse.touch(before, after)
         self.observer.container(before, after)
+        if before is not None and after is None:
+            self.intake.matcher.forget(before.id)
         if not self._listed.is_set():
             return
         if before is not None and before.state == "paused":

@@ -24,6 +24,8 @@ REFUSED_KEPT = 64
 """Troubles kept for each target that came up while an incident was open."""
 COUNTED_KEPT = 20_000
 """Rules and targets for which occurrences are counted (`times`)."""
+GONE = frozenset({"container.missing", "network.missing", "volume.missing"})
+"""The last that is ever said of an object: what was remembered of it for the matching is dropped."""
 
 
 class Treats(Protocol):
@@ -72,6 +74,8 @@ class Intake:
         """One change of the mirror."""
         self.observer.change(change)
         self.again(change)
+        if change.triggers[0] in GONE:
+            self.matcher.forget(getattr(change.subject, "id", "") or getattr(change.subject, "name", ""))
 
     def again(self, change: Change) -> None:
         """A trouble that stands, offered again: rules that have answered it stay silent."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dockmend.model import Actor, Change, Event
+from dockmend.model import Actor, Change, Event, Volume
 from dockmend.pipeline import intake as module
 from tests.unit.pipeline.clinic import ID, TARGET, Clinic, clinic, rule_text, until
 
@@ -252,3 +252,13 @@ async def test_what_a_person_asks_for_is_guarded_all_the_same():
         assert getattr(asked, "actor", "") == "uid 0"
         await one.quiet()
         assert (one.only().outcome, one.restarts) == ("healed", 1)
+
+
+async def test_what_is_gone_is_not_remembered_for_the_matching():
+    async with clinic(TWO) as one:
+        for number in range(100):
+            gone = Volume(name=f"v{number}")
+            one.intake.offer(
+                Change(("volume.missing",), "volume", gone, f"volume:v{number}", f"v{number}/missing", one.clock())
+            )
+        assert one.intake.matcher._volumes == {}
