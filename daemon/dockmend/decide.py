@@ -163,7 +163,12 @@ def outside_hours(rule: Rule, now: float) -> Wait | Suppress | None:
 
 
 def would_start(steps: Iterable[Step]) -> bool:
-    return any(step.action in LEAVES_STOPPED_ALONE and step.target is None for step in steps)
+    return any((step.action in LEAVES_STOPPED_ALONE or makes_again(step)) and step.target is None for step in steps)
+
+
+def makes_again(step: Step) -> bool:
+    """Whether a step makes a container that is missing again: a `run` that names no image."""
+    return step.action == "run" and getattr(step.params, "image", None) is None
 
 
 def limits(rule: Rule, target: str, history: History, host: Host, now: float, failures: int = 0) -> Verdict:

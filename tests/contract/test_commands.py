@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dockmend.errors import NotFound, Permanent
+from dockmend.errors import NotFound, Permanent, Temporary
 
 from .labs import Lab
 
@@ -68,3 +68,23 @@ async def test_limits_are_changed_while_it_runs(lab: Lab) -> None:
         await lab.client.update("web", {"Memory": 256 << 20})
     with pytest.raises(NotFound):
         await lab.client.update("nope", {"PidsLimit": 50})
+
+
+async def test_the_end_of_a_container_is_waited_for_and_its_logs_are_read(lab: Lab) -> None:
+    await lab.run("web")
+    with pytest.raises(Temporary, match="in time"):
+        await lab.client.wait("web", 0.3)
+    await lab.crash("web")
+
+    assert await lab.client.wait("web", 30.0) == 7
+    assert await lab.client.wait("web", 30.0) == 7
+    async with lab.client.logs("web") as pieces:
+        assert [piece async for piece in pieces] == []
+    for call in (lab.client.wait("nope", 1.0), _read(lab, "nope")):
+        with pytest.raises(NotFound):
+            await call
+
+
+async def _read(lab: Lab, name: str) -> None:
+    async with lab.client.logs(name):
+        pass

@@ -30,6 +30,7 @@ def application(engine: FakeEngine) -> web.Application:
         "POST /containers/{id}/start start", "POST /containers/{id}/stop stop", "POST /containers/{id}/restart restart",
         "POST /containers/{id}/kill kill", "POST /containers/{id}/pause pause", "POST /containers/{id}/unpause unpause",
         "POST /containers/{id}/update update", "POST /containers/{id}/exec exec_create",
+        "POST /containers/{id}/wait wait", "GET /containers/{id}/logs logs",
         "POST /exec/{id}/start exec_start", "GET /exec/{id}/json exec_inspect",
         "DELETE /containers/{id} remove", "GET /containers/{id}/archive get_archive",
         "PUT /containers/{id}/archive put_archive", "GET /networks networks", "GET /networks/{id} network",
@@ -188,6 +189,16 @@ class _Routes:
     async def update(self, request: web.Request) -> web.Response:
         self.engine.update_container(request.match_info["id"], await request.json())
         return _json({"Warnings": None})
+
+    async def wait(self, request: web.Request) -> web.Response:
+        container = self.engine.container(request.match_info["id"])
+        while container["State"]["Running"]:  # noqa: ASYNC110 - the fake's objects tell nobody of their changes
+            await asyncio.sleep(0.02)
+        return _json({"StatusCode": container["State"]["ExitCode"]})
+
+    async def logs(self, request: web.Request) -> web.Response:
+        self.engine.container(request.match_info["id"])
+        return web.Response(content_type="application/vnd.docker.multiplexed-stream")
 
     async def exec_create(self, request: web.Request) -> web.Response:
         return _json({"Id": self.engine.exec_create(request.match_info["id"], await request.json())}, 201)

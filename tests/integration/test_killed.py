@@ -96,11 +96,11 @@ def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> It
 class Killed:
     """A daemon behind a proxy, killed at the held requests and started again without it."""
 
-    def __init__(self, docker: PrivateEngine, proxy: HoldingProxy, rules: str) -> None:
+    def __init__(self, docker: PrivateEngine, proxy: HoldingProxy, rules: str, settings: str = SETTINGS) -> None:
         self.docker = docker
         self.proxy = proxy
         self.events = Recorder(docker)
-        self.daemon = Daemon(proxy.url, rules={"rules.yaml": rules}, config=SETTINGS)
+        self.daemon = Daemon(proxy.url, rules={"rules.yaml": rules}, config=settings)
 
     def __enter__(self) -> Self:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 
-_FAMILIES = ("containers", "limits", "commands", "networks", "images", "telling", "volumes", "recreate")
+_FAMILIES = ("containers", "limits", "commands", "jobs", "networks", "images", "telling", "volumes", "recreate")
 _loaded: set[str] = set()
 
 

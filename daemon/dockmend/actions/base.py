@@ -47,6 +47,11 @@ def _unheard(container_id: str) -> Echo:
     return Echo("")
 
 
+async def _unknown(container_id: str) -> Mapping[str, Any] | None:
+    """Where no definitions are kept."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a running action is given."""
@@ -63,6 +68,7 @@ class Context:
     timeout: float = 300.0  # seconds the step may take
     forbids: Callable[[Object], str | None] | None = None  # why another object than the target must be left alone
     expect: Callable[[str], Echo] = _unheard  # opens the echo of a container that the action makes, by its id
+    definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = _unknown  # last known, by a container's id
     verify: Verify = AS_IT_IS  # what the rule calls well
 
 

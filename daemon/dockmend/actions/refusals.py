@@ -90,6 +90,11 @@ def failed(error: EngineError, what: str, container: Container) -> Failed:
     return Failed(f"cannot {what}: {said}", again=isinstance(error, Temporary))
 
 
+def failed_call(error: EngineError, what: str) -> Failed:
+    """The same for a call that is about no container in hand."""
+    return failed(error, what, Container(id="no container", name=""))
+
+
 def owner_gone(what: str, container: Container) -> Failed:
     """The container whose network namespace this one joined does not exist any more."""
     return Failed(

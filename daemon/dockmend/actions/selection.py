@@ -65,7 +65,7 @@ def _places(folders: Iterable[str]) -> tuple[str, ...]:
 def still_inside(ctx: Context, source: Source) -> None:
     """After reading: a bind mount whose path was bent meanwhile is thrown away. Raises Failed."""
     if source.kind == "bind":
-        _resolved(ctx, source.path)
+        below_roots(ctx, source.path)
 
 
 def _named(text: str, mounts: Sequence[Mount], name: str) -> list[Mount]:
@@ -88,11 +88,11 @@ def _source(ctx: Context, mount: Mount) -> Source:
         return Source("volume", mount.name)
     if mount.kind != "bind":
         raise Failed(f"{mount.destination} is a {mount.kind}: only volumes and bind mounts have snapshots", again=False)
-    path = _resolved(ctx, mount.source)
+    path = below_roots(ctx, mount.source)
     return Source("bind", _bind_name(path), path)
 
 
-def _resolved(ctx: Context, path: str) -> str:
+def below_roots(ctx: Context, path: str) -> str:
     if not ctx.bind_roots:
         raise Failed(f"{path} is a bind mount, and the settings' snapshots.bind_roots allows none", again=False)
     try:

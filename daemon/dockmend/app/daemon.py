@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from dockmend import __version__, actions
 from dockmend.app import taking_up
 from dockmend.app.commands import DaemonCommands
+from dockmend.app.definitions import Definitions
 from dockmend.app.keeping import Keeping
 from dockmend.app.own import own_containers
 from dockmend.app.pauses import Pauses
@@ -99,6 +100,7 @@ class Daemon:
         self.incidents = Incidents(journal, self.observer, clock, dice)
         self.guards = Guards(settings.policy, own_containers())
         self.history = History()
+        self.definitions = Definitions(engine, journal, self.mirror)
         self.intake: Intake
         self.treatment: Treatment
         self.watch: Watch
@@ -179,7 +181,7 @@ class Daemon:
         steps = Steps(
             engine=self.engine, mirror=self.mirror, journal=self.journal, incidents=self.incidents,
             observer=self.observer, guards=self.guards, teller=self.mqtt or Silent(), state=settings.paths.state,
-            bind_roots=settings.snapshots.bind_roots, host=self.host, clock=clock,
+            bind_roots=settings.snapshots.bind_roots, host=self.host, clock=clock, definition=self.definitions.of,
         )  # fmt: skip
         self.treatment = Treatment(
             steps=steps, incidents=self.incidents, mirror=self.mirror, lanes=lanes, history=self.history,
@@ -206,6 +208,7 @@ class Daemon:
             ("clock", self._watch_clock),
             ("schedules", self._run_schedules),
             ("state", self.keeping.run),
+            ("definitions", self.definitions.run),
             ("reload", self._reload_when_asked),
             ("other healers", self._follow_healers),
             ("rules folder", partial(watch_folder, self.settings.paths.rules, self.ask_reload)),
@@ -341,6 +344,7 @@ class Daemon:
                 self._acts_now(rule.name)
         self.intake.use(rules)
         self.treatment.rules = rules
+        self.definitions.use(rules)
         self.watch.raw.use(rules)
         self.schedules.use(rules)
         self._count_rules()

@@ -119,7 +119,13 @@ class Engine(Protocol):
         """Makes a container from a raw create body; returns its id. The body may name several networks, also where the
         API is older than 1.44 and takes one: the container is then connected to the others."""
 
+    async def wait(self, container: str, timeout: float) -> int:
+        """Its exit code, as soon as it does not run; Temporary where that takes longer than `timeout` seconds."""
+
     # commands in containers
+    def logs(self, container: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+        """What a container without a terminal has written so far, both outputs."""
+
     async def exec_create(
         self,
         container: str,

@@ -15,7 +15,7 @@ from dockmend.model import Endpoint, Volume
 from .faults import only_for, tidy
 from .looking import Looking, short
 from .transport import flag, path, segment
-from .wire import WireId, endpoint_config, id_decoder, one_network, to_volume, volume_decoder
+from .wire import WireEnd, WireId, end_decoder, endpoint_config, id_decoder, one_network, to_volume, volume_decoder
 
 MARGIN = 60.0  # seconds on top of a container's stop timeout: a busy engine takes long to take a container down
 LONG = 600.0  # seconds a commit of many gigabytes may take
@@ -62,6 +62,13 @@ class Changing(Looking):
 
     async def update(self, container: str, changes: Mapping[str, Any]) -> None:
         await self._post(container, "update", {}, None, body=dict(changes))
+
+    async def wait(self, container: str, timeout: float) -> int:
+        what = f"wait for {short(container)}"
+        request = path("containers", segment(container, what), "wait")
+        answer = await self._transport.call(what, request, "POST", timeout=timeout)
+        ended: WireEnd = self._transport.decoded(end_decoder, answer, what)
+        return ended.StatusCode
 
     async def create(self, name: str | None, config: Mapping[str, Any]) -> str:
         what = f"create {name or 'a container'}"

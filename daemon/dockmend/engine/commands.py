@@ -25,6 +25,17 @@ HEADER = 8
 class Commands(Looking):
     """The part of the engine that runs commands in containers."""
 
+    @asynccontextmanager
+    async def logs(self, container: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        what = f"logs of {short(container)}"
+        request = path("containers", segment(container, what), "logs", query={"stdout": "1", "stderr": "1"})
+        async with self._transport.stream(what, request) as response:
+            pieces = self._pieces(response, what)
+            try:
+                yield pieces
+            finally:
+                await pieces.aclose()
+
     async def exec_create(
         self,
         container: str,

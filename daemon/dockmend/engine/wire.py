@@ -162,6 +162,10 @@ class WireExecution(Struct):
     Pid: int = 0
 
 
+class WireEnd(Struct):
+    StatusCode: int
+
+
 class WireVersion(Struct):
     Version: str = ""
     ApiVersion: str = ""
@@ -191,6 +195,7 @@ volumes_decoder = msgspec.json.Decoder(WireVolumes)
 image_decoder = msgspec.json.Decoder(WireImage)
 images_decoder = msgspec.json.Decoder(list[WireImageSummary])
 execution_decoder = msgspec.json.Decoder(WireExecution)
+end_decoder = msgspec.json.Decoder(WireEnd)
 id_decoder = msgspec.json.Decoder(WireId)
 version_decoder = msgspec.json.Decoder(WireVersion)
 raw_decoder = msgspec.json.Decoder(dict[str, Any])

@@ -67,6 +67,15 @@ class JournalReader:
     def known(self) -> dict[str, bytes]:
         return {key: bytes(value) for key, value in self._rows("SELECT key, value FROM known", ())}
 
+    def known_keys(self, prefix: str) -> list[str]:
+        return [
+            key for (key,) in self._rows("SELECT key FROM known WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
+        ]
+
+    def known_value(self, key: str) -> bytes | None:
+        found = self._rows("SELECT value FROM known WHERE key = ?", (key,))
+        return next((bytes(value) for (value,) in found), None)
+
     def incidents(self, container: str | None = None, since: float | None = None, limit: int = 100) -> list[Incident]:
         """The newest first. `container`: its name, its id or the first characters of it (at least 6), or a target.
 

@@ -171,6 +171,12 @@ class SqliteJournal:
     async def known(self) -> dict[str, bytes]:
         return await self._read(JournalReader.known)
 
+    async def known_keys(self, prefix: str) -> list[str]:
+        return await self._read(lambda reader: reader.known_keys(prefix))
+
+    async def known_value(self, key: str) -> bytes | None:
+        return await self._read(lambda reader: reader.known_value(key))
+
     async def incidents(
         self, container: str | None = None, since: float | None = None, limit: int = 100
     ) -> list[Incident]:

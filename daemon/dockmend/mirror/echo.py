@@ -24,7 +24,7 @@ LAST_EVENTS: dict[str, frozenset[str]] = {
 
 ENDS_NOTHING = frozenset({
     "pause", "unpause", "reconnect_network", "connect_network", "disconnect_network", "commit_image",
-    "set_limits", "exec",
+    "set_limits", "exec", "copy",
 })  # fmt: skip
 """Actions that leave a container running: an end meanwhile is a trouble of its own, not their echo."""
 

@@ -27,6 +27,7 @@ class Kept(Struct, omit_defaults=True):
     health_at: float = 0.0  # of the last health event: a replay repeats older ones
     restarts: list[float] = field(default_factory=list)  # when the engine restarted it after a crash
     looping: bool = False  # container.restart_loop fired and no stable while has passed
+    removed_at: float = 0.0  # it is gone, and whether something takes its place is waited for
     standing: dict[str, Change] = field(default_factory=dict)  # troubles that still stand, by what broke
 
 

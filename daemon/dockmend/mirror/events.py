@@ -131,12 +131,14 @@ def paused(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origi
 
 def rename(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
     mirror.wanted.add(found.container.id)
+    mirror.redefined.add(found.container.id)
     if event.name and not forged(found.container, "name"):
         mirror.put(found, replace(found.container, name=event.name.removeprefix("/")))
     return ()
 
 
-def look_again(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+def updated(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
+    mirror.redefined.add(found.container.id)
     mirror.wanted.add(found.container.id)
     return ()
 
@@ -153,6 +155,7 @@ def network(mirror: Mirror, event: Event, now: float) -> Iterable[Change]:
             found.heard += 1
             mirror.echoed(found, event.action, now)
             mirror.wanted.add(found.container.id)
+            mirror.redefined.add(found.container.id)
     elif event.action in ("create", "destroy", "remove", "prune"):
         mirror.stale_networks = True
     return ()
@@ -174,7 +177,7 @@ def made(event: Event) -> Container:
 
 HANDLERS: Mapping[str, Handler] = MappingProxyType({
     "start": start, "die": die, "kill": kill, "stop": stop, "restart": restart, "oom": oom, "pause": paused,
-    "unpause": paused, "rename": rename, "update": look_again, "destroy": destroy,
+    "unpause": paused, "rename": rename, "update": updated, "destroy": destroy,
 })  # fmt: skip
 
 

@@ -153,11 +153,24 @@ def _stuck(mirror: Mirror, found: Entry, due: float, now: float, why: str) -> li
     return [change]
 
 
-def missing_container(mirror: Mirror, found: Entry, at: float, origin: Origin) -> list[Change]:
-    target = target_of(found.container)
-    if any(target_of(each.container) == target for each in mirror.entries.values()):
+def await_successor(mirror: Mirror, found: Entry, origin: Origin) -> None:
+    """It was removed: whether nothing takes its place is known a little later, also by another start of dockmend."""
+    mirror.leaving[found.container.id] = found
+    mirror.changed.add(found.container.id)
+    mirror.later(found.kept.removed_at + SUCCESSOR_WAIT, lambda when: _missing_container(mirror, found, origin))
+
+
+def _missing_container(mirror: Mirror, found: Entry, origin: Origin) -> list[Change]:
+    mirror.leaving.pop(found.container.id, None)
+    mirror.changed.add(found.container.id)
+    if mirror.of_target(target_of(found.container)) is not None:
         return []
-    return [troubles.of_container(found, "container.missing", at, origin, note="it was removed")]
+    stopped = found.kept.run.stopped
+    change = troubles.of_container(
+        found, "container.missing", found.kept.removed_at, origin, cause="stopped" if stopped else None,
+        note="somebody stopped and removed it" if stopped else "it was removed and nothing took its place",
+    )  # fmt: skip
+    return [change]
 
 
 def missing_network(mirror: Mirror, network: Network, at: float, origin: Origin) -> Callable[[float], list[Change]]:

@@ -16,7 +16,7 @@ from dockmend.mirror.echo import ENDS_NOTHING, GRACE, REMOVES, Echo
 from dockmend.mirror.ends import HISTORY, Run
 from dockmend.mirror.entry import EVENTS_WITHIN, Entry, Kept
 from dockmend.mirror.view import View
-from dockmend.model import Change, Container, Event, Network, Origin, Volume
+from dockmend.model import HELPER_LABEL, Change, Container, Event, Network, Origin, Volume
 
 UnknownCause = Literal["restart policy", "act", "leave"]
 
@@ -46,6 +46,8 @@ class Mirror(View):
         super().__init__()
         self.wanted: set[str] = set()
         self.stale_networks = self.stale_volumes = self.listed = False
+        self.leaving: dict[str, Entry] = {}  # gone, until it is known whether something took their place
+        self.redefined: set[str] = set()  # ids whose definition may be another than before: who keeps it takes them out
         self.taken_away: set[str] = set()  # ids of containers that dockmend itself was removing before its start
         self._acted: dict[str, list[tuple[float, float]]] = {}
         self.changed: set[str] = set()  # ids whose last known state is to be journalled
@@ -68,12 +70,15 @@ class Mirror(View):
             restored = entries.decode(data)
         except msgspec.MsgspecError:
             return False
+        if restored.kept.removed_at:
+            looks.await_successor(self, restored, "relisted")
+            return True
         self._add(restored)
         self.on_container(None, restored.container)
         return True
 
     def known(self, container_id: str) -> bytes | None:
-        found = self.entries.get(container_id)
+        found = self.entries.get(container_id) or self.leaving.get(container_id)
         return entries.encode(found) if found else None
 
     # --- events ------------------------------------------------------------------------------------------------
@@ -145,6 +150,8 @@ class Mirror(View):
 
     def _discover(self, seen: Container, now: float, origin: Origin) -> list[Change]:
         heard = self.unknown.pop(seen.id, None)
+        if seen.label(HELPER_LABEL) is not None:
+            return []  # dockmend's own: what it does there is nobody's trouble
         if heard is not None:
             return self._relive(seen, heard, now) + self.observe(seen, now, origin)
         found = Entry(Kept(container=seen, run=Run(started_at=seen.started_at)))
@@ -188,7 +195,9 @@ class Mirror(View):
         """It is gone before inspect could tell of it: what it was and how it ended, events tell as far as they can."""
         self.wanted.discard(container_id)
         heard = self.unknown.pop(container_id, None)
-        if heard is None or container_id in self.entries or all(event.action != "die" for event, _ in heard):
+        if heard is None or container_id in self.entries or HELPER_LABEL in heard[0][0].actor.Attributes:
+            return []
+        if all(event.action != "die" for event, _ in heard):
             return []
         changes = self._relive(events.made(heard[0][0]), heard, now)
         return changes + self.remove(self.entries[container_id], now, now, origin)
@@ -400,6 +409,7 @@ class Mirror(View):
         if self._coming:
             found.echo = self._coming.pop(container.id, None)
         self.changed.add(container.id)
+        self.redefined.add(container.id)
         if joined := container.joined:
             self._dependents.setdefault(joined, set()).add(container.id)
 

@@ -178,5 +178,6 @@ def removed(mirror: Mirror, found: Entry, at: float, now: float, origin: Origin)
     mirror.on_container(found.container, None)
     mine = mirror.echoed(found, "destroy", now) or found.container.id in mirror.taken_away
     if not found.container.auto_remove and run.by != "dockmend" and not mine:
-        mirror.later(now + looks.SUCCESSOR_WAIT, lambda when: looks.missing_container(mirror, found, at, origin))
+        found.kept.removed_at = at
+        looks.await_successor(mirror, found, origin)
     return changes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from dockmend.decide import would_start
+from dockmend.decide import makes_again, would_start
 from dockmend.errors import EngineAway, JournalError
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
@@ -149,7 +149,7 @@ class Doing:
 
     def verifiable(self, incident: Incident, rule: Rule, steps: Iterable[Step]) -> bool:
         """Whether there is anything to verify after these steps."""
-        mended = any(step.action in MENDING and step.target is None for step in steps)
+        mended = any((step.action in MENDING or makes_again(step)) and step.target is None for step in steps)
         return mended and incident.kind == "container" and rule.verify.state != "none"
 
     async def outcome(self, incident: Incident, rule: Rule, began_at: float) -> Verified:

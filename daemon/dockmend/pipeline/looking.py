@@ -16,6 +16,8 @@ from dockmend.pipeline.incidents import Incidents
 from dockmend.rules.model import Rule, Step
 from dockmend.timekeeping import Clock
 
+MISSING = "container.missing"
+"""The one trouble of a container that is gone."""
 _DOWN = ("health", "end")
 LASTING = {
     "container.unhealthy": _DOWN, "container.crashed": _DOWN, "container.oom_killed": _DOWN,
@@ -56,6 +58,9 @@ class Looking:
             if incident.kind == "network":
                 return Seen(await self.engine.inspect_network(incident.object_name))
         except NotFound:
+            successor = self.mirror.of_target(incident.target) if incident.trigger == MISSING else None
+            if successor is not None:
+                return Seen(successor)
             return Seen(self.kept.get(incident.id) or stand_in(incident), gone=True)
         return Seen(None)
 
@@ -64,6 +69,8 @@ class Looking:
             self.kept[incident.id] = subject
 
     def stands(self, incident: Incident, subject: Object | None) -> bool:
+        if incident.trigger == MISSING and isinstance(subject, Container):
+            return self.mirror.of_target(incident.target) is None
         if incident.trigger not in TROUBLES or incident.cause == "stopped" or not isinstance(subject, Container):
             return True
         if incident.attempts and (self.mirror.taken_down(subject.id) or self.persists(incident)):

@@ -6,7 +6,7 @@ The echo of what is done is expected from the mirror between intent and outcome,
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -57,6 +57,11 @@ class StepFailed(Exception):
         self.again = again
 
 
+async def nothing_kept(container_id: str) -> Mapping[str, Any] | None:
+    """Where no definitions are kept."""
+    return None
+
+
 @dataclass(slots=True)
 class Steps:
     """Runs and settles single steps. The mirror, people and the engine's stamps go by the wall clock."""
@@ -72,6 +77,7 @@ class Steps:
     bind_roots: tuple[Path, ...]
     host: str
     clock: Clock
+    definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = nothing_kept
     unsettled: dict[str, ActionRecord] = field(default_factory=dict)  # by incident: intents whose outcome is not known
 
     async def run(
@@ -221,7 +227,8 @@ class Steps:
         return Context(
             engine=self.engine, view=self.mirror, teller=self.teller, incident=incident, clock=self.clock.wall,
             state=self.state, bind_roots=self.bind_roots, render=render, remember=remember,
-            timeout=timeout, forbids=forbids, expect=expect, verify=rule.verify if rule else Verify(),
+            timeout=timeout, definition=self.definition, forbids=forbids, expect=expect,
+            verify=rule.verify if rule else Verify(),
         )  # fmt: skip
 
     async def _target(self, step: Step, subject: Object | None) -> Object | None:

@@ -20,7 +20,7 @@ from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.ladder import Ladder
 from dockmend.pipeline.lanes import Caps, Lanes
-from dockmend.pipeline.looking import Looking, Seen, outside
+from dockmend.pipeline.looking import MISSING, Looking, Seen, outside
 from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
 from dockmend.pipeline.verification import Verification, left_on_purpose
@@ -254,7 +254,7 @@ class Treatment:
         close = self.ending.close
         # What only tells, tells of what was: it may well be over by the remedy that came before it in this lane.
         must_stand = rule.remedies or rule.hold > 0 or incident.waiting_for == "window"
-        if seen.gone and must_stand:
+        if seen.gone and must_stand and incident.trigger != MISSING:
             if resumed:
                 close(incident.id, "interrupted", "it is gone")
             else:

@@ -40,7 +40,7 @@ def build_rule(scope: Scope, data: dict[str, Any], origin: Origin) -> Rule | Non
     contexts = contexts_for(kind or "", events=when.only_events, extra=frozenset(when.contexts))
     shape = scope.read(RuleModel, data, (), contexts)
     exclude = read_exclude(scope, data["exclude"], kind, origin.host) if data.get("exclude") is not None else None
-    around = Surroundings(kind, contexts)
+    around = Surroundings(kind, contexts, frozenset(trigger.name for trigger in when.triggers))
     then, finally_, escalate = (
         read_steps(scope, key, data[key], around)
         if data.get(key) is not None or (key == "then" and key in data)

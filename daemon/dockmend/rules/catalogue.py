@@ -56,7 +56,7 @@ def _specs() -> tuple[ActionSpec, ...]:
         ActionSpec("set_limits", "container", p.SetLimits, _CONTAINER, built=True),
         ActionSpec("exec", "container", p.Exec, _CONTAINER, built=True),
         ActionSpec("copy", "container", p.Copy, _CONTAINER),
-        ActionSpec("run", "container", p.Run, _ANY),
+        ActionSpec("run", "container", p.Run, _ANY, built=True),
         ActionSpec("reconnect_network", "network", p.ReconnectNetwork, _CONTAINER, built=True),
         ActionSpec("connect_network", "network", p.ConnectNetwork, _CONTAINER),
         ActionSpec("disconnect_network", "network", p.DisconnectNetwork, _CONTAINER),

@@ -126,16 +126,32 @@ class Copy(Params):
 
 
 class Run(Params):
-    image: Template
+    image: Template | None = None  # None: makes a container that is missing again
     command: Arguments = None
     env: dict[str, Template] = Field(default_factory=dict)
-    volumes: Texts = ()  # type: ignore[valid-type]
+    volumes: Texts = ()  # type: ignore[valid-type]  # VOLUME:PATH or VOLUME:PATH:ro
     network: Text | None = None
+    user: Text | None = None
+    exit_code: ExitCodes = (0,)
 
     @field_validator("command", mode="after")
     @classmethod
     def _command(cls, value: Any, info: ValidationInfo) -> tuple[str, ...] | None:
         return None if value is None else _arguments(value, info)
+
+    @field_validator("volumes")
+    @classmethod
+    def _volumes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            if not re.fullmatch(r"[^:]+:/[^:]*(:ro|:rw)?", text):
+                raise wrong_type("volumes as VOLUME:PATH or VOLUME:PATH:ro")
+        return value
+
+    @model_validator(mode="after")
+    def _job(self) -> Run:
+        if self.image is None and self.model_fields_set:
+            raise said(f"`{min(self.model_fields_set)}` is for a job, which needs an `image`")
+        return self
 
 
 # -------------------------------------------------------------------------------------------------------------- network

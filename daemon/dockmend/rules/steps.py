@@ -11,6 +11,7 @@ from dockmend.rules.catalogue import ACTIONS, ActionSpec
 from dockmend.rules.durations import duration
 from dockmend.rules.language_error import LanguageError, did_you_mean
 from dockmend.rules.model import Step, TargetRef
+from dockmend.rules.parameters import Run
 from dockmend.rules.positions import Path
 from dockmend.rules.problems import Scope
 from dockmend.rules.schema import TargetModel
@@ -31,6 +32,7 @@ class Surroundings:
 
     kind: str | None
     contexts: frozenset[str]
+    triggers: frozenset[str] = frozenset()
 
 
 def read_steps(scope: Scope, key: str, value: Any, around: Surroundings) -> tuple[Step, ...]:
@@ -83,6 +85,8 @@ def _action(
     target = _target(scope, (*base, "target"), options["target"]) if "target" in options else None
     if target is None and "target" not in options and spec.kinds and around.kind not in spec.kinds:
         scope.error(path, _misplaced(spec, around.kind), key=parameters is not _BARE)
+    if isinstance(params, Run) and params.image is None and around.triggers != {"container.missing"}:
+        scope.error(path, "`run` without an `image` makes again what is missing: expected `when: container.missing`")
     timeout = _timeout(scope, (*base, "timeout"), options["timeout"]) if "timeout" in options else None
     on_error = options.get("on_error", "fail")
     if on_error not in ("fail", "continue"):

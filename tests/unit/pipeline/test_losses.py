@@ -343,6 +343,7 @@ REMEDIES = {
     "recreate": "{recreate: {image: same}}",
     "snapshot_volume": "{snapshot_volume: {volumes: [data], consistency: pause}}",
     "remove": "{remove: {force: true}}", "set_limits": "{set_limits: {memory: 64m}}", "exec": "{exec: {command: [ls]}}",
+    "run": "{run: {image: toolbox}}",
 }  # fmt: skip
 
 

@@ -1,0 +1,125 @@
+"""run: a one-off job in a container of its own, to its end; or, without an image, a missing container made again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from dockmend.actions import again
+from dockmend.actions.base import Action, Context, Done, Failed, Settled, register
+from dockmend.actions.containers_settle import NOT_BEGUN
+from dockmend.actions.output import Output
+from dockmend.actions.refusals import failed_call
+from dockmend.actions.selection import below_roots
+from dockmend.errors import EngineAway, EngineError, NotFound
+from dockmend.journal.records import ActionRecord
+from dockmend.model import HELPER_LABEL, Object
+from dockmend.snapshots.manifest import VOLUME_NAME
+
+CLEARING = 60.0
+"""Seconds that the removal of a job's container may take before it is left to the next start."""
+
+
+async def run(ctx: Context, params: Any, subject: Object) -> Done:
+    """A job, or with no image the missing container itself."""
+    if params.image is None:
+        return await again.make_again(ctx, subject)
+    image = ctx.render(params.image)
+    name = f"dockmend-run-{ctx.incident.id}"
+    body = definition(ctx, params, image)
+    until = ctx.clock() + ctx.timeout
+    await ctx.remember({"run": {"job": name, "until": until, "expected": params.exit_code}})
+    try:
+        await _cleared(ctx, name)  # of an earlier attempt
+        await ctx.engine.create(name, body)
+        await ctx.engine.start(name)
+        code = await ctx.engine.wait(name, ctx.timeout + 1.0)
+        output = await _written(ctx, name)
+    except EngineError as error:
+        raise failed_call(error, f"run {image}") from error
+    finally:
+        await clear(ctx, name)
+    if code not in params.exit_code:
+        raise Failed(f"{image} ended with exit code {code}{output.told()}")
+    return Done(f"{image}: exit code {code}{output.told()}", {"exit_code": code})
+
+
+def definition(ctx: Context, params: Any, image: str) -> dict[str, Any]:
+    """The create body of a job. Raises Failed for a volume that it may not have."""
+    host: dict[str, Any] = {"Mounts": [_mount(ctx, text) for text in params.volumes]}
+    if params.network is not None:
+        host["NetworkMode"] = params.network
+    body: dict[str, Any] = {
+        "Image": image, "Labels": {HELPER_LABEL: ctx.incident.id}, "HostConfig": host, "User": params.user or "",
+        "Env": [f"{key}={ctx.render(value)}" for key, value in params.env.items()],
+    }  # fmt: skip
+    if params.command is not None:
+        body["Cmd"] = [ctx.render(argument) for argument in params.command]
+    return body
+
+
+def _mount(ctx: Context, text: str) -> Mapping[str, Any]:
+    source, target, *mode = text.split(":")
+    mount = {"Target": target, "ReadOnly": mode == ["ro"]}
+    if source.startswith("/"):
+        return {"Type": "bind", "Source": below_roots(ctx, source), **mount}
+    if not VOLUME_NAME.match(source):
+        raise Failed(f"{source[:100]!r} is no name of a volume", again=False)
+    return {"Type": "volume", "Source": source, **mount}
+
+
+async def _written(ctx: Context, name: str) -> Output:
+    output = Output()
+    async with ctx.engine.logs(name) as pieces:
+        async for piece in pieces:
+            output.add(piece)
+    return output
+
+
+async def clear(ctx: Context, name: str) -> None:
+    """Whatever cut it short, a job's container is removed; what cannot be is removed by the next start."""
+    try:
+        async with asyncio.timeout(CLEARING):
+            await _cleared(ctx, name)
+    except (EngineError, TimeoutError):
+        return
+
+
+async def _cleared(ctx: Context, name: str) -> None:
+    try:
+        await ctx.engine.remove(name, force=True, volumes=True)
+    except NotFound:
+        return
+
+
+async def settle(ctx: Context, record: ActionRecord) -> Settled:
+    """A job is not run twice: one under way has the time it was given. Its container goes in any case."""
+    before = record.undo.get("run")
+    if not isinstance(before, dict):
+        return NOT_BEGUN
+    if "job" not in before:
+        return await again.settle(ctx, record, before)
+    name = str(before["job"])
+    try:
+        seen = await ctx.engine.inspect(name)
+        if not seen.started_at:
+            return Settled(done=False, detail="the job had not begun")
+        code = await ctx.engine.wait(name, max(1.0, float(before["until"]) - ctx.clock()))
+        output = await _written(ctx, name)
+    except NotFound:
+        return Settled(done=False, detail="the job had not begun, or is gone")
+    except EngineAway:
+        raise
+    except EngineError as error:
+        if ctx.clock() < float(before["until"]):
+            return Settled(done=False, detail=f"what became of the job is not known: {error}")
+        return Settled(done=False, detail="the job had run for longer than it may, and was ended")
+    finally:
+        await clear(ctx, name)
+    return Settled(code in before["expected"], f"the job had ended with exit code {code}{output.told()}")
+
+
+def register_all() -> None:
+    """Put run into the registry."""
+    register(Action("run", run, settle, kinds=()))

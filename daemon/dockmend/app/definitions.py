@@ -1,0 +1,110 @@
+"""Last known definitions: what it takes to make a container again that is gone, kept while it is there.
+
+Only of containers that a rule would make again (`run` without an image under `container.missing`). They hold the
+environment, secrets and all: they lie in the journal, which only its owner may read, and go into no log and no record.
+Nothing but their names is held in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import structlog
+
+from dockmend.decide import makes_again
+from dockmend.engine.api import Engine
+from dockmend.errors import EngineError, JournalError, NotFound
+from dockmend.journal.api import Journal
+from dockmend.mirror import Mirror
+from dockmend.model import Container
+from dockmend.rules.model import Rule, RuleSet
+
+log = structlog.get_logger("dockmend")
+
+KEY = "definition/"
+EVERY = 1.0
+"""Seconds between two looks at what may have been defined anew."""
+LARGEST = 256 * 1024
+"""Bytes of a definition; a larger one is not kept, and said so."""
+AFTER_REMOVAL = 86400.0
+"""Seconds for which the definition of a container that is gone is kept."""
+PARTS = ("Id", "Name", "Image", "Config", "HostConfig", "Mounts")
+"""What of an inspect answer defines a container, beside its networks."""
+
+
+class Definitions:
+    def __init__(self, engine: Engine, journal: Journal, mirror: Mirror) -> None:
+        self._engine = engine
+        self._journal = journal
+        self._mirror = mirror
+        self._rules: tuple[Rule, ...] = ()
+        self._kept: dict[str, float | None] = {}  # by id: since when it is gone (monotonic seconds)
+
+    def use(self, rules: RuleSet) -> None:
+        """Which containers matter is another question now."""
+        self._rules = tuple(
+            rule for rule in rules.rules
+            if rule.enabled and any(makes_again(step) for step in (*rule.then, *rule.escalate))
+        )  # fmt: skip
+        if self._rules:
+            self._mirror.redefined.update(self._mirror.entries)
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        known = await self._journal.known_keys(KEY)
+        self._kept = dict.fromkeys(key.removeprefix(KEY) for key in known)
+        while True:
+            await asyncio.sleep(EVERY)
+            await self.keep()
+
+    async def keep(self) -> None:
+        """Keeps what is new; what could not be is tried again the next time."""
+        redefined, self._mirror.redefined = self._mirror.redefined, set()
+        for container_id in redefined:
+            container = self._mirror.container(container_id)
+            if container is None or not any(_is_for(rule, container) for rule in self._rules):
+                continue
+            try:
+                await self._keep(container)
+            except NotFound:
+                continue
+            except (EngineError, JournalError):
+                self._mirror.redefined.add(container_id)
+        self._forget()
+
+    async def of(self, container_id: str) -> Mapping[str, Any] | None:
+        """What inspect told of it, as far as another one needs it; None where that is not kept."""
+        value = await self._journal.known_value(KEY + container_id)
+        found: dict[str, Any] | None = None if value is None else msgspec.json.decode(zlib.decompress(value))
+        return found
+
+    async def _keep(self, container: Container) -> None:
+        raw = await self._engine.inspect_raw(container.id)
+        cut = {part: raw[part] for part in PARTS if part in raw}
+        cut["NetworkSettings"] = {"Networks": (raw.get("NetworkSettings") or {}).get("Networks")}
+        text = msgspec.json.encode(cut)
+        if len(text) > LARGEST:
+            log.warning("its definition is too large to be kept: it cannot be made again", container=container.name)
+            return
+        self._journal.put_known(KEY + container.id, zlib.compress(text, 1))
+        self._kept[container.id] = None
+
+    def _forget(self) -> None:
+        now = time.monotonic()
+        for container_id, gone_at in list(self._kept.items()):
+            if container_id in self._mirror.entries or not self._mirror.listed:
+                continue
+            if gone_at is None:
+                self._kept[container_id] = now
+            elif now - gone_at > AFTER_REMOVAL:
+                self._journal.put_known(KEY + container_id, None)
+                del self._kept[container_id]
+
+
+def _is_for(rule: Rule, container: Container) -> bool:
+    return rule.match.test(container) and not (rule.exclude is not None and rule.exclude.test(container))
