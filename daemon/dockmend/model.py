@@ -203,6 +203,7 @@ class Change(Struct, frozen=True):
     network: str | None = None  # network_lost, address_changed: which one
     recovered: bool = False  # it was over when it was learnt (the engine's own restart policy): recorded, not treated
     on_purpose: bool = False  # a person's will (a disconnect that was repeated): recorded, not treated
+    group: str = ""  # orphaned: the target of all dependents of one owner together, see `group_of`
     event: Event | None = None  # for raw-event triggers
 
 
@@ -242,6 +243,19 @@ def target_of(subject: Object | None, host: str = "") -> str:
     if isinstance(subject, Volume):
         return f"volume:{subject.name}"
     return f"engine:{host}"
+
+
+GROUP = "dependents:"
+
+
+def group_of(owner: str) -> str:
+    """The target of what is treated together: the dependents of a container, which is named by its own target."""
+    return f"{GROUP}{owner}"
+
+
+def owner_in(target: str) -> str | None:
+    """The owner's target where a target is a group's."""
+    return target.removeprefix(GROUP) if target.startswith(GROUP) else None
 
 
 TRANSITIONS: dict[str, str] = {

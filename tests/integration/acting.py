@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,21 @@ class Known:
 
     def network_named(self, name: str) -> Network | None:
         return None
+
+    def containers(self) -> Iterable[Container]:
+        return ()
+
+    def of_target(self, target: str) -> Container | None:
+        return None
+
+    def taken_down(self, container_id: str) -> bool:
+        return False
+
+    def guests(self, owner: str) -> list[Container]:
+        return []
+
+    def orphans(self, group: str) -> list[Container]:
+        return []
 
 
 @dataclass

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from importlib import import_module
 
-_FAMILIES = ("containers", "limits", "commands", "jobs", "networks", "images", "telling", "volumes", "recreate")
+_FAMILIES = (
+    "containers", "limits", "commands", "jobs", "dependents", "networks", "images", "telling", "volumes", "recreate",
+)  # fmt: skip
 _loaded: set[str] = set()
 
 

@@ -7,7 +7,7 @@ and puts right what was left half-done.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +25,17 @@ class View(Protocol):
     def container(self, container_id: str) -> Container | None: ...
     def container_named(self, name: str) -> Container | None: ...
     def network_named(self, name: str) -> Network | None: ...
+    def containers(self) -> Iterable[Container]: ...
+    def of_target(self, target: str) -> Container | None: ...
+    def taken_down(self, container_id: str) -> bool:
+        """Whether it is down because dockmend stopped it."""
+
+    def guests(self, owner: str) -> list[Container]:
+        """Those that joined the network of a container, which is named by its target."""
+
+    def orphans(self, group: str) -> list[Container]:
+        """Those of a group whose trouble stands, and that no person stopped."""
+
     def stopped(self, container_id: str) -> bool:
         """Whether somebody stopped a container that does not run."""
 
@@ -52,6 +63,10 @@ async def _unknown(container_id: str) -> Mapping[str, Any] | None:
     return None
 
 
+async def _no_parts(action: str, params: Any, subject: Container) -> Done:
+    raise Failed(f"{action} of {subject.name}: nobody carries out parts here", again=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a running action is given."""
@@ -67,6 +82,8 @@ class Context:
     remember: Callable[[Mapping[str, Any]], Awaitable[None]]  # journals `undo`, and returns when it is on disk
     timeout: float = 300.0  # seconds the step may take
     forbids: Callable[[Object], str | None] | None = None  # why another object than the target must be left alone
+    part: Callable[[str, Any, Container], Awaitable[Done]] = _no_parts
+    """Takes another action as a part of this one, journalled on its own; raises Failed."""
     expect: Callable[[str], Echo] = _unheard  # opens the echo of a container that the action makes, by its id
     definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = _unknown  # last known, by a container's id
     verify: Verify = AS_IT_IS  # what the rule calls well
@@ -103,13 +120,17 @@ Settle = Callable[[Context, ActionRecord], Awaitable[Settled]]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`ends` names the engine's event that is the last echo of it ("restart"); `kinds` what it can be done to."""
+    """`ends` names the engine's event that is the last echo of it ("restart"); `kinds` what it can be done to.
+
+    `touches` False: it does nothing to its target itself, so what is heard of that meanwhile is no echo.
+    """
 
     name: str
     run: Run
     settle: Settle
     ends: str | None = None
     kinds: tuple[str, ...] = ("container",)
+    touches: bool = True
 
 
 REGISTRY: dict[str, Action] = {}

@@ -42,7 +42,8 @@ class Source:
 async def recreate(ctx: Context, params: Any, subject: Object) -> Done:
     """Make a container anew; the old one is kept until the new one has proven well, else it is put back."""
     image = ctx.render(getattr(params, "image", SAME))
-    return await make_anew(ctx, expect_container(subject, "recreate"), image)
+    more: dict[str, Any] = {key: getattr(params, key) for key in ("successors", "start") if hasattr(params, key)}
+    return await make_anew(ctx, expect_container(subject, "recreate"), image, **more)
 
 
 async def make_anew(

@@ -161,6 +161,7 @@ class DaemonCommands:
             trouble=f"asked/{daemon.clock():.3f}",
             at=daemon.clock.wall(),
             note=f"asked for by {actor}",
+            group=daemon.mirror.group_of(subject.id) if isinstance(subject, Container) else "",
         )
         incident = daemon.intake.asked(found, change, actor)
         if isinstance(incident, Suppress):

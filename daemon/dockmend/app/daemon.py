@@ -31,6 +31,7 @@ from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Change, Container
 from dockmend.observer import Observer, Observers
+from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.intake import Intake
 from dockmend.pipeline.lanes import Lanes
@@ -137,6 +138,8 @@ class Daemon:
             self.treatment.changed(container)
         if healers_changed(before, after):
             self._healers.set()
+        if after is not None and self._listed.is_set() and self.treatment.owner_changed(after):
+            asyncio.get_running_loop().call_soon(self.offer_standing)  # not in the middle of the mirror's own doing
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -183,9 +186,11 @@ class Daemon:
             observer=self.observer, guards=self.guards, teller=self.mqtt or Silent(), state=settings.paths.state,
             bind_roots=settings.snapshots.bind_roots, host=self.host, clock=clock, definition=self.definitions.of,
         )  # fmt: skip
+        groups = Groups(self.mirror, self.incidents, self.guards)
         self.treatment = Treatment(
             steps=steps, incidents=self.incidents, mirror=self.mirror, lanes=lanes, history=self.history,
-            guards=self.guards, observer=self.observer, verification=Verification(self.mirror, self.pulse, clock),
+            guards=self.guards, observer=self.observer,
+            verification=Verification(self.mirror, self.pulse, clock, groups),
             host=Host(settings.limits.rate, self.pauses.until), clock=clock, dice=self.dice,
             parallel=settings.limits.parallel, learn=self._learn, closed=self._closed,
         )  # fmt: skip

@@ -132,24 +132,26 @@ async def take_up(
     journal: Journal, incidents: Incidents, treatment: Treatment, times: Times, *, shadow: bool = False
 ) -> None:
     """Open incidents come back: half-done ones at once, waiting ones when they are due. `shadow`: nothing acts."""
-    actions: dict[str, ActionRecord] = {
-        record.incident: replace(record, began_at=times.past(record.began_at))
-        for record in await journal.open_actions()
-    }
+    actions: dict[str, list[ActionRecord]] = {}
+    for record in await journal.open_actions():
+        actions.setdefault(record.incident, []).append(replace(record, began_at=times.past(record.began_at)))
     for told in await journal.open_incidents():
         incident = times.incident(told)
         incidents.adopt(incident)
-        record = actions.pop(incident.id, None)
-        if record is not None or incident.state != "waiting":
+        records = actions.pop(incident.id, [])
+        if records or incident.state != "waiting":
             log.info("taking up what was open", incident=incident.id, rule=incident.rule, object=incident.object_name)
         story = await journal.story(incident.id) if incident.attempts else None
-        treatment.take_up(incident, record, story[1] if story is not None else ())
-    for record in actions.values():
-        await _settle_alone(journal, treatment, record)
+        treatment.take_up(incident, records, story[1] if story is not None else ())
+    for records in actions.values():
+        for record in sorted(records, key=lambda each: each.part != "member"):
+            await _settle_alone(journal, treatment, record)
     for closed in await journal.recent_incidents(times.now - HISTORY - abs(times.moved)):
         rule = treatment.rules.by_name(closed.rule)
         if closed.outcome == "dry_run" and not shadow and rule is not None and not rule.dry_run:
             continue  # it was only said what would be done, and now it may be done
+        if closed.reason_code == "owner":
+            continue  # an owner that was given up may be back: who is orphaned still, is offered anew
         incidents.remember_answered(closed.rule, closed.trouble)
 
 

@@ -67,8 +67,9 @@ class ActionRecord(Struct, frozen=True):
     outcome: Literal["done", "failed", "interrupted"] | None = None
     detail: str = ""  # what was done, or the error; for a person
     undo: dict[str, Any] = field(default_factory=dict)
-    part: Literal["then", "finally", "escalate", "after"] = "then"
-    """Where in the rule the step stands; after: it follows from another step, such as a stop that was lost in it."""
+    part: Literal["then", "finally", "escalate", "after", "member"] = "then"
+    """Where in the rule the step stands; after: it follows from another step, such as a stop that was lost in it;
+    member: it is a part of a group's step, done to one of its members."""
 
 
 Attempt = tuple[str, str, float, str | None, frozenset[str]]

@@ -29,6 +29,7 @@ class Kept(Struct, omit_defaults=True):
     looping: bool = False  # container.restart_loop fired and no stable while has passed
     removed_at: float = 0.0  # it is gone, and whether something takes its place is waited for
     standing: dict[str, Change] = field(default_factory=dict)  # troubles that still stand, by what broke
+    owner: str = ""  # the target of the container whose network this one joined, once that was seen
 
 
 class Entry:

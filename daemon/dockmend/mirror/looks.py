@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from dockmend.mirror import troubles
-from dockmend.model import Change, Container, Endpoint, Network, Origin, Volume, target_of
+from dockmend.model import Change, Container, Endpoint, Network, Origin, Volume, group_of, target_of
 
 if TYPE_CHECKING:
     from dockmend.mirror.entry import Entry
@@ -103,12 +104,19 @@ def _disconnected(mirror: Mirror, found: Entry, name: str, now: float, origin: O
 
 
 def orphaned(mirror: Mirror, found: Entry, now: float, origin: Origin) -> Iterable[Change]:
-    """Its namespace's owner is gone, down, or began a later run than this container."""
-    container = found.container
+    """Its namespace's owner is gone, down, or began a later run than this container; or it could not join it."""
+    container, kept = found.container, found.kept
     owner_id = container.joined
-    if owner_id is None or container.state != "running" or not mirror.listed:
+    if owner_id is None or not mirror.listed:
         return
     owner = mirror.container(owner_id)
+    if owner is not None and not kept.owner:
+        kept.owner = target_of(owner)  # as it was first seen: a name changes hands when its bearer is replaced
+        mirror.changed.add(container.id)
+    if container.state == "exited" and join_failed(container):
+        yield from orphan(mirror, found, now, origin, "it could not join its owner's network when it was started")
+    if container.state != "running":
+        return
     if owner is None:
         if owner_id in mirror.unknown:
             return  # it is about to be looked at
@@ -118,11 +126,25 @@ def orphaned(mirror: Mirror, found: Entry, now: float, origin: Origin) -> Iterab
         yield from orphan(mirror, found, now, origin, why)
 
 
+_JOIN_FAILED = re.compile(r"cannot join network\b.*non running container|No such container: ", re.IGNORECASE)
+"""State.Error of a container whose last start failed for its owner's sake (moby's texts)."""
+
+
+def join_failed(container: Container) -> bool:
+    """Whether the last start of a container failed because the one whose network it shares did not run or was gone.
+
+    Whoever stopped it before has since wanted it to run: the engine clears the error with the next start only.
+    """
+    return container.joined is not None and bool(_JOIN_FAILED.search(container.error))
+
+
 def orphan(mirror: Mirror, found: Entry, now: float, origin: Origin, why: str) -> Iterable[Change]:
-    if found.container.state != "running" or "orphaned" in found.kept.standing:
+    kept = found.kept
+    if "orphaned" in kept.standing:
         return
-    change = troubles.of_container(found, "container.orphaned", now, origin, note=why)
-    found.kept.standing["orphaned"] = change
+    owner = kept.owner or f"container:{(found.container.joined or '')[:12]}"
+    change = troubles.of_container(found, "container.orphaned", now, origin, note=why, group=group_of(owner))
+    kept.standing["orphaned"] = change
     mirror.changed.add(found.container.id)
     yield change
 

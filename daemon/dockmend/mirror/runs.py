@@ -88,6 +88,10 @@ def settle(mirror: Mirror, found: Entry, end: End) -> list[Change]:
         return []
     recovered = runs_again and counted not in ("stopped", "completed")
     change = troubles.of_end(container, end, cause, counted, recovered)
+    if counted == "left_down" and container.joined is not None:
+        found.kept.standing["end"] = change
+        why = "it was left down with the engine, as was or may have been the container whose network it joined"
+        return [change, *looks.orphan(mirror, found, end.at, end.origin, why)]
     if runs_again and _shows_a_loop(container, counted, end):
         return [change, *_restarted_by_engine(found, end)]
     if not runs_again and counted != "stopped":

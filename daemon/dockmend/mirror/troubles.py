@@ -36,6 +36,7 @@ def of_container(  # noqa: PLR0913 - the fields of a change
     network: str | None = None,
     on_purpose: bool = False,
     run: Run | None = None,
+    group: str = "",
 ) -> Change:
     """A change of one container in its present run (or in `run`). `what` tells troubles of one run apart."""
     container = entry.container
@@ -51,6 +52,7 @@ def of_container(  # noqa: PLR0913 - the fields of a change
         cause=cause,
         network=network,
         on_purpose=on_purpose,
+        group=group,
     )
 
 

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from dockmend.mirror.ends import cause_of
 from dockmend.mirror.entry import Entry
-from dockmend.model import Change, Container, Endpoint, Event, Network, Origin, Volume, target_of
+from dockmend.mirror.looks import join_failed
+from dockmend.model import Change, Container, Endpoint, Event, Network, Origin, Volume, group_of, target_of
 
 
 class View:
@@ -78,7 +79,7 @@ class View:
     def stopped(self, container_id: str) -> bool:
         """Whether somebody stopped a container that does not run."""
         found = self.entries.get(container_id)
-        if found is None or not found.kept.run.over:
+        if found is None or not found.kept.run.over or join_failed(found.container):
             return False
         run = found.kept.run
         return (run.told or cause_of(run, found.container, blind=True)) == "stopped"
@@ -87,6 +88,21 @@ class View:
         """Whether it is down because dockmend stopped it."""
         found = self.entries.get(container_id)
         return found is not None and found.kept.run.over and found.kept.run.by == "dockmend"
+
+    def guests(self, owner: str) -> list[Container]:
+        """Those that joined the network of a container, which is named by its target; whether it is there or not."""
+        return [each.container for each in self.entries.values() if each.kept.owner == owner]
+
+    def orphans(self, group: str) -> list[Container]:
+        """Those of a group whose trouble stands, and that no person stopped."""
+        found = [each for each in self.entries.values() if "orphaned" in each.kept.standing]
+        mine = [each.container for each in found if each.kept.standing["orphaned"].group == group]
+        return [each for each in mine if each.running or not self.stopped(each.id)]
+
+    def group_of(self, container_id: str) -> str:
+        """The group a container belongs to; "" where it joined nobody's network."""
+        found = self.entries.get(container_id)
+        return group_of(found.kept.owner) if found is not None and found.kept.owner else ""
 
     def settled(self, container_id: str) -> bool:
         """False while the cause of an end is not settled."""

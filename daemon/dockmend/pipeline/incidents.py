@@ -70,6 +70,10 @@ class Incidents:
         if len(self._answered) > ANSWERED_KEPT:
             self._answered.popitem(last=False)
 
+    def forget_trouble(self, rule: str, trouble: str) -> None:
+        """One trouble may be answered once more."""
+        self._answered.pop((rule, trouble), None)
+
     def forget_answered(self, rule: str) -> None:
         """After a reset: what still stands may be treated again."""
         for key in [key for key in self._answered if key[0] == rule]:

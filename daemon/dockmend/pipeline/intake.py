@@ -9,6 +9,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from dockmend.decide import ACT, Act, Suppress, Wait
 from dockmend.guards import Guards
 from dockmend.journal.records import Incident, Outcome
@@ -110,6 +112,8 @@ class Intake:
         return self._may(rule, change, now)
 
     def _may(self, rule: Rule, change: Change, now: float) -> Act | Wait | None:
+        if change.group and rule.grouped:
+            change = replace(change, target=change.group)
         running = self.incidents.of(rule.name, change.target)
         if running is not None and self._blocks(rule, running, change):
             self.observer.decision(rule.name, "suppress", "running")
@@ -153,7 +157,7 @@ class Intake:
         """True where the incident that is open stays, and the change is not for `mode: queued` or `restart`."""
         if running.trouble == change.trouble:
             return True
-        if rule.mode != "single" or _is_void(running, change):
+        if not (change.group and rule.grouped) and (rule.mode != "single" or _is_void(running, change)):
             return False
         refused = self._refused.setdefault(change.target, {})
         if len(refused) < REFUSED_KEPT:
@@ -205,6 +209,8 @@ class Intake:
             self._begin(rule, change, wait=opening[rule.name])
 
     def _begin(self, rule: Rule, change: Change, actor: str = "", wait: Wait | None = None) -> Incident:
+        if change.group and rule.grouped:
+            change = replace(change, target=change.group)
         incident = self.incidents.begin(rule, change, dry_run=rule.dry_run or self.dry_run, actor=actor)
         self.treats.keep(incident, change.subject)
         if rule.hold and not actor and (wait is None or wait.until < change.at + rule.hold):
@@ -218,7 +224,8 @@ class Intake:
 
     def asked(self, rule: Rule, change: Change, actor: str) -> Incident | Suppress:
         """`dockmend trigger`: when, for, if and the standing of the trouble are replaced; the guards hold."""
-        if self.incidents.of(rule.name, change.target) is not None:
+        target = change.group if change.group and rule.grouped else change.target
+        if self.incidents.of(rule.name, target) is not None:
             return Suppress("running", "an incident of this rule is open for it")
         if forbidden := self.guards.forbids(change.subject) or self.guards.forbidden_step(rule.then):
             return forbidden

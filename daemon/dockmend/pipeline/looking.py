@@ -11,7 +11,8 @@ from dockmend.errors import NotFound
 from dockmend.guards import Guards
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
-from dockmend.model import TROUBLES, Container, Network, Object, Volume
+from dockmend.model import TROUBLES, Container, Network, Object, Volume, owner_in
+from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.incidents import Incidents
 from dockmend.rules.model import Rule, Step
 from dockmend.timekeeping import Clock
@@ -44,11 +45,14 @@ class Looking:
     incidents: Incidents
     guards: Guards
     learn: Callable[[Container], None]
+    groups: Groups
     kept: dict[str, Object] = field(default_factory=dict)  # of moments, by incident: the object may be gone
 
     async def look(self, incident: Incident) -> Seen:
         """The live state, immediately before each attempt."""
         try:
+            if owner_in(incident.target) is not None:
+                return await self._look_at_one_of(incident)
             if incident.kind == "container":
                 container = await self.engine.inspect(incident.object_id)
                 self.learn(container)
@@ -64,6 +68,18 @@ class Looking:
             return Seen(self.kept.get(incident.id) or stand_in(incident), gone=True)
         return Seen(None)
 
+    async def _look_at_one_of(self, incident: Incident) -> Seen:
+        """Of a group the container whose trouble was told first or, where it is gone, another one."""
+        ids = [incident.object_id, *(each.id for each in self.groups.broken(incident) + self.groups.members(incident))]
+        for container_id in dict.fromkeys(ids):
+            try:
+                container = await self.engine.inspect(container_id)
+            except NotFound:
+                continue
+            self.learn(container)
+            return Seen(self.mirror.container(container_id) or container)
+        return Seen(stand_in(incident), gone=True)
+
     def keep(self, incident: Incident, subject: Object | None) -> None:
         if subject is not None and incident.trigger not in TROUBLES:
             self.kept[incident.id] = subject
@@ -73,6 +89,8 @@ class Looking:
             return self.mirror.of_target(incident.target) is None
         if incident.trigger not in TROUBLES or incident.cause == "stopped" or not isinstance(subject, Container):
             return True
+        if owner_in(incident.target) is not None:
+            return bool(self.groups.broken(incident) or (incident.attempts and self.groups.halted(incident)))
         if incident.attempts and (self.mirror.taken_down(subject.id) or self.persists(incident)):
             return True
         return self.mirror.stands(subject.id, incident.trouble)
@@ -83,6 +101,8 @@ class Looking:
         Its record bears the latest name from then on, so that the next dockmend knows it for answered as well.
         """
         kinds = (f"network/{incident.network}",) if incident.network else LASTING.get(incident.trigger, ())
+        if owner_in(incident.target) is not None:
+            return bool(self.groups.broken(incident))
         standing = self.mirror.standing_of(incident.object_id, kinds)
         for change in standing:
             self.incidents.remember_answered(incident.rule, change.trouble)

@@ -23,17 +23,19 @@ class Pulse:
         for event in self._waiting.get(target, ()):
             event.set()
 
-    async def wait(self, target: str, timeout: float) -> None:
-        """Returns when something of the target changed, or after `timeout` seconds."""
+    async def wait(self, target: str, timeout: float, *more: str) -> None:
+        """Returns when something of the target, or of `more` of them, changed, or after `timeout` seconds."""
         event = asyncio.Event()
-        events = self._waiting.setdefault(target, [])
-        events.append(event)
+        for each in (target, *more):
+            self._waiting.setdefault(each, []).append(event)
         try:
             async with asyncio.timeout(timeout):
                 await event.wait()
         except TimeoutError:
             pass
         finally:
-            events.remove(event)
-            if not events:
-                self._waiting.pop(target, None)
+            for each in (target, *more):
+                events = self._waiting[each]
+                events.remove(event)
+                if not events:
+                    del self._waiting[each]

@@ -34,10 +34,10 @@ TIMEOUT = 300.0
 """Seconds a step may take where the rule says nothing."""
 LONG_TIMEOUT = 3600.0
 """The same for those that copy what may be large, or wait for a health check."""
-LONG = frozenset({"snapshot_volume", "commit_image", "wait", "recreate"})
+LONG = frozenset({"snapshot_volume", "commit_image", "wait", "restart_dependents", "recreate"})
 
 
-Part = Literal["then", "finally", "escalate", "after"]
+Part = Literal["then", "finally", "escalate", "after", "member"]
 
 
 @dataclass(slots=True)
@@ -78,7 +78,8 @@ class Steps:
     host: str
     clock: Clock
     definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = nothing_kept
-    unsettled: dict[str, ActionRecord] = field(default_factory=dict)  # by incident: intents whose outcome is not known
+    unsettled: dict[str, list[ActionRecord]] = field(default_factory=dict)
+    """By incident: intents whose outcome is not known; several where a group was cut short."""
 
     async def run(
         self, incident: Incident, rule: Rule, step: Step, subject: Object | None, part: Part = "then"
@@ -93,6 +94,12 @@ class Steps:
         self, incident: Incident, rule: Rule, step: Step, subject: Object | None, part: Part
     ) -> tuple[ActionRecord, Echo | None]:
         """The same, without asking what the policy allows: for what finishes a person's own doing."""
+        record, echo, _ = await self._do(incident, rule, step, subject, part)
+        return record, echo
+
+    async def _do(
+        self, incident: Incident, rule: Rule | None, step: Step, subject: Object | None, part: Part
+    ) -> tuple[ActionRecord, Echo | None, Done]:
         action = REGISTRY.get(step.action)
         if action is None:
             raise StepFailed(f"{step.action}: not yet in this version", again=False)
@@ -106,6 +113,7 @@ class Steps:
         self.observer.action(intent.record)
         # On disk it is once the action has awaited `remember`, which each does before its first change: one commit.
         touched = subject.id if isinstance(subject, Container) and not step.tells else None
+        touched = touched if action.touches else None
         echo = self.mirror.expect(touched, step.action) if touched is not None else None
         try:
             done = await self._call(action.run, intent, incident, rule, step, subject)
@@ -117,14 +125,18 @@ class Steps:
             self._end(intent.record, "interrupted", f"nothing was done unwritten: {error}")
             raise
         except EngineAway:
-            self.unsettled[incident.id] = intent.record
+            self.leave_unsettled(intent.record)
+            raise
+        except asyncio.CancelledError:
+            if part == "member":  # the group's time is up: what became of this one is found out before it goes on
+                self.leave_unsettled(intent.record)
             raise
         finally:
             if touched is not None:
                 self.mirror.expected(touched, self.clock.wall())
             self._heard_out(intent)
         self._note_facts(incident, step, subject, done)
-        return self._end(intent.record, "done", done.detail), echo
+        return self._end(intent.record, "done", done.detail), echo, done
 
     def _heard_out(self, intent: Intent) -> None:
         for container_id in intent.made:
@@ -149,7 +161,7 @@ class Steps:
                 self.observer.snapshot(each["volume"], each["bytes"], self.clock.wall())
 
     async def _call(
-        self, run: Any, intent: Intent, incident: Incident, rule: Rule, step: Step, subject: Object | None
+        self, run: Any, intent: Intent, incident: Incident, rule: Rule | None, step: Step, subject: Object | None
     ) -> Done:
         timeout = step.timeout or (LONG_TIMEOUT if step.action in LONG else TIMEOUT)
         context = self._context(intent, incident, rule, subject, timeout)
@@ -166,6 +178,28 @@ class Steps:
             raise StepFailed(f"{step.action}: not done within {timeout:g} s") from None
         assert isinstance(result, Done)
         return result
+
+    def leave_unsettled(self, record: ActionRecord) -> None:
+        self.unsettled.setdefault(record.incident, []).append(record)
+
+    async def _part(self, incident: Incident, rule: Rule | None, action: str, params: Any, subject: Container) -> Done:
+        """A step within a step: done to a member of a group, with an intent and an outcome of its own."""
+        step = Step(action, params=params)
+        if forbidden := self.guards.forbidden_step((step,)):
+            raise Failed(f"{subject.name}: {forbidden.reason}", again=False)
+        try:
+            record, echo, done = await self._do(incident, rule, step, subject, "member")
+            if echo is not None and action == "restart" and await self._stopped_meanwhile(subject, echo):
+                await self._do(incident, rule, Step("stop", params=None), subject, "member")
+                self.mirror.stopped_by_person(subject.id)
+                return Done(f"{record.detail}; stopped by a person meanwhile, and so stopped again")
+        except StepFailed as error:
+            raise Failed(f"{subject.name}: {error}", error.again) from None
+        return done
+
+    async def _stopped_meanwhile(self, subject: Container, echo: Echo) -> bool:
+        await self.engine.inspect(subject.id)  # by then the stream has told of what came in between
+        return echo.stops >= 2  # its own stop, and a person's
 
     async def settle(self, record: ActionRecord, incident: Incident, rule: Rule | None) -> Settled:
         """What became of an intent without an outcome; puts right what it left half-done, and closes its record."""
@@ -224,10 +258,13 @@ class Steps:
             intent.made.add(container_id)
             return self.mirror.expect_made(container_id, intent.record.action)
 
+        async def part(action: str, params: Any, member: Container) -> Done:
+            return await self._part(incident, rule, action, params, member)
+
         return Context(
             engine=self.engine, view=self.mirror, teller=self.teller, incident=incident, clock=self.clock.wall,
             state=self.state, bind_roots=self.bind_roots, render=render, remember=remember,
-            timeout=timeout, definition=self.definition, forbids=forbids, expect=expect,
+            timeout=timeout, definition=self.definition, forbids=forbids, expect=expect, part=part,
             verify=rule.verify if rule else Verify(),
         )  # fmt: skip
 

@@ -17,6 +17,7 @@ from dockmend.model import Container, Object, target_of
 from dockmend.observer import Observer
 from dockmend.pipeline.doing import ATTEMPT_MADE, Doing, Past, past_of
 from dockmend.pipeline.ending import Ending
+from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.ladder import Ladder
 from dockmend.pipeline.lanes import Caps, Lanes
@@ -30,6 +31,8 @@ from dockmend.timekeeping import Clock
 ENGINE_RETRY = 10.0
 """Seconds after which an incident that waits for the engine looks anyway."""
 JOURNAL_RETRY = 5.0
+_CLOSES: dict[str, Outcome] = {"dry_run": "dry_run", "owner": "failed"}
+"""Outcomes of an incident that is not treated, where it is not merely suppressed."""
 FROZEN_RETRY = 60.0
 """Seconds after which an incident whose container somebody paused looks anyway: mostly the unpausing wakes it."""
 
@@ -56,6 +59,7 @@ class Treatment:
     stopping: bool = False
     timers: Timers = field(init=False)
     caps: Caps = field(init=False)
+    groups: Groups = field(init=False)
     looking: Looking = field(init=False)
     ending: Ending = field(init=False)
     doing: Doing = field(init=False)
@@ -64,7 +68,8 @@ class Treatment:
     def __post_init__(self) -> None:
         self.timers = Timers(self.clock, self.submit)
         self.caps = Caps(self.parallel)
-        self.looking = Looking(self.steps.engine, self.mirror, self.incidents, self.guards, self.learn)
+        self.groups = self.verification.groups
+        self.looking = Looking(self.steps.engine, self.mirror, self.incidents, self.guards, self.learn, self.groups)
         self.ending = Ending(
             self.incidents, self.steps.journal, self.history, self.looking, self.observer, self.timers, self.clock,
             self.dice, self.closed,
@@ -124,6 +129,13 @@ class Treatment:
     def engine_back(self) -> None:
         self.look_again("engine")
 
+    def owner_changed(self, after: Container) -> bool:
+        """An owner may be back: what waits for it goes on. True where one is back that had been given up, so that what
+        stands is to be offered again."""
+        if self.groups.wakes(after):
+            self.look_again("owner")
+        return self.groups.returns(after)
+
     def look_again(self, reason: str) -> None:
         """What incidents waited for is over: a pause was lifted, a limit reset, the engine is back."""
         for incident in list(self.incidents.open.values()):
@@ -139,17 +151,18 @@ class Treatment:
                 if incident.target == target and incident.waiting_for == "window" and incident.id in self.timers:
                     self.submit(incident.id)
 
-    def take_up(self, incident: Incident, record: ActionRecord | None, past: Iterable[ActionRecord] = ()) -> None:
-        """An incident that was open when dockmend ended. `record`: its intent without an outcome; `past`: its steps."""
-        if record is not None:
-            self.steps.unsettled[incident.id] = record
-        if incident.rung is None and (incident.state == "acting" or record is not None):
+    def take_up(self, incident: Incident, records: Iterable[ActionRecord], past: Iterable[ActionRecord] = ()) -> None:
+        """One that was open when dockmend ended. `records`: its intents without an outcome; `past`: its steps."""
+        records = tuple(records)
+        for record in records:
+            self.steps.leave_unsettled(record)
+        if incident.rung is None and (incident.state == "acting" or records):
             rule = self.rules.by_name(incident.rule)
             told = past_of(rule, incident.attempts, past) if rule is not None else Past(0)
             self.ending.progress[incident.id] = told.done
             if told.failure is not None:
                 self.ending.failures[incident.id] = told.failure
-        if record is not None or incident.state != "waiting" or incident.waiting_for == "window":
+        if records or incident.state != "waiting" or incident.waiting_for == "window":
             self.submit(incident.id)  # the hours may be others now
         else:
             self.timers.set(incident.id, incident.due_at or self.clock())
@@ -181,12 +194,15 @@ class Treatment:
         incident = self.incidents.open[incident_id]
         rule = self.rules.by_name(incident.rule)
         began_at = None
-        if (record := self.steps.unsettled.get(incident_id)) is not None:
+        while unsettled := self.steps.unsettled.get(incident_id):
+            record = min(unsettled, key=_members_first)
             began_at = record.began_at
             await self._settle(incident, rule, record)
+            unsettled.remove(record)
             if incident_id not in self.incidents.open:
                 return
             incident = self.incidents.open[incident_id]
+        self.steps.unsettled.pop(incident_id, None)
         if rule is None or not rule.enabled:
             self.ending.close(incident_id, "interrupted", "its rule is no longer in force")
         elif incident.rung is not None:
@@ -199,7 +215,6 @@ class Treatment:
     async def _settle(self, incident: Incident, rule: Rule | None, record: ActionRecord) -> None:
         """What became of the step that was cut short. Where nothing of an attempt was done, it is made anew."""
         settled = await self.steps.settle(record, incident, rule)
-        self.steps.unsettled.pop(incident.id, None)
         if record.part == "escalate" and settled.done and incident.id in self.incidents.open:
             self.incidents.update(incident.id, rung=(incident.rung or 0) + 1, state="verifying")
         progress, mine = self.ending.progress, self.history.of(incident.rule, incident.target)
@@ -290,6 +305,8 @@ class Treatment:
         now = self.clock()
         if self.looking.frozen(incident, rule.then, subject):
             return Wait(now + FROZEN_RETRY, "paused", "somebody paused it: it is looked at when it goes on")
+        if (held := self.groups.hold(incident, rule, now)) is not None:
+            return held
         if not incident.actor and (shut := outside(rule, self.clock)) is not None:
             return shut
         renamed = target_of(subject)
@@ -318,7 +335,7 @@ class Treatment:
                 self.ending.open_breaker(incident, rule, verdict.reason)
                 await self._climb(incident.id, rule, verdict.reason)
             else:
-                outcome: Outcome = "dry_run" if verdict.code == "dry_run" else "suppressed"
+                outcome: Outcome = _CLOSES.get(verdict.code, "suppressed")
                 self.ending.close(incident.id, outcome, verdict.reason, verdict.code)
 
     def _begin(self, incident: Incident, rule: Rule, began_at: float, *, resumed: bool) -> Incident:
@@ -326,6 +343,8 @@ class Treatment:
         if not resumed:
             self.history.attempted(rule.name, incident.target, began_at, rule.remedies)
             attempts += 1
+        if rule.grouped:
+            self.groups.answer(incident, rule)
         return self.incidents.update(incident.id, state="acting", attempts=attempts, due_at=None, waiting_for="")
 
     async def _attempt(
@@ -335,7 +354,7 @@ class Treatment:
         try:
             return await self.doing.attempt(incident, rule, subject)
         except (JournalError, EngineAway):
-            untouched = not self.ending.progress.get(incident.id) and incident.id not in self.steps.unsettled
+            untouched = not self.ending.progress.get(incident.id) and not self.steps.unsettled.get(incident.id)
             if untouched and counted_at is not None and self.ending.is_open(incident.id):
                 self.history.take_back(rule.name, incident.target, counted_at)
                 self.incidents.update(incident.id, attempts=incident.attempts - 1)
@@ -360,3 +379,8 @@ class Treatment:
 
     async def _climb(self, incident_id: str, rule: Rule, reason: str) -> None:
         await self.ladder.climb(self.incidents.open[incident_id], rule, reason)
+
+
+def _members_first(record: ActionRecord) -> bool:
+    """Of what is unsettled the members of a group come before the group, which goes on from what became of them."""
+    return record.part != "member"

@@ -9,7 +9,8 @@ from typing import Literal
 from dockmend.decide import span_text
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
-from dockmend.model import Container
+from dockmend.model import Container, owner_in, target_of
+from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.pulse import Pulse
 from dockmend.rules.model import Rule
 from dockmend.timekeeping import Clock
@@ -33,6 +34,7 @@ class Verification:
     mirror: Mirror
     pulse: Pulse
     clock: Clock
+    groups: Groups
 
     async def wait(
         self, incident: Incident, rule: Rule, began_at: float, cut: Callable[[], bool] = lambda: False
@@ -41,6 +43,8 @@ class Verification:
 
         `cut` is asked whenever the target's pulse is touched, and ends the wait.
         """
+        if owner_in(incident.target) is not None:
+            return await self._wait_for_group(incident, rule, began_at, cut)
         begun = self.clock()
         container = self._find(incident)
         check = container.check if container is not None else None
@@ -60,6 +64,41 @@ class Verification:
                 return Verified("failed", f"not {_wanted(rule, container)} within {span_text(within)}")
             until = min(steady_at if now < steady_at else begun + within, begun + within)
             await self.pulse.wait(incident.target, max(0.01, until - now))
+
+    async def _wait_for_group(
+        self, incident: Incident, rule: Rule, began_at: float, cut: Callable[[], bool]
+    ) -> Verified:
+        """The same for every member of a group at once."""
+        begun = self.clock()
+        checks = [each.check.verdict_within for each in self.groups.members(incident) if each.check is not None]
+        within = rule.verify.within or WITHOUT_CHECK + max(checks, default=0.0)
+        steady_at = begun + min(STEADY, within)
+        while not cut():
+            now = self.clock()
+            verdict = self._judge_group(incident, rule, began_at, now >= steady_at)
+            if verdict is not None:
+                return verdict
+            if now >= begun + within:
+                return Verified("failed", f"not all of its dependents are well within {span_text(within)}")
+            until = min(steady_at if now < steady_at else begun + within, begun + within)
+            targets = [target_of(each) for each in self.groups.members(incident)]
+            await self.pulse.wait(incident.target, max(0.01, until - now), *targets)
+        return Verified("cut", "")
+
+    def _judge_group(self, incident: Incident, rule: Rule, began_at: float, steady: bool) -> Verified | None:
+        members, well = self.groups.members(incident), 0
+        if not members:
+            return Verified("stopped", "its dependents were stopped by a person or are gone")
+        if broken := self.groups.broken(incident):
+            return Verified("failed", f"{broken[0].name} is orphaned still, or again") if steady else None
+        for container in members:
+            verdict = self._judge(incident, rule, container, began_at, steady)
+            if verdict is not None and verdict.result != "healed":
+                return Verified(verdict.result, f"{container.name}: {verdict.reason}")
+            well += verdict is not None
+        if well < len(members):
+            return None
+        return Verified("healed", f"{', '.join(sorted(each.name for each in members))} well again")
 
     def _find(self, incident: Incident) -> Container | None:
         return self.mirror.container(incident.object_id) or self.mirror.of_target(incident.target)

@@ -72,7 +72,7 @@ def _specs() -> tuple[ActionSpec, ...]:
         ActionSpec("remove_image", "image", p.RemoveImage, _ANY),
         ActionSpec("rollback_image", "image", p.RollbackImage, _CONTAINER),
         ActionSpec("collect_evidence", "evidence", p.CollectEvidence, _CONTAINER, tells=True),
-        ActionSpec("restart_dependents", "group", p.RestartDependents, _CONTAINER),
+        ActionSpec("restart_dependents", "group", p.RestartDependents, _CONTAINER, built=True),
         ActionSpec("compose_restart", "group", p.Compose, _CONTAINER),
         ActionSpec("compose_up", "group", p.Compose, _CONTAINER),
         ActionSpec("service_update", "group", p.ServiceUpdate, _SERVICE | _CONTAINER),

@@ -292,7 +292,8 @@ class CollectEvidence(Params):
 
 
 class RestartDependents(Params):
-    timeout: Duration | None = None
+    timeout: Duration | None = None  # until the engine kills one that is stopped; None: the container's own
+    within: Duration = 1800.0  # how long the owner of their network is waited for
 
 
 class Compose(Params):

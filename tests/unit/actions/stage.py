@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -132,6 +132,21 @@ class Stage:
 
     def network_named(self, name: str) -> Network | None:
         return None
+
+    def containers(self) -> Iterable[Container]:
+        return ()
+
+    def of_target(self, target: str) -> Container | None:
+        return None
+
+    def taken_down(self, container_id: str) -> bool:
+        return False
+
+    def guests(self, owner: str) -> list[Container]:
+        return []
+
+    def orphans(self, group: str) -> list[Container]:
+        return []
 
     def render(self, text: str) -> str:
         for key, value in self.fields.items():

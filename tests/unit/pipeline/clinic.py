@@ -20,6 +20,7 @@ from dockmend.journal.records import ActionRecord, Breaker, Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Actor, Change, Container, Event, HealthCheck
 from dockmend.observer import Observer
+from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.intake import Intake
 from dockmend.pipeline.lanes import Lanes
@@ -123,9 +124,9 @@ class Beat(Pulse):
         self._clinic = clinic
         self.real = False
 
-    async def wait(self, target: str, timeout: float) -> None:
+    async def wait(self, target: str, timeout: float, *more: str) -> None:
         if self.real:
-            await super().wait(target, 30.0)
+            await super().wait(target, 30.0, *more)
             return
         self._clinic.now += timeout
         await asyncio.sleep(0)
@@ -173,7 +174,8 @@ class Clinic:
         )  # fmt: skip
         self.treatment = Treatment(
             steps=steps, incidents=self.incidents, mirror=self.mirror, lanes=lanes, history=self.history,
-            guards=guards, observer=self.told, verification=Verification(self.mirror, self.pulse, self.clock),
+            guards=guards, observer=self.told,
+            verification=Verification(self.mirror, self.pulse, self.clock, Groups(self.mirror, self.incidents, guards)),
             host=Host(self.budget, lambda rule, target: self.paused), clock=self.clock, dice=dice, parallel=4,
             learn=self.learn, closed=self.closed, rules=self.rules,
         )  # fmt: skip

@@ -243,7 +243,7 @@ async def test_what_dockmends_death_left_open_is_settled_once_and_goes_on():
         two.engine.containers = one.engine.containers
         two.now = one.now + 60
         two.incidents.adopt(replace(story[0], state="acting"))
-        two.treatment.take_up(story[0], record, story[1])
+        two.treatment.take_up(story[0], [record], story[1])
         await two.quiet()
         assert (two.only().outcome, two.restarts, topics(two)) == ("healed", 0, ["two", "end"])
 
@@ -293,7 +293,7 @@ async def test_no_step_is_run_again_that_was_run_when_dockmend_died(death: str):
             past.append(replace(record, id=f"a{number}", **more))
         opened = next((each for each in past if each.outcome is None), None)
         one.treatment.stopping = False
-        one.treatment.take_up(first, opened, past)
+        one.treatment.take_up(first, (opened,) if opened is not None else (), past)
         await one.quiet()
         if one.only().state == "waiting":
             await one.later()
@@ -341,6 +341,7 @@ REMEDIES = {
     "commit_image": "{commit_image: {repository: kept, tag: x}}",
     "reconnect_network": "reconnect_network",
     "recreate": "{recreate: {image: same}}",
+    "restart_dependents": "restart_dependents",
     "snapshot_volume": "{snapshot_volume: {volumes: [data], consistency: pause}}",
     "remove": "{remove: {force: true}}", "set_limits": "{set_limits: {memory: 64m}}", "exec": "{exec: {command: [ls]}}",
     "run": "{run: {image: toolbox}}",
@@ -385,6 +386,10 @@ def _patient(one: Clinic, action: str) -> Container:
     )
     one.engine.containers[ID] = patient
     one.learn(patient)
+    if action == "restart_dependents":
+        guest = replace(patient, id="d" * 64, name="guest", network_mode=f"container:{ID}", mounts=())
+        one.engine.containers[guest.id] = guest
+        one.learn(guest)
     if action == "reconnect_network":
         one.engine.networks["shop"] = Network("n1", "shop")
         one.mirror.observe_networks([Network("n1", "shop")], one.now)

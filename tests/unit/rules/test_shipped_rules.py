@@ -19,6 +19,7 @@ OPT_IN = [
     ("keep-crashed", "container.crashed", "dockmend.keep-crashed", ["commit_image", "start"]),
     ("reconnect-network", "container.network_lost", "dockmend.reconnect", ["reconnect_network"]),
     ("raise-memory", "container.oom_killed", "dockmend.raise-memory", ["set_limits", "start"]),
+    ("rejoin-network", "container.orphaned", "dockmend.rejoin", ["restart_dependents"]),
 ]
 
 
@@ -37,6 +38,7 @@ def test_they_load_without_a_word() -> None:
     assert [str(warning) for warning in RULES.warnings] == []
     assert [found.name for found in RULES.rules] == [
         "restart-unhealthy", "keep-crashed", "reconnect-network", "nightly-snapshot", "raise-memory",
+        "rejoin-network",
     ]  # fmt: skip
     assert all(found.description and found.enabled and not found.dry_run for found in RULES.rules)
 

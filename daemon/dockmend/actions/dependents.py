@@ -1,0 +1,258 @@
+"""restart_dependents: everything that a container's restart or replacement broke, as one group, in order.
+
+Under `container.orphaned` the group hangs on the owner of a namespace, under any other trigger on the rule's target.
+Who needs anything is asked of the host anew each time, so an attempt that was cut short, or a dockmend that was killed,
+goes on where it was: a member that has begun after what it hangs on is left alone. Each member's stop, start, restart
+and recreation is a step of its own in the journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dockmend.actions.base import Action, Container, Context, Done, Failed, Settled, register
+from dockmend.actions.containers import expect_container
+from dockmend.actions.containers_settle import NOT_BEGUN, await_until
+from dockmend.errors import EngineAway, JournalError, NotFound
+from dockmend.journal.records import ActionRecord
+from dockmend.mirror.graph import Edge, Graph, build
+from dockmend.mirror.order import plan
+from dockmend.model import Object, owner_in, target_of
+from dockmend.rules.parameters import Restart, Stop
+
+WITHOUT_CHECK = 30.0
+"""Seconds a member has to run, or to be healthy beyond its check's own verdict, before what hangs on it is started."""
+_SERVICE = "com.docker.swarm.service.name"
+
+
+@dataclass(slots=True)
+class Group:
+    """One treatment of a group. `asked`: when those that hang on the root directly had begun as it was asked for, where
+    they are treated whatever the times; `halted`: ids of those that dockmend stopped for it."""
+
+    ctx: Context
+    params: Any
+    root: Container
+    owned: bool  # it hangs on the owner of a namespace, and only what that broke is treated
+    asked: dict[str, float]
+    halted: set[str]
+    graph: Graph
+    successors: dict[str, str]
+    spared: list[str] = field(default_factory=list)  # who is left alone and why, for a person
+    told: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    async def treat(self) -> Done:
+        """Raises Failed where a member could not be brought back; EngineAway where it goes on later."""
+        members = self._members()
+        order = plan(members, self.graph.needs())
+        cycles = [f"a cycle, taken together: {', '.join(self._names(each))}" for each in order.cycles]
+        for wave in order.stop[:-1]:  # the last to be stopped hang on no other member: one restart does
+            await self._together(self._stop, wave)
+        for index, wave in enumerate(order.start):
+            await self._together(self._begin, wave)
+            # Of an owner's group the verification waits for the last wave, without a place under the host's cap.
+            if index + 1 < len(order.start) or not self.owned:
+                await self._together(self._await_well, wave)
+        if self.failures:
+            raise Failed("; ".join([*self.failures, *self.told, *self.spared]))
+        said = [*self.told, *cycles, *self.spared] or ["nothing needed it"]
+        return Done("; ".join(said), {"members": self._names(members)})
+
+    # --- who -----------------------------------------------------------------------------------------------------
+
+    def _members(self) -> set[str]:
+        """Those that need it: what they hang on began after them, is about to, or is another than they joined."""
+        graph, taken = self.graph, set[str]()
+        felt = graph.dependents([self.root.id])
+        for wave in plan(felt, graph.needs()).start:
+            for node in wave:
+                if self._needs(node, taken) and not self._spared(graph.nodes[node]):
+                    taken.add(node)
+        return taken
+
+    def _needs(self, node: str, taken: set[str]) -> bool:
+        container = self.graph.nodes[node]
+        if node in self.halted or not container.running:
+            return True
+        return any(self._felt(container, edge, taken) for edge in self.graph.edges_of(node) if edge.restart)
+
+    def _felt(self, container: Container, edge: Edge, taken: set[str]) -> bool:
+        if edge.dependency in taken or self._stale(container, edge):
+            return True
+        dependency = self.graph.nodes.get(edge.dependency)
+        if dependency is None:
+            return False
+        if container.started_at <= self.asked.get(container.id, -1.0) and dependency.id == self.root.id:
+            return True
+        return dependency.running and container.started_at < dependency.started_at
+
+    def _stale(self, container: Container, edge: Edge) -> bool:
+        """Whether its definition names one that is gone, whose place another has taken."""
+        modes = {"network": container.network_mode, "pid": container.pid_mode, "ipc": container.ipc_mode}
+        mode = modes.get(edge.kind, "")
+        return mode.removeprefix("container:") in self.successors
+
+    def _spared(self, container: Container) -> bool:
+        why = None
+        if self.ctx.forbids is not None:
+            why = self.ctx.forbids(container)
+        if why is None and not container.running and not self._ours(container):
+            why = "somebody stopped it" if self.ctx.view.stopped(container.id) else None
+            if why is None and not self._was_meant_to_run(container):
+                why = f"it did not run (it was {container.state})"
+        if container.state == "paused":
+            why = "somebody paused it"
+        if container.state in ("removing", "dead"):
+            why = f"it is {container.state}"
+        if why is not None:
+            self.spared.append(f"{container.name} was left alone: {why}")
+        return why is not None
+
+    def _ours(self, container: Container) -> bool:
+        return container.id in self.halted or self.ctx.view.taken_down(container.id)
+
+    def _was_meant_to_run(self, container: Container) -> bool:
+        """Of those that nobody stopped: one that ended for the group's sake, not one that has done its work."""
+        return any(each.id == container.id for each in self.ctx.view.orphans(self.ctx.incident.target))
+
+    # --- doing ---------------------------------------------------------------------------------------------------
+
+    async def _together(self, deed: Callable[[str], Awaitable[None]], wave: Iterable[str]) -> None:
+        """The members of a wave at the same time; one that fails does not keep the others from theirs."""
+        cut: list[EngineAway | JournalError] = []
+
+        async def one(node: str) -> None:
+            try:
+                await deed(node)
+            except Failed as failure:
+                self.failures.append(str(failure))
+            except (EngineAway, JournalError) as error:
+                cut.append(error)
+
+        async with asyncio.TaskGroup() as group:
+            for node in wave:
+                group.create_task(one(node))
+        if cut:
+            raise cut[0]
+
+    async def _stop(self, node: str) -> None:
+        container = await self._seen(node)
+        if container is None or not container.running or container.auto_remove:
+            return  # the engine removes one of `--rm` that is stopped: it is restarted instead
+        self.halted.add(node)
+        await _remember(self)
+        await self.ctx.part("stop", Stop(timeout=self.params.timeout), container)
+
+    async def _begin(self, node: str) -> None:
+        container = await self._seen(node)
+        if container is None:
+            return
+        if any(self._stale(container, edge) for edge in self.graph.edges_of(node)):
+            done = await self.ctx.part("recreate", _Rejoin(self.successors), container)
+            self.successors[container.id] = str(done.facts["successor"])
+            self.told.append(f"{container.name} recreated")
+        elif container.running:
+            await self.ctx.part("restart", Restart(timeout=self.params.timeout), container)
+            self.told.append(f"{container.name} restarted")
+        else:
+            await self.ctx.part("start", None, container)
+            self.told.append(f"{container.name} started")
+        self.halted.discard(node)
+
+    async def _await_well(self, node: str) -> None:
+        """Until it runs, and is healthy where it has a check: then what hangs on it may be started."""
+        now_id = self.successors.get(node, node)
+        container = await self._seen(now_id)
+        if container is None:
+            return
+        check = container.check
+        within = WITHOUT_CHECK + (check.verdict_within if check else 0.0)
+
+        def over(each: Container) -> bool:
+            return not each.running or each.health in ("", "healthy", "unhealthy")
+
+        seen = await await_until(self.ctx, now_id, self.ctx.clock() + within, over)
+        if seen is None or not seen.running:
+            raise Failed(f"{container.name} ended again")
+        if seen.health not in ("", "healthy"):
+            raise Failed(f"{container.name} is {seen.health}")
+
+    async def _seen(self, node: str) -> Container | None:
+        """As it is now; None where it is gone, which is somebody's will."""
+        try:
+            return await self.ctx.engine.inspect(node)
+        except NotFound:
+            return None
+
+    def _names(self, nodes: Iterable[str]) -> list[str]:
+        return sorted(self.graph.nodes[node].name for node in nodes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rejoin:
+    """What `recreate` is told where a namespace's owner has another id now."""
+
+    successors: dict[str, str]
+    image: str = "same"
+    start: bool = True
+
+    def model_dump(self, **_: Any) -> dict[str, Any]:
+        return {"successors": dict(self.successors)}
+
+
+async def restart_dependents(ctx: Context, params: Any, subject: Object) -> Done:
+    """Restart what the target's restart broke; recreate what joined the namespace of one that was replaced."""
+    return await _treat(ctx, params, expect_container(subject, "restart_dependents"), None, set())
+
+
+async def _treat(
+    ctx: Context, params: Any, subject: Container, asked: dict[str, float] | None, halted: set[str]
+) -> Done:
+    owner = owner_in(ctx.incident.target)
+    root = subject if owner is None else ctx.view.of_target(owner)
+    try:
+        root = await ctx.engine.inspect(root.id) if root is not None else None
+    except NotFound:
+        root = None
+    if root is None or (owner is not None and root.state != "running"):
+        name = root.name if root is not None else (owner or subject.name).partition(":")[2]
+        raise Failed(f"{name}, on which they hang, {'does not run' if root is not None else 'is gone'}")
+    gone = {each.joined for each in ctx.view.guests(owner or target_of(root))}
+    successors = {each: root.id for each in gone if each and each != root.id}
+    known = {each.id: each for each in ctx.view.containers()} | {root.id: root}
+    graph = build(known.values(), successors)
+    if asked is None:
+        direct = {edge.dependent for edge in graph.edges if edge.dependency == root.id and edge.restart}
+        asked = {} if owner is not None else {each: graph.nodes[each].started_at for each in direct}
+    group = Group(ctx, params, root, owner is not None, asked, halted, graph, successors)
+    await _remember(group)
+    return await group.treat()
+
+
+async def _remember(group: Group) -> None:
+    await group.ctx.remember({
+        "dependents": {"root": group.root.id, "asked": group.asked, "halted": sorted(group.halted)}
+    })  # fmt: skip
+
+
+async def settle(ctx: Context, record: ActionRecord) -> Settled:
+    """Goes on with what was begun: the members' own steps were settled before."""
+    before = record.undo.get("dependents")
+    if not isinstance(before, dict):
+        return NOT_BEGUN
+    subject = Container(id=str(before["root"]), name=record.object_name)
+    params = Restart(timeout=record.params.get("timeout"))
+    try:
+        done = await _treat(ctx, params, subject, dict(before["asked"]), set(before["halted"]))
+    except Failed as failure:
+        return Settled(done=False, detail=str(failure))
+    return Settled(done=True, detail=f"the group was finished: {done.detail}")
+
+
+def register_all() -> None:
+    """Put restart_dependents into the registry."""
+    register(Action("restart_dependents", restart_dependents, settle, touches=False))

@@ -1,0 +1,115 @@
+"""Groups: the dependents of one owner, treated as one incident: whether any of them is still broken, and how long the
+owner is waited for.
+
+An incident of a group waits with a timer, not in its lane: the owner's return wakes it, and after `within` it is given
+up, said, and taken up anew should the owner come back after all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from dockmend.decide import Suppress, Wait, span_text
+from dockmend.guards import Guards
+from dockmend.journal.records import Incident
+from dockmend.mirror import Mirror
+from dockmend.model import Container, owner_in, target_of
+from dockmend.pipeline.incidents import Incidents
+from dockmend.rules.model import Rule
+
+OWNER_RETRY = 30.0
+"""Seconds after which an incident that waits for an owner looks anyway: mostly the owner wakes it."""
+OWNER_WITHIN = 1800.0
+"""Seconds an owner is waited for where the rule says nothing."""
+
+
+@dataclass(slots=True)
+class Groups:
+    mirror: Mirror
+    incidents: Incidents
+    guards: Guards
+    awaited: set[str] = field(default_factory=set)  # targets of owners whose return wakes an incident
+    given_up: dict[str, set[tuple[str, str]]] = field(default_factory=dict)  # by owner: (rule, trouble)
+
+    def broken(self, incident: Incident) -> list[Container]:
+        """Members whose trouble stands and to whom something may be done."""
+        return [each for each in self.mirror.orphans(incident.target) if self._may(each)]
+
+    def halted(self, incident: Incident) -> list[Container]:
+        """Members that dockmend itself took down."""
+        return [each for each in self.members(incident) if self.mirror.taken_down(each.id)]
+
+    def members(self, incident: Incident) -> list[Container]:
+        """Those that should be well in the end: not what a person stopped or paused, or what is never touched."""
+        found = self.mirror.guests(owner_in(incident.target) or "")
+        return [each for each in found if self._may(each) and not self.mirror.stopped(each.id)]
+
+    def _may(self, container: Container) -> bool:
+        return container.state != "paused" and self.guards.forbids(container) is None
+
+    def answer(self, incident: Incident, rule: Rule) -> None:
+        """One attempt answers all that stands of the group."""
+        for each in self.broken(incident):
+            for change in self.mirror.standing_of(each.id, ("orphaned",)):
+                self.incidents.remember_answered(rule.name, change.trouble)
+
+    # --- the owner -----------------------------------------------------------------------------------------------
+
+    def hold(self, incident: Incident, rule: Rule, now: float) -> Wait | Suppress | None:
+        """None where the owner is well; a wait while it may come back; the end of that."""
+        owner = owner_in(incident.target)
+        if owner is None or not rule.grouped:
+            return None
+        found = self.mirror.of_target(owner)
+        if found is not None and ready(found):
+            self.awaited.discard(owner)
+            return None
+        name = found.name if found is not None else owner.partition(":")[2]
+        why = f"{name}, whose network it shares, {_how(found)}"
+        until = incident.opened_at + _within(rule)
+        if now >= until:
+            self._give_up(owner, incident, rule)
+            return Suppress("owner", f"{why}, and did not come back within {span_text(_within(rule))}")
+        self.awaited.add(owner)
+        return Wait(min(until, now + OWNER_RETRY), "owner", f"{why}: it is waited for")
+
+    def _give_up(self, owner: str, incident: Incident, rule: Rule) -> None:
+        self.answer(incident, rule)
+        told = self.given_up.setdefault(owner, set())
+        told.add((rule.name, incident.trouble))
+        for each in self.mirror.orphans(incident.target):
+            told |= {(rule.name, change.trouble) for change in self.mirror.standing_of(each.id, ("orphaned",))}
+
+    def wakes(self, after: Container) -> bool:
+        """Whether a container's new state is what an incident waits for. Costs nothing while none does."""
+        return bool(self.awaited) and ready(after) and target_of(after) in self.awaited
+
+    def returns(self, after: Container) -> bool:
+        """Whether an owner that was given up is back: then what was answered by that is forgotten."""
+        if not (self.given_up and ready(after)):
+            return False
+        told = self.given_up.pop(target_of(after), None)
+        for rule, trouble in told or ():
+            self.incidents.forget_trouble(rule, trouble)
+        return told is not None
+
+
+def ready(owner: Container) -> bool:
+    """Whether its network may be joined for good: it runs and, where it has a check, is healthy."""
+    return owner.state == "running" and (owner.check is None or owner.health == "healthy")
+
+
+def _how(owner: Container | None) -> str:
+    if owner is None:
+        return "is gone"
+    if owner.state == "running":
+        return f"is not healthy (it is {owner.health or 'running'})"
+    return f"does not run (it is {owner.state})"
+
+
+def _within(rule: Rule) -> float:
+    for step in (*rule.then, *rule.escalate):
+        if step.action == "restart_dependents":
+            within: float | None = getattr(step.params, "within", None)
+            return OWNER_WITHIN if within is None else within
+    return OWNER_WITHIN

@@ -1,0 +1,234 @@
+"""A group: dependents of an owner are one incident that waits for it, spares whom a person stopped, and ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from dockmend.journal.records import ActionRecord
+from dockmend.model import Actor, Container, Event, HealthCheck
+from tests.unit.pipeline.clinic import WEB, Clinic, clinic
+
+RULES = """
+version: 1
+rules:
+  - name: rejoin
+    when: container.orphaned
+    match: {name: "guest*"}
+    then: restart_dependents
+    limits: {backoff: 1s to 1s}
+"""
+OWNER = replace(WEB, id="0" * 64, name="owner", check=HealthCheck(1, 1, 0, 1))
+GROUP = "dependents:container:owner"
+
+
+def guest(number: int, **changes: Any) -> Container:
+    plain = replace(WEB, id=str(number) * 64, name=f"guest{number}", check=None, health="", started_at=950.0)
+    return replace(plain, network_mode=f"container:{OWNER.id}", **changes)
+
+
+class Town:
+    """Several containers of a clinic; what is done to one is heard of, and its state follows."""
+
+    def __init__(self, one: Clinic, *containers: Container) -> None:
+        self.one = one
+        self.done: list[tuple[str, str]] = []
+        self.deaf: set[str] = set()  # names of those whose start is refused
+        engine: Any = one.engine
+        engine.containers = {each.id: each for each in (WEB, OWNER, *containers)}
+        engine.restart, engine.start, engine.stop = self._restart, self._start, self._stop
+        one.mirror.relist(list(engine.containers.values()), [], [], one.now, "started")
+        one.mirror.on_container = self._changed
+
+    def _changed(self, before: Container | None, after: Container | None) -> None:
+        self.one.pulse.touch(before, after)
+        if after is not None and self.one.treatment.owner_changed(after):
+            self.one.offer(())
+            self.again = True
+
+    again = False
+
+    def emit(self, container_id: str, *actions: str) -> None:
+        for action in actions:
+            self.one.now += 0.001
+            event = Event("container", action, Actor(container_id, {"signal": "15", "exitCode": "143"}),
+                          int(self.one.now * 1e9))  # fmt: skip
+            self.one.offer(self.one.mirror.apply(event, self.one.now))
+
+    def set(self, container_id: str, **changes: Any) -> None:
+        engine = self.one.engine
+        engine.containers[container_id] = replace(engine.containers[container_id], **changes)
+        self.one.learn(engine.containers[container_id])
+
+    def down(self, container_id: str = OWNER.id, *, by_person: bool = False) -> None:
+        self.emit(container_id, *(("kill", "die", "stop") if by_person else ("die",)))
+        self.set(container_id, state="exited", health="", exit_code=143, finished_at=self.one.now)
+        self.one.now += 1
+        self.one.tick()
+        self.one.look()
+
+    def up(self, container_id: str = OWNER.id) -> None:
+        self.emit(container_id, "start")
+        health = "healthy" if self.one.engine.containers[container_id].check else ""
+        self.set(container_id, state="running", health=health, exit_code=None, started_at=self.one.now)
+
+    async def _restart(self, container_id: str, *_: Any) -> None:
+        self._note("restart", container_id)
+        self.emit(container_id, "kill", "die", "stop", "start", "restart")
+        self.set(container_id, state="running", exit_code=None, started_at=self.one.now)
+
+    async def _stop(self, container_id: str, *_: Any) -> None:
+        self._note("stop", container_id)
+        self.emit(container_id, "kill", "die", "stop")
+        self.set(container_id, state="exited", exit_code=143, finished_at=self.one.now)
+
+    async def _start(self, container_id: str) -> None:
+        self._note("start", container_id)
+        self.emit(container_id, "start")
+        self.set(container_id, state="running", exit_code=None, started_at=self.one.now)
+
+    def _note(self, action: str, container_id: str) -> None:
+        self.done.append((action, self.one.engine.containers[container_id].name))
+
+
+def members(one: Clinic) -> list[ActionRecord]:
+    return [each for each in one.journal.actions.values() if each.part == "member"]
+
+
+async def test_they_are_one_incident_that_waits_for_its_owner():
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1), guest(2), guest(3))
+        town.down()
+        await one.quiet()
+        waiting = one.only()
+        assert (waiting.target, waiting.state, waiting.waiting_for) == (GROUP, "waiting", "owner")
+        assert town.done == []
+        town.up()
+        await one.quiet()
+        assert (one.only().outcome, one.only().attempts) == ("healed", 1)
+        assert sorted(town.done) == [("restart", "guest1"), ("restart", "guest2"), ("restart", "guest3")]
+        assert {(each.object_name, each.outcome) for each in members(one)} == {
+            (f"guest{number}", "done") for number in (1, 2, 3)
+        }
+
+
+async def test_an_owner_is_waited_for_until_it_is_healthy():
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1))
+        town.down()
+        await one.quiet()
+        town.emit(OWNER.id, "start")
+        town.set(OWNER.id, state="running", health="starting", exit_code=None, started_at=one.now)
+        await one.later()
+        assert town.done == []
+        assert "not healthy" in one.only().reason
+        town.set(OWNER.id, health="healthy")
+        await one.quiet()
+        assert one.only().outcome == "healed"
+
+
+async def test_who_was_stopped_by_a_person_is_left_alone():
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1), guest(2))
+        town.down(guest(2).id, by_person=True)
+        town.down()
+        town.up()
+        await one.quiet()
+        assert town.done == [("restart", "guest1")]
+        assert one.only().outcome == "healed"
+        (record,) = [each for each in one.journal.actions.values() if each.action == "restart_dependents"]
+        assert "guest2 was left alone: somebody stopped it" in record.detail
+
+
+async def test_what_hangs_on_a_dependent_is_stopped_before_it_and_started_after():
+    deep = replace(
+        WEB, id="4" * 64, name="deep", check=None, health="", started_at=960.0,
+        network_mode="bridge", labels={"dockmend.depends-on": "guest1"},
+    )  # fmt: skip
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1), deep)
+        town.down()
+        town.up()
+        await one.quiet()
+        assert town.done == [("stop", "deep"), ("restart", "guest1"), ("start", "deep")]
+        assert one.only().outcome == "healed"
+
+
+async def test_one_that_could_not_join_is_started_though_it_does_not_run():
+    error = "cannot join network namespace of a non running container: 0000"
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1, state="exited", exit_code=128, error=error))
+        await one.quiet()
+        one.offer(one.mirror.relist(one.engine.containers.values(), [], [], one.now, "relisted"))
+        for change in one.mirror.standing():
+            one.intake.again(change)
+        await one.quiet()
+        assert town.done == [("start", "guest1")]
+        assert one.only().outcome == "healed"
+
+
+async def test_an_owner_that_never_comes_is_given_up_and_one_that_comes_late_is_answered():
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1), guest(2))
+        town.down()
+        await one.quiet()
+        for _ in range(70):
+            if one.only().state == "closed":
+                break
+            await one.later()
+        given_up = one.only()
+        assert (given_up.outcome, given_up.reason_code) == ("failed", "owner")
+        assert "did not come back within 30 min" in given_up.reason
+        for change in one.mirror.standing():
+            one.intake.again(change)
+        assert len(one.journal.incidents) == 1  # what stands is not told again
+        town.up()
+        assert town.again
+        for change in one.mirror.standing():
+            one.intake.again(change)
+        await one.quiet()
+        assert one.last().outcome == "healed"
+        assert sorted(town.done) == [("restart", "guest1"), ("restart", "guest2")]
+
+
+@pytest.mark.parametrize("rule", ["restart", "start"])
+async def test_rules_that_treat_each_alone_do_so(rule: str):
+    async with clinic(RULES.replace("restart_dependents", rule)) as one:
+        town = Town(one, guest(1), guest(2))
+        town.down()
+        await one.quiet()
+        assert {each.target for each in one.journal.incidents.values()} == {"container:guest1", "container:guest2"}
+        assert town.done == []
+
+
+async def test_what_was_given_up_in_the_middle_goes_on_where_it_was():
+    """Killed with one restarted, one stopped and one untouched: the next dockmend finishes, and repeats nothing."""
+    deep = replace(
+        WEB, id="4" * 64, name="deep", check=None, health="", started_at=960.0, network_mode="bridge",
+        labels={"dockmend.depends-on": "guest2"},
+    )  # fmt: skip
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1), guest(2), deep)
+        town.down()
+        await one.quiet()
+        incident = one.only()
+        town.up()
+        one.treatment.timers.drop(incident.id)
+        for action in ("die", "start"):
+            town.emit(guest(1).id, action)
+        town.set(guest(1).id, state="running", exit_code=None, started_at=one.now)
+        one.mirror.acted(deep.id, one.now, one.now + 60)
+        town.down(deep.id)
+        record = ActionRecord(
+            id="a1", incident=incident.id, rule="rejoin", target=GROUP, attempt=1, action="restart_dependents",
+            object_id=guest(1).id, object_name="guest1", params={}, began_at=one.now - 1,
+            undo={"dependents": {"root": OWNER.id, "asked": {}, "halted": [deep.id]}},
+        )  # fmt: skip
+        one.incidents.update(incident.id, state="acting", attempts=1, waiting_for="", due_at=None)
+        one.treatment.take_up(one.only(), [record])
+        await one.quiet()
+        assert town.done == [("restart", "guest2"), ("start", "deep")]
+        assert one.only().outcome == "healed"
+        assert one.journal.actions["a1"].outcome == "done"
