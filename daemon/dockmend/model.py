@@ -50,6 +50,7 @@ class Endpoint(Struct, frozen=True, omit_defaults=True):
     mac: str | None = None  # None where the engine made it up from the address
     links: tuple[str, ...] = ()
     driver_opts: dict[str, str] = field(default_factory=dict)
+    gw_priority: int = 0  # which network the default route goes through (Engine 28, API 1.48)
     address: str = ""  # the IPv4 address in use, "" when not running
     address6: str = ""
 
@@ -122,13 +123,40 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
         return self.network_mode.removeprefix("container:") if self.network_mode.startswith("container:") else None
 
 
+class Subnet(Struct, frozen=True, omit_defaults=True):
+    """A range of a network's addresses; texts as the engine writes them ("10.89.0.0/24")."""
+
+    subnet: str
+    ip_range: str = ""
+    gateway: str = ""
+    aux: dict[str, str] = field(default_factory=dict)  # addresses that are not handed out, by name
+
+
 class Network(Struct, frozen=True, omit_defaults=True, tag=True):
+    """A network with all that it takes to make it again as it was."""
+
     id: str
     name: str
     driver: str = "bridge"
     scope: str = "local"
     labels: dict[str, str] = field(default_factory=dict)
     created_at: float = 0.0
+    options: dict[str, str] = field(default_factory=dict)
+    subnets: tuple[Subnet, ...] = ()
+    ipam_driver: str = "default"
+    ipam_options: dict[str, str] = field(default_factory=dict)
+    ipv4: bool = True
+    ipv6: bool = False
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False  # a swarm's own
+    config_only: bool = False
+    config_from: str = ""
+
+    @property
+    def engines_own(self) -> bool:
+        """Made and removed by the engine itself, whenever it sees fit."""
+        return self.ingress or self.name in ("bridge", "host", "none", "docker_gwbridge")
 
 
 class Volume(Struct, frozen=True, omit_defaults=True, tag=True):

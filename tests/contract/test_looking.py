@@ -24,7 +24,7 @@ async def test_it_says_who_it_is_and_answers_pings(lab: Lab) -> None:
     assert info.name
     assert info.version.startswith(("2", "3"))
     major, minor = (int(part) for part in info.api_version.split("."))
-    assert (1, 40) <= (major, minor) <= (1, 47)
+    assert (1, 40) <= (major, minor) <= (1, 48)
 
 
 async def test_a_listing_holds_everything_inspected(lab: Lab) -> None:

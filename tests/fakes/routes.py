@@ -33,7 +33,8 @@ def application(engine: FakeEngine) -> web.Application:
         "POST /containers/{id}/wait wait", "GET /containers/{id}/logs logs",
         "POST /exec/{id}/start exec_start", "GET /exec/{id}/json exec_inspect",
         "DELETE /containers/{id} remove", "GET /containers/{id}/archive get_archive",
-        "PUT /containers/{id}/archive put_archive", "GET /networks networks", "GET /networks/{id} network",
+        "PUT /containers/{id}/archive put_archive", "GET /networks networks",
+        "POST /networks/create create_network", "GET /networks/{id} network",
         "POST /networks/{id}/connect connect", "POST /networks/{id}/disconnect disconnect", "GET /volumes volumes",
         "POST /volumes/create create_volume", "GET /volumes/{id} volume", "DELETE /volumes/{id} remove_volume",
         "GET /images/json images", "POST /images/create import_image", "GET /images/{id:.+}/json image",
@@ -244,7 +245,11 @@ class _Routes:
         return _json(list(self.engine.networks.values()))
 
     async def network(self, request: web.Request) -> web.Response:
-        return _json(self.engine.network(request.match_info["id"]))
+        network = self.engine.network(request.match_info["id"])
+        return _json({**network, "Containers": self.engine.members(network)})
+
+    async def create_network(self, request: web.Request) -> web.Response:
+        return _json({"Id": self.engine.create_network(await request.json()), "Warning": ""}, 201)
 
     async def connect(self, request: web.Request) -> web.Response:
         body = await request.json()

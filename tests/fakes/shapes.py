@@ -45,11 +45,20 @@ def image_summary(one: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def network(name: str, driver: str = "bridge", subnet: int = 0) -> dict[str, Any]:
+def network(
+    name: str, driver: str = "bridge", subnet: int = 0, asked: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """`asked`: the body of the call that makes it; without it has a subnet of its own."""
+    body = dict(asked or {})
+    ipam = {"Driver": "default", "Options": {}, **(body.get("IPAM") or {})}
+    handed_out = [{"Subnet": f"172.{subnet}.0.0/16", "Gateway": f"172.{subnet}.0.1"}]
+    flags = {key: bool(body.get(key)) for key in ("EnableIPv6", "Internal", "Attachable", "Ingress", "ConfigOnly")}
     return {
-        "Id": new_id(), "Name": name, "Driver": driver, "Scope": "local", "Created": stamp(), "Labels": {},
-        "Options": {},
-        "IPAM": {"Driver": "default", "Config": [{"Subnet": f"172.{subnet}.0.0/16"}]}, "Containers": {},
+        "Id": new_id(), "Name": name, "Driver": driver, "Scope": "local", "Created": stamp(),
+        "Labels": dict(body.get("Labels") or {}), "Options": dict(body.get("Options") or {}), **flags,
+        "ConfigFrom": body.get("ConfigFrom") or {"Network": ""},
+        "IPAM": {**ipam, "Config": ipam.get("Config") or handed_out}, "Containers": {},
+        "_given": not ipam.get("Config"),
     }  # fmt: skip
 
 
@@ -67,6 +76,7 @@ def endpoint(network_id: str, config: Mapping[str, Any] | None, name: str, ident
         "IPAMConfig": asked.get("IPAMConfig"), "Links": asked.get("Links"), "Aliases": asked.get("Aliases"),
         "MacAddress": "", "NetworkID": network_id, "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0,
         "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "DriverOpts": asked.get("DriverOpts"),
+        **({"GwPriority": asked["GwPriority"]} if "GwPriority" in asked else {}),
         "DNSNames": [name, *(asked.get("Aliases") or []), identity[:12]], "_mac": asked.get("MacAddress") or "",
     }  # fmt: skip
 

@@ -9,17 +9,18 @@ from typing import Any
 from . import shapes
 from .commands import Commands
 from .log import EventLog
+from .networks import Networks, places
 from .refusal import Refusal
 
 
-class World(Commands):
+class World(Commands, Networks):
     """Containers, networks, volumes, images in memory. Its methods are synchronous and emit their events."""
 
     def __init__(self) -> None:
         super().__init__()
         self.log = EventLog()
-        self.containers: dict[str, dict[str, Any]] = {}
-        self.networks: dict[str, dict[str, Any]] = {}
+        self.containers = {}
+        self.networks = {}
         self.volumes: dict[str, dict[str, Any]] = {}
         self.images: dict[str, dict[str, Any]] = {}
         self.archives: dict[str, dict[str, Any]] = {}  # volume -> path within it -> tar entry, see archive.py
@@ -39,26 +40,6 @@ class World(Commands):
         identity = f"sha256:{shapes.new_id()}"
         self.images[identity] = shapes.image(identity, [name], config)
         return identity
-
-    def add_network(self, name: str, driver: str = "bridge") -> str:
-        network = self._network(name, driver)
-        self.log.emit("network", "create", network["Id"], {"name": name, "type": driver})
-        return str(network["Id"])
-
-    def _network(self, name: str, driver: str) -> dict[str, Any]:
-        network = shapes.network(name, driver, 17 + len(self.networks))
-        self.networks[network["Id"]] = network
-        return network
-
-    def remove_network(self, name: str) -> None:
-        network = self.network(name)
-        users = (c for c in self.containers.values() if c["State"]["Running"])
-        if any(
-            place["EndpointID"] and place["NetworkID"] == network["Id"] for c in users for place in places(c).values()
-        ):
-            raise Refusal(403, f"error while removing network: network {name} has active endpoints")
-        del self.networks[network["Id"]]
-        self.log.emit("network", "destroy", network["Id"], {"name": name, "type": network["Driver"]})
 
     def add_volume(
         self,
@@ -112,12 +93,6 @@ class World(Commands):
             if name in (identity, container["Name"][1:]) or (len(name) >= 12 and identity.startswith(name)):
                 return container
         raise Refusal(404, f"No such container: {name}")
-
-    def network(self, name: str) -> dict[str, Any]:
-        for identity, network in self.networks.items():
-            if name in (identity, network["Name"]):
-                return network
-        raise Refusal(404, f"network {name} not found")
 
     def image(self, name: str) -> dict[str, Any]:
         full = tagged(name)
@@ -319,40 +294,6 @@ class World(Commands):
         del self.images[image["Id"]]
         self.log.emit("image", "delete", image["Id"], {"name": image["Id"]})
 
-    def connect(self, network: str, name: str, config: Mapping[str, Any] | None) -> None:
-        told, container = self.network(network), self.container(name)
-        plain = container["Name"][1:]
-        if told["Name"] in places(container) and container["State"]["Running"]:
-            raise Refusal(403, f"endpoint with name {plain} already exists in network {told['Name']}")
-        if container["HostConfig"]["NetworkMode"].startswith("container:"):
-            text = "container sharing network namespace with another container or host cannot be connected"
-            raise Refusal(403, f"{text} to any other network")
-        place = shapes.endpoint(told["Id"], config, plain, container["Id"])
-        if not self.connect_keeps_mac:
-            place["_mac"] = ""
-        places(container)[told["Name"]] = place
-        if container["State"]["Running"]:
-            self._bring_up(container, told["Name"], place)
-
-    def disconnect(self, network: str, name: str) -> None:
-        container = self.container(name)
-        found = next((key for key, place in places(container).items() if network in (key, place["NetworkID"])), None)
-        if found is None:
-            self.network(network)
-            raise Refusal(500, f"container {container['Id']} is not connected to network {network}")
-        place = places(container).pop(found)
-        self._told_network("disconnect", container, found, place)
-
-    def _bring_up(self, container: dict[str, Any], network: str, place: dict[str, Any]) -> None:
-        self._addresses += 1
-        shapes.bring_up(place, list(self.networks).index(place["NetworkID"]) + 17, self._addresses % 250)
-        self._told_network("connect", container, network, place)
-
-    def _told_network(self, action: str, container: dict[str, Any], network: str, place: dict[str, Any]) -> None:
-        driver = self.networks.get(place["NetworkID"], {}).get("Driver", "bridge")
-        attributes = {"container": container["Id"], "name": network, "type": driver}
-        self.log.emit("network", action, place["NetworkID"], attributes)
-
     def _end(self, container: dict[str, Any], exit_code: int, stopped: bool = False) -> None:
         state = container["State"]
         state |= {"Status": "exited", "Running": False, "Paused": False, "Pid": 0, "ExitCode": exit_code}
@@ -365,12 +306,6 @@ class World(Commands):
         if stopped:
             self.emit(container, "stop")
         self.emit(container, "die", exitCode=str(exit_code), execDuration="0")
-
-
-def places(container: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """A container's endpoints by network name."""
-    networks: dict[str, dict[str, Any]] = container["NetworkSettings"]["Networks"]
-    return networks
 
 
 def tagged(name: str) -> str:

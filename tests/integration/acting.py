@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,10 @@ from dockmend.actions import load
 from dockmend.actions.base import REGISTRY, Context, Done, Settled
 from dockmend.engine.client import DockerEngine
 from dockmend.journal.records import ActionRecord, Incident
-from dockmend.model import Container, Endpoint, Network
+from dockmend.model import Container, Endpoint, Network, target_of
 from dockmend.rules.fields import CONTEXTS
 from dockmend.rules.templates import compile_template
-from tests.lab import PrivateEngine
+from tests.lab import PrivateEngine, eventually_async
 
 INCIDENT = "i00000000000test"
 
@@ -39,9 +40,18 @@ class Known:
 
     def __init__(self) -> None:
         self.networks: dict[str, dict[str, Endpoint]] = {}
+        self.seen: dict[str, Container] = {}
+        self.defined: dict[str, Network] = {}
 
     def learn(self, container: Container) -> None:
         self.networks[container.id] = dict(container.networks)
+        self.seen[container.id] = container
+
+    def network_definition(self, name: str) -> Network | None:
+        return self.defined.get(name)
+
+    def members(self, network: str) -> list[tuple[Container, Endpoint]]:
+        return [(self.seen[one], known[network]) for one, known in self.networks.items() if network in known]
 
     def known_networks(self, container_id: str) -> Mapping[str, Endpoint]:
         return self.networks.get(container_id, {})
@@ -87,14 +97,15 @@ class Acting:
     network: str | None = None
     undo: dict[str, Any] = field(default_factory=dict)
     ahead: float = 0.0  # seconds the clock is ahead: settling need not wait for what cannot be under way
+    forbidden: dict[str, str] = field(default_factory=dict)  # names of containers to be left alone, and why
     dies: bool = False  # at the moment the undo is on disk
 
-    def context(self, subject: Container) -> Context:
+    def context(self, subject: Container | Network) -> Context:
         now = time.time() + self.ahead
         incident = Incident(
-            id=self.incident, rule=self.rule, trigger="container.unhealthy", target=f"container:{subject.name}",
-            kind="container", object_id=subject.id, object_name=subject.name, trouble="t", opened_at=now,
-            network=self.network,
+            id=self.incident, rule=self.rule, trigger="container.unhealthy", target=target_of(subject),
+            kind="network" if isinstance(subject, Network) else "container", object_id=subject.id,
+            object_name=subject.name, trouble="t", opened_at=now, network=self.network,
         )  # fmt: skip
         fields = {
             "container.name": subject.name,
@@ -112,6 +123,7 @@ class Acting:
             engine=self.client, view=self.view, teller=self.teller, incident=incident,
             clock=lambda: time.time() + self.ahead, state=Path("/nonexistent"), bind_roots=(),
             render=lambda text: compile_template(text, CONTEXTS).render(fields), remember=remember,
+            forbids=lambda other: self.forbidden.get(other.name),
         )  # fmt: skip
 
     async def learn(self, *names: str) -> None:
@@ -120,7 +132,10 @@ class Acting:
             self.view.learn(await self.client.inspect(name))
 
     async def run(self, action: str, params: Any, name: str) -> Done:
-        subject = await self.client.inspect(name)
+        return await self.run_on(action, params, await self.client.inspect(name))
+
+    async def run_on(self, action: str, params: Any, subject: Container | Network) -> Done:
+        """`run`, for an object that need not be there."""
         return await REGISTRY[action].run(self.context(subject), params, subject)
 
     async def run_and_die(self, action: str, params: Any, name: str) -> ActionRecord:
@@ -135,9 +150,26 @@ class Acting:
             self.dies = False
         raise AssertionError(f"{action} remembered nothing before it acted")
 
-    def record(self, action: str, subject: Container) -> ActionRecord:
+    async def gone(self, network: str) -> None:
+        """Wait until the engine has removed it: in a swarm that is later than it says."""
+
+        async def away() -> bool:
+            return all(each.name != network for each in await self.client.networks())
+
+        await eventually_async(away, what=f"network {network} is gone")
+
+    @asynccontextmanager
+    async def on(self, docker: PrivateEngine) -> AsyncIterator[Acting]:
+        """The same on another engine."""
+        client = DockerEngine(docker.url)
+        try:
+            yield Acting(docker, client)
+        finally:
+            await client.close()
+
+    def record(self, action: str, subject: Container | Network) -> ActionRecord:
         return ActionRecord(
-            id="a00000000000test", incident=self.incident, rule=self.rule, target=f"container:{subject.name}",
+            id="a00000000000test", incident=self.incident, rule=self.rule, target=target_of(subject),
             attempt=1, action=action, object_id=subject.id, object_name=subject.name, params={},
             began_at=time.time() + self.ahead, undo=self.undo,
         )  # fmt: skip

@@ -16,7 +16,7 @@ import msgspec
 
 from dockmend.actions.base import REGISTRY, Context
 from dockmend.engine.client import DockerEngine
-from dockmend.model import Container, Endpoint
+from dockmend.model import Container, Endpoint, Network
 from dockmend.rules.catalogue import ACTIONS
 from tests.integration.acting import Acting
 from tests.lab import PrivateEngine
@@ -26,7 +26,7 @@ from tests.lab import PrivateEngine
 class Told(Acting):
     """Acting that tells what it remembers instead of keeping it."""
 
-    def context(self, subject: Container) -> Context:
+    def context(self, subject: Container | Network) -> Context:
         async def remember(undo: Mapping[str, Any]) -> None:
             print(json.dumps(undo), flush=True)
 
@@ -37,9 +37,13 @@ async def main(job: dict[str, Any]) -> None:
     client = DockerEngine(job["url"])
     try:
         acting = Told(PrivateEngine.__new__(PrivateEngine), client)
-        subject = await client.inspect(job["container"])
-        known = msgspec.convert(job["known"], dict[str, Endpoint])
-        acting.view.networks[subject.id] = known
+        container = await client.inspect(job["container"])
+        acting.view.learn(container)
+        acting.view.networks[container.id] = msgspec.convert(job["known"], dict[str, Endpoint])
+        defined = msgspec.convert(job.get("network"), Network | None)
+        subject = defined or container
+        if defined is not None:
+            acting.view.defined[defined.name] = defined
         params = ACTIONS[job["action"]].params.model_validate(job["params"])
         await REGISTRY[job["action"]].run(acting.context(subject), params, subject)
     finally:

@@ -15,7 +15,7 @@ from typing import Any
 
 from dockmend.actions.base import Context, Done
 from dockmend.engine.client import DockerEngine
-from dockmend.model import Container, Volume
+from dockmend.model import Container, Network, Volume
 from dockmend.rules.parameters import Keep, SnapshotVolume
 from dockmend.snapshots.store import Store
 from tests.integration.acting import Acting
@@ -34,7 +34,7 @@ class Snapshotting(Acting):
     def store(self) -> Store:
         return Store(self.state / "snapshots")
 
-    def context(self, subject: Container | Volume) -> Context:
+    def context(self, subject: Container | Network | Volume) -> Context:
         if isinstance(subject, Volume):
             subject = Container(id="", name=subject.name)
         base = super().context(subject)
@@ -61,7 +61,7 @@ class Snapshotting(Acting):
 class Told(Snapshotting):
     """Tells what it remembers instead of keeping it."""
 
-    def context(self, subject: Container | Volume) -> Context:
+    def context(self, subject: Container | Network | Volume) -> Context:
         async def remember(undo: Mapping[str, Any]) -> None:
             print(json.dumps(undo), flush=True)
 

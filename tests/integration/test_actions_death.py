@@ -10,8 +10,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from dockmend.actions.base import Settled
+from dockmend.model import Network
+from dockmend.rules.catalogue import ACTIONS
 from dockmend.rules.parameters import CommitImage, ReconnectNetwork, Restart
 from tests.integration.acting import INCIDENT, Acting
 from tests.lab import PrivateEngine, eventually
@@ -22,16 +25,22 @@ SOON = [0.0, 0.01, 0.05, 0.2]
 
 
 async def killed(
-    acting: Acting, action: str, params: dict[str, Any], name: str, after: float, writes: int = 1
+    acting: Acting,
+    action: str,
+    params: dict[str, Any],
+    name: str,
+    after: float,
+    writes: int = 1,
+    network: Network | None = None,
 ) -> Settled:
     """Kill a process with SIGKILL so long after it wrote its intent, and settle at once what it left.
 
-    `writes`: how often it writes before its first change.
+    `writes`: how often it writes before its first change; `network`: what it is done to: `name` was in it.
     """
     subject = await acting.client.inspect(name)
     job = {
         "url": acting.docker.url, "action": action, "params": params, "container": name,
-        "known": msgspec.to_builtins(acting.view.known_networks(subject.id)),
+        "known": msgspec.to_builtins(acting.view.known_networks(subject.id)), "network": msgspec.to_builtins(network),
     }  # fmt: skip
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.integration.dying", json.dumps(job), stdout=asyncio.subprocess.PIPE,
@@ -41,7 +50,7 @@ async def killed(
     try:
         for _ in range(writes):
             acting.undo = json.loads(await process.stdout.readline())
-        record = acting.record(action, subject)
+        record = acting.record(action, network or subject)
         await asyncio.sleep(after)  # the moment of death is what is tested
     finally:
         if process.returncode is None:
@@ -103,3 +112,48 @@ async def test_reconnection_is_finished(acting: Acting, docker: PrivateEngine, a
     pinged = "64 bytes from 10.89.0.50"
     eventually(lambda: pinged in docker.docker("exec", "peer", "ping", "-c", "1", "-W", "2", "shop"))
     assert (await acting.run("reconnect_network", ReconnectNetwork(), "web")).detail == "was connected already to lane"
+
+
+@pytest.mark.parametrize("after", SOON)
+async def test_a_network_is_made_once_with_its_container_in_it(
+    acting: Acting, docker: PrivateEngine, after: float
+) -> None:
+    docker.docker("network", "create", "--subnet", "10.89.0.0/24", "--label", "tier=web", "lane")
+    docker.run("web", "--network", "lane", "--ip", "10.89.0.50")
+    await acting.learn("web")
+    before = acting.view.defined["lane"] = await acting.client.inspect_network("lane")
+    docker.docker("network", "disconnect", "lane", "web")
+    docker.docker("network", "rm", "lane")
+
+    settled = await killed(acting, "create_network", {}, "web", after, network=before)
+
+    assert settled.done
+    seen = await acting.client.inspect_network("lane")
+    assert replace(seen, id="", created_at=0.0) == replace(before, id="", created_at=0.0)
+    assert [each.name for each in await acting.client.networks()].count("lane") == 1
+    assert docker.inspect("web")["NetworkSettings"]["Networks"]["lane"]["IPAddress"] == "10.89.0.50"
+
+
+@pytest.mark.parametrize("after", SOON)
+@pytest.mark.parametrize("action", ["connect_network", "disconnect_network"])
+async def test_a_connection_is_made_or_ended_whole(
+    acting: Acting, docker: PrivateEngine, after: float, action: str
+) -> None:
+    docker.docker("network", "create", "--subnet", "10.89.0.0/24", "lane")
+    docker.run("web")
+    if action == "disconnect_network":
+        docker.docker("network", "connect", "--ip", "10.89.0.50", "lane", "web")
+    params = {"network": "lane"} | ({"ipv4": "10.89.0.50"} if action == "connect_network" else {})
+
+    settled = await killed(acting, action, params, "web", after)
+
+    def connected() -> bool:
+        places = docker.inspect("web")["NetworkSettings"]["Networks"]
+        assert all(place["NetworkID"] and place["IPAddress"] for place in places.values())
+        return "lane" in places
+
+    if not settled.done:
+        await acting.run(action, ACTIONS[action].params.model_validate(params), "web")
+    eventually(lambda: connected() is (action == "connect_network"))
+    docker.docker("restart", "--time", "1", "web")
+    assert connected() is (action == "connect_network")

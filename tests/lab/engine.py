@@ -350,7 +350,8 @@ class PrivateEngine:
         self._remove_containers()
         for volume in (self.api("GET", "/volumes")[1] or {}).get("Volumes") or ():
             self._delete(f"/volumes/{urllib.parse.quote(volume['Name'], safe='')}?force=1")
-        for network in self.api("GET", "/networks")[1]:
+        networks = self.api("GET", "/networks")[1]
+        for network in sorted(networks, key=lambda each: bool(each["ConfigOnly"])):  # those last: others use them
             if network["Name"] not in {"bridge", "host", "none"}:
                 self._delete(f"/networks/{network['Id']}")
         for image in self.api("GET", "/images/json?all=1")[1]:

@@ -42,6 +42,12 @@ class View(Protocol):
     def known_networks(self, container_id: str) -> Mapping[str, Endpoint]:
         """The container's last known good set: network name -> endpoint; outlives restarts of dockmend."""
 
+    def network_definition(self, name: str) -> Network | None:
+        """How a network was made, as last seen, whether it is there or not; outlives restarts of dockmend."""
+
+    def members(self, network: str) -> list[tuple[Container, Endpoint]]:
+        """The containers in whose last known good set a network is, and how they were connected."""
+
 
 class Teller(Protocol):
     """Where actions that tell hand over: bounded and never in the way."""

@@ -1,57 +1,52 @@
-"""reconnect_network: a container back in its networks as it was, from the last known good endpoints.
+"""The network actions: a container back in its networks as it was, into another one, or out of one.
 
-Measured on Engine 26.1, and relied on here:
-- A stopped container refers to its networks by id. When such a network is removed and made again, the start fails until
-  the endpoint is replaced. A plain connect replaces it at once, and a refused one leaves the old settings in place;
-  only where an engine keeps the stale endpoint is it disconnected by force first (which can lose the settings, so they
-  are journalled before).
-- A connect that failed on a running container leaves an endpoint without a network id in inspect: it is not connected.
-- Endpoints just given to a stopped container have no network id either: they are resolved by name at start.
-- A MAC address in a connect is ignored: what cannot be kept is said.
+`reconnect_network` goes by the last known good endpoints. A MAC address in a connect is ignored by engines before 29.3:
+what cannot be kept is said. How a connect behaves is in network_places.
 """
 
 from __future__ import annotations
 
-import asyncio
-import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from dockmend.actions import network_making as making
 from dockmend.actions.base import Action, Context, Done, Failed, Settled, register
 from dockmend.actions.containers_settle import GONE, NOT_BEGUN, look
+from dockmend.actions.network_places import clear, inspected, join, leave, lost_for_good, place, present
 from dockmend.actions.refusals import failed
-from dockmend.errors import EngineAway, EngineError, NotFound
+from dockmend.errors import EngineError
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Container, Endpoint, Network, Object
 from dockmend.rules.patterns import compile_pattern
 
-Place = Literal["connected", "missing", "stale"]
-
-_LOST_NETWORK = re.compile(r"network \S+ not found|could not find (?:a )?network", re.IGNORECASE)
-"""State.Error of a container whose last start failed because a network of it was gone (moby's texts)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One network to put a container back into, and how it was connected."""
+    """One network to put a container back into, and how it was connected. `definition`: where it may be made again."""
 
     name: str
     endpoint: Endpoint
+    definition: Network | None = None
 
 
 async def reconnect(ctx: Context, params: Any, subject: Object) -> Done:
     """Connect a container again to what it lost: same aliases, addresses, links and driver options."""
-    container = await _inspected(ctx, subject)
-    lost, connected = await _losses(ctx, params, container)
-    if not lost:
+    container = await inspected(ctx, "reconnect_network", "reconnect", subject)
+    start = lost_for_good(container)
+    lost, connected = await _losses(ctx, params, container, everything=start)
+    if not lost and not start:
         return Done(f"was connected already{_to(connected)}" if connected else "it has lost no network")
-    start = not container.running and bool(_LOST_NETWORK.search(container.error))
     await ctx.remember({
-        "reconnect": [{"network": each.name, "endpoint": msgspec.to_builtins(each.endpoint)} for each in lost],
+        "reconnect": [
+            {
+                "network": each.name, "endpoint": msgspec.to_builtins(each.endpoint),
+                "definition": msgspec.to_builtins(each.definition),
+            }
+            for each in lost
+        ],
         "start": start,
         "started_at": container.started_at,
     })  # fmt: skip
@@ -61,32 +56,20 @@ async def reconnect(ctx: Context, params: Any, subject: Object) -> Done:
     return await _told(ctx, container, back, start)
 
 
-async def _inspected(ctx: Context, subject: Object) -> Container:
-    if not isinstance(subject, Container):
-        raise Failed(f"reconnect_network is for containers, and {subject.name} is none", again=False)
-    try:
-        container = await ctx.engine.inspect(subject.id)
-    except EngineError as error:
-        raise failed(error, f"reconnect {subject.name}", subject) from error
-    if container.joined is not None or container.network_mode == "host":
-        raise Failed(
-            f"cannot reconnect {container.name}: it shares the network of another container or of the host,"
-            " and cannot be connected to networks of its own",
-            again=False,
-        )
-    return container
+async def _losses(ctx: Context, params: Any, container: Container, *, everything: bool) -> tuple[list[Loss], list[str]]:
+    """What is to be reconnected, and the names of what is connected as it should be.
 
-
-async def _losses(ctx: Context, params: Any, container: Container) -> tuple[list[Loss], list[str]]:
-    """What is to be reconnected, and the names of what is connected as it should be."""
+    `everything`: not only the incident's network, since its start fails for any of them.
+    """
     known = ctx.view.known_networks(container.id)
     meant = compile_pattern(params.network) if params.network else None
-    names = [ctx.incident.network] if ctx.incident.network else sorted({*known, *container.networks})
+    one = ctx.incident.network if not everything else None
+    names = [one] if one else sorted({*known, *container.networks})
     wanted = [name for name in names if meant is None or meant(name)]
     lost: list[Loss] = []
     connected: list[str] = []
     for name in wanted:
-        if await _place(ctx, container, name) == "connected":
+        if await place(ctx, container, name) == "connected":
             connected.append(name)
             continue
         endpoint = _settings(container, known, name)
@@ -96,7 +79,8 @@ async def _losses(ctx: Context, params: Any, container: Container) -> tuple[list
                 f" (docker network connect {name} {container.name})",
                 again=False,
             )
-        lost.append(Loss(name, endpoint))
+        definition = ctx.view.network_definition(name) if params.create else None
+        lost.append(Loss(name, endpoint, definition))
     return lost, connected
 
 
@@ -106,30 +90,6 @@ def _settings(container: Container, known: Mapping[str, Endpoint], name: str) ->
     if live is None or kept is None:
         return kept if live is None else live
     return msgspec.structs.replace(live, mac=live.mac or kept.mac) if live.network_id else kept
-
-
-async def _place(ctx: Context, container: Container, name: str) -> Place:
-    """Whether inspect shows the container in the network that bears this name now."""
-    endpoint = container.networks.get(name)
-    if endpoint is None:
-        return "missing"
-    if not endpoint.network_id:
-        return "missing" if container.state in ("running", "paused") else "connected"
-    network = await _present(ctx, name)
-    return "connected" if network is not None and network.id == endpoint.network_id else "stale"
-
-
-async def _present(ctx: Context, name: str) -> Network | None:
-    """The network of exactly this name; None where there is none."""
-    try:
-        network = await ctx.engine.inspect_network(name)
-    except NotFound:
-        return None
-    except EngineAway:
-        raise
-    except EngineError as error:
-        raise Failed(f"cannot look at network {name}: {error}") from error
-    return network if network.name == name else None  # the engine also takes the beginning of an id
 
 
 async def _reconnect_all(ctx: Context, container: Container, lost: list[Loss]) -> list[str]:
@@ -150,40 +110,15 @@ async def _reconnect_all(ctx: Context, container: Container, lost: list[Loss]) -
 
 
 async def _reconnect(ctx: Context, container: Container, loss: Loss) -> None:
-    network = await _present(ctx, loss.name)
+    network = await present(ctx, loss.name)
+    if network is None and loss.definition is not None:
+        network = await making.make(ctx, loss.definition)
     if network is None:
         raise Failed(
             f"cannot reconnect {container.name} to {loss.name}: network {loss.name} does not exist; make it again"
-            " (docker network create, or compose up)"
+            " (docker network create, or compose up), or let the rule do so (reconnect_network: {create: true})"
         )
-    endpoint = msgspec.structs.replace(loss.endpoint, network_id=network.id)
-    try:
-        await ctx.engine.connect_network(network.id, container.id, endpoint)
-    except EngineError as error:
-        if "already exists in network" not in str(error):
-            raise failed(error, f"reconnect {container.name} to {loss.name}", container) from error
-    seen = await look(ctx, container.id)
-    if seen is None:
-        raise Failed(f"cannot reconnect {container.name} to {loss.name}: the container is gone", again=False)
-    if await _place(ctx, seen, loss.name) != "connected":
-        await _by_force(ctx, container, network, endpoint)
-
-
-async def _by_force(ctx: Context, container: Container, network: Network, endpoint: Endpoint) -> None:
-    """Remove what is left of the old endpoint and connect again; cancelled between the two, it still connects."""
-    try:
-        try:
-            await ctx.engine.disconnect_network(network.name, container.id, force=True)
-        except EngineError as error:
-            if not isinstance(error, NotFound) and "is not connected" not in str(error):
-                raise failed(error, f"disconnect {container.name} from {network.name}", container) from error
-        await ctx.engine.connect_network(network.id, container.id, endpoint)
-    except EngineError as error:
-        raise failed(error, f"reconnect {container.name} to {network.name}", container) from error
-    except asyncio.CancelledError:
-        with suppress(EngineError):
-            await ctx.engine.connect_network(network.id, container.id, endpoint)
-        raise
+    await join(ctx, container, network, loss.endpoint, f"reconnect {container.name} to {loss.name}")
 
 
 async def _start(ctx: Context, container: Container) -> None:
@@ -196,7 +131,7 @@ async def _start(ctx: Context, container: Container) -> None:
 async def _told(ctx: Context, container: Container, back: list[str], started: bool) -> Done:
     """The outcome, with what the engine did not take over."""
     seen = await look(ctx, container.id)
-    said = [f"reconnected{_to(back)}"]
+    said = [f"reconnected{_to(back)}"] if back else []
     known = ctx.view.known_networks(container.id)
     addresses: dict[str, str] = {}
     for name in back:
@@ -218,17 +153,24 @@ def _to(names: list[str]) -> str:
     return f" to {', '.join(names)}"
 
 
-async def settle(ctx: Context, record: ActionRecord) -> Settled:
+async def settle_reconnect(ctx: Context, record: ActionRecord) -> Settled:
     """Finish what was begun with the settings that were written down."""
     recorded = record.undo.get("reconnect")
-    if not recorded:
+    if recorded is None:
         return NOT_BEGUN
     container = await look(ctx, record.object_id)
     if container is None:
         return GONE
-    lost = [Loss(str(each["network"]), msgspec.convert(each["endpoint"], Endpoint)) for each in recorded]
+    lost = [
+        Loss(
+            str(each["network"]),
+            msgspec.convert(each["endpoint"], Endpoint),
+            msgspec.convert(each.get("definition"), Network | None),
+        )
+        for each in recorded
+    ]
     try:
-        open_ones = [each for each in lost if await _place(ctx, container, each.name) != "connected"]
+        open_ones = [each for each in lost if await place(ctx, container, each.name) != "connected"]
         back = await _reconnect_all(ctx, container, open_ones)
         began_before = container.started_at <= float(record.undo.get("started_at", 0.0))
         start = bool(record.undo.get("start")) and not container.running and began_before
@@ -240,6 +182,72 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
     return Settled(done=True, detail=f"{finished}; it was started" if start else finished)
 
 
+# ------------------------------------------------------------------------------------------------- into one, out of one
+async def connect(ctx: Context, params: Any, subject: Object) -> Done:
+    """Connect a container to a network as the rule says; what is in it already stays as it is."""
+    name = ctx.render(params.network)
+    container = await inspected(ctx, "connect_network", "connect", subject)
+    network = await present(ctx, name)
+    if network is None:
+        raise Failed(f"cannot connect {container.name} to {name}: network {name} does not exist")
+    if await place(ctx, container, name) == "connected":
+        return Done(f"was connected already to {name}")
+    aliases = tuple(ctx.render(each) for each in params.aliases)
+    endpoint = Endpoint(network_id=network.id, aliases=aliases, ipv4=params.ipv4, ipv6=params.ipv6)
+    await ctx.remember({"connect": name})
+    await join(ctx, container, network, endpoint, f"connect {container.name} to {name}")
+    seen = await look(ctx, container.id)
+    connected = seen.networks.get(name) if seen is not None else None
+    address = (connected.address or connected.ipv4 or "") if connected is not None else ""
+    return Done(f"connected to {name}", {"networks": {name: address}})
+
+
+async def settle_connect(ctx: Context, record: ActionRecord) -> Settled:
+    """One call, that went through or did not. What a refused one left behind is cleared away."""
+    name = record.undo.get("connect")
+    if not name:
+        return NOT_BEGUN
+    container = await look(ctx, record.object_id)
+    if container is None:
+        return GONE
+    if await place(ctx, container, str(name)) == "connected":
+        return Settled(done=True, detail=f"it had been connected to {name}")
+    if container.running:
+        await clear(ctx, container.id, str(name))
+    return Settled(done=False, detail=f"it was not connected to {name} yet")
+
+
+async def disconnect(ctx: Context, params: Any, subject: Object) -> Done:
+    """Take a container out of a network. It is meant: no loss is told of, and nothing puts it back."""
+    name = ctx.render(params.network)
+    container = await inspected(ctx, "disconnect_network", "disconnect", subject)
+    if name not in container.networks:
+        return Done(f"was not connected to {name}")
+    await ctx.remember({"disconnect": name})
+    # A network that is gone, and one that was made again, are left by force only (engine-facts: by its name).
+    await leave(ctx, container, name, force=params.force or not container.running)
+    seen = await look(ctx, container.id)
+    if seen is not None and name in seen.networks:
+        raise Failed(f"cannot disconnect {container.name} from {name}: the engine still shows it connected")
+    return Done(f"disconnected from {name}")
+
+
+async def settle_disconnect(ctx: Context, record: ActionRecord) -> Settled:
+    """One call, that went through or did not."""
+    name = record.undo.get("disconnect")
+    if not name:
+        return NOT_BEGUN
+    container = await look(ctx, record.object_id)
+    if container is None:
+        return GONE
+    if name in container.networks:
+        return Settled(done=False, detail=f"it was not disconnected from {name} yet")
+    return Settled(done=True, detail=f"it had been disconnected from {name}")
+
+
 def register_all() -> None:
     """Put the network actions into the registry."""
-    register(Action("reconnect_network", reconnect, settle))
+    register(Action("reconnect_network", reconnect, settle_reconnect))
+    register(Action("connect_network", connect, settle_connect))
+    register(Action("disconnect_network", disconnect, settle_disconnect))
+    register(Action("create_network", making.create, making.settle, kinds=()))

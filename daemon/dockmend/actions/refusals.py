@@ -66,6 +66,26 @@ REFUSALS: tuple[Refusal, ...] = (
 )
 
 
+NETWORK_REFUSALS: tuple[Refusal, ...] = (
+    _refusal(r"pool overlaps", "another network has its addresses", again=True),
+    _refusal(r"have same bridge name|already using parent interface", "another network has its device", again=True),
+    _refusal(r"configuration network \S+ does not exist", "the network that it is configured by is gone", again=True),
+    _refusal(r"plugin \S+ not found|could not find plugin", "the engine has no such network driver", again=False),
+    _refusal(r"not a swarm manager", "only the manager of a swarm makes networks of a swarm", again=False),
+    _refusal(r"non-overlapping \S+ address pool", "the engine has no addresses left to give to a network", again=True),
+)
+
+
+def network_refused(error: EngineError, what: str) -> Failed:
+    """The outcome to raise for an engine that refused to make a network; raises EngineAway where it is away."""
+    if isinstance(error, EngineAway):
+        raise error
+    for refusal in NETWORK_REFUSALS:
+        if refusal.pattern.search(str(error)):
+            return Failed(f"cannot {what}: {refusal.sentence} (engine: {error})", refusal.again)
+    return Failed(f"cannot {what}: {error}", again=isinstance(error, Temporary))
+
+
 def gone(error: EngineError, container: str) -> bool:
     """True where it is `container` (its id) itself that the engine does not know, not one that it depends on."""
     return isinstance(error, NotFound) and container in str(error)

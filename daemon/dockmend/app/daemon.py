@@ -204,6 +204,7 @@ class Daemon:
             self.journal, self.incidents.backlog, self.mirror, self.observer, clock, lambda: self.watch.cursor
         )
         self.incidents.began = self.keeping.began
+        steps.keep = self.keeping.keep
         self.schedules = Schedules(self.mirror, self.intake.fire, clock, self.keeping.schedule_fired)
 
     def _parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:

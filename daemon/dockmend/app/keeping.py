@@ -67,7 +67,7 @@ class Keeping:
             self._observer.degraded("journal", None if healthy else UNWRITABLE)
 
     def _put_state(self) -> None:
-        changed = self._mirror.changed
+        changed, defined = self._mirror.changed, self._mirror.defined
         moved = bool(changed)
         while changed:
             container_id = changed.pop()
@@ -75,6 +75,13 @@ class Keeping:
                 self._journal.put_known(taking_up.CONTAINER + container_id, self._mirror.known(container_id))
             except JournalError:
                 changed.add(container_id)
+                raise
+        while defined.changed:
+            name = defined.changed.pop()
+            try:
+                self._journal.put_known(taking_up.NETWORK + name, defined.encoded(name))
+            except JournalError:
+                defined.changed.add(name)
                 raise
         cursor = self._cursor()
         if moved or cursor is not self._written:
@@ -87,10 +94,14 @@ class Keeping:
 
         Else a dockmend that dies within the second knows at its return of a trouble that it cannot find any more.
         """
-        if incident.object_id in self._mirror.changed:
-            self._mirror.changed.discard(incident.object_id)
-            key = taking_up.CONTAINER + incident.object_id
-            known = self._mirror.known(incident.object_id)
+        self.keep(incident.object_id)
+
+    def keep(self, container_id: str) -> None:
+        """What is known of a container goes to disk now, where it is another than what is there."""
+        if container_id in self._mirror.changed:
+            self._mirror.changed.discard(container_id)
+            key = taking_up.CONTAINER + container_id
+            known = self._mirror.known(container_id)
             self._backlog.write(("known", key), lambda: self._journal.put_known(key, known))
 
     def schedule_fired(self, key: str, at: float) -> None:

@@ -33,7 +33,7 @@ UNHEARD = 60.0
 """Seconds before the last event that was read within which an action's events may not have been read."""
 LATEST = 5.0
 """Seconds beyond the stop timeout within which the engine has ended it."""
-CONTAINER, CURSOR, SCHEDULE, STAMP = "container/", "cursor", "schedule/", "stamp"
+CONTAINER, NETWORK, CURSOR, SCHEDULE, STAMP = "container/", "network/", "cursor", "schedule/", "stamp"
 
 
 @dataclass(slots=True)
@@ -90,6 +90,8 @@ async def known_state(journal: Journal, mirror: Mirror, clock: Clock) -> Known:
         try:
             if key.startswith(CONTAINER):
                 mirror.restore(key.removeprefix(CONTAINER), value)
+            elif key.startswith(NETWORK):
+                mirror.defined.restore(key.removeprefix(NETWORK), value)
             elif key == CURSOR:
                 told.cursor = msgspec.msgpack.decode(value, type=Cursor)
             elif key == STAMP:
@@ -105,8 +107,8 @@ async def known_state(journal: Journal, mirror: Mirror, clock: Clock) -> Known:
 
 
 async def tell_own_doing(journal: Journal, mirror: Mirror, known: Known) -> None:
-    """What dockmend itself ended before it ended: no person did that. Of incidents that are still open, and of those
-    that were closed when the stream was last read or later.
+    """What dockmend itself did before it ended: what it stopped, no person did; what it took out of a network is not
+    lost. Of incidents that are still open, and of those that were closed when the stream was last read or later.
 
     To be told before the stream is read, which brings the events of it.
     """
@@ -117,6 +119,8 @@ async def tell_own_doing(journal: Journal, mirror: Mirror, known: Known) -> None
         for record in story[1] if story is not None else ():
             if record.action == "remove" and record.undo:
                 mirror.taken_away.add(record.object_id)
+            if record.outcome is None and (left := record.undo.get("disconnect")) is not None:
+                mirror.left(record.object_id, str(left))
             if record.action in ENDING and record.attempt == incident.attempts:
                 before = record.undo.get(record.action)
                 undo = before if isinstance(before, dict) else {}

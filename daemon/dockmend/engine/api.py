@@ -24,6 +24,7 @@ class EngineInfo(Struct, frozen=True):
     api_version: str
     live_restore: bool = False
     swarm: bool = False
+    manager: bool = False  # of a swarm: it lists all of its networks, a worker only those in use
     containers: int = 0
 
 
@@ -94,6 +95,9 @@ class Engine(Protocol):
     async def inspect(self, container: str, timeout: float | None = None) -> Container: ...
     async def inspect_raw(self, container: str) -> dict[str, Any]: ...
     async def inspect_network(self, network: str) -> Network: ...
+    async def addresses(self, network: str) -> dict[str, str]:
+        """Who has which address of a network at present: address -> name of the container."""
+
     async def networks(self) -> tuple[Network, ...]: ...
     async def volumes(self, timeout: float | None = None) -> tuple[Volume, ...]: ...
     async def inspect_volume(self, volume: str) -> Volume: ...
@@ -144,6 +148,9 @@ class Engine(Protocol):
     # networks
     async def connect_network(self, network: str, container: str, endpoint: Endpoint) -> None: ...
     async def disconnect_network(self, network: str, container: str, force: bool = False) -> None: ...
+    async def create_network(self, network: Network) -> str:
+        """Makes a network as `network` says (its id and times aside); returns its id."""
+
     async def create_volume(
         self,
         name: str,

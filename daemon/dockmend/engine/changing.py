@@ -10,12 +10,13 @@ from typing import Any
 import msgspec
 
 from dockmend.errors import EngineError, NotFound, Permanent
-from dockmend.model import Endpoint, Volume
+from dockmend.model import Endpoint, Network, Volume
 
 from .faults import only_for, tidy
 from .looking import Looking, short
 from .transport import flag, path, segment
-from .wire import WireEnd, WireId, end_decoder, endpoint_config, id_decoder, one_network, to_volume, volume_decoder
+from .wire import WireEnd, WireId, end_decoder, id_decoder, to_volume, volume_decoder
+from .wire_networks import endpoint_config, network_body, one_network
 
 MARGIN = 60.0  # seconds on top of a container's stop timeout: a busy engine takes long to take a container down
 LONG = 600.0  # seconds a commit of many gigabytes may take
@@ -126,6 +127,12 @@ class Changing(Looking):
         what = f"disconnect {short(container)} from network {short(network)}"
         body = {"Container": container, "Force": force}
         await self._transport.call(what, path("networks", segment(network, what), "disconnect"), "POST", body=body)
+
+    async def create_network(self, network: Network) -> str:
+        what = f"create network {network.name}"
+        answer = await self._transport.call(what, "networks/create", "POST", body=network_body(network), timeout=MARGIN)
+        made: WireId = self._transport.decoded(id_decoder, answer, what)
+        return made.Id
 
     async def create_volume(
         self,

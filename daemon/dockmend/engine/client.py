@@ -18,9 +18,10 @@ from .commands import Commands
 from .discover import TLS, EngineAddress
 from .faults import translated
 from .stream import Drain
+from .times import epoch
 from .transport import Transport, path
 from .vocabulary import subscription
-from .wire import epoch, info_decoder
+from .wire import info_decoder
 
 PING_TIMEOUT = 5.0
 UNSURE = 0.5  # seconds that the engine's clock may differ from ours unnoticed (see `ahead`)
@@ -72,6 +73,7 @@ class DockerEngine(Changing, Commands, Archives):
             api_version=f"{major}.{minor}",
             live_restore=info.LiveRestoreEnabled,
             swarm=info.Swarm is not None and info.Swarm.LocalNodeState == "active",
+            manager=info.Swarm is not None and info.Swarm.ControlAvailable,
             containers=info.Containers,
         )
 

@@ -27,7 +27,7 @@ LONGEST = 300  # characters of the engine's sentence that are kept
 _NEVER_PASSES = re.compile(
     r"marked for removal|dead container|invalid symlink|is already in use|is not running|already paused|not paused"
     r"|cannot remove|unable to remove|unable to delete|must be forced|no such image|not supported|is not implemented"
-    r"|not connected to|archive/tar:|endpoint with name|sharing network namespace",
+    r"|not connected to|archive/tar:|endpoint with name|network with name|sharing network namespace",
     re.IGNORECASE,
 )
 """Refusals with a status (409, 500) that also stands for passing states, but which no waiting mends (moby's texts)."""

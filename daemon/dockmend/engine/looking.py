@@ -20,17 +20,15 @@ from .wire import (
     ids_decoder,
     image_decoder,
     images_decoder,
-    network_decoder,
-    networks_decoder,
     raw_decoder,
     steering,
     to_container,
     to_image,
-    to_network,
     to_volume,
     volume_decoder,
     volumes_decoder,
 )
+from .wire_networks import WireNetwork, holders, network_decoder, networks_decoder, to_network
 
 T = TypeVar("T")
 PARALLEL = 16  # inspects at a time: the engine answers no faster with more
@@ -158,9 +156,16 @@ class Looking:
         return tuple(to_network(wire) for wire in self._transport.decoded(networks_decoder, answer, what))
 
     async def inspect_network(self, network: str) -> Network:
+        return to_network(await self._network(network))
+
+    async def addresses(self, network: str) -> dict[str, str]:
+        return holders(await self._network(network))
+
+    async def _network(self, network: str) -> WireNetwork:
         what = f"inspect network {short(network)}"
         answer = await self._transport.call(what, path("networks", segment(network, what)))
-        return to_network(self._transport.decoded(network_decoder, answer, what))
+        wire: WireNetwork = self._transport.decoded(network_decoder, answer, what)
+        return wire
 
     async def volumes(self, timeout: float | None = None) -> tuple[Volume, ...]:
         what = "list of volumes"

@@ -23,7 +23,7 @@ from .discover import TLS
 from .faults import tidy, translated
 from .wire import WireVersion, version_decoder
 
-NEWEST_API = (1, 47)  # Docker 27; tested against 1.45. A newer engine still speaks it
+NEWEST_API = (1, 48)  # Docker 28, for GwPriority; tested against 1.45. A newer engine still speaks it
 OLDEST_API = (1, 40)  # Docker 19.03: before it, health and network answers have other shapes
 LARGEST_ANSWER = 128 << 20  # bytes: a list of 10,000 containers with many labels is some 30 MiB
 READ_BUFFER = 1 << 20  # bytes: an archive or a burst of events is taken from the socket in big pieces

@@ -7,23 +7,15 @@ here is never built. The engine writes null for empty maps and lists, so nearly 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from dockmend.model import (
-    STEERING_LABELS,
-    Container,
-    Endpoint,
-    HealthCheck,
-    Image,
-    Mount,
-    Network,
-    Volume,
-    main_network,
-)
+from dockmend.model import STEERING_LABELS, Container, Endpoint, HealthCheck, Image, Mount, Volume, main_network
+
+from .times import epoch
+from .wire_networks import WireEndpoint, to_endpoint
 
 
 class WireId(Struct):
@@ -75,23 +67,6 @@ class WireHostConfig(Struct):
     VolumesFrom: list[str] | None = None
 
 
-class WireIpam(Struct):
-    IPv4Address: str = ""
-    IPv6Address: str = ""
-    LinkLocalIPs: list[str] | None = None
-
-
-class WireEndpoint(Struct):
-    NetworkID: str = ""
-    IPAMConfig: WireIpam | None = None
-    Links: list[str] | None = None
-    Aliases: list[str] | None = None
-    MacAddress: str = ""
-    IPAddress: str = ""
-    GlobalIPv6Address: str = ""
-    DriverOpts: dict[str, str] | None = None
-
-
 class WireNetworkSettings(Struct):
     Networks: dict[str, WireEndpoint | None] | None = None
 
@@ -114,15 +89,6 @@ class WireContainer(Struct):
     HostConfig: WireHostConfig | None = None
     NetworkSettings: WireNetworkSettings | None = None
     Mounts: list[WireMount] | None = None
-
-
-class WireNetwork(Struct):
-    Id: str
-    Name: str
-    Driver: str = ""
-    Scope: str = ""
-    Labels: dict[str, str] | None = None
-    Created: str = ""
 
 
 class WireVolume(Struct):
@@ -174,6 +140,7 @@ class WireVersion(Struct):
 
 class WireSwarm(Struct):
     LocalNodeState: str = ""
+    ControlAvailable: bool = False
 
 
 class WireInfo(Struct):
@@ -188,8 +155,6 @@ class WireInfo(Struct):
 
 container_decoder = msgspec.json.Decoder(WireContainer)
 ids_decoder = msgspec.json.Decoder(list[WireId])
-network_decoder = msgspec.json.Decoder(WireNetwork)
-networks_decoder = msgspec.json.Decoder(list[WireNetwork])
 volume_decoder = msgspec.json.Decoder(WireVolume)
 volumes_decoder = msgspec.json.Decoder(WireVolumes)
 image_decoder = msgspec.json.Decoder(WireImage)
@@ -204,16 +169,6 @@ info_decoder = msgspec.json.Decoder(WireInfo)
 _EVER_RAN = frozenset({"exited", "dead", "removing", "restarting"})
 _NANO = 1e-9
 _NO_LABELS: dict[str, str] = {}
-
-
-def epoch(text: str | None) -> float:
-    """Seconds since the epoch of an RFC 3339 time; 0.0 for the engine's zero time, for none and for nonsense."""
-    if not text or text.startswith("0001-"):
-        return 0.0
-    try:
-        return max(0.0, datetime.fromisoformat(text).timestamp())
-    except (ValueError, OverflowError):
-        return 0.0
 
 
 def steering(labels: Mapping[str, str] | None) -> dict[str, str]:
@@ -299,80 +254,6 @@ def _endpoints(wire: WireContainer, config: WireConfig, host: WireHostConfig) ->
         # A connect that failed ("Address already in use") leaves an entry without a network: it is not connected.
         return {name: endpoint for name, endpoint in found.items() if endpoint.network_id}
     return found
-
-
-def to_endpoint(wire: WireEndpoint, short_id: str, container_mac: str = "") -> Endpoint:
-    """The place in a network. API versions before 1.45 add the container's short id to the aliases: it is left out."""
-    ipam = wire.IPAMConfig
-    return Endpoint(
-        network_id=wire.NetworkID,
-        aliases=tuple(alias for alias in wire.Aliases or () if alias != short_id),
-        ipv4=(ipam.IPv4Address or None) if ipam else None,
-        ipv6=(ipam.IPv6Address or None) if ipam else None,
-        link_local=tuple(ipam.LinkLocalIPs or ()) if ipam else (),
-        mac=_configured_mac(wire.MacAddress or container_mac, wire.IPAddress),
-        links=tuple(wire.Links or ()),
-        driver_opts=wire.DriverOpts or {},
-        address=wire.IPAddress,
-        address6=wire.GlobalIPv6Address,
-    )
-
-
-def _configured_mac(mac: str, address: str) -> str | None:
-    """The MAC address unless the engine made it from the IPv4 address (02:42 and its four bytes, up to Engine 27).
-
-    Inspect does not tell a configured one from a generated one. Engine 28 makes random ones: those are kept, which is
-    harmless, as putting an endpoint back with the address it had takes it from nobody.
-    """
-    if not mac:
-        return None
-    try:
-        generated = "02:42:" + ":".join(f"{int(part):02x}" for part in address.split("."))
-    except ValueError:
-        return mac
-    return None if mac.lower() == generated else mac
-
-
-def endpoint_config(endpoint: Endpoint) -> dict[str, Any]:
-    """The body that makes the engine connect a container exactly as `endpoint` says."""
-    body: dict[str, Any] = {}
-    ipam: dict[str, Any] = {}
-    if endpoint.ipv4:
-        ipam["IPv4Address"] = endpoint.ipv4
-    if endpoint.ipv6:
-        ipam["IPv6Address"] = endpoint.ipv6
-    if endpoint.link_local:
-        ipam["LinkLocalIPs"] = list(endpoint.link_local)
-    if ipam:
-        body["IPAMConfig"] = ipam
-    if endpoint.aliases:
-        body["Aliases"] = list(endpoint.aliases)
-    if endpoint.links:
-        body["Links"] = list(endpoint.links)
-    if endpoint.mac:
-        body["MacAddress"] = endpoint.mac
-    if endpoint.driver_opts:
-        body["DriverOpts"] = dict(endpoint.driver_opts)
-    return body
-
-
-def one_network(body: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A create body for an API before 1.44, which takes one network, and the endpoints to connect afterwards."""
-    endpoints = dict((body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {})
-    main = main_network((body.get("HostConfig") or {}).get("NetworkMode"))
-    first = {main: endpoints.pop(main)} if main in endpoints else {}
-    return {**body, "NetworkingConfig": {"EndpointsConfig": first}}, endpoints
-
-
-def to_network(wire: WireNetwork) -> Network:
-    return Network(
-        id=wire.Id,
-        name=wire.Name,
-        driver=wire.Driver,
-        scope=wire.Scope,
-        labels=wire.Labels or {},
-        created_at=epoch(wire.Created),
-    )
 
 
 def to_volume(wire: WireVolume) -> Volume:

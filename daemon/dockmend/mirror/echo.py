@@ -23,8 +23,8 @@ LAST_EVENTS: dict[str, frozenset[str]] = {
 """Events after all of which nothing more comes of an action; their order varies."""
 
 ENDS_NOTHING = frozenset({
-    "pause", "unpause", "reconnect_network", "connect_network", "disconnect_network", "commit_image",
-    "set_limits", "exec", "copy",
+    "pause", "unpause", "reconnect_network", "connect_network", "disconnect_network", "create_network",
+    "commit_image", "set_limits", "exec", "copy",
 })  # fmt: skip
 """Actions that leave a container running: an end meanwhile is a trouble of its own, not their echo."""
 
@@ -35,6 +35,7 @@ REMOVES = frozenset({"remove", "recreate"})
 
 class Echo(Struct):
     action: str
+    leaves: set[str] = field(default_factory=set)  # networks that it takes the container out of
     stops: int = 0  # `stop` events: a second one within a restart is a person's
     seen: set[str] = field(default_factory=set)
     until: float | None = None  # set with the outcome: wall seconds

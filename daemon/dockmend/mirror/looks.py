@@ -31,9 +31,9 @@ def networks(mirror: Mirror, found: Entry, before: Container, now: float, origin
         return []
     changes: list[Change] = []
     for name, endpoint in container.networks.items():
-        if _made_again(mirror, container, name, endpoint):
+        if why := _stale(mirror, container, name, endpoint):
             if name not in kept.lost:
-                changes.append(_lost(found, name, now, origin, f"network {name} was removed and made again", "removed"))
+                changes.append(_lost(found, name, now, origin, why, "removed"))
             continue
         if name in kept.lost:
             del kept.lost[name]
@@ -50,6 +50,9 @@ def networks(mirror: Mirror, found: Entry, before: Container, now: float, origin
             mirror.changed.add(container.id)
     missing = [each for each in kept.good if each not in container.networks and each not in kept.lost]
     if found.echo is not None and found.echo.covers(now):
+        for name in found.echo.leaves.intersection(missing):  # an answer of before brought it back
+            forget_network(found, name)
+            mirror.changed.add(container.id)
         if missing and found.echo.until is not None:
             mirror.look_again(container.id, found.echo.until)  # it may be more than an echo: no event will tell
         return changes
@@ -64,14 +67,26 @@ def _keeping_address(endpoint: Endpoint, old: Endpoint | None) -> Endpoint:
     return replace(endpoint, address=old.address, address6=old.address6, mac=endpoint.mac or old.mac)
 
 
-def _made_again(mirror: Mirror, container: Container, name: str, endpoint: Endpoint) -> bool:
-    """True where a container that does not run refers to a network that is gone, and another bears its name.
+def forget_network(found: Entry, name: str) -> None:
+    """It is not meant to be in a network any more."""
+    kept = found.kept
+    for each in (kept.good, kept.lost, kept.mended):
+        each.pop(name, None)
+    kept.standing.pop(f"network/{name}", None)
 
-    Not so the engine's own: it is made anew at every start of the engine, and found by its name.
+
+def _stale(mirror: Mirror, container: Container, name: str, endpoint: Endpoint) -> str:
+    """Why a container that does not run will not start in a network: it refers to one that is gone; "" where it will.
+
+    Gone for certain is one whose name another bears, and one for want of which the last start failed: a network that
+    was made after the last list is not. The engine's own is made anew at every start of the engine, and found by name.
     """
-    if name == "bridge" or container.running or not endpoint.network_id or endpoint.network_id in mirror.networks:
-        return False
-    return mirror.network_named(name) is not None
+    gone = endpoint.network_id
+    if name == "bridge" or container.running or not gone or gone in mirror.networks:
+        return ""
+    if mirror.network_named(name) is not None:
+        return f"network {name} was removed and made again"
+    return f"network {name} was removed, and it cannot start without it" if gone in container.error else ""
 
 
 def _lost(found: Entry, name: str, now: float, origin: Origin, note: str, cause: str) -> Change:
@@ -195,26 +210,20 @@ def _missing_container(mirror: Mirror, found: Entry, origin: Origin) -> list[Cha
     return [change]
 
 
-def missing_network(mirror: Mirror, network: Network, at: float, origin: Origin) -> Callable[[float], list[Change]]:
-    def look(now: float) -> list[Change]:
-        if mirror.network_named(network.name) is not None:
-            return []
-        return [_missing("network", network, at, origin)]
-
-    return look
-
-
 def missing_volume(mirror: Mirror, volume: Volume, at: float, origin: Origin) -> Callable[[float], list[Change]]:
     def look(now: float) -> list[Change]:
-        return [] if volume.name in mirror.volumes else [_missing("volume", volume, at, origin)]
+        if volume.name in mirror.volumes:
+            return []
+        return [missing("volume", volume, f"{at:.3f}", at, origin)]
 
     return look
 
 
-def _missing(kind: str, subject: Network | Volume, at: float, origin: Origin) -> Change:
+def missing(kind: str, subject: Network | Volume, which: str, at: float, origin: Origin) -> Change:
+    """`which` tells one that was removed from an earlier one of the same name."""
     return Change(
         triggers=(f"{kind}.missing",), kind=kind, subject=subject, target=target_of(subject),  # type: ignore[arg-type]
-        trouble=f"{kind}/{subject.name}/missing/{at:.3f}", at=at, origin=origin,
+        trouble=f"{kind}/{subject.name}/missing/{which}", at=at, origin=origin,
         note="it was removed and not made again",
     )  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Literal
@@ -12,6 +11,7 @@ from msgspec.structs import replace
 
 from dockmend.mirror import entry as entries
 from dockmend.mirror import events, looks, runs, troubles
+from dockmend.mirror.due import Due
 from dockmend.mirror.echo import ENDS_NOTHING, GRACE, REMOVES, Echo
 from dockmend.mirror.ends import HISTORY, Run
 from dockmend.mirror.entry import EVENTS_WITHIN, Entry, Kept
@@ -30,7 +30,7 @@ TRUSTED_AFTER = 3
 """Inspect answers in a row that seem older than what events told, after which inspect is believed: it is the truth."""
 
 
-class Mirror(View):
+class Mirror(View, Due):
     """Feed it with `apply`, `observe`, `gone`, `relist`, `tick`; each returns the changes that follow.
 
     `wanted` holds ids of containers to inspect (the answer goes to `observe`, a 404 to `gone`), `stale_networks` and
@@ -43,7 +43,8 @@ class Mirror(View):
         unknown_cause: UnknownCause = "restart policy",
         on_container: Callable[[Container | None, Container | None], None] = lambda before, after: None,
     ) -> None:
-        super().__init__()
+        View.__init__(self)
+        Due.__init__(self)
         self.wanted: set[str] = set()
         self.stale_networks = self.stale_volumes = self.listed = False
         self.leaving: dict[str, Entry] = {}  # gone, until it is known whether something took their place
@@ -59,8 +60,6 @@ class Mirror(View):
         self._buried: dict[str, Entry] = {}
         self._coming: dict[str, Echo] = {}  # of containers that dockmend makes and the mirror has not heard of yet
         self._dependents: dict[str, set[str]] = {}
-        self._due: list[tuple[float, int, Callable[[float], Iterable[Change]]]] = []
-        self._sequence = 0
 
     # --- what is persisted -------------------------------------------------------------------------------------
 
@@ -246,9 +245,8 @@ class Mirror(View):
     def observe_networks(self, networks: Iterable[Network], now: float, origin: Origin = "live") -> list[Change]:
         self.stale_networks = False
         before, self.networks = self.networks, {each.id: each for each in networks}
-        for network_id, network in before.items():
-            if network_id not in self.networks and self.listed:
-                self.later(now + looks.SUCCESSOR_WAIT, looks.missing_network(self, network, now, origin))
+        for gone in self.defined.observed(self.networks):
+            self.later(now + looks.SUCCESSOR_WAIT, self.defined.missing(gone, now, origin))
         changes: list[Change] = []
         if any(network_id not in before for network_id in self.networks):
             for found in list(self.entries.values()):
@@ -361,6 +359,15 @@ class Mirror(View):
             found.kept.mended[network] = now
             self.changed.add(container_id)
 
+    def left(self, container_id: str, network: str) -> None:
+        """dockmend takes (or took) a container out of a network because a rule says so: that is no loss."""
+        found = self.entries.get(container_id)
+        if found is not None:
+            looks.forget_network(found, network)
+            if found.echo is not None:
+                found.echo.leaves.add(network)
+            self.changed.add(container_id)
+
     def echoed(self, found: Entry, action: str, now: float) -> bool:
         echo = found.echo
         if echo is None:
@@ -376,25 +383,9 @@ class Mirror(View):
         echo.note(action)
         return True
 
-    # --- what is due -------------------------------------------------------------------------------------------
-
-    def next_due(self) -> float | None:
-        """When `tick` has something to do: wall seconds."""
-        return self._due[0][0] if self._due else None
-
-    def tick(self, now: float) -> list[Change]:
-        changes: list[Change] = []
-        while self._due and self._due[0][0] <= now:
-            changes += heapq.heappop(self._due)[2](now)
-        return changes
-
-    def later(self, when: float, then: Callable[[float], Iterable[Change]]) -> None:
-        self._sequence += 1
-        heapq.heappush(self._due, (when, self._sequence, then))
-
     def clock_set(self, by: float) -> None:
         """The wall clock was set by that many seconds: what is due, is due after as long as before."""
-        self._due = [(when + by, sequence, then) for when, sequence, then in self._due]
+        self.put_off(by)
         for found in self.entries.values():
             found.clock_set(by)
             if found.kept.mended or found.kept.standing:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec.structs import replace
 
+from dockmend.mirror.defining import Definitions
 from dockmend.mirror.ends import cause_of
 from dockmend.mirror.entry import Entry
 from dockmend.mirror.looks import join_failed
@@ -19,6 +20,7 @@ class View:
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
         self.networks: dict[str, Network] = {}
+        self.defined = Definitions()  # networks as last seen, those that are gone too
         self.volumes: dict[str, Volume] = {}
         self.unknown: dict[str, deque[tuple[Event, Origin]]] = {}  # heard of containers that are still to be inspected
 
@@ -48,6 +50,20 @@ class View:
     def known_networks(self, container_id: str) -> Mapping[str, Endpoint]:
         found = self.entries.get(container_id)
         return found.kept.good if found else {}
+
+    def network_definition(self, name: str) -> Network | None:
+        found = self.defined.known.get(name)
+        return found.network if found else None
+
+    def members(self, network: str) -> list[tuple[Container, Endpoint]]:
+        """The containers in whose last known good set a network is, and how they were connected."""
+        return [
+            (each.container, each.kept.good[network]) for each in self.entries.values() if network in each.kept.good
+        ]
+
+    def members_out(self, network: str) -> bool:
+        """Whether a container is still to be put back into a network."""
+        return any(network in each.kept.lost for each in self.entries.values())
 
     def left_network(self, container_id: str, network: str) -> bool:
         """True where a person took a container out of a network: it is not in it, and is not meant to be."""

@@ -60,12 +60,15 @@ class Looking:
             if incident.kind == "volume":
                 return Seen(await self.engine.inspect_volume(incident.object_name))
             if incident.kind == "network":
-                return Seen(await self.engine.inspect_network(incident.object_name))
+                network = await self.engine.inspect_network(incident.object_name)
+                if network.name == incident.object_name:  # the engine also takes the beginning of an id
+                    return Seen(network)
+                return self._absent(incident)
         except NotFound:
             successor = self.mirror.of_target(incident.target) if incident.trigger == MISSING else None
             if successor is not None:
                 return Seen(successor)
-            return Seen(self.kept.get(incident.id) or stand_in(incident), gone=True)
+            return self._absent(incident)
         return Seen(None)
 
     async def _look_at_one_of(self, incident: Incident) -> Seen:
@@ -80,6 +83,12 @@ class Looking:
             return Seen(self.mirror.container(container_id) or container)
         return Seen(stand_in(incident), gone=True)
 
+    def _absent(self, incident: Incident) -> Seen:
+        """It is not there; where that is the trouble, it is as it last was, and not `gone`."""
+        if incident.trigger == "network.missing":
+            return Seen(self.mirror.network_definition(incident.object_name) or stand_in(incident))
+        return Seen(self.kept.get(incident.id) or stand_in(incident), gone=True)
+
     def keep(self, incident: Incident, subject: Object | None) -> None:
         if subject is not None and incident.trigger not in TROUBLES:
             self.kept[incident.id] = subject
@@ -87,6 +96,10 @@ class Looking:
     def stands(self, incident: Incident, subject: Object | None) -> bool:
         if incident.trigger == MISSING and isinstance(subject, Container):
             return self.mirror.of_target(incident.target) is None
+        if incident.trigger == "network.missing":
+            if not isinstance(subject, Network) or subject.id == incident.object_id:
+                return True  # one that was made again has another id
+            return incident.attempts > 0 and self.mirror.members_out(incident.object_name)
         if incident.trigger not in TROUBLES or incident.cause == "stopped" or not isinstance(subject, Container):
             return True
         if owner_in(incident.target) is not None:

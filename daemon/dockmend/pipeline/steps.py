@@ -78,6 +78,7 @@ class Steps:
     host: str
     clock: Clock
     definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = nothing_kept
+    keep: Callable[[str], None] = lambda container: None  # puts what is known of a container on disk
     unsettled: dict[str, list[ActionRecord]] = field(default_factory=dict)
     """By incident: intents whose outcome is not known; several where a group was cut short."""
 
@@ -133,6 +134,7 @@ class Steps:
             raise
         finally:
             if touched is not None:
+                self._note_leaving(touched, intent.record)
                 self.mirror.expected(touched, self.clock.wall())
             self._heard_out(intent)
         self._note_facts(incident, step, subject, done)
@@ -150,12 +152,21 @@ class Steps:
         if successor and facts.get("stopped"):
             self.mirror.stopped_by_person(successor)
 
+    def _note_leaving(self, container: str, record: ActionRecord) -> None:
+        """What a rule takes out of a network is not lost: known on disk before the outcome is."""
+        if (network := record.undo.get("disconnect")) is not None:
+            self.mirror.left(container, str(network))
+            self.keep(container)
+
     def _note_facts(self, incident: Incident, step: Step, subject: Object | None, done: Done) -> None:
         self._followed(incident, getattr(subject, "id", ""), done.facts)
         if step.action == "reconnect_network" and isinstance(subject, Container):
             for network in done.facts.get("networks", (incident.network,)):
                 if network:
                     self.mirror.reconnected(subject.id, network, self.clock.wall())
+        if step.action == "create_network":
+            for container in done.facts.get("reconnected", ()):
+                self.mirror.reconnected(container, getattr(subject, "name", ""), self.clock.wall())
         if step.action == "snapshot_volume":
             for each in done.facts.get("snapshots", ()):
                 self.observer.snapshot(each["volume"], each["bytes"], self.clock.wall())

@@ -11,7 +11,7 @@ from dockmend.rules.catalogue import ACTIONS, ActionSpec
 from dockmend.rules.durations import duration
 from dockmend.rules.language_error import LanguageError, did_you_mean
 from dockmend.rules.model import Step, TargetRef
-from dockmend.rules.parameters import Run
+from dockmend.rules.parameters import CreateNetwork, Run
 from dockmend.rules.positions import Path
 from dockmend.rules.problems import Scope
 from dockmend.rules.schema import TargetModel
@@ -87,6 +87,9 @@ def _action(
         scope.error(path, _misplaced(spec, around.kind), key=parameters is not _BARE)
     if isinstance(params, Run) and params.image is None and around.triggers != {"container.missing"}:
         scope.error(path, "`run` without an `image` makes again what is missing: expected `when: container.missing`")
+    if isinstance(params, CreateNetwork) and params.name is None and around.triggers != {"network.missing"}:
+        message = "`create_network` without a name makes the network again that is missing: expected a `name`"
+        scope.error(path, f"{message}, or `when: network.missing`", key=parameters is not _BARE)
     timeout = _timeout(scope, (*base, "timeout"), options["timeout"]) if "timeout" in options else None
     on_error = options.get("on_error", "fail")
     if on_error not in ("fail", "continue"):

@@ -26,6 +26,7 @@ class Script:
     containers: dict[str, Container] = field(default_factory=lambda: {ID: WEB})
     networks: dict[str, Network] = field(default_factory=dict)
     pictures: list[Image] = field(default_factory=list)
+    holders: dict[str, str] = field(default_factory=dict)  # addresses and who has them
     trouble: dict[str, Any] = field(default_factory=dict)
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     on: dict[str, Callable[[], None]] = field(default_factory=dict)
@@ -89,6 +90,18 @@ class Script:
     async def disconnect_network(self, network: str, container: str, force: bool = False) -> None:
         self._called("disconnect", network, force)
 
+    async def create_network(self, network: Network) -> str:
+        self._called("create_network", network)
+        self.networks[network.name] = replace(network, id="made")
+        return "made"
+
+    async def addresses(self, network: str) -> dict[str, str]:
+        self._called("addresses", network)
+        return dict(self.holders)
+
+    async def inspect_raw(self, container: str) -> dict[str, Any]:
+        return {}
+
     async def remove_image(self, image: str, force: bool = False) -> None:
         self._called("remove_image", image)
 
@@ -100,7 +113,11 @@ class Script:
 
     def did(self, *without: str) -> list[Any]:
         """The names of the calls, without those that only look."""
-        return [call[0] for call in self.calls if call[0] not in {"inspect", "inspect_network", "images", *without}]
+        return [
+            call[0]
+            for call in self.calls
+            if call[0] not in {"inspect", "inspect_network", "images", "addresses", *without}
+        ]
 
 
 @dataclass
@@ -109,6 +126,7 @@ class Stage:
 
     engine: Script = field(default_factory=Script)
     known: dict[str, Endpoint] = field(default_factory=dict)
+    defined: dict[str, Network] = field(default_factory=dict)
     published: list[tuple[str, str, bool]] = field(default_factory=list)
     undo: dict[str, Any] = field(default_factory=dict)
     network: str | None = None
@@ -120,6 +138,12 @@ class Stage:
 
     def known_networks(self, container_id: str) -> Mapping[str, Endpoint]:
         return self.known
+
+    def network_definition(self, name: str) -> Network | None:
+        return self.defined.get(name)
+
+    def members(self, network: str) -> list[tuple[Container, Endpoint]]:
+        return [(WEB, self.known[network])] if network in self.known else []
 
     def container(self, container_id: str) -> Container | None:
         return None

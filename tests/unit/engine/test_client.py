@@ -20,7 +20,7 @@ from .raw import raw, served
 
 @pytest.mark.parametrize(
     ("newest", "oldest", "used"),
-    [("1.45", "1.24", "1.45"), ("1.60", "1.44", "1.47"), ("1.40", "1.12", "1.40"), ("1.47", "1.47", "1.47")],
+    [("1.45", "1.24", "1.45"), ("1.60", "1.44", "1.48"), ("1.40", "1.12", "1.40"), ("1.47", "1.47", "1.47")],
 )
 async def test_the_newest_version_both_know(
     fake: FakeEngine, client: DockerEngine, newest: str, oldest: str, used: str

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dockmend.engine import wire
+from dockmend.engine import times, wire, wire_networks
 from dockmend.model import Container, Endpoint, HealthCheck
 
 
@@ -49,7 +49,7 @@ def test_an_entry_that_a_failed_connect_left_is_no_network_of_a_container_that_r
     ],
 )
 def test_times(text: str | None, seconds: float) -> None:
-    assert wire.epoch(text) == pytest.approx(seconds, abs=1e-6)
+    assert times.epoch(text) == pytest.approx(seconds, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,8 @@ def test_defaults_of_the_engine_are_filled_in() -> None:
     ],
 )
 def test_a_mac_made_from_the_address_is_not_configured(mac: str, address: str, kept: str | None) -> None:
-    assert wire.to_endpoint(wire.WireEndpoint(MacAddress=mac, IPAddress=address), "a" * 12).mac == kept
+    seen = wire_networks.to_endpoint(wire_networks.WireEndpoint(MacAddress=mac, IPAddress=address), "a" * 12)
+    assert seen.mac == kept
 
 
 def test_the_containers_own_mac_belongs_to_its_main_network_while_it_does_not_run() -> None:
@@ -139,11 +140,11 @@ def test_an_endpoint_there_and_back() -> None:
         network_id="n1", aliases=("www",), ipv4="10.0.0.9", ipv6="fd00::9", link_local=("169.254.1.1",),
         mac="02:11:22:33:44:55", links=("db:database",), driver_opts={"k": "v"}, address="10.0.0.9", address6="fd00::9",
     )  # fmt: skip
-    assert wire.endpoint_config(seen) == {
+    assert wire_networks.endpoint_config(seen) == {
         "IPAMConfig": answer["IPAMConfig"], "Aliases": ["www"], "Links": ["db:database"],
         "MacAddress": "02:11:22:33:44:55", "DriverOpts": {"k": "v"},
     }  # fmt: skip
-    assert wire.endpoint_config(Endpoint(network_id="n1", address="10.0.0.9")) == {}
+    assert wire_networks.endpoint_config(Endpoint(network_id="n1", address="10.0.0.9")) == {}
 
 
 def test_only_steering_labels_with_the_images_value_are_the_images() -> None:

@@ -303,7 +303,7 @@ async def test_no_step_is_run_again_that_was_run_when_dockmend_died(death: str):
 
 LOOKS = {
     "connect", "ping", "events", "marker_present", "networks", "volumes", "images", "helpers", "close", "url",
-    "archive_info", "logs", "read_archive", "overflowed",
+    "archive_info", "logs", "read_archive", "overflowed", "addresses",
 }  # fmt: skip
 
 
@@ -339,7 +339,9 @@ class Refuses:
 REMEDIES = {
     "restart": "restart", "start": "start", "stop": "stop", "kill": "kill", "pause": "pause", "unpause": "unpause",
     "commit_image": "{commit_image: {repository: kept, tag: x}}",
-    "reconnect_network": "reconnect_network",
+    "reconnect_network": "reconnect_network", "create_network": "{create_network: {name: lane}}",
+    "connect_network": "{connect_network: {network: shop}}",
+    "disconnect_network": "{disconnect_network: {network: back}}",
     "recreate": "{recreate: {image: same}}",
     "restart_dependents": "restart_dependents",
     "snapshot_volume": "{snapshot_volume: {volumes: [data], consistency: pause}}",
@@ -384,13 +386,15 @@ def _patient(one: Clinic, action: str) -> Container:
     patient = replace(
         one.engine.containers[ID], state=state, health=health, mounts=(Mount("volume", "data", "/v", "/data"),)
     )
+    if action == "disconnect_network":
+        patient = replace(patient, networks={"back": Endpoint("n2")})
     one.engine.containers[ID] = patient
     one.learn(patient)
     if action == "restart_dependents":
         guest = replace(patient, id="d" * 64, name="guest", network_mode=f"container:{ID}", mounts=())
         one.engine.containers[guest.id] = guest
         one.learn(guest)
-    if action == "reconnect_network":
+    if action in ("reconnect_network", "connect_network"):
         one.engine.networks["shop"] = Network("n1", "shop")
         one.mirror.observe_networks([Network("n1", "shop")], one.now)
         one.learn(replace(patient, networks={"shop": Endpoint("n1")}))

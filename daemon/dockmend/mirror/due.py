@@ -1,0 +1,37 @@
+"""What is due: things the mirror looks at later, since what should happen by then may not."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+
+from dockmend.model import Change
+
+Then = Callable[[float], Iterable[Change]]
+"""Called with the time (wall seconds); returns what follows."""
+
+
+class Due:
+    """In order of time, and of asking where that is the same."""
+
+    def __init__(self) -> None:
+        self._due: list[tuple[float, int, Then]] = []
+        self._sequence = 0
+
+    def next_due(self) -> float | None:
+        """When `tick` has something to do: wall seconds."""
+        return self._due[0][0] if self._due else None
+
+    def tick(self, now: float) -> list[Change]:
+        changes: list[Change] = []
+        while self._due and self._due[0][0] <= now:
+            changes += heapq.heappop(self._due)[2](now)
+        return changes
+
+    def later(self, when: float, then: Then) -> None:
+        self._sequence += 1
+        heapq.heappush(self._due, (when, self._sequence, then))
+
+    def put_off(self, by: float) -> None:
+        """The wall clock was set by that many seconds: what is due, is due after as long as before."""
+        self._due = [(when + by, sequence, then) for when, sequence, then in self._due]
