@@ -29,6 +29,8 @@ RING, CHANNEL = 250, 1000
 PERSISTED = 1.5
 """Seconds after which what dockmend saw is on its disk."""
 ON_PURPOSE = 600.0
+BLINK = 1.0
+"""Seconds that a look takes, at the most, on a machine that is busy."""
 STARTING = ("start", "restart", "unpause")
 DOING = ("restart", "start", "connect")
 
@@ -122,7 +124,18 @@ class Oracle:
         ]
         if mended and at - max(mended) <= ON_PURPOSE:
             return True, "disconnected on purpose"
+        if not self._could_look(slot.born[slot.id], at):
+            return True, "made and disconnected while dockmend was away: nobody knows how it was connected"
         return False, f"its network, lost at {at:.3f}, was not given back: {last}"
+
+    def _could_look(self, begin: float, end: float) -> bool:
+        """Whether dockmend was there at some time between the two, and not only for the blink of an eye."""
+        if any(span.begin <= begin + BLINK and span.end >= end - BLINK for span in self.ledger.dockmend_out):
+            return False
+        streams = [each for each in list(self.driver.relay.streams) if each.answered and each.status == 200]
+        return any(
+            (each.answered or 0.0) + BLINK < end and (each.closed or float("inf")) > begin + BLINK for each in streams
+        )
 
     def _unseen_end(self, slot: Slot) -> bool:
         ends = [each.at for each in self.driver.events.of(slot.id, "die")]

@@ -85,20 +85,21 @@ class Round:
     restore: bool = True
 
 
-def rounds(seed: int, faults: int) -> Iterator[Round]:
-    """At most `faults` faults, in rounds."""
+def rounds(seed: int, faults: int, only: tuple[str, ...] = ()) -> Iterator[Round]:
+    """At most `faults` faults, in rounds; of some kinds alone where they are named."""
+    weights = {kind: weight for kind, weight in WEIGHTS.items() if not only or kind in only}
     dice = random.Random(seed)
     number = 0
     while number < faults:
         size = dice.randint(*SIZES)
-        drawn = [_fault(dice, number + index + 1, index == 0) for index in range(size)]
+        drawn = [_fault(dice, weights, number + index + 1, first=index == 0 and not only) for index in range(size)]
         restore = dice.random() < 0.7
         yield Round(tuple(drawn[: faults - number]), restore)
         number += size
 
 
-def _fault(dice: random.Random, number: int, first: bool) -> Fault:
-    kind = dice.choice(FIRST) if first else dice.choices([*WEIGHTS], [*WEIGHTS.values()])[0]
+def _fault(dice: random.Random, weights: dict[str, float], number: int, *, first: bool) -> Fault:
+    kind = dice.choice(FIRST) if first else dice.choices([*weights], [*weights.values()])[0]
     return Fault(
         number=number,
         kind=kind,

@@ -27,6 +27,7 @@ def campaign(
     *,
     live_restore: bool | None = None,
     keep_going: bool = False,
+    only: tuple[str, ...] = (),
     say: Callable[[str], None] = print,
 ) -> Tally:
     """Runs until the faults are done, the time is up, or (unless `keep_going`) a round failed."""
@@ -36,7 +37,7 @@ def campaign(
     with Driver(live) as driver:
         oracle = Oracle(driver)
         with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends a campaign, with its table
-            for each in plan.rounds(seed, faults):
+            for each in plan.rounds(seed, faults, only):
                 verdict = _round(driver, oracle, each, tally, say)
                 tally.seconds = time.monotonic() - begun
                 if verdict.findings:

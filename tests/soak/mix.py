@@ -118,7 +118,8 @@ class Mix:
     def stop(self) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(90)
+            if thread.ident is not None:
+                thread.join(90)
 
     def _guarded(self, part: Callable[[Line], None]) -> None:
         line = Line(self.engine.socket)

@@ -169,7 +169,7 @@ class MqttTeller(Observer):
             context = ssl.create_default_context(cafile=str(settings.tls.ca) if settings.tls.ca else None)
             if settings.tls.cert is not None:
                 context.load_cert_chain(settings.tls.cert, settings.tls.key)
-        return aiomqtt.Client(
+        client = aiomqtt.Client(
             settings.host,
             settings.effective_port,
             username=settings.username,
@@ -181,6 +181,8 @@ class MqttTeller(Observer):
             tls_context=context,
             max_queued_incoming_messages=1000,
         )
+        client.pending_calls_threshold = 2 * WINDOW  # a full window is no reason for a warning
+        return client
 
     async def _serve(self, client: aiomqtt.Client) -> None:
         self._states[f"{self.prefix}/status"] = b"online"
