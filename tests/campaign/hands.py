@@ -15,6 +15,7 @@ from .fleet import Slot
 
 PATIENCE = 90.0
 """Seconds for which a person waits for an engine that hangs."""
+FULL_READER, SLOW_IN_A_ROW = 0.1, 6
 _LINE = "POST /volumes/create HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -52,8 +53,11 @@ class Hands:
             raise LabError(f"{method} {path}: {status} {answer}")
 
     def flood(self, most: int, seconds: float) -> int:
-        """Volumes made and removed over one connection, each an event of its own; returns how many events."""
-        made, end = 0, time.monotonic() + seconds
+        """Volumes made and removed over one connection until a reader that takes nothing is full; how many?
+
+        The engine then waits 100 ms with each event, for every such reader, and loses it. 0: none was full in time.
+        """
+        made, slow, end = 0, 0, time.monotonic() + seconds
         with closing(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)) as line:
             line.settimeout(PATIENCE)
             line.connect(str(self._engine.socket))
@@ -65,9 +69,13 @@ class Hands:
             while made < most and time.monotonic() < end:
                 for asked in (create, destroy):
                     line.sendall(asked)
+                    begun = time.monotonic()
                     _skip_answer(answers)
                     made += 1
-        return made
+                    slow = slow + 1 if time.monotonic() - begun >= FULL_READER else 0
+                if slow >= SLOW_IN_A_ROW:
+                    return made
+        return 0
 
 
 def _skip_answer(answers: io.BufferedReader) -> None:

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tests.campaign import fleet
+from tests.campaign.fleet import Slot
 from tests.campaign.ledger import Act, Span
 from tests.campaign.plan import Fault
 
@@ -19,7 +21,7 @@ from .troubles import running, send
 if TYPE_CHECKING:
     from tests.campaign.driver import Driver
 
-FLOOD, FLOOD_SECONDS = 3000, 6.0
+FLOOD, FLOOD_SECONDS = 6000, 6.0
 LONGEST_FULL = 3.0
 
 
@@ -76,6 +78,10 @@ def burst(driver: Driver, fault: Fault, act: Act) -> None:
             driver.engine.api("POST", f"/containers/{chosen[0].id}/exec", {"Cmd": ["true"]})
 
 
+def _left_to_dockmend(slot: Slot, seen: dict[str, Any]) -> bool:
+    return slot.covered and slot.policy == "no" and slot.tier != "tight" and fleet.well(slot, seen)
+
+
 def flood(driver: Driver, fault: Fault, act: Act) -> None:
     """dockmend takes nothing while more events come than the engine holds for it (1,024), and somebody crashes then."""
     if itself.is_out(driver):
@@ -85,9 +91,10 @@ def flood(driver: Driver, fault: Fault, act: Act) -> None:
     driver.ledger.dockmend_out.append(span)
     driver.daemon.pause()
     try:
-        driver.hands.flood(FLOOD, FLOOD_SECONDS)
+        if not driver.hands.flood(FLOOD, FLOOD_SECONDS):
+            act.result = "failed: no reader was full in that time"
         trouble = Act(fault.number, "crash", "", "", time.time())
-        if chosen := driver.choose(fault, trouble, running):
+        if chosen := driver.choose(fault, trouble, _left_to_dockmend):
             send(chosen[1]["State"]["Pid"], "KILL")
             trouble.end = time.time()
             driver.ledger.note(trouble)
