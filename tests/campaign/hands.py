@@ -53,7 +53,7 @@ class Hands:
             raise LabError(f"{method} {path}: {status} {answer}")
 
     def flood(self, most: int, seconds: float) -> int:
-        """Volumes made and removed over one connection until a reader that takes nothing is full; how many?
+        """Volumes made and removed over one connection until a reader that takes nothing is full; returns their number.
 
         The engine then waits 100 ms with each event, for every such reader, and loses it. 0: none was full in time.
         """

@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tests.integration.test_ends import kill_main
 from tests.integration.watching import watching
 from tests.lab import Daemon, PrivateEngine
 from tests.lab.proxy import HoldingProxy
-from tests.lab.waiting import eventually
+from tests.lab.waiting import eventually, eventually_async
 
 INSPECT = "GET .*/containers/{}/json"
 
@@ -101,6 +102,21 @@ async def test_a_stream_that_brings_nothing_although_the_engine_answers_is_taken
         assert [change.cause for change in ends] == ["crashed"]
         engines = [trigger for change in witness.changes for trigger in change.triggers if trigger.startswith("engine")]
         assert engines == ["engine.lost", "engine.back"]
+
+
+async def test_after_a_while_in_which_nothing_ran_all_is_listed_again(docker: PrivateEngine, proxy: HoldingProxy):
+    docker.run("web")
+    dropped = False
+    proxy.spoil(r"GET \S*/events\?(?!\S*until=)", lambda data: b"" if dropped else data, times=1)
+    pace = Pace(ping_every=3600.0, relist_every=3600.0, stalled=0.2)
+    async with watching(docker, url=proxy.url, pace=pace) as witness:
+        await witness.quiet()
+        dropped = True  # as an engine does with what a reader does not take
+        kill_main(docker, "web")
+        await eventually_async(lambda: docker.state("web") == "exited")
+        time.sleep(1.0)
+        await eventually_async(lambda: len(witness.ends("web")) == 1, what="its end is found by a list")
+        assert "stalled" in witness.gaps
 
 
 async def test_a_stream_that_is_silent_because_nothing_happens_is_kept(docker: PrivateEngine):

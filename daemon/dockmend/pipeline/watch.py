@@ -48,6 +48,7 @@ class Pace:
     ping_timeout: float = 10.0
     pings: int = 2  # without an answer, in a row, after which the engine is given up
     backoff: tuple[float, float] = (0.1, 10.0)
+    stalled: float = 2.0  # in which nothing here ran: the engine drops events once 1,024 wait for a reader
 
 
 class Cursor(msgspec.Struct, frozen=True):
@@ -146,7 +147,12 @@ class Watch:
             await self._merge(listing, stream, gap)
             try:
                 async with asyncio.TaskGroup() as group:
-                    parts = (self._looks.run, self._tick, self._probe, self._list_now_and_then)
+                    parts = (
+                        self._looks.run,
+                        self._tick,
+                        self._probe,
+                        self._list_now_and_then,
+                    )
                     tasks = [group.create_task(part()) for part in parts]
                     await self._consume(stream)
                     for task in tasks:
@@ -297,6 +303,16 @@ class Watch:
                     if not left:
                         raise
                     await asyncio.sleep(LIST_RETRY)
+
+    async def _notice_stalls(self) -> None:
+        """A dockmend that was stopped, or starved, read nothing meanwhile; what the engine dropped it tells nobody."""
+        elapsed = asyncio.get_running_loop().time
+        while True:
+            before = elapsed()
+            await asyncio.sleep(self.pace.stalled / 2)
+            if elapsed() - before > 1.5 * self.pace.stalled:
+                await asyncio.sleep(self.pace.stalled / 2)  # what the engine did keep comes first: it knows the causes
+                self._gap("stalled")
 
     async def _list_again(self, *, blind: bool) -> None:
         """What no event told of is found. Containers touched meanwhile are looked at again."""
