@@ -32,6 +32,7 @@ def application(engine: FakeEngine) -> web.Application:
         "POST /containers/{id}/update update", "POST /containers/{id}/exec exec_create",
         "POST /containers/{id}/wait wait", "GET /containers/{id}/logs logs",
         "POST /exec/{id}/start exec_start", "GET /exec/{id}/json exec_inspect",
+        "POST /containers/{id}/rename rename",
         "DELETE /containers/{id} remove", "GET /containers/{id}/archive get_archive",
         "PUT /containers/{id}/archive put_archive", "GET /networks networks",
         "POST /networks/create create_network", "GET /networks/{id} network",
@@ -214,6 +215,10 @@ class _Routes:
 
     async def exec_inspect(self, request: web.Request) -> web.Response:
         return _json(self.engine.execution(request.match_info["id"]))
+
+    async def rename(self, request: web.Request) -> web.Response:
+        self.engine.rename_container(request.match_info["id"], request.query["name"])
+        return _done()
 
     async def get_archive(self, request: web.Request) -> web.StreamResponse:
         container = self.engine.container(request.match_info["id"])

@@ -138,11 +138,7 @@ class World(Commands, Networks):
 
     def create(self, name: str | None, body: Mapping[str, Any]) -> str:
         name = name or f"fake_{shapes.new_id()[:8]}"
-        for other in self.containers.values():
-            if other["Name"] == f"/{name}":
-                raise Refusal(
-                    409, f'Conflict. The container name "/{name}" is already in use by container "{other["Id"]}".'
-                )
+        self._refuse_taken(name)
         image = self.image(body.get("Image", ""))
         config = {key: value for key, value in body.items() if key not in ("HostConfig", "NetworkingConfig")}
         config["Labels"] = {**(image["Config"].get("Labels") or {}), **(config.get("Labels") or {})}
@@ -152,7 +148,7 @@ class World(Commands, Networks):
         wanted = (body.get("NetworkingConfig") or {}).get("EndpointsConfig") or {}
         if not mode.startswith("container:") and not config.get("NetworkDisabled"):
             main = "bridge" if mode == "default" else mode
-            for network in {main: None, **wanted}:
+            for network in wanted or {main: None}:
                 place = shapes.endpoint(self.network(network)["Id"], wanted.get(network), name, identity)
                 place["_mac"] = place["_mac"] or (config.get("MacAddress", "") if network == main else "")
                 container["NetworkSettings"]["Networks"][network] = place
@@ -163,11 +159,25 @@ class World(Commands, Networks):
                 "Name": volume["Name"],
                 "Source": volume["Mountpoint"],
                 "Destination": mount["Target"],
+                "_own": not mount.get("Source"),  # made for it, and removed with it where that is asked for
             }
             container["Mounts"].append(told)
         self.containers[identity] = container
         self.emit(container, "create")
         return identity
+
+    def _refuse_taken(self, name: str) -> None:
+        for other in self.containers.values():
+            if other["Name"] == f"/{name}":
+                raise Refusal(
+                    409, f'Conflict. The container name "/{name}" is already in use by container "{other["Id"]}".'
+                )
+
+    def rename_container(self, name: str, new: str) -> None:
+        container = self.container(name)
+        self._refuse_taken(new)
+        old, container["Name"] = container["Name"], f"/{new}"
+        self.emit(container, "rename", oldName=old)
 
     def start_container(self, name: str) -> bool:
         """False where it runs already (the engine answers 304)."""
@@ -255,7 +265,7 @@ class World(Commands, Networks):
         del self.containers[container["Id"]]
         self.emit(container, "destroy")
         for mount in container["Mounts"] if volumes else ():
-            if len(mount["Name"]) == 64:
+            if mount["_own"]:
                 self.remove_volume(mount["Name"])
 
     def remove_volume(self, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -32,6 +33,17 @@ EVERYTHING = """
 def names(docker: PrivateEngine) -> dict[str, str]:
     rows = docker.api("GET", "/containers/json?all=1")[1]
     return {row["Names"][0].removeprefix("/"): row["State"] for row in rows}
+
+
+def slow(docker: PrivateEngine, *options: str) -> str:
+    """Healthy; once /cue/well is gone unhealthy, and a new one then takes minutes to say anything."""
+    full = docker.run(
+        "web", "--health-cmd", "test -e /cue/well", "--health-interval=300ms", "--health-retries=1", "--volume",
+        "cue:/cue", "--health-start-period=300s", "--stop-timeout=1", *options,
+    )  # fmt: skip
+    docker.docker("exec", "web", "touch", "/cue/well")
+    docker.await_health("web", "healthy", 30)
+    return full
 
 
 def test_an_unhealthy_container_is_recreated_and_its_incident_follows_the_new_one(docker: PrivateEngine):
@@ -107,6 +119,111 @@ async def test_one_that_was_started_with_rm_is_refused(acting: Acting, docker: P
         await acting.run("recreate", Recreate(), "web")
     assert not failure.value.again
     assert docker.inspect("web")["Id"] == old
+
+
+async def test_a_new_images_defaults_hold_where_the_user_set_none(acting: Acting, docker: PrivateEngine):
+    old = ("ENV A=old", "ENV B=old", "LABEL a=old", "LABEL b=old", "EXPOSE 80", "EXPOSE 81", "VOLUME /data",
+           "WORKDIR /var", "USER nobody", "STOPSIGNAL SIGUSR1", 'CMD ["sleep", "1000"]',
+           "HEALTHCHECK --interval=300ms --timeout=9s --retries=4 CMD true")  # fmt: skip
+    new = ("ENV A=new", "ENV B=new", "ENV C=new", "LABEL a=new", "LABEL b=new", "EXPOSE 90", "VOLUME /more",
+           "WORKDIR /tmp", "USER root", "STOPSIGNAL SIGINT", 'CMD ["sleep", "2000"]',
+           "HEALTHCHECK --interval=400ms --timeout=8s --retries=5 CMD true")  # fmt: skip
+    docker.toolbox_image("shop:1", changes=old)
+    docker.toolbox_image("shop:2", changes=new)
+    docker.run("plain", image="shop:1", command=())
+    docker.run(
+        "own", "--env", "B=mine", "--label", "b=mine", "--publish", "81", "--user", "1000", "--workdir", "/",
+        "--stop-signal", "TERM", "--health-retries", "7", image="shop:1", command=("sleep", "3000"),
+    )  # fmt: skip
+    data = {name: mounts(docker, name)["/data"] for name in ("plain", "own")}
+
+    for name in ("plain", "own"):
+        await acting.run("recreate", Recreate(image="shop:2"), name)
+
+    plain, own = docker.inspect("plain")["Config"], docker.inspect("own")["Config"]
+    image = docker.api("GET", "/images/shop:2/json")[1]["Config"]
+    for key in ("Env", "Labels", "Cmd", "WorkingDir", "User", "StopSignal", "Healthcheck", "ExposedPorts"):
+        assert sorted(plain[key]) == sorted(image[key]), key
+    assert (plain["Image"], own["Image"]) == ("shop:2", "shop:2")
+    assert set(own["Env"]) == {"A=new", "B=mine", "C=new", *(each for each in image["Env"] if each.startswith("PATH"))}
+    assert own["Labels"] == {"a": "new", "b": "mine"}
+    assert set(own["ExposedPorts"]) == {"81/tcp", "90/tcp"}
+    assert (own["User"], own["WorkingDir"], own["StopSignal"]) == ("1000", "/", "TERM")
+    assert own["Cmd"] == ["sleep", "3000"]
+    assert (own["Healthcheck"]["Retries"], own["Healthcheck"]["Timeout"]) == (7, 8_000_000_000)
+    for name in ("plain", "own"):
+        assert mounts(docker, name)["/data"] == data[name]
+        assert set(mounts(docker, name)) == {"/data", "/more"}
+
+
+def mounts(docker: PrivateEngine, name: str) -> dict[str, str]:
+    return {each["Destination"]: each["Name"] for each in docker.inspect(name)["Mounts"]}
+
+
+async def test_what_the_new_one_brought_with_it_goes_with_it(acting: Acting, docker: PrivateEngine):
+    """Put back: the volumes of the old one are there with what they held, those made for the new one are not."""
+    docker.toolbox_image("shop:1", changes=["VOLUME /data"])
+    docker.toolbox_image("shop:2", changes=["VOLUME /more", 'ENTRYPOINT ["false"]'])
+    old = docker.run("web", "--restart", "on-failure:7", image="shop:1")
+    docker.docker("exec", "web", "touch", "/data/file")
+    before = mounts(docker, "web")
+
+    with pytest.raises(Failed, match=r"was not well: it ended.*; the old one was put back and started"):
+        await acting.run("recreate", Recreate(image="shop:2"), "web")
+
+    assert docker.inspect("web")["Id"] == old
+    assert docker.inspect("web")["HostConfig"]["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 7}
+    assert docker.docker("exec", "web", "ls", "/data") == "file"
+    volumes = docker.api("GET", "/volumes")[1]["Volumes"]
+    assert [each["Name"] for each in volumes] == list(before.values())
+
+
+async def test_a_container_that_cannot_be_made_touches_nothing(acting: Acting, docker: PrivateEngine):
+    docker.docker("create", "--name", "web", TOOLBOX, "sleep", "86400")
+    with pytest.raises(Failed, match=r"there is no image nope:1 on this host; pull it first"):
+        await acting.run("recreate", Recreate(image="nope:1"), "web")
+    assert names(docker) == {"web": "created"}
+
+
+def test_who_stops_the_new_one_while_it_is_verified_is_obeyed(docker: PrivateEngine):
+    old = slow(docker)
+    with daemon(docker, ANEW.format(image="same", attempts="2 per 15m")) as one:
+        docker.docker("exec", "web", "rm", "/cue/well")
+        eventually(lambda: docker.inspect("web")["Id"] != old and docker.state("web") == "running", 60)
+        docker.docker("stop", "web")  # while the new one's check has not said anything yet
+        (incident,) = closed(one, "on_purpose", name="web", timeout=60)
+        assert incident["reason"] == "stopped by a person"
+        assert names(docker) == {"web": "exited"}
+
+
+def test_a_network_that_was_lost_is_the_new_ones(docker: PrivateEngine):
+    docker.docker("network", "create", "--subnet", "10.96.0.0/24", "lane")
+    docker.run("web", "--network", "lane", "--ip", "10.96.0.7", "--network-alias", "shop")
+    docker.docker("network", "connect", "bridge", "web")
+    rules = ANEW.format(image="same", attempts="2 per 15m").replace("container.unhealthy", "container.network_lost")
+    with daemon(docker, rules) as one:
+        docker.docker("network", "disconnect", "lane", "web")
+        closed(one, "healed", name="web", timeout=60)
+        places = docker.inspect("web")["NetworkSettings"]["Networks"]
+        assert set(places) == {"lane", "bridge"}
+        assert (places["lane"]["IPAddress"], places["lane"]["Aliases"]) == ("10.96.0.7", ["shop"])
+
+
+def test_an_engine_killed_while_the_new_one_is_verified_leaves_one_of_them(own_engine: Callable[..., PrivateEngine]):
+    """Both restart always: the engine that comes back starts what is set aside as well."""
+    docker = own_engine()
+    old = slow(docker, "--restart", "always", "--publish", "18300:80")
+    with daemon(docker, ANEW.format(image="same", attempts="2 per 15m")) as one:
+        docker.docker("exec", "web", "rm", "/cue/well")
+        eventually(lambda: docker.inspect("web")["Id"] != old and docker.state("web") == "running", 60)
+        new = docker.inspect("web")["Id"]
+        docker.kill()
+        docker.start()
+        eventually(lambda: docker.docker("exec", "web", "touch", "/cue/well") == "", 60)
+        (incident,) = closed(one, "healed", name="web", timeout=90)
+        assert names(docker) == {"web": "running"}
+        assert docker.inspect("web")["Id"] == incident["object_id"] == new
+        assert docker.inspect("web")["HostConfig"]["RestartPolicy"]["Name"] == "always"
 
 
 async def test_a_tag_that_moved_is_the_newest_and_not_the_same(acting: Acting, docker: PrivateEngine):

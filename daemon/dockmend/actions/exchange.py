@@ -32,6 +32,9 @@ BEYOND_CHECK = 30.0
 """Seconds a health check is given beyond its own verdict (rules.md, `verify`)."""
 MAKING = 10.0
 """Seconds within which the engine has made a container that it was asked for, though nobody waits for its answer."""
+BACK_WITHIN = 5.0
+"""Seconds after its own start in which an engine starts what it means to."""
+NO_RESTART = "no"
 HEARD_WITHIN = 1.0
 """Seconds within which the stream has told whether an end was somebody's doing."""
 
@@ -54,6 +57,7 @@ class Undo(msgspec.Struct, omit_defaults=True):
     new: str = ""  # its id, once it was made
     within: float = 0.0  # seconds it has to prove well
     healthy: bool = False  # well is healthy, else running
+    restart_policy: dict[str, Any] = {}  # the old one's, which it does not have while it is set aside
 
 
 class NotWell(Exception):
@@ -85,6 +89,7 @@ class Exchange:
             was_running=container.running, start=self.start,
             stop_timeout=container.stop_timeout, began_at=ctx.clock(), at=ctx.clock(),
             within=within, healthy=check is not None,
+            restart_policy=dict(self.definition.body["HostConfig"].get("RestartPolicy") or {}),
         )  # fmt: skip
 
     async def carry_out(self) -> Done:
@@ -98,7 +103,7 @@ class Exchange:
                 await self._step("stop")
                 await self.ctx.engine.stop(self.undo.old)
             await self._step("aside")
-            await self.ctx.engine.rename(self.undo.old, self.undo.aside)
+            await self._set_aside()
             await self._step("name")
             await self.ctx.engine.rename(self.undo.new, self.undo.name)
             stopped = await self._run() if self.undo.start else False
@@ -137,6 +142,12 @@ class Exchange:
         """Making the new one takes its time: who stopped the old one meanwhile is heard."""
         if not (await self.ctx.engine.inspect(self.undo.old)).running:
             raise Failed(f"cannot recreate {self.undo.name}: it ended while its successor was made")
+
+    async def _set_aside(self) -> None:
+        """An engine that comes back would start it beside its successor: it is not to, meanwhile."""
+        if self.container.restart_policy != NO_RESTART:
+            await self.ctx.engine.update(self.undo.old, {"RestartPolicy": {"Name": NO_RESTART}})
+        await self.ctx.engine.rename(self.undo.old, self.undo.aside)
 
     async def _run(self) -> bool:
         """Start it and wait until it is well; True where a person stopped it meanwhile, who is obeyed."""
@@ -198,9 +209,11 @@ async def put_back(ctx: Context, undo: Undo) -> str:
             return "the old one is gone"
         if old.name == undo.aside:
             await ctx.engine.rename(old.id, undo.name)
-        if not undo.was_running:
-            return f"the old one is {undo.name} again"
-        if old.running or not _stopped_by_us(undo, old):
+        if old.restart_policy != (undo.restart_policy.get("Name") or NO_RESTART):
+            await ctx.engine.update(old.id, {"RestartPolicy": undo.restart_policy})
+        if old.running:
+            return "the old one runs"
+        if not undo.was_running or not _stopped_by_us(undo, old):
             return "the old one was left as it was"
         await ctx.engine.start(old.id)
     except EngineAway:
@@ -287,7 +300,7 @@ async def _finished(ctx: Context, undo: Undo, echo: Echo | None) -> str | None:
     """None where the new one has its name and is well; else why the old one is to be put back."""
     if undo.step not in ("start", "verify"):
         return "the recreation had not come far"
-    new = await look(ctx, undo.new)
+    new = await await_until(ctx, undo.new, ctx.clock() + BACK_WITHIN, lambda each: each.running or not each.started_at)
     if new is None or new.name != undo.name:
         return "the new one is gone"
     if not new.running and not new.started_at:

@@ -17,6 +17,7 @@ from dockmend.actions.definition import Definition, define
 from dockmend.actions.exchange import Exchange, settle_exchange
 from dockmend.actions.refusals import failed, owner_gone
 from dockmend.engine.looking import short
+from dockmend.engine.wire_networks import endpoint_config
 from dockmend.errors import EngineError, NotFound
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Object
@@ -133,7 +134,17 @@ def _definition(
     ctx: Context, raw: Mapping[str, Any], of_old: dict[str, Any] | None, source: Source, successors: Mapping[str, str]
 ) -> Definition:
     another = source.id if source.id != raw.get("Image") else None
-    return define(raw, of_old, reference=source.reference, new_image_id=another, successors=successors)
+    return define(
+        raw, of_old, reference=source.reference, new_image_id=another, successors=successors,
+        networks=_lost_network(ctx, str(raw.get("Id"))),
+    )  # fmt: skip
+
+
+def _lost_network(ctx: Context, container: str) -> dict[str, dict[str, Any]]:
+    """The network whose loss this is the remedy for, as it was connected; what else it left, it left for good."""
+    known = ctx.view.known_networks(container)
+    name = ctx.incident.network
+    return {name: endpoint_config(known[name])} if name is not None and name in known else {}
 
 
 async def _can_join(ctx: Context, what: str, container: Container, definition: Definition) -> None:

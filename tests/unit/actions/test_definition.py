@@ -1,0 +1,198 @@
+"""What a container's definition holds and what it leaves to the image: moby's merge, undone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dockmend.actions.definition import define
+from dockmend.engine.wire_networks import one_network
+
+ID = "0123456789ab" + "c" * 52
+VOLUME = "d" * 64
+
+
+def container(**config: Any) -> dict[str, Any]:
+    return {
+        "Id": ID, "Name": "/web", "Image": "sha256:1", "Config": {"Image": "shop:1", "Hostname": ID[:12], **config},
+        "HostConfig": {"NetworkMode": "default"}, "NetworkSettings": {"Networks": {"bridge": {}}}, "Mounts": [],
+    }  # fmt: skip
+
+
+def config_of(mine: dict[str, Any], **image: Any) -> dict[str, Any]:
+    body = define(container(**mine), {"Config": image}).body
+    return {key: body.get(key) for key in mine}
+
+
+@pytest.mark.parametrize(
+    ("mine", "image", "kept"),
+    [
+        ({"Env": ["A=1", "B=2"]}, {"Env": ["A=1", "B=1"]}, {"Env": ["B=2"]}),
+        ({"Labels": {"a": "1", "b": "2"}}, {"Labels": {"a": "1", "b": "1"}}, {"Labels": {"b": "2"}}),
+        ({"User": "web"}, {"User": "web"}, {"User": None}),
+        ({"User": "root"}, {"User": "web"}, {"User": "root"}),
+        ({"StopSignal": "SIGINT"}, {}, {"StopSignal": "SIGINT"}),
+        ({"Shell": ["/bin/sh"]}, {"Shell": ["/bin/sh"]}, {"Shell": None}),
+        ({"OnBuild": ["RUN x"]}, {"OnBuild": ["RUN x"]}, {"OnBuild": None}),
+        ({"Volumes": {"/a": {}, "/b": {}}}, {"Volumes": {"/a": {}}}, {"Volumes": {"/b": {}}}),
+        (
+            {"Healthcheck": {"Test": ["CMD", "x"], "Interval": 5, "Retries": 3}},
+            {"Healthcheck": {"Test": ["CMD", "x"], "Interval": 7}},
+            {"Healthcheck": {"Interval": 5, "Retries": 3}},
+        ),
+        (
+            {"Healthcheck": {"Test": ["NONE"], "Interval": 7}},
+            {"Healthcheck": {"Test": ["CMD", "x"], "Interval": 7}},
+            {"Healthcheck": {"Test": ["NONE"]}},
+        ),
+        ({"Healthcheck": {"Test": ["CMD", "x"]}}, {"Healthcheck": {"Test": ["CMD", "x"]}}, {"Healthcheck": None}),
+    ],
+)
+def test_the_images_defaults_are_left_to_the_image(
+    mine: dict[str, Any], image: dict[str, Any], kept: dict[str, Any]
+) -> None:
+    assert config_of(mine, **image) == kept
+
+
+@pytest.mark.parametrize(
+    ("mine", "image", "kept"),
+    [
+        ((["run"], ["web"]), (["run"], ["web"]), (None, None)),
+        ((["run"], ["other"]), (["run"], ["web"]), (None, ["other"])),
+        ((["own"], None), (["run"], ["web"]), (["own"], None)),
+        ((["own"], ["web"]), (["run"], ["web"]), (["own"], ["web"])),
+        ((["run"], None), (["run"], ["web"]), (["run"], None)),  # set by the user: the image's command is switched off
+        ((None, ["sh"]), (["run"], ["web"]), ([""], ["sh"])),  # its entry point switched off
+        ((None, ["web"]), (None, ["web"]), (None, None)),
+        ((None, ["sh"]), (None, ["web"]), (None, ["sh"])),
+    ],
+)
+def test_the_command_and_the_entry_point_belong_together(mine: Any, image: Any, kept: Any) -> None:
+    config = {"Entrypoint": mine[0], "Cmd": mine[1]}
+    found = config_of(config, Entrypoint=image[0], Cmd=image[1])
+    assert (found["Entrypoint"], found["Cmd"]) == kept
+
+
+def test_a_published_port_stays_exposed_whatever_the_next_image_exposes() -> None:
+    raw = container(ExposedPorts={"80/tcp": {}, "81/tcp": {}, "82/tcp": {}})
+    raw["HostConfig"]["PortBindings"] = {"80/tcp": [{"HostPort": "8080"}]}
+    ports = define(raw, {"Config": {"ExposedPorts": {"80/tcp": {}, "81/tcp": {}}}}).body["ExposedPorts"]
+    assert ports == {"80/tcp": {}, "82/tcp": {}}
+
+
+def test_names_made_from_the_id_are_not_carried_over() -> None:
+    raw = container()
+    raw["NetworkSettings"]["Networks"] = {"shop": {"Aliases": ["web", ID[:12]], "DNSNames": ["web", ID[:12]]}}
+    body = define(raw, None).body
+    assert "Hostname" not in body
+    assert body["NetworkingConfig"]["EndpointsConfig"] == {"shop": {"Aliases": ["web"]}}
+    assert define(container(Hostname="mine"), None).body["Hostname"] == "mine"
+
+
+def test_an_endpoint_keeps_what_was_asked_for_and_what_nobody_has_heard_of() -> None:
+    raw = container()
+    raw["HostConfig"]["NetworkMode"] = "shop"
+    raw["NetworkSettings"]["Networks"] = {
+        "shop": {
+            "IPAMConfig": {"IPv4Address": "10.0.0.5", "IPv6Address": ""}, "Links": ["db:db"], "DriverOpts": {"a": "b"},
+            "GwPriority": 7, "Wonder": {"x": 1}, "MacAddress": "02:42:0a:00:00:05", "IPAddress": "10.0.0.5",
+            "NetworkID": "n", "EndpointID": "e", "Gateway": "10.0.0.1", "IPPrefixLen": 24,
+        },
+        "other": {"IPAMConfig": {}, "MacAddress": "92:d0:c6:0a:29:33"},
+    }  # fmt: skip
+    assert define(raw, None).body["NetworkingConfig"]["EndpointsConfig"] == {
+        "shop": {
+            "IPAMConfig": {"IPv4Address": "10.0.0.5"}, "Links": ["db:db"], "DriverOpts": {"a": "b"}, "GwPriority": 7,
+            "Wonder": {"x": 1},
+        },
+        "other": {"MacAddress": "92:d0:c6:0a:29:33"},
+    }  # fmt: skip
+
+
+def test_a_configured_mac_address_of_the_main_network_is_known_even_when_it_does_not_run() -> None:
+    raw = container(MacAddress="02:42:aa:bb:cc:dd")
+    raw["NetworkSettings"]["Networks"] = {"bridge": {"MacAddress": ""}, "other": {"MacAddress": ""}}
+    endpoints = define(raw, None).body["NetworkingConfig"]["EndpointsConfig"]
+    assert endpoints == {"bridge": {"MacAddress": "02:42:aa:bb:cc:dd"}, "other": {}}
+
+
+def test_a_network_it_was_taken_out_of_is_left_again() -> None:
+    raw = container()
+    raw["NetworkSettings"]["Networks"] = {"other": {}}
+    assert define(raw, None).leave == ("bridge",)
+    assert define(raw, None, networks={"bridge": {}}).leave == ()
+    assert define(raw, None, networks={"shop": {"Aliases": ["a"]}}).body["NetworkingConfig"]["EndpointsConfig"] == {
+        "other": {}, "shop": {"Aliases": ["a"]},
+    }  # fmt: skip
+
+
+def test_successors_take_the_place_of_owners_that_are_gone() -> None:
+    raw = container(Hostname="owner", Domainname="example.org")
+    raw["HostConfig"] = {"NetworkMode": "container:old", "PidMode": "container:old", "IpcMode": "container:else"}
+    raw["NetworkSettings"]["Networks"] = {}
+    body = define(raw, None, successors={"old": "new"}).body
+    assert body["HostConfig"] == {
+        "NetworkMode": "container:new", "PidMode": "container:new", "IpcMode": "container:else",
+    }  # fmt: skip
+    assert "NetworkingConfig" not in body
+    assert not {"Hostname", "Domainname"} & body.keys()
+
+
+def test_anonymous_volumes_go_on_by_name() -> None:
+    raw = container(Volumes={"/a": {}})
+    raw["HostConfig"] |= {
+        "Binds": ["named:/n:ro"], "Mounts": [{"Type": "volume", "Target": "/m"}, {"Type": "tmpfs", "Target": "/t"}],
+    }  # fmt: skip
+    raw["Mounts"] = [
+        {"Type": "volume", "Name": "named", "Destination": "/n", "RW": False},
+        {"Type": "volume", "Name": VOLUME, "Destination": "/a", "RW": True},
+        {"Type": "volume", "Name": "e" * 64, "Destination": "/m", "RW": True},
+    ]
+    host = define(raw, None).body["HostConfig"]
+    assert host["Binds"] == ["named:/n:ro", f"{VOLUME}:/a"]
+    assert host["Mounts"] == [
+        {"Type": "volume", "Target": "/m", "Source": "e" * 64}, {"Type": "tmpfs", "Target": "/t"},
+    ]  # fmt: skip
+
+
+def test_what_came_by_volumes_from_comes_that_way_again() -> None:
+    raw = container(Volumes={"/own": {}})
+    raw["HostConfig"]["VolumesFrom"] = ["owner"]
+    raw["Mounts"] = [
+        {"Type": "volume", "Name": VOLUME, "Destination": "/own", "RW": True},
+        {"Type": "volume", "Name": "e" * 64, "Destination": "/theirs", "RW": True},
+    ]
+    host = define(raw, None).body["HostConfig"]
+    assert (host["VolumesFrom"], host["Binds"]) == (["owner"], [f"{VOLUME}:/own"])
+
+
+def test_links_are_written_as_they_are_asked_for() -> None:
+    raw = container()
+    raw["HostConfig"]["Links"] = ["/db:/web/boss"]
+    assert define(raw, None).body["HostConfig"]["Links"] == ["db:boss"]
+
+
+def test_composes_note_of_the_image_follows_another_image_only() -> None:
+    raw = container(Labels={"com.docker.compose.image": "sha256:1", "a": "b"})
+    assert define(raw, None).body["Labels"]["com.docker.compose.image"] == "sha256:1"
+    told = define(raw, None, reference="shop:2", new_image_id="sha256:2").body
+    assert (told["Image"], told["Labels"]) == ("shop:2", {"com.docker.compose.image": "sha256:2", "a": "b"})
+
+
+def test_it_changes_nothing_it_was_given() -> None:
+    raw = container(Labels={"com.docker.compose.image": "sha256:1"})
+    raw["HostConfig"]["Mounts"] = [{"Type": "volume", "Target": "/m"}]
+    raw["Mounts"] = [{"Type": "volume", "Name": VOLUME, "Destination": "/m", "RW": True}]
+    before = repr(raw)
+    define(raw, {"Config": {}}, reference="x", new_image_id="y")
+    assert repr(raw) == before
+
+
+def test_an_old_api_is_given_one_network_and_the_others_afterwards() -> None:
+    endpoints = {"alpha": {"Aliases": ["a"]}, "beta": {"Aliases": ["b"]}}
+    body = {"HostConfig": {"NetworkMode": "alpha"}, "NetworkingConfig": {"EndpointsConfig": endpoints}}
+    first, others = one_network(body)
+    assert first["NetworkingConfig"] == {"EndpointsConfig": {"alpha": {"Aliases": ["a"]}}}
+    assert others == {"beta": {"Aliases": ["b"]}}
+    assert set(endpoints) == {"alpha", "beta"}
