@@ -36,6 +36,7 @@ NAMES = {
     "dockmend_budget_suppressed_total": set(),
     "dockmend_snapshot_bytes_total": set(),
     "dockmend_snapshot_last_success_timestamp_seconds": {"volume"},
+    "dockmend_degraded": {"part"},
     "dockmend_mqtt_connected": set(),
     "dockmend_tell_dropped_total": {"sink"},
     "dockmend_rules_reload_success": set(),
@@ -88,6 +89,7 @@ def exercise(metrics: Metrics) -> None:
     metrics.action(an_action())
     metrics.action(an_action(ended_at=100.3, outcome="done"))
     metrics.breaker("heal", "container:web", True)
+    metrics.degraded("journal", "the disk is full")
     metrics.paused(1)
     metrics.rules(2, 1, 1, 0)
     metrics.reloaded(True, 90.0)

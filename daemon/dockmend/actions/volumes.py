@@ -105,7 +105,7 @@ async def _users(ctx: Context, selection: Selection) -> tuple[tuple[Container, .
     """
     users: list[Container] = []
     left: list[str] = []
-    for container in (await ctx.engine.listing()).containers:
+    for container in (await ctx.engine.listing()).whole():
         if (
             container.state != "running"
             or not selection.touches(container)

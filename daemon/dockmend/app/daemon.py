@@ -16,6 +16,7 @@ from dockmend import __version__, actions
 from dockmend.app import taking_up
 from dockmend.app.commands import DaemonCommands
 from dockmend.app.definitions import Definitions
+from dockmend.app.degraded import Degraded
 from dockmend.app.keeping import Keeping
 from dockmend.app.own import own_containers
 from dockmend.app.pauses import Pauses
@@ -30,7 +31,7 @@ from dockmend.journal.api import Journal
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Change, Container
-from dockmend.observer import Observer, Observers
+from dockmend.observer import Observers
 from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.intake import Intake
@@ -87,13 +88,14 @@ class Daemon:
         self.started_at = clock.wall()
         self.host = os.uname().nodename
         self.metrics = Metrics(__version__)
-        self.degraded: dict[str, str] = {}
         self.times: taking_up.Times
         self.notifier = Notifier(os.environ)
+        self.standing = Degraded(self.notifier)
+        self.degraded = self.standing.parts
         self.rules = Rules(settings, self.host, clock.wall)
         self.mqtt = self._mqtt()
         self.observer = Observers(
-            self.metrics, LogTeller(), _Degraded(self.degraded), *((self.mqtt,) if self.mqtt is not None else ())
+            self.metrics, LogTeller(), self.standing, *((self.mqtt,) if self.mqtt is not None else ())
         )
         self.pauses = Pauses(clock, self.observer.paused)
         self.pulse = Pulse()
@@ -277,7 +279,8 @@ class Daemon:
         self.keeping.persist()  # from now on nothing that ends is history that nobody knew
         self.intake.open = True
         self._listed.set()
-        self.notifier.status(f"watching {len(self.mirror.entries)} containers by {len(self.rules.current.rules)} rules")
+        self.standing.usual = f"watching {len(self.mirror.entries)} containers by {len(self.rules.current.rules)} rules"
+        self.standing.tell()
 
     def _heed_healers(self) -> bool:
         """True where others heal here now than before: beside them the built-in rule only shadows."""
@@ -343,6 +346,8 @@ class Daemon:
             return rules
         finally:
             self.notifier.ready("rules read again")
+            if self.degraded:
+                self.standing.tell()
 
     def _put_in_force(self, rules: RuleSet) -> None:
         for rule in rules.rules:
@@ -409,19 +414,6 @@ class Daemon:
 def _tell_problems(error: InvalidFiles) -> None:
     for problem in error.problems:
         log.error("rule error: the rules in force stay", problem=str(problem))
-
-
-class _Degraded(Observer):
-    """Keeps what does not work, and why."""
-
-    def __init__(self, parts: dict[str, str]) -> None:
-        self._parts = parts
-
-    def degraded(self, part: str, why: str | None) -> None:
-        if why is None:
-            self._parts.pop(part, None)
-        else:
-            self._parts[part] = why
 
 
 actions.load()

@@ -26,7 +26,10 @@ PERSIST_EVERY = 1.0
 """Seconds between writes of cursor and last known state (rules.md: at least every second)."""
 KEEP_JOURNAL = 30 * 86400.0
 HOUSEKEEPING_EVERY = 3600.0
-UNWRITABLE = "it cannot be written: nothing is done"
+PROBED_EVERY = 15.0
+"""Seconds after which something is written even where nothing has changed: a disk that takes nothing must be known
+before it is needed."""
+UNWRITABLE = "nothing is done"
 
 
 class Keeping:
@@ -48,7 +51,8 @@ class Keeping:
         self._clock = clock
         self._cursor = cursor
         self._written: Cursor | None = None
-        self._healthy = True
+        self._written_at = clock()
+        self._why: str | None = None
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -61,10 +65,12 @@ class Keeping:
         with contextlib.suppress(JournalError):
             self._backlog.catch_up()
             self._put_state()
-        healthy = self._journal.healthy and not len(self._backlog)
-        if healthy != self._healthy:
-            self._healthy = healthy
-            self._observer.degraded("journal", None if healthy else UNWRITABLE)
+        why = None
+        if not self._journal.healthy or len(self._backlog):
+            why = f"{self._journal.failure or 'it cannot be written'}: {UNWRITABLE}"
+        if why != self._why:
+            self._why = why
+            self._observer.degraded("journal", why)
 
     def _put_state(self) -> None:
         changed, defined = self._mirror.changed, self._mirror.defined
@@ -84,10 +90,10 @@ class Keeping:
                 defined.changed.add(name)
                 raise
         cursor = self._cursor()
-        if moved or cursor is not self._written:
+        if moved or cursor is not self._written or self._clock() - self._written_at >= PROBED_EVERY:
             self._journal.put_known(taking_up.CURSOR, msgspec.msgpack.encode(cursor))
             self._journal.put_known(taking_up.STAMP, msgspec.msgpack.encode(self._clock.stamp()))
-            self._written = cursor
+            self._written, self._written_at = cursor, self._clock()
 
     def began(self, incident: Incident) -> None:
         """What is known of a new incident's container goes to disk before anything is done about it.

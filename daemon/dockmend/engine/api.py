@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from dockmend.errors import Temporary
 from dockmend.model import Container, Endpoint, Event, Image, Network, Volume
 
 
@@ -42,6 +43,12 @@ class Listing(Struct, frozen=True):
     ended_at: float
     stale: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+
+    def whole(self) -> tuple[Container, ...]:
+        """The containers, for who must know of each. Raises Temporary where some could not be inspected."""
+        if self.unread:
+            raise Temporary(f"{len(self.unread)} container(s) cannot be inspected: {', '.join(self.unread[:3])[:80]}")
+        return self.containers
 
 
 class Execution(Struct, frozen=True):

@@ -36,6 +36,8 @@ _REASONS = {
     errno.ENOENT: "no such socket: is the engine running?",
     errno.ECONNREFUSED: "connection refused: is the engine running?",
     errno.EACCES: "permission denied: run as root or as a member of the socket's group",
+    errno.EMFILE: "no file descriptor is free in this process: raise its limit (LimitNOFILE)",
+    errno.ENFILE: "no file descriptor is free on this host",
     errno.EPERM: "permission denied: run as root or as a member of the socket's group",
 }
 _OPENSSL = re.compile(r"\[SSL:[^\]]*\]|\(_ssl\.c:\d+\)|^\[Errno[^\]]*\]")  # what OpenSSL adds around its sentence

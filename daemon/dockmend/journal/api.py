@@ -38,6 +38,9 @@ class Journal(Protocol):
 
     @property
     def healthy(self) -> bool: ...
+    @property
+    def failure(self) -> str:
+        """Why it is not, one sentence for a person; "" where it is."""
 
     # reading, at start
     async def open_incidents(self) -> list[Incident]: ...

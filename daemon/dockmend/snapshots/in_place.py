@@ -188,7 +188,7 @@ async def _refuse_users(work: Exchange, name: str) -> None:
 
 async def _references(work: Exchange, volume: Volume) -> list[Container]:
     """Containers in any state that have the volume mounted, or (by path) its folder or one within it."""
-    containers = (await work.engine.listing()).containers
+    containers = (await work.engine.listing()).whole()
     return [each for each in containers if any(_shows(volume, mount.name, mount.source) for mount in each.mounts)]
 
 

@@ -81,6 +81,7 @@ class Metrics(Observer):
             "dockmend_snapshot_last_success_timestamp_seconds", "When a volume's last snapshot was completed.",
             ("volume",), 500,
         )  # fmt: skip
+        self._degraded = Family("dockmend_degraded", "1 while a part of dockmend does not work.", ("part",))
         self._mqtt = Family("dockmend_mqtt_connected", "1 while the MQTT broker is connected.")
         self._mqtt.values.clear()  # without a broker there is no value, and nothing to alert on
         self._dropped = Family(
@@ -132,6 +133,9 @@ class Metrics(Observer):
             self._budget.add()
 
     # ---------------------------------------------------------------------------------------------------- the others
+
+    def degraded(self, part: str, why: str | None) -> None:
+        self._degraded.set(part, to=float(why is not None))
 
     def connected(self, up: bool) -> None:
         self._up.set(to=float(up))

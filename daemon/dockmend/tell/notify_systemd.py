@@ -5,9 +5,11 @@ A few lines of our own, because the package for it was last released in 2017. Wi
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import time
+import weakref
 from collections.abc import Mapping
 
 
@@ -22,6 +24,10 @@ class Notifier:
         if self._address.startswith("@"):  # the abstract namespace
             self._address = "\0" + self._address[1:]
         self.watchdog = _watchdog(environment) if self._address else None
+        self._socket: socket.socket | None = None
+        if self._address:  # kept: where file descriptors have run out, the watchdog must be fed all the same
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+            weakref.finalize(self, self._socket.close)
 
     def ready(self, status: str = "") -> None:
         """The start, or a reload, is complete."""
@@ -43,13 +49,10 @@ class Notifier:
         self._send(*_status(text))
 
     def _send(self, *lines: str) -> None:
-        if not self._address or not lines:
+        if self._socket is None or not lines:
             return
-        try:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as to:
-                to.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
-        except (OSError, ValueError):  # nobody there, or its queue is full: the next one may get through
-            return
+        with contextlib.suppress(OSError, ValueError):  # nobody there, or its queue is full: the next may get through
+            self._socket.sendto("\n".join(lines).encode("utf-8", "replace"), self._address)
 
 
 def _status(text: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import resource
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Any
@@ -34,6 +35,8 @@ _strangers = logging.getLogger("dockmend.http.malformed")
 _strangers.setLevel(logging.CRITICAL)
 
 MOST_CONNECTIONS = 100  # to each address; who comes beyond is hung up on
+FEWEST_CONNECTIONS = 4
+RESERVED = 160  # file descriptors: 64 connections to the engine, 32 command clients, journal, log, snapshots
 IDLE = 15.0  # seconds a connection may stay without a whole request
 PATIENCE = 20.0  # seconds an answer may take
 LARGEST_BODY = 1024  # bytes: nothing here takes a body
@@ -172,10 +175,16 @@ class _HangUp(asyncio.Protocol):
         transport.close()
 
 
+def _most_connections() -> int:
+    """Fewer where file descriptors are few: strangers must not take those that the engine and the journal need."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(MOST_CONNECTIONS, max(FEWEST_CONNECTIONS, soft - RESERVED))
+
+
 def _bounded(runner: web.AppRunner) -> Callable[[], asyncio.BaseProtocol]:
     def accept() -> asyncio.BaseProtocol:
         server = runner.server
-        if server is None or len(server.connections) >= MOST_CONNECTIONS:
+        if server is None or len(server.connections) >= _most_connections():
             return _HangUp()
         return server()
 

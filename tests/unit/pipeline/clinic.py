@@ -71,6 +71,10 @@ class Records:
     def healthy(self) -> bool:
         return not (self.full or self.broken)
 
+    @property
+    def failure(self) -> str:
+        return "" if self.healthy else "the disk is full"
+
     def _room(self) -> None:
         if self.full:
             raise JournalError("20000 records wait for the disk")

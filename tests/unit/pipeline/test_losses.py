@@ -200,7 +200,7 @@ async def test_last_known_state_that_could_not_be_written_is_written_later():
         kept.persist()
         kept.persist()
         assert one.journal.known == {}
-        assert one.told.ill == {"journal": "it cannot be written: nothing is done"}
+        assert one.told.ill == {"journal": "the disk is full: nothing is done"}
         one.journal.full = False
         kept.persist()
         assert set(one.journal.known) == {f"container/{ID}", "cursor", "stamp"}

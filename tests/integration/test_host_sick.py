@@ -1,0 +1,193 @@
+"""A host that is sick: a disk that is full or read-only, no file descriptor left. Nothing is done unwritten, it is told
+everywhere, and all is well again by itself."""
+
+from __future__ import annotations
+
+import json
+import resource
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.integration.healing import CRASHED, UNHEALTHY, actions_seen, closed
+from tests.integration.test_ends import kill_main
+from tests.integration.test_engine_sick import unready
+from tests.lab import Daemon, PrivateEngine, eventually
+
+Makes = Callable[..., Daemon]
+COPIES = """
+version: 1
+rules:
+  - name: copy
+    when: container.crashed
+    match: all
+    then: [{snapshot_volume: {consistency: live}}, start]
+    limits: {backoff: 1s to 2s, attempts: none}
+"""
+
+
+class Manager:
+    """What systemd hears."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "notify"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self.path))
+        self._socket.setblocking(False)
+        self.heard: list[str] = []
+
+    def status(self) -> str:
+        """The status line as it is now."""
+        while True:
+            try:
+                self.heard.append(self._socket.recv(65536).decode())
+            except BlockingIOError:
+                break
+        lines = [line for word in self.heard for line in word.splitlines() if line.startswith("STATUS=")]
+        return lines[-1] if lines else ""
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    one = Manager(tmp_path)
+    yield one
+    one.close()
+
+
+@contextmanager
+def mounted(folder: Path, *how: str) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", *how, str(folder)], check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True, capture_output=True)
+
+
+@contextmanager
+def full_when_asked(folder: Path) -> Iterator[Callable[[bool], None]]:
+    """A small disk, and the switch that fills it."""
+    filler = folder / "filler"
+    with mounted(folder, "-t", "tmpfs", "-o", "size=4m", "tmpfs"):
+
+        def switch(broken: bool) -> None:
+            if broken:
+                fill(filler)
+            else:
+                filler.unlink()
+
+        yield switch
+
+
+def fill(path: Path) -> None:
+    with path.open("wb", buffering=0) as file:
+        for size in (65536, 4096, 1):
+            try:
+                while True:
+                    file.write(b"x" * size)
+            except OSError:
+                continue
+
+
+def test_a_full_disk_under_the_journal(docker: PrivateEngine, daemon: Makes, manager: Manager):
+    docker.patient("web")
+    one = daemon(docker.url, rules={"rules.yaml": UNHEALTHY}, start=False,
+                 environment={"NOTIFY_SOCKET": str(manager.path)})  # fmt: skip
+    with ExitStack() as stack:
+        switch = stack.enter_context(full_when_asked(one.state))
+        stack.callback(one.stop)
+        one.start(timeout=120)
+        eventually(lambda: "watching 1 containers" in manager.status(), what="systemd is told")
+        switch(True)
+        # It is known before it is needed: nothing has happened yet.
+        eventually(lambda: one.status("/readyz") == 503, 60, what="it is not ready")
+        assert "journal" in unready(one)
+        began = docker.now()
+        docker.sicken("web")
+        eventually(lambda: waits_for_journal(one), 60, what="the incident waits for the journal")
+        assert one.metric("dockmend_degraded", part="journal") == 1
+        assert "nothing is done" in json.loads(one.cli("status", "--json", check=False))["degraded"]["journal"]
+        assert "degraded: journal: " in manager.status()
+        assert actions_seen(docker, "web", began, "kill", "restart") == []
+        switch(False)
+        closed(one, "healed", name="web", timeout=60)
+        eventually(lambda: one.status("/readyz") == 200, what="it is ready again")
+        assert one.metric("dockmend_degraded", part="journal") == 0
+        eventually(lambda: "watching 1 containers" in manager.status(), what="systemd is told that all is well")
+        assert actions_seen(docker, "web", began, "restart") == ["restart"]
+
+
+def waits_for_journal(one: Daemon) -> bool:
+    """Asked of the daemon's memory: the journal cannot know."""
+    return one.metric("dockmend_decisions_total", decision="wait", reason="journal") > 0
+
+
+def test_a_full_disk_under_the_snapshots(docker: PrivateEngine, daemon: Makes):
+    """No snapshot, so no start (it comes after it); nothing half-written stays; with space, both are done."""
+    docker.run("db", "--volume", "data:/data", command=("sh", "-c", "exec sleep 86400"))
+    docker.docker("exec", "db", "sh", "-c", "head -c 3000000 /dev/urandom >/data/big")
+    one = daemon(docker.url, rules={"rules.yaml": COPIES}, start=False)
+    snapshots = one.state / "snapshots"
+    with full_when_asked(snapshots) as switch, ExitStack() as stack:
+        stack.callback(one.stop)
+        one.start(timeout=120)
+        switch(True)
+        kill_main(docker, "db")
+        docker.await_state("db", "exited")
+        eventually(lambda: one.metric("dockmend_actions_total", action="snapshot_volume", outcome="failed") >= 1, 60,
+                   what="a snapshot failed")  # fmt: skip
+        (incident,) = one.incidents()
+        assert "space" in incident["reason"]
+        assert docker.state("db") == "exited"
+        assert one.status("/readyz") == 200  # the journal is elsewhere
+        switch(False)
+        closed(one, "healed", name="db", timeout=60)
+        assert len(list(snapshots.rglob("*.tar.zst"))) == 1
+        assert list(snapshots.rglob("*.partial")) == []
+
+
+def test_no_file_descriptor_left(docker: PrivateEngine, daemon: Makes, manager: Manager):
+    """Neither the servers' accept loops nor the watchdog's food end with it; what broke meanwhile is healed, once."""
+    docker.run("web")
+    one = daemon(docker.url, rules={"rules.yaml": CRASHED},
+                 environment={"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "2000000"})  # fmt: skip
+    before = resource.prlimit(one.pid, resource.RLIMIT_NOFILE)
+    lowest = max(int(each.name) for each in Path(f"/proc/{one.pid}/fd").iterdir())
+    resource.prlimit(one.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+    assert lowest > 3
+    try:
+        with socket.create_connection(("127.0.0.1", one.port), 10) as knocking:  # the kernel takes it, nobody accepts
+            knocking.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            kill_main(docker, "web")
+            eventually(lambda: "Too many open files" in one.text or "no file descriptor" in one.text, 90,
+                       what="it is told")  # fmt: skip
+            manager.status()
+            fed = len(manager.heard)
+            eventually(lambda: manager.status() is not None and len(manager.heard) > fed, what="the watchdog is fed")
+            assert one.running
+            assert docker.state("web") == "exited"
+    finally:
+        resource.prlimit(one.pid, resource.RLIMIT_NOFILE, before)
+    closed(one, "healed", name="web", timeout=120)
+    assert [row["outcome"] for row in one.incidents()] == ["healed"]
+    eventually(lambda: one.status("/readyz") == 200, 60, what="it is ready")
+    assert json.loads(one.cli("status", "--json"))["degraded"] == {}
+
+
+def test_a_flood_of_connections_leaves_the_engine_its_descriptors(docker: PrivateEngine, daemon: Makes):
+    docker.patient("web")
+    one = daemon(docker.url, rules={"rules.yaml": UNHEALTHY})
+    resource.prlimit(one.pid, resource.RLIMIT_NOFILE, (128, 128))
+    with ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(socket.create_connection(("127.0.0.1", one.port), 10))
+        docker.sicken("web")
+        eventually(lambda: docker.health("web") == "healthy", 60, what="it was restarted while they are connected")
+    closed(one, "healed", name="web")
