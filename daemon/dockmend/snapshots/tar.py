@@ -218,10 +218,10 @@ def _pax(body: bytes) -> dict[bytes, bytes]:
     position = 0
     while position < len(body) and body[position]:
         blank = body.find(b" ", position, position + 20)
-        length = _decimal(body[position:blank]) if blank > 0 else 0
+        length = _decimal(body[position:blank]) if blank > position else 0
         record = body[blank + 1 : position + length - 1]
         key, equals, value = record.partition(b"=")
-        if not equals or body[position + length - 1 : position + length] != b"\n":
+        if not length or not equals or body[position + length - 1 : position + length] != b"\n":
             raise TarError("a pax header that cannot be read: the archive is damaged")
         if key in _KEPT:
             kept[key] = value

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockmend.snapshots.tar import Entry, TarError, TarScanner
+from dockmend.snapshots.tar import Entry, TarError, TarScanner, _pax
 
 FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
 KINDS = (
@@ -100,6 +100,11 @@ def test_a_cut_archive_is_never_whole(members, data):
 def test_garbage_is_refused_not_crashed_on(garbage):
     with pytest.raises(TarError):
         scan(garbage + b"x" * 512)
+
+
+def test_a_pax_header_whose_second_record_has_no_length_is_refused_not_read_for_ever():
+    with pytest.raises(TarError):
+        _pax(b"12 path=abc\n" + b"x" * 40)
 
 
 @given(st.lists(member(), min_size=1, max_size=3), st.sampled_from(FORMATS[1:]), st.data())
