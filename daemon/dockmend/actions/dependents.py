@@ -145,7 +145,7 @@ class Group:
             return  # the engine removes one of `--rm` that is stopped: it is restarted instead
         self.halted.add(node)
         await _remember(self)
-        await self.ctx.part("stop", Stop(timeout=self.params.timeout), container)
+        await self.ctx.part("stop", Stop.model_construct(timeout=self.params.timeout), container)
 
     async def _begin(self, node: str) -> None:
         container = await self._seen(node)
@@ -156,7 +156,7 @@ class Group:
             self.successors[container.id] = str(done.facts["successor"])
             self.told.append(f"{container.name} recreated")
         elif container.running:
-            await self.ctx.part("restart", Restart(timeout=self.params.timeout), container)
+            await self.ctx.part("restart", Restart.model_construct(timeout=self.params.timeout), container)
             self.told.append(f"{container.name} restarted")
         else:
             await self.ctx.part("start", None, container)
@@ -245,7 +245,7 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
     if not isinstance(before, dict):
         return NOT_BEGUN
     subject = Container(id=str(before["root"]), name=record.object_name)
-    params = Restart(timeout=record.params.get("timeout"))
+    params = Restart.model_construct(timeout=record.params.get("timeout"))
     try:
         done = await _treat(ctx, params, subject, dict(before["asked"]), set(before["halted"]))
     except Failed as failure:

@@ -34,7 +34,7 @@ TIMEOUT = 300.0
 """Seconds a step may take where the rule says nothing."""
 LONG_TIMEOUT = 3600.0
 """The same for those that copy what may be large, or wait for a health check."""
-LONG = frozenset({"snapshot_volume", "commit_image", "wait", "restart_dependents", "recreate"})
+LONG = frozenset({"snapshot_volume", "commit_image", "wait", "restart_dependents", "recreate", "compose_restart"})
 
 
 Part = Literal["then", "finally", "escalate", "after", "member"]
@@ -294,7 +294,7 @@ class Steps:
 def parameters(params: Any) -> dict[str, Any]:
     """A step's parameters for the record: what was said, not the defaults."""
     if hasattr(params, "model_dump"):
-        dumped: dict[str, Any] = params.model_dump(mode="json", exclude_unset=True)
+        dumped: dict[str, Any] = params.model_dump(mode="json", exclude_unset=True, warnings=False)
         return dumped
     found = msgspec.to_builtins(params)
     return found if isinstance(found, dict) else {}

@@ -19,7 +19,9 @@ STEADY = 2.0
 """Seconds a container must run before "running" is believed: one that ends at once was not healed."""
 WITHOUT_CHECK = 30.0
 """Seconds `within` has beyond the health check's own (rules.md, `verify`)."""
-MENDING = frozenset({"restart", "start", "unpause", "reconnect_network", "recreate", "restart_dependents"})
+MENDING = frozenset({
+    "restart", "start", "unpause", "reconnect_network", "recreate", "restart_dependents", "compose_restart",
+})  # fmt: skip
 """Actions after which a container should run: only after these is there something to verify."""
 
 

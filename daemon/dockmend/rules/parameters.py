@@ -122,8 +122,9 @@ class Exec(Params):
 
 
 class Copy(Params):
-    from_: Annotated[Template, Field(alias="from")]
-    to: Template
+    from_: Annotated[Template, Field(alias="from")]  # CONTAINER:/PATH, or a path of the host below bind_roots
+    to: Template  # the same: a folder that is there
+    limit: Size = 64 << 20  # bytes
 
 
 class Run(Params):
@@ -338,7 +339,12 @@ class RestartDependents(Params):
     within: Duration = 1800.0  # how long the owner of their network is waited for
 
 
-class Compose(Params):
+class ComposeRestart(Params):
+    services: OneOrMany | None = None  # None: the whole project
+    timeout: Duration | None = None  # until the engine kills one that is stopped; None: the container's own
+
+
+class ComposeUp(Params):
     services: OneOrMany | None = None
 
 

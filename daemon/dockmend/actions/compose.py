@@ -1,0 +1,227 @@
+"""compose_restart: a Compose project, or some of its services, restarted in the order of `depends_on`.
+
+Order and conditions come from the labels that Compose puts on its containers: no compose file is needed. Each member's
+stop and start is a step of its own in the journal. Who still needs what is asked of the engine each time, so a dockmend
+that was killed goes on where it was: who has begun since is left alone, who was stopped for this is started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dockmend.actions.base import Action, Container, Context, Done, Failed, Settled, register
+from dockmend.actions.containers import expect_container
+from dockmend.actions.containers_settle import NOT_BEGUN, await_until, look
+from dockmend.errors import EngineAway, JournalError
+from dockmend.journal.records import ActionRecord
+from dockmend.mirror.graph import COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE, Edge, Graph, build
+from dockmend.mirror.order import plan
+from dockmend.model import Object
+from dockmend.rules.parameters import Stop
+
+STARTS_WITHIN = 30.0
+"""Seconds that what a member depends on has to run, or to be healthy beyond its check's own verdict."""
+COMPLETES_WITHIN = 600.0
+"""Seconds that it has to complete, where that is the condition."""
+AT_ONCE = 8
+"""Members of a wave that are stopped or started at the same time."""
+
+
+@dataclass(slots=True)
+class Restart:
+    """One restart of a group. `began`: when each member's run began that is to end by it (wall seconds)."""
+
+    ctx: Context
+    timeout: float | None
+    began: dict[str, float]
+    graph: Graph
+    told: list[str] = field(default_factory=list)
+    spared: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    async def carry_out(self) -> Done:
+        """Raises Failed where a member could not be brought back; EngineAway where it goes on later."""
+        order = plan(self.began, self.graph.needs())
+        for wave in order.stop:
+            await self._together(self._stop, wave)
+        for wave in order.start:
+            await self._together(self._start, wave)
+        cycles = [f"a cycle, taken together: {', '.join(self._name(each) for each in cycle)}" for cycle in order.cycles]
+        if self.failures:
+            raise Failed("; ".join([*self.failures, *self.told, *self.spared]))
+        said = f"restarted in order: {', '.join(self.told)}" if self.told else "nothing of it ran"
+        return Done("; ".join([said, *cycles, *self.spared]), {"members": sorted(self.began)})
+
+    async def _together(self, deed: Callable[[str], Awaitable[None]], wave: Iterable[str]) -> None:
+        """The members of a wave at the same time; one that fails does not keep the others from theirs."""
+        cut: list[EngineAway | JournalError] = []
+        room = asyncio.Semaphore(AT_ONCE)
+
+        async def one(node: str) -> None:
+            try:
+                async with room:
+                    await deed(node)
+            except Failed as failure:
+                self.failures.append(str(failure))
+            except (EngineAway, JournalError) as error:
+                cut.append(error)
+
+        async with asyncio.TaskGroup() as group:
+            for node in wave:
+                group.create_task(one(node))
+        if cut:
+            raise cut[0]
+
+    async def _stop(self, node: str) -> None:
+        container = await look(self.ctx, node)
+        if container is None or not container.running or self._has_begun(container):
+            return
+        await self.ctx.part("stop", Stop.model_construct(timeout=self.timeout), container)
+
+    async def _start(self, node: str) -> None:
+        container = await look(self.ctx, node)
+        if container is None or container.running:
+            return  # gone: somebody's will; or it has begun anew
+        if self.ctx.view.stopped(node) and not self.ctx.view.taken_down(node):
+            self.spared.append(f"{container.name} was left alone: somebody stopped it meanwhile")
+            return
+        for edge in self.graph.edges_of(node):
+            await self._met(container, edge)
+        await self.ctx.part("start", None, container)
+        self.told.append(container.name)
+
+    def _has_begun(self, container: Container) -> bool:
+        return container.started_at > self.began[container.id]
+
+    async def _met(self, dependent: Container, edge: Edge) -> None:
+        """Waits for the condition of a dependency that is a member too, or runs anyway. Raises Failed."""
+        dependency = self.graph.nodes.get(edge.dependency)
+        if dependency is None or edge.kind not in ("compose", "label"):
+            return
+        completes = edge.condition == "service_completed_successfully"
+        healthy = edge.condition == "service_healthy"
+
+        def over(each: Container) -> bool:
+            if completes:
+                return each.state == "exited" and each.exit_code is not None
+            return not each.running or not healthy or each.health in ("", "healthy", "unhealthy")
+
+        within = STARTS_WITHIN + (dependency.check.verdict_within if dependency.check else 0.0)
+        until = self.ctx.clock() + (COMPLETES_WITHIN if completes else within)
+        seen = await await_until(self.ctx, dependency.id, until, over)
+        why = None
+        if seen is None:
+            why = "is gone"
+        elif completes and (seen.state != "exited" or seen.exit_code != 0):
+            why = f"did not complete ({seen.state}, exit code {seen.exit_code})"
+        elif not completes and dependency.id in self.began and not seen.running:
+            why = f"does not run ({seen.state})"
+        elif healthy and seen.running and seen.health not in ("", "healthy"):
+            why = f"is {seen.health}"
+        if why is not None:
+            raise Failed(f"{dependent.name} was not started: {dependency.name}, on which it depends, {why}")
+
+    def _name(self, node: str) -> str:
+        return self.graph.nodes[node].name
+
+
+async def compose_restart(ctx: Context, params: Any, subject: Object) -> Done:
+    """Stop dependents first, start them last, each when the condition of its `depends_on` holds."""
+    container = expect_container(subject, "compose_restart")
+    project = project_of(container, "compose_restart")
+    mine = {each.id: each for each in ctx.view.containers() if _is_of(each, project)}
+    if container.id in mine:
+        mine[container.id] = container
+    wanted = _wanted(mine, project, params.services)
+    spared: list[str] = []
+    began = {}
+    for each in wanted.values():
+        why = _why_spared(ctx, each)
+        if why is None:
+            began[each.id] = each.started_at
+        elif why:
+            spared.append(f"{each.name} was left alone: {why}")
+    if not began:
+        raise Failed(
+            f"nothing of project {project} is to be restarted: {'; '.join(spared) or 'it has none'}", again=False
+        )
+    timeout: float | None = params.timeout
+    await ctx.remember({"compose": {"began": began, "timeout": timeout}})
+    return await Restart(ctx, timeout, began, build(_all(ctx, mine)), spared=spared).carry_out()
+
+
+def project_of(container: Container, action: str) -> str:
+    """The Compose project of a container; Failed where it belongs to none."""
+    project = container.labels.get(COMPOSE_PROJECT)
+    if not project:
+        raise Failed(f"cannot {action}: {container.name} belongs to no Compose project", again=False)
+    return project
+
+
+def _all(ctx: Context, mine: dict[str, Container]) -> Iterable[Container]:
+    return ({each.id: each for each in ctx.view.containers()} | mine).values()
+
+
+def _is_of(container: Container, project: str) -> bool:
+    labels = container.labels
+    return labels.get(COMPOSE_PROJECT) == project and labels.get(COMPOSE_ONEOFF, "False") != "True"
+
+
+def _wanted(mine: dict[str, Container], project: str, services: Iterable[str] | None) -> dict[str, Container]:
+    """The containers of the services, and those of the project that feel their restart. Raises Failed."""
+    if services is None:
+        return mine
+    roots = set()
+    for service in services:
+        found = [each.id for each in mine.values() if each.labels.get(COMPOSE_SERVICE) == service]
+        if not found:
+            raise Failed(f"project {project} has no container of a service {service!r}", again=False)
+        roots.update(found)
+    felt = build(mine.values()).dependents(roots)
+    return {each: mine[each] for each in roots | felt}
+
+
+def _why_spared(ctx: Context, container: Container) -> str | None:
+    """None where it is to be restarted; "" where nobody needs to hear why not."""
+    if ctx.forbids is not None and (why := ctx.forbids(container)):
+        return why
+    if container.state == "paused":
+        return "somebody paused it"
+    if container.running:
+        return None
+    if ctx.view.stopped(container.id) and not ctx.view.taken_down(container.id):
+        return "somebody stopped it"
+    if container.id == ctx.incident.object_id and container.started_at > 0:
+        return None  # it is down by the trouble that this is the remedy for
+    if ctx.view.taken_down(container.id):
+        return None  # by an attempt that was cut short
+    return "" if container.exit_code == 0 else f"it did not run (it was {container.state})"
+
+
+async def settle(ctx: Context, record: ActionRecord) -> Settled:
+    """Goes on with what was begun; the members' own steps were settled before."""
+    before = record.undo.get("compose")
+    if not isinstance(before, dict):
+        return NOT_BEGUN
+    began = {str(key): float(value) for key, value in before["began"].items()}
+    known = {each.id: each for each in ctx.view.containers()}
+    for container_id in list(began):
+        seen = await look(ctx, container_id)
+        if seen is None:
+            del began[container_id]
+        else:
+            known[container_id] = seen
+    left = {each: at for each, at in began.items() if known[each].started_at <= at}
+    try:
+        done = await Restart(ctx, before["timeout"], left, build(known.values())).carry_out()
+    except Failed as failure:
+        return Settled(done=False, detail=str(failure))
+    return Settled(done=True, detail=f"the group was finished: {done.detail}")
+
+
+def register_all() -> None:
+    """Put compose_restart into the registry."""
+    register(Action("compose_restart", compose_restart, settle, touches=False))
