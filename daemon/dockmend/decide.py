@@ -26,6 +26,8 @@ CODES = frozenset({
 """Every code a decision can carry, from here, from the guards and from the pipeline: metrics show no others."""
 HALF_OPEN_AFTER = 900.0
 """Seconds after which a breaker lets one try through, where the rule's attempts have no window to say so."""
+STABLE = 300.0
+"""Seconds that count as a stable while where the rule has no backoff to say so: the default's longest wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class TargetHistory:
     ended_at: float = 0.0  # when the last incident of it was closed after an attempt
     breaker_at: float | None = None
     breaker_reason: str = ""
+    healed_at: float | None = None  # with an open breaker: when it was healed all the same, and has to stay well
 
     def in_window(self, now: float, within: float) -> int:
         return sum(1 for at in self.attempts if at + within > now)
@@ -173,6 +176,16 @@ def makes_again(step: Step) -> bool:
 
 def limits(rule: Rule, target: str, history: History, host: Host, now: float, failures: int = 0) -> Verdict:
     """Whether the limits allow an attempt now. `failures`: attempts of this incident that failed in a row."""
+    verdict = of_target(rule, target, history, host, now, failures)
+    if verdict is not ACT:
+        return verdict
+    if (rate := rule.limits.rate) and (room_at := _full(history.by_rule.get(rule.name, ()), rate, now)) is not None:
+        return Wait(room_at, "rate", f"the rule's rate of {rate[0]} per {span_text(rate[1])} is used up")
+    return (budget(history, host, now) if rule.remedies else None) or ACT
+
+
+def of_target(rule: Rule, target: str, history: History, host: Host, now: float, failures: int = 0) -> Verdict:
+    """The limits that ask about nothing but the target: all but the rate and the host's budget."""
     if (held := held_by_person(rule, target, host, now)) is not None:
         return held
     mine = history.targets.get((rule.name, target))
@@ -180,9 +193,7 @@ def limits(rule: Rule, target: str, history: History, host: Host, now: float, fa
         verdict = _of_target(rule.limits, mine, now, failures)
         if verdict is not ACT:
             return verdict
-    if (rate := rule.limits.rate) and (room_at := _full(history.by_rule.get(rule.name, ()), rate, now)) is not None:
-        return Wait(room_at, "rate", f"the rule's rate of {rate[0]} per {span_text(rate[1])} is used up")
-    return (budget(history, host, now) if rule.remedies else None) or ACT
+    return ACT
 
 
 def held_by_person(rule: Rule, target: str, host: Host, now: float) -> Wait | None:
@@ -203,15 +214,8 @@ def budget(history: History, host: Host, now: float) -> Wait | None:
 
 
 def _of_target(limits_: Limits, mine: TargetHistory, now: float, failures: int) -> Verdict:
-    if mine.breaker_at is not None:
-        rest = limits_.attempts[1] if limits_.attempts else HALF_OPEN_AFTER
-        if mine.breaker_at + rest > now:
-            return Suppress(
-                "breaker",
-                f"its breaker is open since {clock_text(mine.breaker_at)}: it was tried too often; a trouble after "
-                f"{clock_text(mine.breaker_at + rest)} is tried once, any after `dockmend reset`",
-            )
-        return ACT  # half-open: one attempt tells
+    if (held := breaker(limits_, mine, now)) is not None:
+        return held
     if limits_.cooldown and not failures and mine.ended_at and mine.ended_at + limits_.cooldown > now:
         until = mine.ended_at + limits_.cooldown
         return Wait(until, "cooldown", f"cooling down until {clock_text(until)}")
@@ -219,6 +223,52 @@ def _of_target(limits_: Limits, mine: TargetHistory, now: float, failures: int) 
         count, within = limits_.attempts
         return Suppress("attempts", f"it was tried {count} times within {span_text(within)}")
     return ACT
+
+
+def rest_of(limits_: Limits) -> float:
+    """Seconds after which an open breaker is half-open."""
+    return limits_.attempts[1] if limits_.attempts else HALF_OPEN_AFTER
+
+
+def stable_while(limits_: Limits) -> float:
+    """Seconds for which a target must have stayed well to count as well: as long as the longest wait."""
+    return limits_.backoff[1] if limits_.backoff else STABLE
+
+
+def breaker(limits_: Limits, mine: TargetHistory, now: float) -> Verdict | None:
+    """What an open breaker says: nothing is done, or (half-open) one try; None where it is closed."""
+    if mine.breaker_at is None:
+        return None
+    if mine.healed_at is not None:
+        stable = stable_while(limits_)
+        if now >= mine.healed_at + stable:
+            return None
+        return Suppress("breaker", f"it was healed at {clock_text(mine.healed_at)} and did not stay well for "
+                        f"{span_text(stable)}: its breaker stays open")  # fmt: skip
+    half_open_at = mine.breaker_at + rest_of(limits_)
+    if half_open_at > now:
+        return Suppress(
+            "breaker",
+            f"its breaker is open since {clock_text(mine.breaker_at)}: it was tried too often; what stands at "
+            f"{clock_text(half_open_at)} is tried once, anything after `dockmend reset`",
+        )
+    return ACT  # half-open: one attempt tells
+
+
+def places(times: Iterable[float], limit: tuple[int, float], now: float) -> int:
+    """How many more are allowed now."""
+    count, within = limit
+    return count - sum(1 for at in times if at + within > now)
+
+
+def free_at(times: Iterable[float], limit: tuple[int, float], now: float, kept: int) -> float | None:
+    """When there is a place beside `kept` ones that are spoken for; None where those have to be used first."""
+    count, within = limit
+    recent = sorted(at for at in times if at + within > now)
+    needed = len(recent) + kept - count  # so many must leave the window, and one more
+    if needed < 0:
+        return now
+    return recent[needed] + within if needed < len(recent) else None
 
 
 def _full(times: Iterable[float], limit: tuple[int, float], now: float) -> float | None:

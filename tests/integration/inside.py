@@ -79,7 +79,9 @@ class Inside:
 
 
 @asynccontextmanager
-async def inside(ward: Ward, folder: Path, rules: str, **settings: Any) -> AsyncIterator[Inside]:
+async def inside(
+    ward: Ward, folder: Path, rules: str, clock: Clock | None = None, **settings: Any
+) -> AsyncIterator[Inside]:
     """Ready when entered: the first list was taken up."""
     (folder / "rules.d").mkdir(exist_ok=True)
     (folder / "state").mkdir(exist_ok=True)
@@ -88,7 +90,7 @@ async def inside(ward: Ward, folder: Path, rules: str, **settings: Any) -> Async
     told = {"heal": "off", "http": {"listen": None}, "paths": paths, **settings}
     engine = DockerEngine(ward.url)
     journal = SqliteJournal(folder / "state" / "journal.sqlite3", time.time)
-    daemon = Daemon(Settings.model_validate(told), engine, journal, clock=Clock(), dice=random.Random(1))
+    daemon = Daemon(Settings.model_validate(told), engine, journal, clock=clock or Clock(), dice=random.Random(1))
     stop = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,29 +9,12 @@ import pytest
 
 from dockmend.app.daemon import Daemon
 from dockmend.journal.records import Incident
-from dockmend.timekeeping import Clock
 from tests.fakes.engine import FakeEngine
+from tests.unit.machine import Machine
 from tests.unit.test_daemon import RULES, running, settings, until
 
 HOUR = 3600.0
 HOLD = RULES.replace("    then: restart\n", "    for: 1h\n    then: restart\n")
-
-
-class Machine:
-    """Real clocks, brought forward: `passes` is time that passes, `set` is a person at the clock."""
-
-    def __init__(self) -> None:
-        self.passed = self.set_by = 0.0
-        self.boot = "b1"
-
-    def passes(self, seconds: float) -> None:
-        self.passed += seconds
-
-    def set(self, seconds: float) -> None:
-        self.set_by += seconds
-
-    def clock(self) -> Clock:
-        return Clock(lambda: time.time() + self.passed + self.set_by, lambda: time.monotonic() + self.passed, self.boot)
 
 
 @pytest.fixture

@@ -135,6 +135,7 @@ class DaemonCommands:
         daemon.journal.put_breaker(None, rule, name)
         daemon.journal.put_reset(rule, name, daemon.clock())
         daemon.history.forget(rule, name)
+        daemon.treatment.breakers.drop(rule, name)
         await daemon.journal.committed()
         daemon.observer.breaker(rule, name, opened=False)
         for reason in ("breaker", "cooldown", "backoff"):

@@ -194,7 +194,8 @@ class Daemon:
             guards=self.guards, observer=self.observer,
             verification=Verification(self.mirror, self.pulse, clock, groups),
             host=Host(settings.limits.rate, self.pauses.until), clock=clock, dice=self.dice,
-            parallel=settings.limits.parallel, learn=self._learn, closed=self._closed,
+            parallel=settings.limits.parallel, learn=self._learn, closed=self._closed, offer=self._offer_to,
+            dependents=lambda incident: self.mirror.dependents(incident.object_id),
         )  # fmt: skip
         self.intake = Intake(
             self.incidents, self.treatment, self.guards, self.observer, self.host, settings.dry_run, clock.wall
@@ -213,6 +214,8 @@ class Daemon:
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("watch", self.watch.run),
             ("timers", self.treatment.timers.run),
+            ("breakers", self._run_breakers),
+            ("budget", self.treatment.admission.timers.run),
             ("clock", self._watch_clock),
             ("schedules", self._run_schedules),
             ("state", self.keeping.run),
@@ -256,6 +259,13 @@ class Daemon:
     def _again(self, changes: Iterable[Change]) -> None:
         if self.intake.open:
             for change in changes:
+                self.intake.again(change)
+
+    def _offer_to(self, rule: str, target: str) -> None:
+        """What stands of a target, to a rule that has answered it before."""
+        for change in self.mirror.standing():
+            if change.target == target and self.intake.open:
+                self.incidents.forget_trouble(rule, change.trouble)
                 self.intake.again(change)
 
     def _learn(self, container: Container) -> None:
@@ -358,6 +368,7 @@ class Daemon:
         self.definitions.use(rules)
         self.watch.raw.use(rules)
         self.schedules.use(rules)
+        self.treatment.breakers.plan()
         self._count_rules()
         self.observer.degraded("rules", self.rules.degraded)
         log.info("rules in force", rules=len(rules.rules), folder=str(self.settings.paths.rules))
@@ -376,6 +387,10 @@ class Daemon:
         errors = sum(1 for problem in self.rules.problems if ": warning: " not in problem)
         self.metrics.rule_names(rule.name for rule in rules)
         self.observer.rules(enabled - shadow, len(rules) - enabled, shadow, errors)
+
+    async def _run_breakers(self) -> None:
+        await self._listed.wait()
+        await self.treatment.breakers.timers.run()
 
     async def _run_schedules(self) -> None:
         await self._listed.wait()

@@ -80,6 +80,7 @@ async def history_of(journal: Journal, times: Times) -> History:
     for breaker in await journal.breakers():
         mine = history.of(breaker.rule, breaker.target)
         mine.breaker_at, mine.breaker_reason = times.past(breaker.opened_at), breaker.reason
+        mine.healed_at = times.past(breaker.healed_at) if breaker.healed_at is not None else None
     return history
 
 

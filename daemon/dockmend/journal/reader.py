@@ -59,7 +59,9 @@ class JournalReader:
         return self._decoded(query, (since,), Incident)
 
     def breakers(self) -> list[Breaker]:
-        return [Breaker(*row) for row in self._rows("SELECT rule, target, opened_at, reason FROM breakers", ())]
+        return [
+            Breaker(*row) for row in self._rows("SELECT rule, target, opened_at, reason, healed_at FROM breakers", ())
+        ]
 
     def pauses(self) -> list[Pause]:
         return self._decoded("SELECT body FROM pauses", (), Pause)

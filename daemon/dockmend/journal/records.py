@@ -87,9 +87,10 @@ class Pause(Struct, frozen=True):
 
 
 class Breaker(Struct, frozen=True):
-    """A rule that gave up on a target: it does nothing there until it is reset."""
+    """A rule that gave up on a target. `healed_at`: it was healed all the same, and closes if that lasts."""
 
     rule: str
     target: str
     opened_at: float
     reason: str = ""
+    healed_at: float | None = None

@@ -58,7 +58,12 @@ def _first(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first,)
+def _healed(connection: sqlite3.Connection) -> None:
+    """When the target of an open breaker was healed: it closes only if that lasts."""
+    connection.execute("ALTER TABLE breakers ADD COLUMN healed_at REAL")
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _healed)
 """Entry N takes a file from `user_version` N to N + 1. Entries are never changed once released, only added."""
 
 

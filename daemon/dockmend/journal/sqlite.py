@@ -38,7 +38,7 @@ _ACTION = """
     (id, incident, rule, target, attempt, action, object_id, object_name, began_at, ended_at, outcome, body)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, outcome = excluded.outcome, body = excluded.body"""
-_BREAKER = "INSERT OR REPLACE INTO breakers (rule, target, opened_at, reason) VALUES (?, ?, ?, ?)"
+_BREAKER = "INSERT OR REPLACE INTO breakers (rule, target, opened_at, reason, healed_at) VALUES (?, ?, ?, ?, ?)"
 _RESET = "INSERT OR REPLACE INTO resets (rule, target, at) VALUES (?, ?, ?)"
 _PAUSE = "INSERT OR REPLACE INTO pauses (key, until, body) VALUES (?, ?, ?)"
 _PRUNABLE = """
@@ -89,7 +89,7 @@ class SqliteJournal:
         if breaker is None:
             self._put(key, "DELETE FROM breakers WHERE rule = ? AND target = ?", (rule, target))
         else:
-            self._put(key, _BREAKER, (rule, target, breaker.opened_at, breaker.reason))
+            self._put(key, _BREAKER, (rule, target, breaker.opened_at, breaker.reason, breaker.healed_at))
 
     def put_reset(self, rule: str, target: str, at: float) -> None:
         self._put(("reset", rule, target), _RESET, (rule, target, at))

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dockmend.decide import History, Wait, backoff, exhausted
-from dockmend.journal.api import Journal
-from dockmend.journal.records import Breaker, Incident, Outcome
+from dockmend.journal.records import Incident, Outcome
 from dockmend.observer import Observer
+from dockmend.pipeline.admission import Admission
+from dockmend.pipeline.breakers import Breakers
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.looking import Looking
 from dockmend.pipeline.steps import StepFailed
@@ -22,7 +23,8 @@ class Ending:
     """`closed` is called after each closing, for what came up meanwhile. `clock`: wall seconds."""
 
     incidents: Incidents
-    journal: Journal
+    breakers: Breakers
+    admission: Admission
     history: History
     looking: Looking
     observer: Observer
@@ -53,7 +55,9 @@ class Ending:
         )
         if wait.code == "window":
             self.put_off.add(incident.target)
-        self.timers.set(incident_id, wait.until)
+        if incident_id not in self.admission:  # which brings it back itself
+            self.admission.release(incident_id)
+            self.timers.set(incident_id, wait.until)
 
     def close(self, incident_id: str, outcome: Outcome, reason: str, code: str = "") -> None:
         incident = self.drop(incident_id, outcome, reason, code)
@@ -69,19 +73,18 @@ class Ending:
         self.failures.pop(incident_id, None)
         self.superseded.pop(incident_id, None)
         self.looking.kept.pop(incident_id, None)
+        self.admission.release(incident_id)
         return self.incidents.close(incident_id, outcome, reason, code)
 
     def succeeded(self, incident: Incident, rule: Rule, outcome: Outcome, reason: str) -> None:
         mine = self.history.of(rule.name, incident.target)
         mine.ended_at = self.clock()
-        if mine.breaker_at is not None:
-            mine.breaker_at = None
-            self._write(None, rule.name, incident.target)
-            self.observer.breaker(rule.name, incident.target, opened=False)
+        self.breakers.worked(rule, incident.target)
         self.close(incident.id, outcome, reason)
 
     def failed(self, incident: Incident, rule: Rule, reason: str, *, again: bool) -> bool:
-        """One attempt failed: the next one waits. True where there is none: the breaker opened."""
+        """One attempt failed: the next one waits. True where there is none: the breaker
+        opened, and it is to be escalated."""
         now = self.clock()
         mine = self.history.of(rule.name, incident.target)
         mine.ended_at = now
@@ -90,8 +93,7 @@ class Ending:
         if self.gave_way(incident.id):
             return False
         if not again or exhausted(rule.limits, mine, incident.attempts, now):
-            self.open_breaker(incident, rule, reason)
-            return True
+            return self.give_up(incident, rule, reason)
         waits = backoff(rule.limits, mine, now, self.dice) or Wait(now, "backoff", "tried again at once")
         self.park(incident.id, Wait(waits.until, "backoff", f"{reason}; {waits.reason}"))
         return False
@@ -104,12 +106,9 @@ class Ending:
         self.close(incident_id, "interrupted", reason)
         return True
 
-    def open_breaker(self, incident: Incident, rule: Rule, reason: str) -> None:
-        mine = self.history.of(rule.name, incident.target)
-        mine.breaker_at, mine.breaker_reason = self.clock(), reason
-        self._write(Breaker(rule.name, incident.target, mine.breaker_at, reason), rule.name, incident.target)
-        self.observer.breaker(rule.name, incident.target, opened=True)
-
-    def _write(self, breaker: Breaker | None, rule: str, target: str) -> None:
-        key = ("breaker", rule, target)
-        self.incidents.backlog.write(key, lambda: self.journal.put_breaker(breaker, rule, target))
+    def give_up(self, incident: Incident, rule: Rule, reason: str) -> bool:
+        """Opens the breaker. False where it was open already: it was escalated then, and is not again."""
+        if self.breakers.open(rule, incident.target, reason):
+            return True
+        self.close(incident.id, "failed", f"{reason}; tried once more, and its breaker stays open", "exhausted")
+        return False

@@ -37,6 +37,7 @@ class Treats(Protocol):
     def submit(self, incident_id: str) -> None: ...
     def hold(self, incident: Incident, wait: Wait) -> None: ...
     def supersede(self, incident_id: str, reason: str) -> None: ...
+    def refuses(self, rule: Rule, target: str) -> Suppress | None: ...
 
 
 class Intake:
@@ -101,7 +102,7 @@ class Intake:
         """A schedule of one rule: the others are not asked."""
         self.observer.matched(rule.name)
         if self._may(rule, change, self.incidents.clock()) is ACT:
-            self._begin(rule, change)
+            self._begin_unless_refused(rule, change)
 
     def _answers(self, rule: Rule, change: Change, now: float) -> Act | Wait | None:
         """None where it does not; Wait where its hours have yet to begin."""
@@ -185,8 +186,17 @@ class Intake:
             self._lose(losers, change)
         for rule in answering:
             if rule not in losers:
-                self._begin(rule, change)
+                self._begin_unless_refused(rule, change)
         return remedies
+
+    def _begin_unless_refused(self, rule: Rule, change: Change) -> None:
+        """Of a target that its breaker keeps, one record counts what comes."""
+        refused = self.treats.refuses(rule, change.target)
+        if refused is None:
+            self._begin(rule, change)
+            return
+        self.incidents.record(rule, change, "suppressed", refused.code, refused.reason)
+        self.observer.decision(rule.name, "suppress", refused.code)
 
     def _lose(self, losers: Iterable[Rule], change: Change) -> None:
         for loser in losers:
@@ -229,6 +239,8 @@ class Intake:
             return Suppress("running", "an incident of this rule is open for it")
         if forbidden := self.guards.forbids(change.subject) or self.guards.forbidden_step(rule.then):
             return forbidden
+        if refused := self.treats.refuses(rule, change.target):
+            return refused
         return self._begin(rule, change, actor)
 
     def closed(self, rule: str, target: str) -> Iterable[Change]:

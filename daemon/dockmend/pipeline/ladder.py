@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dockmend.decide import History, Host, Suppress, Wait, budget, held_by_person
+from dockmend.decide import History, Host, Suppress, Wait, held_by_person
 from dockmend.journal.records import Incident
 from dockmend.model import Object, target_of
 from dockmend.observer import Observer
+from dockmend.pipeline.admission import Admission
 from dockmend.pipeline.doing import Doing
 from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.incidents import Incidents
@@ -32,6 +33,7 @@ class Ladder:
     observer: Observer
     clock: Clock
     caps: Caps
+    admission: Admission
 
     async def climb(self, incident: Incident, rule: Rule, reason: str) -> None:
         """From the rung where the incident is: the first remedy that heals ends it, the last rung closes it."""
@@ -64,7 +66,7 @@ class Ladder:
         if forbidden := self.looking.forbidden(incident, (step,), seen.subject):
             self._skip(incident, rule, forbidden, rung)
             return True
-        async with self.caps.of(changes=not step.tells):
+        async with self.caps.of(changes=not step.tells).taken(self.admission.rank(incident)):
             if wait := self._wait(incident, rule, step, seen.subject):
                 self.ending.park(incident.id, wait)
                 return False
@@ -107,7 +109,7 @@ class Ladder:
         for target in dict.fromkeys((incident.target, target_of(subject))):  # it may have been renamed
             if held := held_by_person(rule, target, self.host, now):
                 return held
-        return budget(self.history, self.host, now)
+        return self.admission.ask(incident, rule, spends=True, rated=False)
 
     def _skip(self, incident: Incident, rule: Rule, forbidden: Suppress, rung: int) -> None:
         self.observer.decision(rule.name, "suppress", forbidden.code)

@@ -6,8 +6,10 @@ A job never sleeps in its lane for a limit: it parks its incident with a timer t
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Self
 
 Job = Callable[[], Awaitable[None]]
@@ -17,15 +19,54 @@ TELLING_AT_ONCE = 32
 """Attempts and steps at a time that only tell or collect evidence."""
 
 
+class Slots:
+    """A semaphore of which the waiter with the lowest rank is the next."""
+
+    def __init__(self, count: int) -> None:
+        self._free = count
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
+        self._sequence = 0
+
+    @asynccontextmanager
+    async def taken(self, rank: float) -> AsyncIterator[None]:
+        await self._take(rank)
+        try:
+            yield
+        finally:
+            self._give()
+
+    async def _take(self, rank: float) -> None:
+        if self._free > 0:
+            self._free -= 1
+            return
+        self._sequence += 1
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, (rank, self._sequence, turn))
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give()  # it was given to one that is not there any more
+            raise
+
+    def _give(self) -> None:
+        while self._waiting:
+            turn = heapq.heappop(self._waiting)[2]
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+
 class Caps:
     """How many may be at work at a time over all targets. What only tells has a cap of its own: a wait, a broker or a
     collection that hangs must not keep anything from being healed."""
 
     def __init__(self, parallel: int) -> None:
-        self._changing = asyncio.Semaphore(parallel)
-        self._telling = asyncio.Semaphore(TELLING_AT_ONCE)
+        self._changing = Slots(parallel)
+        self._telling = Slots(TELLING_AT_ONCE)
 
-    def of(self, *, changes: bool) -> asyncio.Semaphore:
+    def of(self, *, changes: bool) -> Slots:
         return self._changing if changes else self._telling
 
 

@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from dockmend.decide import ACT, History, Host, Suppress, Verdict, Wait, backoff, held_by_person, limits
+from dockmend.decide import ACT, History, Host, Suppress, Verdict, Wait, backoff, held_by_person, of_target
 from dockmend.errors import EngineAway, EngineError, JournalError
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord, Incident, Outcome
 from dockmend.mirror import Mirror
 from dockmend.model import Container, Object, target_of
 from dockmend.observer import Observer
+from dockmend.pipeline.admission import Admission
+from dockmend.pipeline.breakers import Breakers
 from dockmend.pipeline.doing import ATTEMPT_MADE, Doing, Past, past_of
 from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.groups import Groups
@@ -39,7 +41,9 @@ FROZEN_RETRY = 60.0
 
 @dataclass(slots=True)
 class Treatment:
-    """`learn` takes an inspect answer to the mirror and offers what follows; `closed` is told of each closing."""
+    """`learn` takes an inspect answer to the mirror and offers what follows; `closed` is told of each closing;
+    `offer(rule, target)` offers what stands of a target to a rule again; `dependents` counts what depends on an object.
+    """
 
     steps: Steps
     incidents: Incidents
@@ -55,11 +59,15 @@ class Treatment:
     parallel: int
     learn: Callable[[Container], None]
     closed: Callable[[Incident], None]
+    offer: Callable[[str, str], None]
+    dependents: Callable[[Incident], int]
     rules: RuleSet = field(default_factory=RuleSet)
     stopping: bool = False
     timers: Timers = field(init=False)
+    breakers: Breakers = field(init=False)
     caps: Caps = field(init=False)
     groups: Groups = field(init=False)
+    admission: Admission = field(init=False)
     looking: Looking = field(init=False)
     ending: Ending = field(init=False)
     doing: Doing = field(init=False)
@@ -69,15 +77,19 @@ class Treatment:
         self.timers = Timers(self.clock, self.submit)
         self.caps = Caps(self.parallel)
         self.groups = self.verification.groups
+        self.admission = Admission(self.history, self.host, self.clock, self.submit, self.dependents)
         self.looking = Looking(self.steps.engine, self.mirror, self.incidents, self.guards, self.learn, self.groups)
+        self.breakers = Breakers(
+            self.history, self.incidents, self.steps.journal, self.observer, self.clock, lambda: self.rules, self.offer
+        )
         self.ending = Ending(
-            self.incidents, self.steps.journal, self.history, self.looking, self.observer, self.timers, self.clock,
-            self.dice, self.closed,
+            self.incidents, self.breakers, self.admission, self.history, self.looking, self.observer, self.timers,
+            self.clock, self.dice, self.closed,
         )  # fmt: skip
         self.doing = Doing(self.steps, self.looking, self.ending, self.verification, self.mirror, self._cut)
         self.ladder = Ladder(
             self.doing, self.looking, self.ending, self.incidents, self.history, self.host, self.observer, self.clock,
-            self.caps,
+            self.caps, self.admission,
         )  # fmt: skip
 
     # --- what intake and the app call ---------------------------------------------------------------------------
@@ -108,6 +120,10 @@ class Treatment:
     def keep(self, incident: Incident, subject: Object | None) -> None:
         """The object as it was when its incident began: it may be gone when it is treated."""
         self.looking.keep(incident, subject)
+
+    def refuses(self, rule: Rule, target: str) -> Suppress | None:
+        """Why a new trouble is not even looked at."""
+        return self.breakers.refuses(rule, target)
 
     def supersede(self, incident_id: str, reason: str) -> None:
         """Another incident takes this one's place: at once where it waits, else as soon as its step has ended."""
@@ -164,15 +180,20 @@ class Treatment:
                 self.ending.failures[incident.id] = told.failure
         if records or incident.state != "waiting" or incident.waiting_for == "window":
             self.submit(incident.id)  # the hours may be others now
-        else:
+        elif not self._rejoins(incident):
             self.timers.set(incident.id, incident.due_at or self.clock())
+
+    def _rejoins(self, incident: Incident) -> bool:
+        rule = self.rules.by_name(incident.rule)
+        return incident.waiting_for in ("budget", "rate") and rule is not None and self.admission.rejoin(incident, rule)
 
     # --- the way through the lane -------------------------------------------------------------------------------
 
     async def run(self, incident_id: str) -> None:
         with structlog.contextvars.bound_contextvars(incident=incident_id):
             # With a timer it was parked after it had been submitted: that timer brings it back.
-            if incident_id in self.incidents.open and incident_id not in self.timers and not self.stopping:
+            parked = incident_id in self.timers or incident_id in self.admission
+            if incident_id in self.incidents.open and not parked and not self.stopping:
                 await self._run_or_park(incident_id)
 
     async def _run_or_park(self, incident_id: str) -> None:
@@ -243,7 +264,7 @@ class Treatment:
                 await self._verify(incident, rule, incident.updated_at)
             return
         subject = seen.subject
-        async with self.caps.of(changes=rule.remedies):
+        async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)):
             verdict = ACT if resumed else self._verdict(incident, rule, subject)
             if not self._goes_on(incident.id):
                 return
@@ -312,7 +333,7 @@ class Treatment:
         renamed = target_of(subject)
         if renamed != incident.target and (held := held_by_person(rule, renamed, self.host, now)) is not None:
             return held
-        verdict = limits(rule, incident.target, self.history, self.host, now, failures=incident.attempts)
+        verdict = of_target(rule, incident.target, self.history, self.host, now, failures=incident.attempts)
         if verdict is not ACT:
             return verdict
         # The wait after a failed attempt was drawn when it failed; here it only holds back a new incident.
@@ -323,6 +344,8 @@ class Treatment:
         if incident.dry_run or rule.dry_run:
             would = ", ".join(step.action for step in rule.then)
             return Suppress("dry_run", f"shadow mode: would have done {would}")
+        if (wait := self.admission.ask(incident, rule, spends=rule.remedies)) is not None:
+            return wait
         self.observer.decision(rule.name, "act", "")
         return ACT
 
@@ -332,8 +355,8 @@ class Treatment:
         elif isinstance(verdict, Suppress):
             self.observer.decision(rule.name, "suppress", verdict.code)
             if verdict.code == "attempts" and not incident.dry_run:
-                self.ending.open_breaker(incident, rule, verdict.reason)
-                await self._climb(incident.id, rule, verdict.reason)
+                if self.ending.give_up(incident, rule, verdict.reason):
+                    await self._climb(incident.id, rule, verdict.reason)
             else:
                 outcome: Outcome = _CLOSES.get(verdict.code, "suppressed")
                 self.ending.close(incident.id, outcome, verdict.reason, verdict.code)

@@ -37,6 +37,7 @@ WORDS = {
 QUIET = {"container.healthy", "container.started", "container.exited", "engine.lost", "engine.back"}
 """Transitions that are no news (or are told by `connected`): debug."""
 
+_SAID_ONCE = {"budget", "rate"}  # for all that wait for it, where it begins
 _REMEMBERED = 2048  # incidents and suppressions whose last line is remembered
 _FOLD = 600.0  # seconds in which the same suppression is said once
 _CHANGES = 50  # lines about changes in a second
@@ -81,7 +82,7 @@ class LogTeller(Observer):
         self._remember(incident)
         if incident.state == "closed":
             self._closed(incident, before)
-        elif incident.state == "waiting" and incident.waiting_for:
+        elif incident.state == "waiting" and incident.waiting_for and incident.waiting_for not in _SAID_ONCE:
             if before is None or (before.waiting_for, before.due_at) != (incident.waiting_for, incident.due_at):
                 self._waits(incident)
         else:

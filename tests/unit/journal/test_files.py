@@ -83,7 +83,7 @@ def test_an_empty_file_of_version_0_gets_the_schema(tmp_path):
 
 def test_migrations_run_in_order_once_and_keep_what_is_there(tmp_path):
     connection, _ = schema.open_for_writing(tmp_path / "j", schema.MIGRATIONS)
-    connection.execute("INSERT INTO breakers VALUES ('heal', 'container:web', 1.0, '')")
+    connection.execute("INSERT INTO breakers VALUES ('heal', 'container:web', 1.0, '', NULL)")
     newer = (*schema.MIGRATIONS, add_note)
     assert schema.migrate(connection, newer) == len(newer)
     assert schema.migrate(connection, newer) == len(newer)

@@ -148,6 +148,7 @@ class Clinic:
     dry_run: bool = False
     now: float = 1000.0
     set_by: float = 0.0
+    dependents: dict[str, int] = field(default_factory=dict)
     engine: Script = field(default_factory=Script)
     journal: Records = field(default_factory=Records)
     told: Told = field(default_factory=Told)
@@ -181,7 +182,8 @@ class Clinic:
             guards=guards, observer=self.told,
             verification=Verification(self.mirror, self.pulse, self.clock, Groups(self.mirror, self.incidents, guards)),
             host=Host(self.budget, lambda rule, target: self.paused), clock=self.clock, dice=dice, parallel=4,
-            learn=self.learn, closed=self.closed, rules=self.rules,
+            learn=self.learn, closed=self.closed, offer=self.offer_to,
+            dependents=lambda incident: self.dependents.get(incident.object_name, 0), rules=self.rules,
         )  # fmt: skip
         self.intake = Intake(self.incidents, self.treatment, guards, self.told, "host", self.dry_run, self.clock.wall)
         self.intake.use(self.rules)
@@ -203,6 +205,12 @@ class Clinic:
     def closed(self, incident: Incident) -> None:
         for change in self.intake.closed(incident.rule, incident.target):
             if self.mirror.stands(ID, change.trouble):
+                self.intake.again(change)
+
+    def offer_to(self, rule: str, target: str) -> None:
+        for change in self.mirror.standing():
+            if change.target == target:
+                self.incidents.forget_trouble(rule, change.trouble)
                 self.intake.again(change)
 
     def tick(self) -> None:
@@ -255,6 +263,24 @@ class Clinic:
             del timers._at[key]
             self.treatment.submit(key)
             await self.quiet()
+
+    async def places_come_free(self) -> None:
+        """What waits for the host's budget, or for a rate, is let in as far as there is room."""
+        admission = self.treatment.admission
+        key, at = min(admission.timers._at.items(), key=lambda item: item[1])
+        self.now = max(self.now, at)
+        admission.timers.drop(key)
+        admission._due(key)
+        await self.quiet()
+
+    async def breaker_due(self) -> None:
+        """The next thing a breaker waits for has come."""
+        timers = self.treatment.breakers.timers
+        key, at = min(timers._at.items(), key=lambda item: item[1])
+        self.now = max(self.now, at)
+        del timers._at[key]
+        timers._due(key)
+        await self.quiet()
 
     def only(self) -> Incident:
         """The one incident there is, as the journal has it."""

@@ -1,0 +1,169 @@
+"""Admission: who may act next where there is less to spend than there are troubles.
+
+Two purses bound what is done: a rule's `rate` and, over everything, the host's budget. What finds one empty waits in
+its queue, the longest open and most depended upon first, and comes back to its lane when a place is free: one incident
+for each place, and not all of them to look whether they may. It is said once: a host on which everything fails at once
+is one trouble and not two hundred (docs/decisions/0008-the-hosts-budget.md).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import structlog
+
+from dockmend.decide import History, Host, Wait, free_at, places, span_text
+from dockmend.journal.records import Incident
+from dockmend.pipeline.timers import Timers
+from dockmend.rules.model import Rule
+
+log = structlog.get_logger("dockmend.budget")
+
+FOR_EACH_DEPENDENT = 60.0
+"""Seconds of waiting that each container which depends on the object counts for."""
+LATEST = 30.0
+"""Seconds after which a queue is looked at anyway: places that are kept may come free without a word."""
+HOST = ""
+"""The key of the host's purse; a rule's is its name, which is never empty."""
+
+
+@dataclass(slots=True)
+class Queue:
+    """What waits for one purse. `times`: of what was spent from it."""
+
+    limit: tuple[int, float]
+    times: Callable[[], Iterable[float]]
+    whose: str
+    waiting: dict[str, float] = field(default_factory=dict)  # incident -> rank
+    heap: list[tuple[float, str]] = field(default_factory=list)
+    admitted: set[str] = field(default_factory=set)  # let in, and not at their place yet: it is kept for them
+    waited: int = 0
+    since: float = 0.0
+
+    def free(self, now: float) -> int:
+        return places(self.times(), self.limit, now) - len(self.admitted)
+
+    def next(self) -> str | None:
+        while self.heap:
+            rank, incident_id = heapq.heappop(self.heap)
+            if self.waiting.get(incident_id) == rank:
+                del self.waiting[incident_id]
+                return incident_id
+        return None
+
+    @property
+    def text(self) -> str:
+        return f"{self.whose} of {self.limit[0]} actions per {span_text(self.limit[1])} is used up"
+
+
+@dataclass(slots=True)
+class Admission:
+    """`submit(incident_id)` brings an incident back to its lane; `dependents` counts what depends on its object."""
+
+    history: History
+    host: Host
+    clock: Callable[[], float]
+    submit: Callable[[str], None]
+    dependents: Callable[[Incident], int]
+    timers: Timers = field(init=False)
+    _queues: dict[str, Queue] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.timers = Timers(self.clock, self._due)
+
+    def __contains__(self, incident_id: str) -> bool:
+        """Whether an incident waits here."""
+        return any(incident_id in queue.waiting for queue in self._queues.values())
+
+    def rank(self, incident: Incident) -> float:
+        """The lower, the sooner."""
+        return incident.opened_at - FOR_EACH_DEPENDENT * self.dependents(incident)
+
+    def ask(self, incident: Incident, rule: Rule, *, spends: bool, rated: bool = True) -> Wait | None:
+        """None: go on, and what is spent is to be counted before anything is awaited. Else it waits here.
+
+        `spends`: from the host's budget, as whatever changes something does; `rated`: by the rule's rate.
+        """
+        for key in ([rule.name] if rated else []) + ([HOST] if spends else []):
+            queue = self._queue(key, rule)
+            if queue is not None and (wait := self._ask(queue, key, incident)) is not None:
+                return wait
+        for key, queue in self._queues.items():
+            queue.admitted.discard(incident.id)
+            if queue.waiting:
+                self.timers.set(key, self.clock())  # once it is counted, it is known when the next place is free
+        return None
+
+    def rejoin(self, incident: Incident, rule: Rule) -> bool:
+        """One that waited here when dockmend ended; False where there is nothing to wait for any more."""
+        key = HOST if incident.waiting_for == "budget" else rule.name
+        queue = self._queue(key, rule)
+        if queue is None:
+            return False
+        self._put(queue, key, incident)
+        return True
+
+    def release(self, incident_id: str) -> None:
+        """It does not act after all: another may."""
+        for key, queue in self._queues.items():
+            if incident_id in queue.admitted or incident_id in queue.waiting:
+                queue.admitted.discard(incident_id)
+                queue.waiting.pop(incident_id, None)
+                self._due(key)
+
+    def _queue(self, key: str, rule: Rule) -> Queue | None:
+        limit = self.host.budget if key == HOST else rule.limits.rate
+        if limit is None:
+            return None
+        queue = self._queues.get(key)
+        if queue is None:
+            history = self.history
+            if key == HOST:
+                queue = Queue(limit, lambda: history.host, "the host's budget")
+            else:
+                queue = Queue(limit, lambda: history.by_rule.get(key, ()), "the rule's rate")
+            self._queues[key] = queue
+        queue.limit = limit
+        return queue
+
+    def _ask(self, queue: Queue, key: str, incident: Incident) -> Wait | None:
+        now = self.clock()
+        if incident.id in queue.admitted:
+            if places(queue.times(), queue.limit, now) > 0:
+                return None
+            queue.admitted.discard(incident.id)
+        elif not queue.waiting and queue.free(now) > 0:
+            queue.admitted.add(incident.id)  # until all purses were asked
+            return None
+        self._put(queue, key, incident)
+        until = free_at(queue.times(), queue.limit, now, 0) or now
+        return Wait(until, "budget" if key == HOST else "rate", queue.text)
+
+    def _put(self, queue: Queue, key: str, incident: Incident) -> None:
+        if not queue.waiting:
+            queue.waited, queue.since = 0, self.clock()
+            log.warning(
+                "what is to be done waits, oldest and most depended-upon first", why=queue.text, rule=key or None
+            )
+        queue.waited += 1
+        queue.waiting[incident.id] = rank = self.rank(incident)
+        heapq.heappush(queue.heap, (rank, incident.id))
+        self._due(key)
+
+    def _due(self, key: str) -> None:
+        """As many are let in as there are places."""
+        queue, now = self._queues[key], self.clock()
+        while queue.waiting and queue.free(now) > 0 and (incident_id := queue.next()) is not None:
+            queue.admitted.add(incident_id)
+            self.submit(incident_id)
+        if queue.waiting:
+            at = free_at(queue.times(), queue.limit, now, len(queue.admitted))
+            self.timers.set(key, at if at is not None else now + LATEST)
+        elif queue.waited:
+            seconds = round(now - queue.since, 1)
+            log.info(
+                "nothing waits any more", waited=queue.waited, seconds=seconds, whose=queue.whose, rule=key or None
+            )
+            queue.waited = 0

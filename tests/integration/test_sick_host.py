@@ -1,0 +1,86 @@
+"""A host on which everything fails at once: healed at the rate that the settings allow, and said once."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.integration.healing import CRASHED, UNHEALTHY, daemon
+from tests.integration.inside import Ward, inside
+from tests.integration.stories import all_told, closed, stories
+from tests.lab import PrivateEngine
+from tests.lab.waiting import eventually_async
+from tests.unit.machine import Machine
+
+MANY, BUDGET = 200, 30
+
+
+def at_most(times: list[float], count: int, within: float) -> bool:
+    """No window of that many seconds holds more."""
+    return all(sum(start <= at < start + within for at in times) <= count for start in times)
+
+
+def restarted(ward: Ward, count: int) -> bool:
+    return sum(ward.restarts.values()) == count
+
+
+async def test_two_hundred_at_once_are_healed_at_the_hosts_rate_the_most_depended_upon_first(tmp_path: Path) -> None:
+    """By a clock that the test moves: seven minutes pass in seconds."""
+    ward, machine = Ward(tmp_path), Machine()
+    await ward.start()
+    names = [f"web{number:03}" for number in range(MANY)]
+    ward.patient(*names)
+    owner = str(ward.container("web150")["Id"])
+    for number in range(3):
+        ward.add_container(f"sidecar{number}", HostConfig={"NetworkMode": f"container:{owner}"})
+    rules = UNHEALTHY.replace("{backoff: 100ms to 1s}", "{backoff: none}")
+    try:
+        async with inside(ward, tmp_path, rules, clock=machine.clock()) as one:
+            ward.sicken(*names)
+            treatment = one.daemon.treatment
+            for minute in range(1, 8):
+                expected = min(MANY, minute * BUDGET)
+                await eventually_async(partial(restarted, ward, expected), 60)
+                await eventually_async(
+                    lambda: all(each.state == "waiting" for each in one.daemon.incidents.open.values())
+                )
+                assert sum(ward.restarts.values()) == expected
+                machine.passes(61)
+                treatment.admission.timers._changed.set()
+            told = await one.closed(MANY, outcome="healed")
+            assert len(told) == MANY
+            assert ward.restarts == dict.fromkeys(names, 1)
+            begun = sorted((actions[0].began_at, incident.object_name) for incident, actions in await one.stories()
+                           if actions)  # fmt: skip
+            assert at_most([at for at, _ in begun], BUDGET, 60.0)
+            assert "web150" in [name for _, name in begun[:BUDGET]]
+            page = one.daemon.metrics.render().decode()
+            assert f"dockmend_budget_suppressed_total {float(MANY - BUDGET)}" in page
+    finally:
+        await ward.stop()
+
+
+ONCE = "[ -e /was ] && exec sleep 86400; touch /was; until [ -e /cue/go ]; do sleep 1; done; exit 3"
+"""Crashes when it is told to, the first time it runs."""
+
+
+@pytest.mark.timeout(600)
+def test_forty_on_a_real_engine_are_healed_at_the_rate_and_said_once(docker: PrivateEngine) -> None:
+    names = [f"web{number:02}" for number in range(40)]
+    for name in names:
+        docker.run(name, "--volume", "cue:/cue", command=("sh", "-c", ONCE))
+    with daemon(docker, CRASHED, config="limits: {rate: 10 per 10s}\n") as one:
+        docker.docker("run", "--rm", "--volume", "cue:/cue", "toolbox", "touch", "/cue/go")
+        closed(one, len(names), timeout=300.0, outcome="healed")
+        begun = sorted(actions[0].began_at for _, actions in stories(one) if actions)
+        assert len(begun) == len(names)
+        assert at_most(begun, 10, 10.0)
+        all_told(one)
+        said = [row for row in one.log if "depended-upon" in row.get("event", "")]
+        assert 1 <= len(said) <= 4  # once for each time that nothing had waited before
+        assert [row for row in one.log if "used up" in json.dumps(row)] == said
+        assert one.metric("dockmend_budget_suppressed_total") >= 10
+    assert {docker.state(name) for name in names} == {"running"}
