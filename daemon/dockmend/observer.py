@@ -23,7 +23,8 @@ class Observer:
         """The stream was connected (True) or lost (False)."""
 
     def gap(self, cause: str) -> None:
-        """Events may have been lost; `cause` is one of: marker, overflow, stalled, malformed, self_check."""
+        """Events may have been lost; `cause` is one of: marker, restart, overflow, stalled, malformed; self_check: they
+        were."""
 
     def container(self, before: Container | None, after: Container | None) -> None:
         """A container as the mirror now holds it; None where it did not exist or is gone."""

@@ -20,7 +20,7 @@ NAMES = {
     "dockmend_event_lag_seconds": set(),
     "dockmend_engine_up": set(),
     "dockmend_engine_connects_total": set(),
-    "dockmend_event_gaps_total": set(),
+    "dockmend_event_gaps_total": {"cause"},
     "dockmend_containers": {"state", "health"},
     "dockmend_rules": {"state"},
     "dockmend_matches_total": {"rule"},
@@ -120,7 +120,7 @@ def test_everything_is_counted():
     assert seen["dockmend_event_lag_seconds_bucket"]["0.0025",] == 1
     assert seen["dockmend_event_lag_seconds_bucket"]["+Inf",] == 1
     assert seen["dockmend_engine_up"][()] == seen["dockmend_engine_connects_total"][()] == 1
-    assert seen["dockmend_event_gaps_total"][()] == 1
+    assert seen["dockmend_event_gaps_total"]["marker",] == 1
     assert seen["dockmend_containers"]["unhealthy", "running"] == 1
     assert seen["dockmend_rules"] == {("enabled",): 2, ("disabled",): 1, ("shadow",): 1, ("error",): 0}
     assert seen["dockmend_matches_total"]["heal",] == 1

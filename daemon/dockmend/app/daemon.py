@@ -32,11 +32,13 @@ from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Change, Container
 from dockmend.observer import Observers
+from dockmend.pipeline.dependents import Dependents
 from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.intake import Intake
 from dockmend.pipeline.lanes import Lanes
 from dockmend.pipeline.pulse import Pulse
+from dockmend.pipeline.self_check import SelfCheck
 from dockmend.pipeline.steps import Steps
 from dockmend.pipeline.treatment import Treatment
 from dockmend.pipeline.verification import Verification
@@ -109,6 +111,7 @@ class Daemon:
         self.watch: Watch
         self.keeping: Keeping
         self.schedules: Schedules
+        self.self_check: SelfCheck
         self._reload = asyncio.Event()
         self._listed = asyncio.Event()
         self._healers = asyncio.Event()  # another healer may have come or gone
@@ -183,6 +186,7 @@ class Daemon:
 
     def _assemble(self, lanes: Lanes) -> None:
         settings, clock = self.settings, self.clock
+        dependents = Dependents(self.mirror.containers, clock)
         steps = Steps(
             engine=self.engine, mirror=self.mirror, journal=self.journal, incidents=self.incidents,
             observer=self.observer, guards=self.guards, teller=self.mqtt or Silent(), state=settings.paths.state,
@@ -195,7 +199,7 @@ class Daemon:
             verification=Verification(self.mirror, self.pulse, clock, groups),
             host=Host(settings.limits.rate, self.pauses.until), clock=clock, dice=self.dice,
             parallel=settings.limits.parallel, learn=self._learn, closed=self._closed, offer=self._offer_to,
-            dependents=lambda incident: self.mirror.dependents(incident.object_id),
+            dependents=lambda incident: dependents(incident.object_id),
         )  # fmt: skip
         self.intake = Intake(
             self.incidents, self.treatment, self.guards, self.observer, self.host, settings.dry_run, clock.wall
@@ -208,6 +212,10 @@ class Daemon:
         )
         self.incidents.began = self.keeping.began
         steps.keep = self.keeping.keep
+        self.self_check = SelfCheck(
+            self.engine, self.mirror, self.intake, self.treatment, self.observer, clock.wall, self.dice, self._offer,
+            lambda: self.watch.up,
+        )  # fmt: skip
         self.schedules = Schedules(self.mirror, self.intake.fire, clock, self.keeping.schedule_fired)
 
     def _parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
@@ -216,6 +224,7 @@ class Daemon:
             ("timers", self.treatment.timers.run),
             ("breakers", self._run_breakers),
             ("budget", self.treatment.admission.timers.run),
+            ("self-check", self.self_check.run),
             ("clock", self._watch_clock),
             ("schedules", self._run_schedules),
             ("state", self.keeping.run),

@@ -158,6 +158,7 @@ async def take_up(
         if closed.reason_code == "owner":
             continue  # an owner that was given up may be back: who is orphaned still, is offered anew
         incidents.remember_answered(closed.rule, closed.trouble)
+        incidents.remember_outcome(closed)
 
 
 async def _settle_alone(journal: Journal, treatment: Treatment, record: ActionRecord) -> None:

@@ -383,10 +383,6 @@ class Mirror(View, Due):
         echo.note(action)
         return True
 
-    def dependents(self, container_id: str) -> int:
-        """How many containers live in its network namespace."""
-        return len(self._dependents.get(container_id, ()))
-
     def clock_set(self, by: float) -> None:
         """The wall clock was set by that many seconds: what is due, is due after as long as before."""
         self.put_off(by)

@@ -54,6 +54,7 @@ class Incidents:
         self.open: dict[str, Incident] = {}
         self._by_key: dict[tuple[str, str], str] = {}
         self._answered: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._last: dict[tuple[str, str], Outcome] = {}  # how the latest incident of a rule and target ended
         self._folded: dict[tuple[str, str, str], Incident] = {}
         self.began: Callable[[Incident], None] = lambda incident: None
         """Told of each new incident before anything is done about it: what it rests on is to be kept as well."""
@@ -64,6 +65,18 @@ class Incidents:
 
     def answered(self, rule: str, trouble: str) -> bool:
         return (rule, trouble) in self._answered
+
+    def last_of(self, rule: str, target: str) -> Outcome | None:
+        """How the last incident of a rule and target ended, as far as it is remembered; None where none did."""
+        return self._last.get((rule, target))
+
+    def remember_outcome(self, incident: Incident) -> None:
+        if incident.outcome is not None:
+            key = (incident.rule, incident.target)
+            self._last.pop(key, None)
+            self._last[key] = incident.outcome
+            if len(self._last) > ANSWERED_KEPT:
+                del self._last[next(iter(self._last))]
 
     def remember_answered(self, rule: str, trouble: str) -> None:
         self._answered[rule, trouble] = None
@@ -136,6 +149,7 @@ class Incidents:
         )  # fmt: skip
         if self._by_key.get((incident.rule, incident.target)) == incident_id:
             del self._by_key[incident.rule, incident.target]
+        self.remember_outcome(incident)
         self._tell(incident)
         return incident
 
@@ -153,6 +167,7 @@ class Incidents:
             if len(self._folded) > 4096:
                 self._folded.clear()
         self._folded[key] = incident
+        self.remember_outcome(incident)
         self._tell(incident)
 
     def _tell(self, incident: Incident) -> None:

@@ -125,6 +125,19 @@ class Treatment:
         """Why a new trouble is not even looked at."""
         return self.breakers.refuses(rule, target)
 
+    def forgotten(self) -> list[str]:
+        """Open incidents that nothing will wake: there must be none."""
+        return [
+            incident.id for incident in self.incidents.open.values()
+            if incident.id not in self.timers and incident.id not in self.admission
+            and not self.lanes.busy(self._lane(incident)) and not self.stopping
+        ]  # fmt: skip
+
+    def at_work(self, container_id: str) -> bool:
+        """Whether something is being done to a container."""
+        open_ = self.incidents.open.values()
+        return any(each.object_id == container_id and each.state != "waiting" for each in open_)
+
     def supersede(self, incident_id: str, reason: str) -> None:
         """Another incident takes this one's place: at once where it waits, else as soon as its step has ended."""
         incident = self.incidents.open.get(incident_id)

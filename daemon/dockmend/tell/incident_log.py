@@ -65,7 +65,8 @@ class LogTeller(Observer):
         self._engine = up
 
     def gap(self, cause: str) -> None:
-        self._log.warning("events may have been lost: everything was listed again", cause=cause)
+        if cause != "self_check":  # which says itself what it found
+            self._log.warning("events may have been lost: everything was listed again", cause=cause)
 
     def change(self, change: Change) -> None:
         trigger = next((name for name in change.triggers if name != "container.exited"), "container.exited")

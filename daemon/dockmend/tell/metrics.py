@@ -20,6 +20,9 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 STATES = ("created", "running", "paused", "restarting", "removing", "exited", "dead")
 HEALTHS = ("none", "starting", "healthy", "unhealthy")
 
+GAPS = ("marker", "restart", "overflow", "stalled", "malformed", "self_check")
+"""Causes of gaps, see Observer.gap."""
+
 MOST_UNHEALED = 100
 MOST_EXPECTED = 200  # rules whose counters are shown before they first match; with more the page would be mostly zeros
 _RAW_ACTIONS = 1000  # spellings of events that are remembered ("exec_start: …" has no end of them)
@@ -45,8 +48,9 @@ class Metrics(Observer):
         self._up = Family("dockmend_engine_up", "1 while the engine's event stream is connected.")
         self._connects = Family("dockmend_engine_connects_total", "Times the engine's event stream was connected.")
         self._gaps = Family(
-            "dockmend_event_gaps_total", "Times events may have been lost, so that all was listed anew."
-        )
+            "dockmend_event_gaps_total", "Times something was missed, or may have been, and was looked at anew.",
+            ("cause",),
+        )  # fmt: skip
         self._containers = Family(
             "dockmend_containers", "Containers on this engine by state and health.", ("state", "health")
         )
@@ -143,7 +147,7 @@ class Metrics(Observer):
             self._connects.add()
 
     def gap(self, cause: str) -> None:
-        self._gaps.add()
+        self._gaps.add(cause if cause in GAPS else OTHER)
 
     def container(self, before: Container | None, after: Container | None) -> None:
         known = after or before
@@ -235,6 +239,8 @@ class Metrics(Observer):
             self._containers.expect("running", health)
         for state in ("enabled", "disabled", "shadow", "error"):
             self._rules.expect(state)
+        for cause in GAPS:
+            self._gaps.expect(cause)
         for sink in ("log", "mqtt"):
             self._dropped.expect(sink)
 
