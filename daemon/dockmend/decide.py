@@ -58,7 +58,7 @@ ACT = Act()
 class TargetHistory:
     """What one rule did to one target: the times of its attempts (wall seconds, oldest first), and its breaker."""
 
-    attempts: deque[float] = field(default_factory=lambda: deque(maxlen=256))
+    attempts: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
     ended_at: float = 0.0  # when the last incident of it was closed after an attempt
     breaker_at: float | None = None
     breaker_reason: str = ""
@@ -124,6 +124,12 @@ class Host:
     budget: tuple[int, float] | None = (30, 60.0)
     paused: Callable[[str, str], float | bool | None] = lambda rule, target: False
     """(rule, target) -> False, or until when it is paused (None: until resumed)."""
+
+
+def looks_back(limits_: Limits) -> float:
+    """Seconds of history that these limits ask about: what is younger is not to be forgotten."""
+    spans = [limits_.cooldown or 0.0, rest_of(limits_), stable_while(limits_)]
+    return max(*spans, limits_.rate[1] if limits_.rate else 0.0)
 
 
 def clock_text(at: float) -> str:

@@ -57,6 +57,9 @@ class Observer:
     def degraded(self, part: str, why: str | None) -> None:
         """`part` (journal, rules, mqtt) does not work, and why; None: it works again."""
 
+    def journal_lost(self) -> None:
+        """The journal was damaged: it was set aside, and a new one begun."""
+
     def snapshot(self, volume: str, size: int, at: float) -> None:
         """A snapshot was completed; bytes of its content."""
 

@@ -21,6 +21,7 @@ NAMES = {
     "dockmend_engine_up": set(),
     "dockmend_engine_connects_total": set(),
     "dockmend_event_gaps_total": {"cause"},
+    "dockmend_journal_set_aside_total": set(),
     "dockmend_containers": {"state", "health"},
     "dockmend_rules": {"state"},
     "dockmend_matches_total": {"rule"},

@@ -152,9 +152,10 @@ class Daemon:
         """Until `stop` is set; then running actions have `shutdown` seconds."""
         await self.journal.open()
         try:
+            rules = self.rules.start()
             known = await taking_up.known_state(self.journal, self.mirror, self.clock)
             self.times = taking_up.Times(known.moved, self.clock())
-            self.history = await taking_up.history_of(self.journal, self.times)
+            self.history = await taking_up.history_of(self.journal, self.times, self.rules.looks_back)
             await taking_up.tell_own_doing(self.journal, self.mirror, known)
             pauses = [self.times.pause(pause) for pause in await self.journal.pauses()]
             self.pauses = Pauses(self.clock, self.observer.paused, pauses)
@@ -165,7 +166,7 @@ class Daemon:
                 self._assemble(lanes)
                 self.watch.cursor = known.cursor
                 self.schedules.take_up(known.fired, known.moved)
-                self._put_in_force(self.rules.start())
+                self._put_in_force(rules)
                 self.observer.reloaded(ok=self.rules.degraded is None, at=self.clock.wall())
                 try:
                     await self._run_parts(lanes, stop, shutdown)
@@ -232,7 +233,7 @@ class Daemon:
             ("reload", self._reload_when_asked),
             ("other healers", self._follow_healers),
             ("rules folder", partial(watch_folder, self.settings.paths.rules, self.ask_reload)),
-            ("housekeeping", partial(self.keeping.housekeeping, self.history)),
+            ("housekeeping", partial(self.keeping.housekeeping, self.history, lambda: self.rules.looks_back)),
             ("pauses", self.pauses.run),
             ("command socket", self._serve_commands),
         ]

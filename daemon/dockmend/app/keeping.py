@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -24,7 +25,12 @@ from dockmend.timekeeping import Clock
 
 PERSIST_EVERY = 1.0
 """Seconds between writes of cursor and last known state (rules.md: at least every second)."""
-KEEP_JOURNAL = 30 * 86400.0
+DAY = 86400.0
+KEEP_JOURNAL = 30 * DAY
+MOST_BYTES = 256 * 1024 * 1024
+"""Bytes the journal may use: beyond them, what is older goes earlier, as far as no limit asks about it."""
+REMEMBERED = DAY
+"""Seconds for which it is told that the record before it was lost."""
 HOUSEKEEPING_EVERY = 3600.0
 PROBED_EVERY = 15.0
 """Seconds after which something is written even where nothing has changed: a disk that takes nothing must be known
@@ -53,6 +59,8 @@ class Keeping:
         self._written: Cursor | None = None
         self._written_at = clock()
         self._why: str | None = None
+        self._aside: Path | None = None
+        self._aside_at = 0.0
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -71,6 +79,20 @@ class Keeping:
         if why != self._why:
             self._why = why
             self._observer.degraded("journal", why)
+        self._tell_what_was_lost()
+
+    def _tell_what_was_lost(self) -> None:
+        """A damaged journal was set aside, at the start or since: limits and people miss what it told."""
+        aside, now = self._journal.set_aside, self._clock()
+        if aside is not None and aside != self._aside:
+            self._aside, self._aside_at = aside, now
+            self._observer.journal_lost()
+            self._observer.degraded(
+                "record", f"the journal was damaged and set aside as {aside.name}: what was done before is forgotten"
+            )
+        elif self._aside_at and now - self._aside_at > REMEMBERED:
+            self._aside_at = 0.0
+            self._observer.degraded("record", None)
 
     def _put_state(self) -> None:
         changed, defined = self._mirror.changed, self._mirror.defined
@@ -114,10 +136,19 @@ class Keeping:
         key, value = taking_up.SCHEDULE + key, msgspec.msgpack.encode(at)
         self._backlog.write(("known", key), lambda: self._journal.put_known(key, value))
 
-    async def housekeeping(self, history: History) -> None:
-        """Runs until cancelled: memory and journal keep only what a limit or a person may still ask for."""
+    async def housekeeping(self, history: History, longest: Callable[[], float]) -> None:
+        """Runs until cancelled. `longest`: how far back the limits look, in seconds."""
         while True:
             await asyncio.sleep(HOUSEKEEPING_EVERY)
-            history.trim(self._clock())
             with contextlib.suppress(JournalError):  # the writer says so itself
-                await self._journal.prune(self._clock() - KEEP_JOURNAL)
+                await self.tidy(history, longest())
+
+    async def tidy(self, history: History, longest: float) -> None:
+        """Memory and journal keep only what a limit or a person may still ask for. Raises JournalError."""
+        now, least = self._clock(), max(DAY, longest)
+        history.trim(now, least)
+        keep = max(KEEP_JOURNAL, least)
+        await self._journal.prune(now - keep)
+        while keep > least and (await self._journal.stats())["used"] > MOST_BYTES:
+            keep = max(least, keep / 2)
+            await self._journal.prune(now - keep)

@@ -10,6 +10,7 @@ from pathlib import Path
 import structlog
 from watchfiles import awatch
 
+from dockmend.decide import looks_back
 from dockmend.errors import InvalidFiles, UsageError
 from dockmend.rules.builtin import with_builtin
 from dockmend.rules.files import rule_files
@@ -34,6 +35,11 @@ class Rules:
     degraded: str | None = None
     loaded_at: float = 0.0
     healers: tuple[str, ...] = ()  # other healers on this host: the built-in rule then only shadows
+
+    @property
+    def looks_back(self) -> float:
+        """Seconds of history that the limits of the rules in force ask about."""
+        return max((looks_back(rule.limits) for rule in self.current.rules), default=0.0)
 
     def read(self) -> RuleSet:
         """What the folder holds, with the built-in rule. Raises InvalidFiles with every problem; reads, never waits."""

@@ -68,9 +68,9 @@ class Times:
         return replace(pause, at=pause.at + back, until=pause.until + back if pause.until is not None else None)
 
 
-async def history_of(journal: Journal, times: Times) -> History:
-    """What the limits ask about, from the journal."""
-    history, since = History(), times.now - HISTORY - abs(times.moved)
+async def history_of(journal: Journal, times: Times, looks_back: float = HISTORY) -> History:
+    """What the limits ask about, from the journal. `looks_back`: how far, in seconds."""
+    history, since = History(), times.now - max(HISTORY, looks_back) - abs(times.moved)
     for rule, target, began_at, _, done in await journal.recent_attempts(since):
         history.attempted(rule, target, times.past(began_at), any(map(changes_something, done)))
     for incident in await journal.recent_incidents(since):

@@ -6,6 +6,7 @@ One writer thread commits everything queued since the last commit in one transac
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 from dockmend.journal.records import ActionRecord, Attempt, Breaker, Incident, Pause
@@ -41,6 +42,10 @@ class Journal(Protocol):
     @property
     def failure(self) -> str:
         """Why it is not, one sentence for a person; "" where it is."""
+
+    @property
+    def set_aside(self) -> Path | None:
+        """Where a corrupt file was moved to since the start."""
 
     # reading, at start
     async def open_incidents(self) -> list[Incident]: ...

@@ -101,14 +101,20 @@ class JournalReader:
         return found[0], self._decoded(query, (incident,), ActionRecord)
 
     def stats(self) -> dict[str, Any]:
-        """Rows by table, incidents by outcome ("open" for those without), bytes on disk."""
+        """Rows by table, incidents by outcome ("open" for those without), bytes on disk and those of them in use."""
         rows = {name: self._rows(f"SELECT count(*) FROM {name}", ())[0][0] for name in _TABLES}  # noqa: S608 - constants only
         outcomes = self._rows("SELECT coalesce(outcome, 'open'), count(*) FROM incidents GROUP BY 1", ())
         size = 0
         for suffix in ("", "-wal"):
             with contextlib.suppress(OSError):
                 size += self.path.with_name(self.path.name + suffix).stat().st_size
-        return {"rows": rows, "outcomes": dict(outcomes), "bytes": size, "schema": version_of(self._connection)}
+        pages, free, page = (
+            self._rows(f"PRAGMA {name}", ())[0][0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return {
+            "rows": rows, "outcomes": dict(outcomes), "bytes": size, "used": (pages - free) * page,
+            "schema": version_of(self._connection),
+        }  # fmt: skip
 
     def ids(self, query: str, values: dict[str, float]) -> list[str]:
         """The first column of what a query finds."""

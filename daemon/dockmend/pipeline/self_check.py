@@ -129,7 +129,7 @@ class SelfCheck:
     def _offer_again(self, rule: Rule, change: Change) -> int:
         """It is a find where the rule takes it on: else a condition, its hours or a person's will answer for it."""
         incidents = self.intake.incidents
-        incidents.forget_answer(rule.name, change.trouble)
+        incidents.forget_trouble(rule.name, change.trouble)
         self.intake.again(change)
         if incidents.of(rule.name, change.target) is None:
             return 0

@@ -52,9 +52,16 @@ def duration(text: object) -> float:
     return _duration(text, 0)
 
 
+MOST_COUNTED: Final = 4096
+"""Events that a limit remembers (decide.History): one that counts more would never hold."""
+
+
 def per(text: object) -> tuple[int, float]:
     """("5 per 15m") -> (5, 900.0): a count and the seconds it is counted over."""
-    return _counted(text, "per", "5 per 15m")
+    count, seconds = _counted(text, "per", "5 per 15m")
+    if count > MOST_COUNTED:
+        raise LanguageError(f"{quoted(str(text))} counts more than {MOST_COUNTED}: use a shorter time, or `none`", 0)
+    return count, seconds
 
 
 def within(text: object) -> tuple[int, float]:

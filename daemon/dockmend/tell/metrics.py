@@ -80,6 +80,7 @@ class Metrics(Observer):
         self._budget = Family(
             "dockmend_budget_suppressed_total", "Times nothing was done because the host's budget was spent."
         )
+        self._set_aside = Family("dockmend_journal_set_aside_total", "Damaged journals that were set aside.")
         self._snapshot_bytes = Family("dockmend_snapshot_bytes_total", "Content of completed snapshots in bytes.")
         self._snapshot_at = Family(
             "dockmend_snapshot_last_success_timestamp_seconds", "When a volume's last snapshot was completed.",
@@ -213,6 +214,9 @@ class Metrics(Observer):
         self._reload.set(to=float(ok))
         if ok:
             self._reload_at.set(to=at)
+
+    def journal_lost(self) -> None:
+        self._set_aside.add()
 
     def snapshot(self, volume: str, size: int, at: float) -> None:
         self._snapshot_bytes.add(by=float(size))

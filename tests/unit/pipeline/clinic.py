@@ -65,6 +65,7 @@ class Records:
         self.breakers: dict[str, Breaker | None] = {}
         self.known: dict[str, bytes | None] = {}
         self.full = self.broken = False
+        self.aside: Path | None = None
         self.on_commit: Callable[[], None] = lambda: None
 
     @property
@@ -74,6 +75,10 @@ class Records:
     @property
     def failure(self) -> str:
         return "" if self.healthy else "the disk is full"
+
+    @property
+    def set_aside(self) -> Path | None:
+        return self.aside
 
     def _room(self) -> None:
         if self.full:

@@ -1,0 +1,53 @@
+"""A journal of every earlier schema is taken over whole."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from dockmend.errors import JournalError
+from dockmend.journal import schema
+from dockmend.journal.reader import connect_reader
+from dockmend.journal.records import Breaker
+from dockmend.journal.sqlite import SqliteJournal
+from tests.unit.journal.making import NOW, WEB
+
+HERE = Path(__file__).parent
+
+
+def left_by(number: int, path: Path) -> Path:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.executescript((HERE / f"schema-{number}.sql").read_text())
+    return path
+
+
+def test_there_is_a_journal_of_each_earlier_schema():
+    assert sorted(int(each.stem.partition("-")[2]) for each in HERE.glob("schema-*.sql")) == list(
+        range(1, len(schema.MIGRATIONS))
+    )
+
+
+@pytest.mark.parametrize("number", range(1, len(schema.MIGRATIONS)))
+async def test_everything_is_there_after_the_migration(tmp_path: Path, number: int):
+    path = left_by(number, tmp_path / "journal.sqlite3")
+    with pytest.raises(JournalError, match=f"schema {number}"):
+        connect_reader(path)
+    journal = SqliteJournal(path, lambda: NOW + 60)
+    await journal.open()
+    assert journal.set_aside is None
+    assert (await journal.stats())["schema"] == len(schema.MIGRATIONS)
+    (waiting,) = await journal.open_incidents()
+    assert (waiting.object_name, waiting.state) == ("web", "waiting")
+    (closed,) = await journal.recent_incidents(NOW)
+    assert (closed.outcome, closed.attempts) == ("failed", 1)
+    assert [row[:3] for row in await journal.recent_attempts(NOW)] == [("heal", WEB, NOW + 1)]
+    assert await journal.breakers() == [Breaker("heal", WEB, NOW + 9, "it failed")]
+    assert [pause.until for pause in await journal.pauses()] == [NOW + 3600]
+    assert set(await journal.known()) == {"schedule/nightly/0"}
+    journal.put_breaker(Breaker("heal", WEB, NOW, "again", NOW + 5), "heal", WEB)
+    await journal.committed()
+    assert (await journal.breakers())[0].healed_at == NOW + 5
+    await journal.close()
