@@ -188,7 +188,8 @@ def main() -> None:
                 )
                 name = f"{size} rules, {'open' if leave_open else 'open and close'}"
                 figures.setdefault(name, []).append(found)
-                print(f"{name}: {found.wall:,.0f}/s, {found.cpu:,.0f} a second of CPU, {changes} transitions, {acts} decided to act", flush=True)
+                speed = f"{found.wall:,.0f}/s, {found.cpu:,.0f} a second of CPU"
+                print(f"{name}: {speed}, {changes} transitions, {acts} decided to act", flush=True)
     print("\n| what | events/s (median of 5) | events a second of CPU | of the floor's |\n| --- | --- | --- | --- |")
     base = statistics.median(each.cpu for each in figures["floor: read and decode"])
     for what, rates in figures.items():
