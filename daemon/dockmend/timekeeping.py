@@ -54,6 +54,12 @@ class Clock:
         """A time of this clock as the wall clock shows it at present: to compare with the engine's stamps."""
         return at + (self.wall() - self())
 
+    def from_here(self) -> Callable[[], float]:
+        """A clock that shows the wall's time now and goes on by what elapses: for what compares with the engine's
+        stamps and must not wait an hour because somebody set the clock."""
+        ahead = self.wall() - self()
+        return lambda: self() + ahead
+
     def set_by(self) -> float:
         """By how many seconds the wall clock was set since this was last asked; 0.0 where it only drifted."""
         before, self._ahead = self._ahead, self.wall() - self()

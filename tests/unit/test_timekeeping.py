@@ -104,3 +104,14 @@ def test_the_machines_own_clocks():
     clock = Clock()
     assert clock() == pytest.approx(clock.wall(), abs=0.5)
     assert clock.moved_since(clock.stamp()) == 0.0
+
+
+def test_what_an_action_waits_for_is_not_moved_by_a_clock_that_is_set():
+    machine = Machine()
+    clock = machine.clock()
+    machine.wall += HOUR
+    here = clock.from_here()
+    assert here() == pytest.approx(machine.wall)  # compared with the engine's stamps, which follow the wall
+    machine.wall -= 2 * HOUR
+    machine.passes(5)
+    assert here() == pytest.approx(NOON + HOUR + 5)

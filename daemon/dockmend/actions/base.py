@@ -81,7 +81,7 @@ class Context:
     view: View
     teller: Teller
     incident: Incident
-    clock: Callable[[], float]  # wall seconds
+    clock: Callable[[], float]  # wall seconds as the action begins, and then by what elapses
     state: Path  # dockmend's state folder
     bind_roots: tuple[Path, ...]
     render: Callable[[str], str]  # fills `{container.name}` and other fields of a string parameter

@@ -22,6 +22,7 @@ from dockmend.app.own import own_containers
 from dockmend.app.pauses import Pauses
 from dockmend.app.rules import Rules, watch_folder
 from dockmend.app.tasks import forever
+from dockmend.cancelling import end_all
 from dockmend.control.server import Server
 from dockmend.decide import History, Host
 from dockmend.engine.api import Engine
@@ -182,8 +183,7 @@ class Daemon:
             self.notifier.ready("looking for the engine")
             await stop.wait()
             await self._stop(lanes, shutdown)
-            for part in parts:
-                part.cancel()
+            await end_all(parts)
 
     def _assemble(self, lanes: Lanes) -> None:
         settings, clock = self.settings, self.clock

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Self
 
+from dockmend.cancelling import end_all
+
 Job = Callable[[], Awaitable[None]]
 
 
@@ -89,8 +91,9 @@ class Lanes:
         return self
 
     async def __aexit__(self, *args: object) -> None:
-        for worker in self._workers.values():
-            worker.cancel()
+        for queue in self._queues.values():
+            queue.clear()
+        await end_all(list(self._workers.values()))
         await self._group.__aexit__(None, None, None)
 
     def submit(self, lane: str, job: Job) -> None:

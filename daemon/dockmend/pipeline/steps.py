@@ -273,7 +273,7 @@ class Steps:
             return await self._part(incident, rule, action, params, member)
 
         return Context(
-            engine=self.engine, view=self.mirror, teller=self.teller, incident=incident, clock=self.clock.wall,
+            engine=self.engine, view=self.mirror, teller=self.teller, incident=incident, clock=self.clock.from_here(),
             state=self.state, bind_roots=self.bind_roots, render=render, remember=remember,
             timeout=timeout, definition=self.definition, forbids=forbids, expect=expect, part=part,
             verify=rule.verify if rule else Verify(),
