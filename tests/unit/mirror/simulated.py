@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from dockmend.model import Container, Endpoint, Event, HealthCheck, Network
+from dockmend.mirror.graph import DEPENDS_LABEL
+from dockmend.model import Container, Endpoint, Event, HealthCheck, Network, Volume
 from tests.unit.mirror.host import event
 
 LAN = Network("n1", "lan")
@@ -20,6 +21,8 @@ LAN = Network("n1", "lan")
 class SimulatedEngine:
     now: float = 1_000_000.0
     containers: dict[str, Container] = field(default_factory=dict)
+    networks: dict[str, Network] = field(default_factory=lambda: {LAN.id: LAN})
+    volumes: dict[str, Volume] = field(default_factory=dict)
     stream: list[Event] = field(default_factory=list)  # said and not read yet
     ends: list[tuple[str, float, str]] = field(default_factory=list)  # id, start of the run, cause
     starts: list[tuple[str, float]] = field(default_factory=list)
@@ -39,9 +42,10 @@ class SimulatedEngine:
     def run(self, policy: str = "no") -> str:
         self.made += 1
         new = f"{self.made:064x}"
+        labels = {DEPENDS_LABEL: f"c{self.made - 1}:service_healthy"} if self.made % 2 == 0 else {}
         self.containers[new] = Container(
             id=new, name=f"c{self.made}", state="created", created_at=self.now, restart_policy=policy,
-            check=HealthCheck(), networks={"lan": Endpoint("n1")},
+            check=HealthCheck(), networks={"lan": Endpoint("n1")}, labels=labels,
         )  # fmt: skip
         self.say("create", new, image="toolbox")
         self.start(new)
@@ -106,6 +110,19 @@ class SimulatedEngine:
         if "lan" not in self.containers[id].networks:
             self._set(id, networks={"lan": Endpoint("n1", address=f"10.0.0.{self.made}")})
             self.say("connect", "n1", kind="network", container=id)
+
+    def toggle_network(self, which: int) -> None:
+        """Made where it is not there, removed where it is; nothing is in it."""
+        extra = f"extra{which}"
+        if self.networks.pop(extra, None) is None:
+            self.networks[extra] = Network(extra, f"net{which}")
+        self.say("create" if extra in self.networks else "destroy", extra, kind="network")
+
+    def toggle_volume(self, which: int) -> None:
+        name = f"data{which}"
+        if self.volumes.pop(name, None) is None:
+            self.volumes[name] = Volume(name)
+        self.say("create" if name in self.volumes else "destroy", name, kind="volume")
 
     def remove(self, id: str) -> None:
         del self.containers[id]

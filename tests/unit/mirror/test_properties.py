@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockmend.mirror import Mirror
+from dockmend.mirror.graph import build
 from dockmend.model import Change, Container, Event
 from tests.unit.mirror.simulated import LAN, SimulatedEngine
 
 DEEDS = ("run", "start", "crash", "complete", "stop", "stop late", "restart", "kill", "hang up", "oom",
-         "unhealthy", "healthy", "disconnect", "reconnect", "remove")  # fmt: skip
+         "unhealthy", "healthy", "disconnect", "reconnect", "remove", "network", "volume")  # fmt: skip
 READINGS = ("read one", "read all", "ask", "answer", "look", "repeat", "list", "settle")
 
 DEED = st.tuples(st.sampled_from(DEEDS), st.integers(0, 3))
@@ -39,6 +40,9 @@ class World:
         if deed == "run":
             if len(engine.containers) < 4:
                 engine.run("no" if which % 2 else "always")
+            return
+        if deed in ("network", "volume"):
+            (engine.toggle_network if deed == "network" else engine.toggle_volume)(which % 2)
             return
         ids = sorted(engine.containers)
         if not ids:
@@ -87,13 +91,26 @@ class World:
         self.asked.clear()
 
     def look(self) -> None:
+        if self.mirror.stale_networks:
+            self.take(self.mirror.observe_networks(self.engine.networks.values(), self.engine.now))
+        if self.mirror.stale_volumes:
+            self.take(self.mirror.observe_volumes(self.engine.volumes.values(), self.engine.now))
         for _ in range(8):
             self.ask()
             self.answer()
 
     def relist(self, *, blind: bool) -> None:
         engine = self.engine
-        self.take(self.mirror.relist(engine.containers.values(), (LAN,), (), engine.now, "relisted", blind))
+        self.take(
+            self.mirror.relist(
+                engine.containers.values(),
+                engine.networks.values(),
+                engine.volumes.values(),
+                engine.now,
+                "relisted",
+                blind,
+            )
+        )
 
     def settle(self, seconds: float = 1.0) -> None:
         self.read(len(self.engine.stream))
@@ -150,6 +167,7 @@ class World:
             else:
                 self.learn(what, which)
         self.settle()
+        self.assert_listed()  # by events alone: no list comes to their help
         self.relist(blind=False)
         self.settle(3.0)
         self.settle(30.0)
@@ -164,9 +182,16 @@ class World:
     def told(self, trigger: str) -> list[Change]:
         return [change for change in self.changes if trigger in change.triggers]
 
+    def assert_listed(self) -> None:
+        assert self.mirror.networks == self.engine.networks
+        assert self.mirror.volumes == self.engine.volumes
+
     def assert_true(self) -> None:
         assert {each.id: each for each in self.mirror.containers()} == self.engine.containers
         assert not self.mirror.wanted
+        self.assert_listed()
+        held, true = build(self.mirror.containers()), build(self.engine.containers.values())
+        assert (set(held.edges), held.missing) == (set(true.edges), true.missing)
         for entry in self.mirror.entries.values():
             assert not entry.ends
             assert not entry.kept.run.over or entry.kept.run.told
