@@ -12,6 +12,7 @@ from tests.integration.vpn import RULE
 from tests.lab import HoldingProxy, PrivateEngine, eventually
 from tests.lab.proxy import When
 
+pytestmark = pytest.mark.timeout(400)
 REJOIN = ("--label", "dockmend.rejoin=true", "--stop-timeout", "2")
 GROUP = ("one", "two", "deep")
 
@@ -42,7 +43,7 @@ def each_is_there_once(docker: PrivateEngine, killed: Killed) -> None:
         found = incidents(killed.daemon)
         return bool(found) and all(each.state == "closed" for each in found)
 
-    eventually(over, 90, what="everything is treated")
+    eventually(over, 180, what="everything is treated")
     rows = docker.api("GET", "/containers/json?all=1")[1]
     assert sorted((row["Names"][0], row["State"]) for row in rows) == sorted(
         (f"/{name}", "running") for name in ("vpn", *GROUP)

@@ -13,6 +13,8 @@ from tests.integration.stories import all_told, closed, incidents
 from tests.integration.vpn import BEHIND, OWNER, RULE, Project
 from tests.lab import Daemon, PrivateEngine, eventually
 
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(400)]  # a loaded machine takes its time over Compose
+
 
 @pytest.fixture
 def project(docker: PrivateEngine, tmp_path: Path) -> Project:
@@ -53,7 +55,6 @@ def removed_and_run(project: Project) -> None:
     project.up("--no-deps", "vpn")
 
 
-@pytest.mark.compose
 @pytest.mark.parametrize("what", [restarted, killed, recreated, image_replaced, removed_and_run])
 def test_every_dependent_has_the_network_again(project: Project, what) -> None:
     before = project.engine.inspect(OWNER)["Id"]
@@ -64,3 +65,50 @@ def test_every_dependent_has_the_network_again(project: Project, what) -> None:
         after = project.engine.inspect(OWNER)["Id"]
         assert project.joined() == dict.fromkeys(BEHIND, after)
         assert (after == before) == (what in (restarted, killed))
+
+
+@pytest.mark.parametrize("what", [restarted, recreated])
+def test_what_befell_the_owner_while_dockmend_was_down(project: Project, what) -> None:
+    with daemon(project.engine, RULE, config="heal: off\n") as one:
+        one.kill()
+        what(project)
+        one.start()
+        project.connected()
+        one_incident(one)
+        assert set(project.joined().values()) == {project.engine.inspect(OWNER)["Id"]}
+
+
+@pytest.mark.parametrize("watching", [True, False], ids=["watching", "dead too"])
+@pytest.mark.parametrize("policy", ["always", "unless-stopped", "no"])
+def test_after_a_reboot(own_engine, tmp_path: Path, policy: str, watching: bool) -> None:
+    """Those behind may have been started before the owner ran ("cannot join network"), or have been left down."""
+    project = Project(own_engine(), tmp_path, policy)
+    project.up()
+    project.connected()
+    with daemon(project.engine, RULE, config="heal: off\n") as one:
+        if not watching:
+            one.kill()
+        project.reboot()
+        if not watching:
+            one.start()
+        project.connected()
+        eventually(lambda: all(each.state == "closed" for each in incidents(one)), 60, what="all is treated")
+        assert {each.outcome for each in incidents(one)} <= {"healed", "recovered"}
+        assert len(incidents(one)) <= 1, incidents(one)
+        all_told(one)
+
+
+def test_an_owner_that_is_gone_is_waited_for_and_one_that_a_person_stopped_behind_it_stays_stopped(
+    project: Project,
+) -> None:
+    web = BEHIND[1]
+    with daemon(project.engine, RULE, config="heal: off\n") as one:
+        project.engine.docker("stop", web)
+        project.compose("rm", "--stop", "--force", "vpn")
+        (waiting,) = eventually(lambda: incidents(one, state="waiting", waiting_for="owner"), 30)
+        assert waiting.reason.startswith(f"{OWNER}, whose network it shares, ")
+        assert waiting.reason.endswith("it is waited for")
+        project.up("--no-deps", "vpn")
+        project.connected(BEHIND[0], BEHIND[2])
+        one_incident(one)
+        assert project.engine.state(web) == "exited"

@@ -23,6 +23,8 @@ from dockmend.mirror.order import plan
 from dockmend.model import Object, owner_in, target_of
 from dockmend.rules.parameters import Restart, Stop
 
+KILLED = 137
+"""Exit code of what was ended by SIGKILL."""
 WITHOUT_CHECK = 30.0
 """Seconds a member has to run, or to be healthy beyond its check's own verdict, before what hangs on it is started."""
 _SERVICE = "com.docker.swarm.service.name"
@@ -117,6 +119,8 @@ class Group:
 
     def _was_meant_to_run(self, container: Container) -> bool:
         """Of those that nobody stopped: one that ended for the group's sake, not one that has done its work."""
+        if container.exit_code == KILLED and any(edge.kind == "pid" for edge in self.graph.edges_of(container.id)):
+            return True  # the kernel kills what is in a process namespace whose first process has ended
         return any(each.id == container.id for each in self.ctx.view.orphans(self.ctx.incident.target))
 
     # --- doing ---------------------------------------------------------------------------------------------------

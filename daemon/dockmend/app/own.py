@@ -5,13 +5,20 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_ID = re.compile(r"/containers/([0-9a-f]{64})/")
+_ID = re.compile(r"/containers/([0-9a-f]{64})/[^/]+")
+_MADE = frozenset({"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"})
 
 
 def own_containers(mountinfo: Path = Path("/proc/self/mountinfo")) -> frozenset[str]:
-    """Ids found in the mounts the engine makes for a container (its hostname and resolv.conf)."""
+    """Ids found in the mounts the engine makes for a container (its hostname, hosts and resolv.conf).
+
+    Only by where they are mounted: on the host itself the shared memory of every container made with `--ipc shareable`
+    is a mount below the engine's folder of that container.
+    """
     try:
-        text = mountinfo.read_text()
+        lines = mountinfo.read_text().splitlines()
     except OSError:
         return frozenset()
-    return frozenset(_ID.findall(text))
+    mounts = [fields for line in lines if len(fields := line.split()) > 4]
+    found = [_ID.search(root) for _, _, _, root, point, *_ in mounts if point in _MADE]
+    return frozenset(match[1] for match in found if match)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from dockmend.mirror import troubles
+from dockmend.mirror.graph import COMPOSE_DEPENDS, COMPOSE_PROJECT
 from dockmend.model import Change, Container, Endpoint, Network, Origin, Volume, group_of, target_of
 
 if TYPE_CHECKING:
@@ -153,10 +154,20 @@ def join_failed(container: Container) -> bool:
     return container.joined is not None and bool(_JOIN_FAILED.search(container.error))
 
 
+def _told_owner(container: Container) -> str:
+    """The target of an owner that was never seen: Compose notes whose network a service shares among its dependencies,
+    and where there is only one, that is it. "" where nothing tells."""
+    services = container.labels.get(COMPOSE_DEPENDS, "").split(",")
+    project, service = container.labels.get(COMPOSE_PROJECT), services[0].partition(":")[0]
+    return f"compose:{project}/{service}/1" if project and service and len(services) == 1 else ""
+
+
 def orphan(mirror: Mirror, found: Entry, now: float, origin: Origin, why: str) -> Iterable[Change]:
     kept = found.kept
     if "orphaned" in kept.standing:
         return
+    if not kept.owner:
+        kept.owner = _told_owner(found.container)
     owner = kept.owner or f"container:{(found.container.joined or '')[:12]}"
     change = troubles.of_container(found, "container.orphaned", now, origin, note=why, group=group_of(owner))
     kept.standing["orphaned"] = change

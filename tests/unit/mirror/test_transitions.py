@@ -259,6 +259,49 @@ def test_a_guest_seen_before_its_owner_is_no_orphan():
     assert "container.orphaned" not in host.triggers()
 
 
+@pytest.mark.parametrize(
+    ("depends", "group"),
+    [
+        ("vpn:service_started:true", "dependents:compose:shop/vpn/1"),
+        ("vpn:service_started:true,db:service_healthy:false", f"dependents:container:{OWNER[:12]}"),
+        ("", f"dependents:container:{OWNER[:12]}"),
+    ],
+)
+def test_an_owner_that_was_never_seen_is_named_by_compose_where_that_is_plain(depends: str, group: str):
+    host = Host()
+    labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "app"}
+    labels |= {"com.docker.compose.depends_on": depends} if depends else {}
+    host.relist(host.container(network_mode=f"container:{OWNER}", labels=labels), networks=(LAN,), first=True)
+    (change,) = [each for each in host.seen if each.triggers == ("container.orphaned",)]
+    assert change.group == group
+    assert host.mirror.orphans(group) == [present(host)]
+
+
+def test_one_that_could_not_join_is_an_orphan_though_it_was_stopped_before():
+    host = joined()
+    host.now += 1
+    host.emit("die", OWNER, exitCode="0")
+    for action in ("kill", "die", "stop"):
+        host.emit(action, signal="15", exitCode="143")
+    host.look(host.ended(128, error=f"cannot join network namespace of a non running container: {OWNER}"))
+    host.wait(1)
+    assert host.mirror.entries[ID].kept.standing["orphaned"].group == "dependents:container:owner"
+    assert not host.mirror.stopped(ID)
+    assert [each.name for each in host.mirror.guests("container:owner")] == ["guest"]
+
+
+def test_one_that_a_person_stopped_is_no_orphan_to_be_treated():
+    host = joined()
+    host.now += 1
+    for action in ("kill", "die", "stop"):
+        host.emit(action, signal="15", exitCode="143")
+    host.look(host.ended(143))
+    host.wait(1)
+    host.emit("die", OWNER, exitCode="0")
+    host.wait(1)
+    assert host.mirror.orphans("dependents:container:owner") == []
+
+
 # --- what does not come ---------------------------------------------------------------------------------------------
 
 
