@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from dockmend.model import TROUBLES, Change
 from dockmend.rules.model import Limits, Rule, Step
 
-LEAVES_STOPPED_ALONE = frozenset({"start", "restart", "recreate", "unpause", "compose_restart"})
+LEAVES_STOPPED_ALONE = frozenset({"start", "restart", "recreate", "unpause", "compose_restart", "compose_up"})
 """Actions that would start what somebody stopped (rules.md, "What is never done")."""
 CODES = frozenset({
     "attempts", "backoff", "breaker", "budget", "condition", "condition_error", "cooldown", "dry_run", "engine", "for",

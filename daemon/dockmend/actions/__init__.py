@@ -5,8 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 
 _FAMILIES = (
-    "containers", "limits", "commands", "jobs", "copying", "dependents", "compose", "networks", "images", "telling",
-    "volumes", "recreate",
+    "containers", "limits", "commands", "jobs", "copying", "dependents", "compose", "compose_up", "networks", "images",
+    "telling", "volumes", "recreate",
 )  # fmt: skip
 _loaded: set[str] = set()
 

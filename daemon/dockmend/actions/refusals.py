@@ -30,6 +30,11 @@ def _refusal(pattern: str, sentence: str, again: bool) -> Refusal:
 
 REFUSALS: tuple[Refusal, ...] = (
     _refusal(
+        r"did not receive an exit event",
+        "its process does not end, even killed: it hangs in the kernel, or a debugger holds it",
+        again=True,
+    ),
+    _refusal(
         r"marked for removal|dead container",
         "it is marked for removal and can never run again; remove it (docker rm --force) and make it again",
         again=False,

@@ -34,7 +34,9 @@ TIMEOUT = 300.0
 """Seconds a step may take where the rule says nothing."""
 LONG_TIMEOUT = 3600.0
 """The same for those that copy what may be large, or wait for a health check."""
-LONG = frozenset({"snapshot_volume", "commit_image", "wait", "restart_dependents", "recreate", "compose_restart"})
+LONG = frozenset(
+    {"snapshot_volume", "commit_image", "wait", "restart_dependents", "recreate", "compose_restart", "compose_up"}
+)
 
 
 Part = Literal["then", "finally", "escalate", "after", "member"]

@@ -21,6 +21,7 @@ WITHOUT_CHECK = 30.0
 """Seconds `within` has beyond the health check's own (rules.md, `verify`)."""
 MENDING = frozenset({
     "restart", "start", "unpause", "reconnect_network", "recreate", "restart_dependents", "compose_restart",
+    "compose_up",
 })  # fmt: skip
 """Actions after which a container should run: only after these is there something to verify."""
 

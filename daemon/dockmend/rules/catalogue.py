@@ -74,7 +74,7 @@ def _specs() -> tuple[ActionSpec, ...]:
         ActionSpec("collect_evidence", "evidence", p.CollectEvidence, _CONTAINER, tells=True),
         ActionSpec("restart_dependents", "group", p.RestartDependents, _CONTAINER, built=True),
         ActionSpec("compose_restart", "group", p.ComposeRestart, _CONTAINER, built=True),
-        ActionSpec("compose_up", "group", p.ComposeUp, _CONTAINER),
+        ActionSpec("compose_up", "group", p.ComposeUp, _CONTAINER, built=True),
         ActionSpec("service_update", "group", p.ServiceUpdate, _SERVICE | _CONTAINER),
         ActionSpec("service_rollback", "group", p.NoParams, _SERVICE | _CONTAINER),
         ActionSpec("service_scale", "group", p.ServiceScale, _SERVICE | _CONTAINER),

@@ -1,0 +1,218 @@
+"""compose_up: `compose up` of the target's project, run as a program, where its files are there and to be trusted.
+
+Which files those are, labels say, and a label is a stranger's text: a file counts only where nobody but root and
+dockmend's own user could have written it. The program gets a list of arguments, no shell, and next to no environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dockmend.actions.base import Action, Container, Context, Done, Failed, Settled, register
+from dockmend.actions.compose import project_of
+from dockmend.actions.containers import expect_container
+from dockmend.actions.containers_settle import NOT_BEGUN
+from dockmend.actions.output import Output
+from dockmend.journal.records import ActionRecord
+from dockmend.mirror.graph import COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE
+from dockmend.model import Object
+
+FILES, FOLDER, VARIABLES = (
+    "com.docker.compose.project.config_files", "com.docker.compose.project.working_dir",
+    "com.docker.compose.project.environment_file",
+)  # fmt: skip
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PLUGINS = (
+    "/usr/local/libexec/docker/cli-plugins", "/usr/local/lib/docker/cli-plugins", "/usr/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+)  # fmt: skip
+"""Where Docker's packages put the compose plugin, which runs as a program of its own too."""
+ENDING = 4.0
+"""Seconds that the program has to end once it is asked to."""
+POLL = 0.2
+
+_PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,200}")
+_SERVICE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a project was made from, checked."""
+
+    compose: tuple[str, ...]
+    folder: str
+    variables: tuple[str, ...]
+
+
+async def compose_up(ctx: Context, params: Any, subject: Object) -> Done:
+    """Bring services up; those that a person stopped, and those that are protected, are not named to it."""
+    container = expect_container(subject, "compose_up")
+    project = project_of(container, "compose_up")
+    if not _PROJECT.fullmatch(project):
+        raise Failed(f"{project[:100]!r} is no name of a Compose project", again=False)
+    if not ctx.engine.url.startswith("unix:"):
+        raise Failed("cannot compose_up: the engine is on another host, and so are the project's files", again=False)
+    files = await asyncio.to_thread(checked, container.labels)
+    program = found_program()
+    services, spared = _services(ctx, container, project, params.services)
+    command = [
+        program, "--ansi", "never", "--progress", "plain", "--project-name", project,
+        "--project-directory", files.folder,
+        *(part for each in files.compose for part in ("--file", each)),
+        *(part for each in files.variables for part in ("--env-file", each)),
+        "up", "--detach", "--no-build", "--pull", "never", "--no-deps", "--no-recreate", "--",
+        *services,
+    ]  # fmt: skip
+    await ctx.remember({"compose_up": {"until": ctx.clock() + ctx.timeout}})
+    code, output = await _run(ctx, command)
+    said = "".join(f"; {each}" for each in spared)
+    if code != 0:
+        raise Failed(f"compose up of {project} ended with exit code {code}{output.told()}{said}")
+    return Done(f"compose up of {project} ({', '.join(services)}){output.told()}{said}")
+
+
+def found_program() -> str:
+    """Compose as a program of its own. Raises Failed."""
+    program = shutil.which("docker-compose", path=":".join([PATH, *PLUGINS]))
+    if program is None:
+        raise Failed("compose is not installed: install docker-compose or the compose plugin", again=False)
+    return program
+
+
+def _services(
+    ctx: Context, container: Container, project: str, wanted: Iterable[str] | None
+) -> tuple[list[str], list[str]]:
+    """The services to bring up, and whom it leaves alone and why. Raises Failed where none is left."""
+    mine = [each for each in ctx.view.containers() if each.labels.get(COMPOSE_PROJECT) == project]
+    mine = [each for each in mine if each.labels.get(COMPOSE_ONEOFF, "False") != "True"]
+    known = {each.labels.get(COMPOSE_SERVICE, "") for each in (*mine, container)}
+    left_out: dict[str, str] = {}
+    for each in mine:
+        why = ctx.forbids(each) if ctx.forbids is not None else None
+        if why is None and not each.running and ctx.view.stopped(each.id) and not ctx.view.taken_down(each.id):
+            why = "somebody stopped it"
+        if each.state == "paused":
+            why = "somebody paused it"
+        if why is None and wanted is None and each.state == "exited" and each.exit_code == 0:
+            why = "it has done its work"
+        if why is not None:
+            left_out[each.labels.get(COMPOSE_SERVICE, "")] = f"{each.name} was left alone: {why}"
+    asked = sorted(known) if wanted is None else list(wanted)
+    services = [each for each in asked if each not in left_out and _SERVICE.fullmatch(each)]
+    if not services:
+        raise Failed(f"nothing of project {project} is to be brought up: {'; '.join(left_out.values())}", again=False)
+    return services, [left_out[each] for each in asked if each in left_out]
+
+
+# ------------------------------------------------------------------------------------------------------------ the files
+def checked(labels: Mapping[str, str]) -> Files:
+    """The project's files as its labels name them. Raises Failed where one is missing or not to be trusted."""
+    compose = [each for each in labels.get(FILES, "").split(",") if each]
+    folder = labels.get(FOLDER, "")
+    variables = [each for each in labels.get(VARIABLES, "").split(",") if each]
+    if not compose or not folder:
+        raise Failed("its labels do not tell which files the project was made from", again=False)
+    for each in (*compose, *variables):
+        trust(each)
+    beside = Path(folder) / ".env"
+    if beside.exists() or beside.is_symlink():
+        trust(str(beside))
+    trust(folder, folder=True)
+    return Files(tuple(compose), folder, tuple(variables))
+
+
+def trust(path: str, *, folder: bool = False) -> None:
+    """Failed unless only root and dockmend's own user could have written what is at `path`."""
+    found = Path(path)
+    if not found.is_absolute() or ".." in found.parts:
+        raise Failed(f"{path[:200]} is no full path of a file", again=False)
+    owners = {0, os.geteuid()}
+    for each in (found, *found.parents):
+        try:
+            seen = each.lstat()
+        except OSError as error:
+            raise Failed(f"{path[:200]}: {error.strerror or 'cannot be looked at'}", again=False) from error
+        right = stat.S_ISREG if each == found and not folder else stat.S_ISDIR
+        if not right(seen.st_mode):
+            raise Failed(
+                f"{path[:200]}: {each} is a link or no {'folder' if right is stat.S_ISDIR else 'file'}", again=False
+            )
+        shared = seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        sticky = each != found and stat.S_ISDIR(seen.st_mode) and seen.st_mode & stat.S_ISVTX
+        if seen.st_uid not in owners or (shared and not sticky):
+            raise Failed(
+                f"{path[:200]} is not trusted: {each} may be written by others than root and dockmend", again=False
+            )
+
+
+# ---------------------------------------------------------------------------------------------------------- the program
+async def _run(ctx: Context, command: list[str]) -> tuple[int, Output]:
+    """To its end; whatever cuts it short ends it, and what it began."""
+    environment = {"PATH": PATH, "DOCKER_HOST": ctx.engine.url, "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env=environment, cwd="/", start_new_session=True,
+    )  # fmt: skip
+    output = Output()
+    assert process.stdout is not None
+    try:
+        await ctx.remember({"compose_up": {"until": ctx.clock() + ctx.timeout, "process": identity(process.pid)}})
+        while piece := await process.stdout.read(1 << 16):
+            output.add(piece)
+        return await process.wait(), output
+    finally:
+        if process.returncode is None:
+            await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, number)
+            async with asyncio.timeout(ENDING):
+                await process.wait()
+        except ProcessLookupError:
+            return
+        except TimeoutError:
+            continue
+        return
+
+
+def identity(pid: int) -> str:
+    """A process by its number and the time of its start, which no other has; "" where there is none."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else f"{pid}/{fields[19]}"
+
+
+async def settle(ctx: Context, record: ActionRecord) -> Settled:
+    """The program outlives dockmend: it has the time it was given, and is then ended. `up` bears repetition."""
+    before = record.undo.get("compose_up")
+    if not isinstance(before, dict) or not before.get("process"):
+        return NOT_BEGUN
+    known = str(before["process"])
+    pid = int(known.partition("/")[0])
+    while identity(pid) == known:
+        if ctx.clock() >= float(before["until"]):
+            os.killpg(pid, signal.SIGKILL)
+            return Settled(done=False, detail="compose up had run for longer than it may, and was ended")
+        await asyncio.sleep(POLL)
+    return Settled(
+        done=False, detail="compose up had been under way; it is done anew, which changes nothing that is well"
+    )
+
+
+def register_all() -> None:
+    """Put compose_up into the registry."""
+    register(Action("compose_up", compose_up, settle, touches=False))

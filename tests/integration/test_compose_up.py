@@ -1,0 +1,105 @@
+"""compose_up on a real project: its files trusted or not, who is left alone, an end of what takes too long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dockmend.actions import compose_up
+from dockmend.actions.base import Failed
+from tests.integration.healing import daemon
+from tests.integration.shop import Shop
+from tests.integration.stories import all_told, closed, stories
+from tests.lab import PrivateEngine
+
+RULE = """
+version: 1
+rules:
+  - name: up
+    when: container.missing
+    match: {compose: {project: shop}}
+    then: compose_up
+  - name: well
+    when: container.unhealthy
+    match: {compose: {project: shop}}
+    then: compose_up
+"""
+ALLOW = "heal: off\npolicy: {allow: [compose_up]}\n"
+
+
+@pytest.fixture
+def shop(docker: PrivateEngine, tmp_path: Path) -> Shop:
+    one = Shop(docker, tmp_path / "shop")
+    one.up()
+    return one
+
+
+def test_what_is_missing_is_brought_up_and_what_a_person_stopped_is_not(docker: PrivateEngine, shop: Shop) -> None:
+    before = shop.began()
+    with daemon(docker, RULE, config=ALLOW) as one:
+        docker.docker("stop", "--time", "1", "shop-extra-1")
+        docker.docker("rm", "--force", "shop-worker-1")
+
+        (incident,) = closed(one, rule="up", timeout=90)
+
+        assert incident.outcome == "healed", incident
+        ((_, done),) = stories(one)
+        assert "shop-extra-1 was left alone: somebody stopped it" in done[0].detail
+        assert docker.state("shop-worker-1") == "running"
+        assert docker.state("shop-extra-1") == "exited"
+        assert {name: at for name, at in shop.began().items() if "worker" not in name} == {
+            name: at for name, at in before.items() if "worker" not in name
+        }
+        all_told(one)
+
+
+def test_it_needs_the_policys_word(docker: PrivateEngine, shop: Shop) -> None:
+    with daemon(docker, RULE, config="heal: off\n") as one:
+        docker.docker("rm", "--force", "shop-worker-1")
+
+        (incident,) = closed(one, rule="up", timeout=90)
+
+        assert (incident.outcome, incident.reason_code) == ("suppressed", "policy")
+
+
+def _writable(shop: Shop) -> None:
+    shop.file.chmod(0o666)
+
+
+def _linked(shop: Shop) -> None:
+    shop.file.rename(shop.folder / "other.yaml")
+    shop.file.symlink_to(shop.folder / "other.yaml")
+
+
+def _folder(shop: Shop) -> None:
+    shop.folder.chmod(0o777)
+
+
+def _variables(shop: Shop) -> None:
+    (shop.folder / ".env").write_text("A=b")
+    (shop.folder / ".env").chmod(0o622)
+
+
+def _gone(shop: Shop) -> None:
+    shop.file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("bend", "why"),
+    [
+        (_writable, "may be written by others"), (_folder, "may be written by others"),
+        (_variables, "may be written by others"), (_linked, "is a link"), (_gone, "No such file"),
+    ],
+)  # fmt: skip
+def test_files_that_are_not_to_be_trusted_are_refused(tmp_path: Path, bend: Callable[[Shop], None], why: str) -> None:
+    shop = Shop(PrivateEngine.__new__(PrivateEngine), tmp_path / "shop")
+    labels = {compose_up.FILES: str(shop.file), compose_up.FOLDER: str(shop.folder)}
+    assert compose_up.checked(labels).compose == (str(shop.file),)
+    bend(shop)
+
+    with pytest.raises(Failed, match=why) as failure:
+        compose_up.checked(labels)
+
+    assert not failure.value.again
