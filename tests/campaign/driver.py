@@ -134,14 +134,27 @@ class Driver:
     # --- whom it happens to ---------------------------------------------------------------------------------------
 
     def inspect(self, slot: Slot) -> dict[str, Any]:
-        return self.engine.inspect(slot.id)
+        if slot.owner is None:
+            return self.engine.inspect(slot.id)
+        seen = self.engine.inspect(slot.name)  # dockmend makes it anew where its owner was
+        if seen["Id"] != slot.id:
+            slot.id = seen["Id"]
+            slot.born[slot.id] = time.time()
+        return seen
+
+    def well(self, slot: Slot, seen: dict[str, Any]) -> bool:
+        """As it is to be; a guest in the namespace of its owner."""
+        if not fleet.well(slot, seen):
+            return False
+        return slot.owner is None or fleet.together(seen, self.inspect(slot.owner))
 
     def choose(
         self, fault: Fault, act: Act, suits: Callable[[Slot, dict[str, Any]], bool]
     ) -> tuple[Slot, dict[str, Any]] | None:
         """The first container, from the drawn one on, that it can happen to."""
-        first = int(fault.pick * len(self.slots))
-        for slot in self.slots[first:] + self.slots[:first]:
+        alone = [slot for slot in self.slots if slot.tier not in {"owner", "guest"}]  # those have faults of their own
+        first = int(fault.pick * len(alone))
+        for slot in alone[first:] + alone[:first]:
             seen = self.inspect(slot)
             if suits(slot, seen):
                 act.slot, act.container, act.begin = slot.key, slot.id, time.time()
@@ -170,7 +183,7 @@ class Driver:
         """A person puts everything back as it was."""
         for slot in self.slots:
             seen = self.inspect(slot)
-            if fleet.well(slot, seen):
+            if self.well(slot, seen):
                 continue
             act = Act(0, "restore", slot.key, slot.id, time.time())
             state = seen["State"]["Status"]

@@ -50,6 +50,10 @@ rules:
     then:
       - snapshot_volume: {{consistency: pause, keep: {{last: 3}}}}
       - restart: {{timeout: 2s}}
+  - name: rejoin
+    when: container.orphaned
+    match: {{labels: {{tier: guest}}}}
+    then: restart_dependents
   - name: tight
     when: [container.unhealthy, container.crashed, container.oom_killed, container.left_down]
     match: {{labels: {{tier: tight}}}}
@@ -89,6 +93,7 @@ class Slot:
     checked: bool = False
     address: str = ""
     hungry: bool = False
+    owner: Slot | None = None  # whose network namespace it joins
     name: str = ""
     id: str = ""
     renamed: int = 0
@@ -115,7 +120,11 @@ class Slot:
 
 
 def slots() -> list[Slot]:
+    owner = Slot("h1", "owner")
     return [
+        owner,
+        Slot("g1", "guest", owner=owner),
+        Slot("g2", "guest", owner=owner),
         Slot("p1", "patient", checked=True),
         Slot("p2", "patient", "unless-stopped", checked=True),
         Slot("p3", "patient", "always", checked=True),
@@ -149,6 +158,8 @@ def make(engine: PrivateEngine, slot: Slot) -> None:
         options += ["--label", f"tier={slot.tier}"]
     if slot.networked:
         options += ["--network", NETWORK, "--ip", slot.address, "--network-alias", f"{slot.key}-alias"]
+    if slot.owner is not None:
+        options += ["--network", f"container:{slot.owner.id}"]
     if slot.tier == "volume":
         options += ["--volume", f"data-{slot.key}:/data"]
     if slot.checked:
@@ -174,6 +185,14 @@ def well(slot: Slot, seen: dict[str, Any]) -> bool:
     if slot.checked and (state["Health"]["Status"] != "healthy" or not Path(root(seen), "well").exists()):
         return False
     return not slot.networked or placed(slot, seen)
+
+
+def together(guest: dict[str, Any], owner: dict[str, Any]) -> bool:
+    """Whether a guest is in the namespace that its owner has now."""
+    try:
+        return len({Path(f"/proc/{seen['State']['Pid']}/ns/net").readlink() for seen in (guest, owner)}) == 1
+    except OSError:
+        return False
 
 
 def root(seen: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ comes from the relay (dockmend's calls) and the ledger (the driver's acts). What
 from __future__ import annotations
 
 import time
+from itertools import chain
 from typing import Any
 
 from . import fleet
@@ -32,6 +33,7 @@ ON_PURPOSE = 600.0
 BLINK = 1.0
 """Seconds that a look takes, at the most, on a machine that is busy."""
 STARTING = ("start", "restart", "unpause")
+OWNERS = ("owner_crash", "owner_restart", "owner_recreate")
 DOING = ("restart", "start", "connect")
 
 
@@ -63,7 +65,7 @@ class Oracle:
             time.sleep(0.2)
 
     def _wrong(self, slot: Slot, seen: dict[str, Any]) -> bool:
-        return slot.covered and not fleet.well(slot, seen) and not self._accepted(slot, seen)[0]
+        return slot.covered and not self.driver.well(slot, seen) and not self._accepted(slot, seen)[0]
 
     # --- the round's verdict ------------------------------------------------------------------------------------
 
@@ -74,7 +76,7 @@ class Oracle:
             seen = looks[slot.key]
             health = (seen["State"].get("Health") or {}).get("Status", "")
             verdict.states[slot.key] = f"{seen['State']['Status']} {health}".strip()
-            if slot.covered and not fleet.well(slot, seen):
+            if slot.covered and not self.driver.well(slot, seen):
                 accepted, reason = self._accepted(slot, seen)
                 if accepted:
                     verdict.suppressed[slot.key] = reason
@@ -237,13 +239,17 @@ class Oracle:
         """When what a request answers came up; None where nothing did."""
         every = self.driver.relay.changes(container)
         own = [each for each in every if each is not request and each.operation in {"restart", "stop"}]
-        found = [act.end for act in self.ledger.of(slot.key, *TROUBLES, since=begin, until=request.sent)]
+        found = [act.end for act in self.ledger.of(slot.key, *TROUBLES, *OWNERS, since=begin, until=request.sent)]
         for event in self.driver.events.of(container, since=begin, until=request.sent):
             bad = event.action == "health_status: unhealthy" or (
                 event.action in {"die", "disconnect"} and not any(each.overlaps(event.at, event.at) for each in own)
             )
             if bad:
                 found.append(event.at)
+        if slot.owner is not None:
+            found += [act.end for act in self.ledger.of(slot.owner.key, *OWNERS, since=begin, until=request.sent)]
+            lives = [self.driver.events.of(each, "start", since=begin) for each in slot.owner.born]
+            found += [event.at for event in chain.from_iterable(lives) if event.at <= request.sent]
         found += [span.end for span in self.ledger.engine_out if span.meets(begin, request.sent)]
         return max(found, default=None)
 

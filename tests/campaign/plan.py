@@ -14,6 +14,10 @@ WEIGHTS: dict[str, float] = {
     "disconnect": 7,
     "stubborn": 3,  # unhealthy, and again after the next starts
     "crash_loop": 3,  # ends by itself, and again right after the next starts
+    # what hangs on another's network namespace
+    "owner_crash": 1.5,
+    "owner_restart": 1.5,  # by a person
+    "owner_recreate": 1.5,
     # people
     "person_stop": 7,
     "person_kill": 4,
