@@ -133,11 +133,14 @@ class Invariants:
         actions = self.journal.actions()
         for row in actions:
             by_container.setdefault(row["object_id"], []).append(row)
+            by_container.setdefault(row["object_name"], []).append(row)
         for request in relay.changes():
             if id(request) in self._requests_known or not self.effective(request):
                 continue
             self._requests_known.add(id(request))
-            if not any(_covers(row, request) for row in by_container.get(request.container, ())):
+            made_anew = self._guest(request.container)  # its record is its predecessor's, by the same name
+            rows = by_container.get(request.container, []) + by_container.get(made_anew, [])
+            if not any(_covers(row, request) for row in rows):
                 text = f"{request.operation} of {self._name(request.container)} at {request.sent:.3f} is not in it"
                 verdict.found("journal", text)
         for row in actions:
@@ -150,6 +153,9 @@ class Invariants:
             mine = relay.changes(row["object_id"])
             if not any(_covers(row, each) and each.operation in {operation, "start"} for each in mine):
                 verdict.found("journal", f"{row['action']} of {row['object_name']} is called done: {row['detail']}")
+
+    def _guest(self, container: str) -> str:
+        return next((slot.key for slot in self.driver.slots if slot.owner is not None and container in slot.born), "-")
 
     def _name(self, container: str) -> str:
         return next((slot.key for slot in self.driver.slots if container in slot.born), container[:12])

@@ -224,7 +224,8 @@ class Oracle:
             if id(request) in self._doubles_known:
                 continue
             self._doubles_known.add(id(request))
-            before = done[index - 1].sent if index else born
+            # A guest that dockmend made anew answers a trouble of the container before it.
+            before = done[index - 1].sent if index else 0.0 if slot.owner is not None else born
             trouble = self._trouble_between(slot, container, before, request)
             if trouble is None:
                 text = f"{slot.key}: {request.operation} at {request.sent:.3f} answers no trouble after {before:.3f}"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import getpass
 import random
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,16 @@ async def test_wrong_rules_stay_out_and_are_told(fake: FakeEngine, tmp_path: Pat
         await until(lambda: one.rules.problems, "the problems are known")
         assert [rule.name for rule in one.rules.current.rules] == ["heal"]
         assert "dockmend_rules_reload_success 0.0" in one.metrics.render().decode()
+
+
+async def test_what_the_first_list_showed_is_on_disk_before_anybody_is_told_that_it_watches(
+    fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Else a dockmend that dies just then takes what ends meanwhile for history (campaign)."""
+    monkeypatch.setattr("dockmend.journal.writer.LINGER", 1.0)
+    fake.add_container("web")
+    told = settings(tmp_path)
+    async with running(fake, told):
+        with closing(sqlite3.connect(f"file:{told.paths.journal}?mode=ro", uri=True)) as journal:
+            (known,) = journal.execute("SELECT count(*) FROM known WHERE key LIKE 'container%'").fetchone()
+    assert known == 1

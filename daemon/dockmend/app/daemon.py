@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 from collections.abc import Awaitable, Callable, Iterable
@@ -26,7 +27,7 @@ from dockmend.cancelling import end_all
 from dockmend.control.server import Server
 from dockmend.decide import History, Host
 from dockmend.engine.api import Engine
-from dockmend.errors import InvalidFiles
+from dockmend.errors import InvalidFiles, JournalError
 from dockmend.guards import Guards
 from dockmend.journal.api import Journal
 from dockmend.journal.records import Incident
@@ -296,11 +297,18 @@ class Daemon:
         self._heed_healers()
         await taking_up.take_up(self.journal, self.incidents, self.treatment, self.times, shadow=self.settings.dry_run)
         await taking_up.remove_leftovers(self.treatment, self.incidents, self.settings.paths.snapshots)
-        self.keeping.persist()  # from now on nothing that ends is history that nobody knew
+        self.keeping.persist()
+        with contextlib.suppress(JournalError):  # told by the writer; nothing is done without it
+            await self.journal.committed()  # from now on nothing that ends is history that nobody knew
         self.intake.open = True
         self._listed.set()
         self.standing.usual = f"watching {len(self.mirror.entries)} containers by {len(self.rules.current.rules)} rules"
         self.standing.tell()
+
+    @property
+    def listed(self) -> bool:
+        """Whether the engine was listed for the first time, and what it showed is on disk."""
+        return self._listed.is_set()
 
     def _heed_healers(self) -> bool:
         """True where others heal here now than before: beside them the built-in rule only shadows."""

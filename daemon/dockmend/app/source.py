@@ -26,6 +26,8 @@ class DaemonSource(DaemonCommands):
         watch = self._of.watch
         degraded = self._of.degraded
         return {
-            "stream": None if watch.up else degraded.get("engine", "the engine has not been listed yet"),
+            "stream": None
+            if watch.up and self._of.listed
+            else degraded.get("engine", "the engine has not been listed yet"),
             "journal": None if self._of.journal.healthy else degraded.get("journal", "it cannot be written"),
         }

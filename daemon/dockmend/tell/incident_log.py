@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 import structlog
 
@@ -39,6 +39,7 @@ QUIET = {"container.healthy", "container.started", "container.exited", "engine.l
 
 _SAID_ONCE = {"budget", "rate"}  # for all that wait for it, where it begins
 _REMEMBERED = 2048  # incidents and suppressions whose last line is remembered
+_CLOSED = 256  # of those incidents, how many that are closed
 _FOLD = 600.0  # seconds in which the same suppression is said once
 _CHANGES = 50  # lines about changes in a second
 _TENS = frozenset(10**power for power in range(1, 9))
@@ -50,6 +51,7 @@ class LogTeller(Observer):
     def __init__(self) -> None:
         self._log = structlog.get_logger("dockmend.incident")
         self._told: OrderedDict[str, Incident] = OrderedDict()
+        self._over: deque[str] = deque()  # of those told, the closed ones
         self._suppressed: OrderedDict[tuple[str, str, str], float] = OrderedDict()
         self._degraded: dict[str, str] = {}
         self._engine: bool | None = None
@@ -189,6 +191,10 @@ class LogTeller(Observer):
         return True
 
     def _remember(self, incident: Incident) -> None:
+        if incident.state == "closed" and (incident.id not in self._told or self._told[incident.id].state != "closed"):
+            self._over.append(incident.id)
+            if len(self._over) > _CLOSED:
+                self._told.pop(self._over.popleft(), None)
         self._told[incident.id] = incident
         self._told.move_to_end(incident.id)
         if len(self._told) > _REMEMBERED:
