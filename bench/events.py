@@ -35,6 +35,7 @@ from dockmend.pipeline.watch import Watch
 from dockmend.rules.loader import load_texts
 from dockmend.rules.model import RuleSet
 from dockmend.tell.metrics import Metrics
+from dockmend.timekeeping import Clock
 
 _T = TypeVar("_T")
 HERE = Path(__file__).parent
@@ -97,7 +98,7 @@ async def dockmend(socket: str, count: int, ruleset: RuleSet, leave_open: bool) 
     observer = Observers(metrics := Metrics("bench"))
     dice = random.Random(1)
     treats = Decides(ruleset, leave_open)
-    treats.incidents = incidents = Incidents(NoJournal(), observer, time.time, dice)  # type: ignore[arg-type]
+    treats.incidents = incidents = Incidents(NoJournal(), observer, Clock(), dice)  # type: ignore[arg-type]
     intake = Intake(incidents, treats, Guards(), observer, "bench")
     intake.use(ruleset)
     mirror = Mirror(on_container=observer.container)

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 STEP = 1.0
 """Seconds by which the wall clock leaps at once where it was set; less is NTP at work."""
+SINCE_BOOT: Callable[[], float] = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+"""Asked several times for each change: no function of Python's own."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -34,7 +37,7 @@ class Clock:
     def __init__(
         self,
         wall: Callable[[], float] = time.time,
-        elapsed: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
+        elapsed: Callable[[], float] = SINCE_BOOT,
         boot: str | None = None,
     ) -> None:
         self.wall = wall

@@ -86,13 +86,13 @@ class Intake:
         if candidates:
             now = self.incidents.clock()
             answering: list[Rule] = []
-            shut: list[tuple[Rule, Wait]] = []
+            shut: list[tuple[Rule, Wait]] | None = None  # mostly none is
             for rule in candidates:
                 verdict = self._answers(rule, change, now)
                 if verdict is ACT:
                     answering.append(rule)
                 elif isinstance(verdict, Wait):
-                    shut.append((rule, verdict))
+                    shut = [*(shut or ()), (rule, verdict)]
             if answering or shut:
                 winners = self._choose(answering, change)
                 if shut:
