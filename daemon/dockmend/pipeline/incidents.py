@@ -72,9 +72,7 @@ class Incidents:
 
     def remember_outcome(self, incident: Incident) -> None:
         if incident.outcome is not None:
-            key = (incident.rule, incident.target)
-            self._last.pop(key, None)
-            self._last[key] = incident.outcome
+            self._last[incident.rule, incident.target] = incident.outcome
             if len(self._last) > ANSWERED_KEPT:
                 del self._last[next(iter(self._last))]
 
