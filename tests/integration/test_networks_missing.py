@@ -214,25 +214,64 @@ def test_killed_in_the_middle_of_a_disconnect_by_rule(docker: PrivateEngine) -> 
         assert not incidents(one, rule="mend")
 
 
-def test_a_linked_container_that_comes_back_elsewhere_is_seen(docker: PrivateEngine) -> None:
-    rules = """
+MOVED = """
 version: 1
 rules:
   - name: moved
     when: container.address_changed
     match: {name: db}
-    then: {wait: {time: 1ms}}
+    then: %s
 """
-    docker.run("db")
+
+
+def move(docker: PrivateEngine) -> tuple[str, str]:
+    """The database comes back with another address; before and after."""
+
+    def address() -> str:
+        return str(docker.inspect("db")["NetworkSettings"]["IPAddress"])
+
+    before = address()
+    docker.docker("stop", "--time", "1", "db")
+    docker.run("filler")  # takes the address
+    docker.docker("start", "db")
+    return before, address()
+
+
+def hosts(docker: PrivateEngine) -> str:
+    return docker.docker("exec", "app", "cat", "/etc/hosts")
+
+
+def environment(docker: PrivateEngine) -> str:
+    """What the program itself was started with."""
+    return docker.docker("exec", "app", "cat", "/proc/1/environ", check=False)
+
+
+def test_a_linked_container_that_comes_back_elsewhere_is_seen(docker: PrivateEngine) -> None:
+    docker.run("db", "--expose", "80")
     docker.run("app", "--link", "db:data")
-    with daemon(docker, rules) as one:
+    with daemon(docker, MOVED % "{wait: {time: 1ms}}") as one:
         eventually(lambda: "db" in one.page("/api/containers"))
-        docker.docker("stop", "--time", "1", "db")
-        docker.run("filler")  # takes the address
-        docker.docker("start", "db")
+        before, after = move(docker)
+        assert before != after
         (incident,) = closed(one, rule="moved")
-        address = docker.inspect("db")["NetworkSettings"]["IPAddress"]
         assert incident.network == "bridge"
-        assert f"its address in bridge is {address}" in incidents(one)[0].reason or incident.outcome == "done"
-        # The engine itself writes the new address to the linked container's hosts: what stays is its environment.
-        assert f"{address}\tdata" in docker.docker("exec", "app", "cat", "/etc/hosts")
+        # The engine itself writes the new address into the linked container's hosts; its environment stays.
+        assert f"{after}\tdata" in hosts(docker)
+        assert f"DATA_PORT_80_TCP_ADDR={before}" in environment(docker)
+
+
+def test_who_links_to_one_that_moved_is_started_with_its_new_address(docker: PrivateEngine) -> None:
+    docker.run("db", "--expose", "80")
+    docker.run("app", "--link", "db:data")
+    docker.run("fixed", "--label", "dockmend.depends-on=db")
+    docker.run("other")
+    with daemon(docker, MOVED % "restart_dependents") as one:
+        eventually(lambda: "db" in one.page("/api/containers"))
+        began = {name: docker.inspect(name)["State"]["StartedAt"] for name in ("app", "fixed", "other")}
+        _, after = move(docker)
+        closed(one, rule="moved", timeout=60)
+        eventually(lambda: f"DATA_PORT_80_TCP_ADDR={after}" in environment(docker), what="app has the new address")
+        assert f"{after}\tdata" in hosts(docker)
+        assert docker.inspect("fixed")["State"]["StartedAt"] != began["fixed"]
+        assert docker.inspect("other")["State"]["StartedAt"] == began["other"]
+        assert len(incidents(one)) == 1

@@ -279,8 +279,8 @@ class Daemon:
                 self.incidents.forget_trouble(rule, change.trouble)
                 self.intake.again(change)
 
-    def _learn(self, container: Container) -> None:
-        self.watch.learn_from(container)
+    def _learn(self, container: Container, asked: int) -> None:
+        self.watch.learn_from(container, asked)
 
     def _closed(self, incident: Incident) -> None:
         """What came up while an incident was open is offered again, where it still stands."""

@@ -42,6 +42,7 @@ class Entry:
         "earlier",
         "echo",
         "ends",
+        "health_heard",
         "heard",
         "kept",
         "late_until",
@@ -52,6 +53,7 @@ class Entry:
         self.kept = kept
         self.earlier: list[Run] = []  # runs before the present one whose events may still come, in order
         self.heard = 0  # events of it
+        self.health_heard = 0  # what that was at the last of them that told of its health
         self.late_until = 0.0  # until then the stream may tell of runs before the one inspect told of first
         self.ends: list[End] = []  # not settled yet, in order; mostly none
         self.echo: Echo | None = None
@@ -106,6 +108,12 @@ class Entry:
         if not run.begun and run.over and not seen.running:
             return False  # its end was heard of before anything else
         return seen.started_at > run.begun
+
+    def older_health(self, seen: Container, asked: int) -> bool:
+        """Whether an answer, asked for when `heard` was `asked`, tells of a health of before an event of this run."""
+        if self.health_heard <= max(asked, 0) or seen.health == self.container.health:
+            return False
+        return seen.running and not self.kept.run.over and not self.later(seen)
 
     def outdated(self, seen: Container) -> bool:
         """Whether an inspect answer is older than what events told since it was asked for."""

@@ -28,7 +28,7 @@ def health(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origi
     kept = found.kept
     if at <= kept.health_at or kept.run.over or at < kept.run.begun or said not in ("healthy", "unhealthy", "starting"):
         return ()
-    kept.health_at = at
+    kept.health_at, found.health_heard = at, found.heard
     if found.ahead and now < found.ahead_until:  # what comes now is most likely known, and a look makes sure
         found.ahead = found.ahead[1:] if said == found.ahead[0] else found.ahead
         mirror.wanted.add(kept.container.id)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Literal
 
 import msgspec
@@ -116,8 +117,11 @@ class Mirror(View, Due):
 
     # --- inspect answers ---------------------------------------------------------------------------------------
 
-    def observe(self, seen: Container, now: float, origin: Origin = "live", blind: bool = False) -> list[Change]:
-        """An inspect answer. `blind`: events since the last look may have been lost."""
+    def observe(
+        self, seen: Container, now: float, origin: Origin = "live", blind: bool = False, asked: int | None = None
+    ) -> list[Change]:
+        """An inspect answer. `blind`: events since the last look may have been lost; `asked`: what `heard` was when it
+        was asked for, None where nothing can have been heard since."""
         found = self.entries.get(seen.id)
         if found is None:
             return self._discover(seen, now, origin)
@@ -129,6 +133,9 @@ class Mirror(View, Due):
             found.began_another(Run())  # such as an engine whose clock was set back
         found.distrusted = 0
         before = found.container
+        if asked is not None and found.older_health(seen, asked):
+            seen = replace(seen, health=before.health)
+            self.wanted.add(seen.id)
         changes = runs.observed(self, found, seen, now, origin, blind)
         health_before = found.container.health
         self.put(found, seen)
@@ -225,15 +232,22 @@ class Mirror(View, Due):
         now: float,
         origin: Origin = "relisted",
         blind: bool = False,
+        asked: Mapping[str, int] = MappingProxyType({}),
     ) -> list[Change]:
-        """A list of everything. `blind`: events since the last one may have been lost."""
+        """A list of everything. `blind`: events since the last one may have been lost.
+
+        `asked`, by id: see `observe`.
+        """
         changes = self.observe_networks(networks, now, origin)
         changes += self.observe_volumes(volumes, now, origin)
         self.listed = False  # owners may come after their dependents: look at those at the end
         seen = set()
         for container in containers:
             seen.add(container.id)
-            changes += self.observe(container, now, origin, blind)
+            if container.id in self._buried:
+                self.wanted.add(container.id)  # it was gone after it was listed, most likely
+                continue
+            changes += self.observe(container, now, origin, blind, asked.get(container.id))
         # What is not listed is gone, or was made while the list was: a look tells.
         self.wanted.update(container_id for container_id in self.entries if container_id not in seen)
         self.listed = True

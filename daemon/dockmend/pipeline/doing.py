@@ -139,8 +139,9 @@ class Doing:
 
     async def _stop_what_was_stopped(self, incident: Incident, rule: Rule, record: ActionRecord, echo: Echo) -> None:
         """A stop that arrived during dockmend's own restart wins: the engine lost it, so it is done again."""
+        asked = self.mirror.heard(record.object_id)
         container = await self.steps.engine.inspect(record.object_id)
-        self.looking.learn(container)
+        self.looking.learn(container, asked)
         if echo.stops < 2:
             return
         await self.steps.carry_out(incident, rule, Step("stop", params=None), container, "after")

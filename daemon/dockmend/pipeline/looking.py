@@ -38,13 +38,14 @@ class Seen:
 
 @dataclass(slots=True)
 class Looking:
-    """`learn` takes an inspect answer to the mirror and offers what follows."""
+    """`learn` takes an inspect answer to the mirror (and what that had heard when it was asked for), and offers what
+    follows."""
 
     engine: Engine
     mirror: Mirror
     incidents: Incidents
     guards: Guards
-    learn: Callable[[Container], None]
+    learn: Callable[[Container, int], None]
     groups: Groups
     kept: dict[str, Object] = field(default_factory=dict)  # of moments, by incident: the object may be gone
 
@@ -54,8 +55,9 @@ class Looking:
             if owner_in(incident.target) is not None:
                 return await self._look_at_one_of(incident)
             if incident.kind == "container":
+                asked = self.mirror.heard(incident.object_id)
                 container = await self.engine.inspect(incident.object_id)
-                self.learn(container)
+                self.learn(container, asked)
                 return Seen(self.mirror.container(incident.object_id) or container)
             if incident.kind == "volume":
                 return Seen(await self.engine.inspect_volume(incident.object_name))
@@ -75,11 +77,12 @@ class Looking:
         """Of a group the container whose trouble was told first or, where it is gone, another one."""
         ids = [incident.object_id, *(each.id for each in self.groups.broken(incident) + self.groups.members(incident))]
         for container_id in dict.fromkeys(ids):
+            asked = self.mirror.heard(container_id)
             try:
                 container = await self.engine.inspect(container_id)
             except NotFound:
                 continue
-            self.learn(container)
+            self.learn(container, asked)
             return Seen(self.mirror.container(container_id) or container)
         return Seen(stand_in(incident), gone=True)
 

@@ -34,7 +34,7 @@ class Looks:
     engine: Engine
     mirror: Mirror
     offer: Callable[[Iterable[Change]], None]
-    learn: Callable[[Container], None]
+    learn: Callable[[Container, int], None]
     looked: Callable[[], None]
     clock: Callable[[], float]
     work: asyncio.Event
@@ -107,7 +107,7 @@ class Looks:
             before, heard = heard, self.mirror.heard(container_id)
             if heard == before:
                 break  # else it may tell of a time before what was heard meanwhile
-        self.learn(container)
+        self.learn(container, before)
 
     def _again(self, key: str) -> None:
         """It is looked at later, and later each time."""

@@ -57,7 +57,7 @@ class Treatment:
     clock: Clock
     dice: random.Random
     parallel: int
-    learn: Callable[[Container], None]
+    learn: Callable[[Container, int], None]
     closed: Callable[[Incident], None]
     offer: Callable[[str, str], None]
     dependents: Callable[[Incident], int]

@@ -170,13 +170,18 @@ class Watch:
             self.observer.gap("restart" if renewed else "marker")
         origin: Origin = "started" if first else "relisted"
         changes: list[Change] = []
+        asked = {container_id: self.mirror.heard(container_id) for container_id in self.mirror.entries}
+        touched: set[str] = set()  # while it was listed: the list may tell of a time before
         while (batch := await _buffered(stream)) is not None:
-            self._take(await self._whole(batch), "replayed", changes.extend)
+            events = await self._whole(batch)
+            touched.update(event.actor.ID for event in events if event.type == "container")
+            self._take(events, "replayed", changes.extend)
         now = self.clock()
         known = bool(self.mirror.entries)
         changes += self.mirror.relist(
-            listing.containers, listing.networks, listing.volumes, now, "relisted" if known else origin, blind=gap
-        )
+            listing.containers, listing.networks, listing.volumes, now, "relisted" if known else origin, blind=gap,
+            asked=asked,
+        )  # fmt: skip
         if not first:
             changes += self.mirror.engine_back(now)
         seen_ns = self.cursor.time_ns or int(listing.began_at * 1e9)
@@ -190,7 +195,7 @@ class Watch:
         self.observer.degraded("engine", None)
         self.offer(changes)
         self.again(self.mirror.standing())
-        self.mirror.wanted.update(listing.unread)
+        self.mirror.wanted.update(listing.unread, touched & self.mirror.entries.keys())
         self._work.set()
 
     def _another_engine(self, listing: Listing, gap: bool) -> tuple[str, bool]:
@@ -280,9 +285,9 @@ class Watch:
 
     # --- looking ------------------------------------------------------------------------------------------------
 
-    def learn_from(self, container: Any) -> None:
-        """An inspect answer, whoever asked."""
-        self.offer(self.mirror.observe(container, self.clock()))
+    def learn_from(self, container: Any, asked: int) -> None:
+        """An inspect answer, whoever asked; `asked`: what the mirror had heard of it then."""
+        self.offer(self.mirror.observe(container, self.clock(), asked=asked))
         self._due.set()
 
     async def _list_now_and_then(self) -> None:

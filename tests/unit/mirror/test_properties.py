@@ -15,10 +15,12 @@ from tests.unit.mirror.simulated import LAN, SimulatedEngine
 
 DEEDS = ("run", "start", "crash", "complete", "stop", "stop late", "restart", "kill", "hang up", "oom",
          "unhealthy", "healthy", "disconnect", "reconnect", "remove", "network", "volume")  # fmt: skip
-READINGS = ("read one", "read all", "ask", "answer", "look", "repeat", "list", "settle")
+READINGS = ("read one", "read all", "ask", "answer", "look", "repeat", "list", "settle",
+            "begin a list", "end a list", "answer late")  # fmt: skip
 
 DEED = st.tuples(st.sampled_from(DEEDS), st.integers(0, 3))
 READING = st.tuples(st.sampled_from(READINGS), st.integers(0, 3))
+LATE = st.sampled_from((("late list", 0), ("late list", 1), ("late list", 2), ("ask", 0), ("answer late", 0)))
 LOSS = st.tuples(st.sampled_from(("lose", "dockmend dies")), st.integers(0, 3))
 
 
@@ -31,6 +33,7 @@ class World:
         self.changes: list[Change] = []
         self.heard: list[Event] = []
         self.asked: list[tuple[Container | str, int]] = []
+        self.listing: tuple[list[Container], dict[str, int]] | None = None  # on its way: of the moment it was begun
         self.mirror.relist((), (LAN,), (), self.engine.now, "started")
 
     # --- what happens -------------------------------------------------------------------------------------------
@@ -90,6 +93,31 @@ class World:
                 self.take(self.mirror.observe(answer, self.engine.now))
         self.asked.clear()
 
+    def answer_late(self) -> None:
+        """As an action does that looks: what it is told it takes, however much was heard meanwhile."""
+        for answer, heard in self.asked:
+            if isinstance(answer, Container):
+                self.take(self.mirror.observe(answer, self.engine.now, asked=heard))
+            else:
+                self.mirror.wanted.add(answer)
+        self.asked.clear()
+
+    def begin_list(self) -> None:
+        heard = {one_id: self.mirror.heard(one_id) for one_id in self.mirror.entries}
+        self.listing = (list(self.engine.containers.values()), heard)
+
+    def end_list(self) -> None:
+        """As after a reconnection: events that came while it was listed are heard first."""
+        if self.listing is None:
+            return
+        touched = {one.actor.ID for one in self.engine.stream}
+        self.read(len(self.engine.stream))
+        containers, asked = self.listing
+        self.listing = None
+        networks, volumes = self.engine.networks.values(), self.engine.volumes.values()
+        self.take(self.mirror.relist(containers, networks, volumes, self.engine.now, "relisted", asked=asked))
+        self.mirror.wanted.update(touched & self.mirror.entries.keys())
+
     def look(self) -> None:
         if self.mirror.stale_networks:
             self.take(self.mirror.observe_networks(self.engine.networks.values(), self.engine.now))
@@ -122,29 +150,31 @@ class World:
         self.changes.extend(changes)
 
     def learn(self, how: str, much: int) -> None:
-        if how == "read one":
-            self.read(1)
-        elif how == "read all":
-            self.read(len(self.engine.stream))
-        elif how == "ask":
-            self.ask()
-        elif how == "answer":
-            self.answer()
-        elif how == "look":
-            self.look()
-        elif how == "repeat":
-            for one in self.heard[-much * 3 :]:
-                self.take(self.mirror.apply(one, self.engine.now, "replayed"))
-        elif how == "list":
-            self.relist(blind=False)
-        elif how == "settle":
-            self.settle()
-        elif how == "lose":
-            self.engine.stream.clear()
-            self.asked.clear()
-            self.relist(blind=True)
-        elif how == "dockmend dies":
-            self.die()
+        ways = {
+            "read one": lambda: self.read(1), "read all": lambda: self.read(len(self.engine.stream)),
+            "ask": self.ask, "answer": self.answer, "answer late": self.answer_late, "look": self.look,
+            "repeat": lambda: self.repeat(much), "list": lambda: self.relist(blind=False), "settle": self.settle,
+            "begin a list": self.begin_list, "end a list": self.end_list, "late list": lambda: self.late_list(much),
+            "lose": self.lose, "dockmend dies": self.die,
+        }  # fmt: skip
+        ways[how]()
+
+    def repeat(self, much: int) -> None:
+        for one in self.heard[-much * 3 :]:
+            self.take(self.mirror.apply(one, self.engine.now, "replayed"))
+
+    def late_list(self, much: int) -> None:
+        """What turns while it is listed is read before the list comes."""
+        self.begin_list()
+        self.do("unhealthy" if much % 2 else "healthy", 0)
+        self.read(len(self.engine.stream))
+        self.end_list()
+
+    def lose(self) -> None:
+        self.engine.stream.clear()
+        self.asked.clear()
+        self.listing = None
+        self.relist(blind=True)
 
     def die(self) -> None:
         """Its state is on disk; what was on its way is not, and the engine replays some of what was heard."""
@@ -155,12 +185,13 @@ class World:
             assert data is not None
             assert self.mirror.restore(one_id, data)
         self.asked.clear()
+        self.listing = None
         for one in self.heard[-9:]:
             self.take(self.mirror.apply(one, self.engine.now, "replayed"))
         self.read(len(self.engine.stream))
         self.relist(blind=False)
 
-    def play(self, steps: list[tuple[str, int]]) -> None:
+    def play(self, steps: list[tuple[str, int]], *, relist: bool = True) -> None:
         for what, which in steps:
             if what in DEEDS:
                 self.do(what, which)
@@ -168,7 +199,8 @@ class World:
                 self.learn(what, which)
         self.settle()
         self.assert_listed()  # by events alone: no list comes to their help
-        self.relist(blind=False)
+        if relist:
+            self.relist(blind=False)
         self.settle(3.0)
         self.settle(30.0)
 
@@ -216,6 +248,17 @@ def test_late_ahead_and_repeated_each_change_is_told_once(steps: list[tuple[str,
     world.assert_once()
     assert Counter(world.ends()) == Counter((one_id, cause) for one_id, _, cause in world.engine.ends)
     assert len(world.told("container.started")) == len(world.engine.starts)
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(st.lists(LATE | DEED | READING, max_size=20))
+def test_where_nothing_is_lost_no_further_list_is_needed_for_the_truth(steps: list[tuple[str, int]]) -> None:
+    world = World()
+    world.do("run", 0)
+    world.settle()
+    world.play(steps, relist=False)
+    world.assert_true()
+    world.assert_once()
 
 
 @settings(max_examples=400, deadline=None, derandomize=True)

@@ -201,7 +201,7 @@ class Clinic:
 
     # --- what happens -------------------------------------------------------------------------------------------
 
-    def learn(self, container: Container) -> None:
+    def learn(self, container: Container, asked: int | None = None) -> None:
         self.offer(self.mirror.observe(container, self.now))
 
     def offer(self, changes: Iterable[Change]) -> None:

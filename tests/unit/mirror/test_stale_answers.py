@@ -1,0 +1,88 @@
+"""Answers of the engine that were asked for before an event was heard: what the event told stays."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from dockmend.model import Container, HealthCheck
+from tests.unit.mirror.host import ID, Host
+
+
+def host(health: str) -> tuple[Host, Container]:
+    one = Host()
+    container = one.container(check=HealthCheck(), health=health)
+    one.relist(container, first=True)
+    one.seen.clear()
+    return one, container
+
+
+def health(one: Host) -> str:
+    found = one.mirror.container(ID)
+    assert found is not None
+    return found.health
+
+
+def test_an_older_answer_does_not_take_back_a_health_and_another_look_makes_sure() -> None:
+    one, starting = host("starting")
+    asked = one.mirror.heard(ID)
+    one.now += 1
+    one.emit("health_status: healthy")
+    one.mirror.observe(starting, one.now, asked=asked)
+    assert health(one) == "healthy"
+    assert one.mirror.wanted == {ID}
+    one.mirror.observe(replace(starting, health="healthy"), one.now, asked=one.mirror.heard(ID))
+    assert one.triggers() == ["container.healthy"]
+
+
+def test_nor_does_an_older_list() -> None:
+    one, starting = host("starting")
+    asked = {ID: one.mirror.heard(ID)}
+    one.now += 1
+    one.emit("health_status: healthy")
+    one.mirror.relist([starting], (), (), one.now, asked=asked)
+    assert health(one) == "healthy"
+    assert one.mirror.wanted == {ID}
+
+
+def test_unhealthy_is_one_trouble_whatever_older_answers_say() -> None:
+    one, well = host("healthy")
+    asked = one.mirror.heard(ID)
+    one.now += 1
+    one.emit("health_status: unhealthy")
+    (told,) = one.seen
+    one.seen += one.mirror.observe(well, one.now, asked=asked)
+    one.seen += one.mirror.observe(replace(well, health="unhealthy"), one.now, asked=one.mirror.heard(ID))
+    assert one.seen == [told]
+    assert one.mirror.stands(ID, told.trouble)
+
+
+def test_an_answer_asked_for_after_the_event_is_believed() -> None:
+    one, well = host("healthy")
+    one.now += 1
+    one.emit("health_status: unhealthy")
+    one.seen += one.mirror.observe(well, one.now, asked=one.mirror.heard(ID))
+    assert one.triggers() == ["container.unhealthy", "container.healthy"]
+    assert one.mirror.standing() == []
+
+
+def test_an_answer_of_a_later_run_is_believed() -> None:
+    one, well = host("healthy")
+    asked = one.mirror.heard(ID)
+    one.now += 1
+    one.emit("health_status: unhealthy")
+    again = replace(well, started_at=one.now, health="starting")
+    one.mirror.observe(again, one.now, asked=asked)
+    assert health(one) == "starting"
+
+
+def test_what_was_listed_before_it_went_does_not_come_back() -> None:
+    one, well = host("healthy")
+    one.now += 1
+    one.emit("destroy")
+    one.seen.clear()
+    one.relist(well)
+    assert one.triggers() == []
+    assert list(one.mirror.containers()) == []
+    assert one.mirror.wanted == {ID}  # a look makes sure
+    one.look(well)
+    assert one.mirror.container(ID) is not None
