@@ -55,7 +55,7 @@ fuzz: venv ## everything that reads from outside, with many more inputs than `ma
 .PHONY: bench
 bench: venv ## the measurements of bench/README.md
 	@tests/lab/install.sh
-	@for each in events latency footprint snapshot; do \
+	@for each in events latency footprint snapshot dependents; do \
 	  echo "== bench/$$each.py"; PYTHONPATH=. $(BIN)/python "bench/$$each.py" || exit 1; \
 	done
 
