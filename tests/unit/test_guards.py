@@ -43,6 +43,7 @@ def change(subject: Any) -> Change:
         (container(labels={"dockmend.ignore": "false"}), {}, None),
         (container(labels={"dockmend.ignore": "true"}, image_steering=("dockmend.ignore",)), {}, None),
         (container(labels={HELPER_LABEL: "i1"}), {}, "itself"),
+        (container(name="web.dockmend-old-i1"), {}, "itself"),
         (container(labels={"tier": "db-main"}), {"labels": {"tier": "db*"}}, "protected"),
         (container(labels={"tier": "web"}), {"labels": {"tier": "db*"}}, None),
         (container(name="prod-db"), {"name": ["*-db"]}, "protected"),

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.mirror import Mirror
-from dockmend.model import Container, Event, HealthCheck, Network, Volume
+from dockmend.model import Container, Event, HealthCheck, Network, Volume, target_of
 from tests.unit.mirror.host import ID, Host, endpoint, event
 
 LAN, WAN = Network("n1", "lan"), Network("n2", "wan")
@@ -398,6 +398,34 @@ def test_a_failure_after_the_outcome_is_no_echo():
     host.look(host.ended(1))
     host.wait(1)
     assert [change.cause for change in host.seen] == ["crashed"]
+
+
+@pytest.mark.parametrize("heard_first", [True, False])
+def test_recreating_one_triggers_nothing_and_the_target_stays(heard_first: bool):
+    host = started()
+    target = target_of(present(host))
+    host.mirror.expect(ID, "recreate")
+    new = host.container(id=OWNER, name="web.dockmend-new-i1", state="created", started_at=0.0)
+    if heard_first:
+        host.look(new)
+    host.mirror.expect_made(OWNER, "recreate")
+    host.emit("create", id=OWNER)
+    host.look(new)
+    for action in ("kill", "die", "stop"):
+        host.emit(action, signal="15", exitCode="143")
+    host.look(host.ended(143))
+    host.look(replace(present(host), name="web.dockmend-old-i1"))
+    assert target_of(present(host)) == target
+    host.now += 1
+    host.emit("rename", id=OWNER, name="web")
+    host.emit("start", id=OWNER)
+    host.look(replace(new, name="web", state="running", started_at=host.now))
+    host.emit("destroy")
+    for each in (ID, OWNER):
+        host.mirror.expected(each, host.now)
+    host.wait(30)
+    assert host.seen == []
+    assert host.mirror.of_target(target) == host.mirror.container(OWNER)
 
 
 def test_an_end_while_a_network_is_put_back_is_no_echo():
