@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from dockmend.actions.base import Failed
 from tests.integration.healing import daemon
 from tests.integration.shop import Shop
 from tests.integration.stories import all_told, closed, stories
-from tests.lab import PrivateEngine
+from tests.integration.test_killed import Killed
+from tests.lab import HoldingProxy, PrivateEngine
 
 RULE = """
 version: 1
@@ -103,3 +105,38 @@ def test_files_that_are_not_to_be_trusted_are_refused(tmp_path: Path, bend: Call
         compose_up.checked(labels)
 
     assert not failure.value.again
+
+
+def test_killed_in_the_middle_its_program_ends_and_the_project_comes_up(
+    docker: PrivateEngine, shop: Shop, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The program hangs on a request that is held; at the latest it is ended when its step's time is over."""
+    proxy = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
+    rule = RULE.replace("then: compose_up", "then: [{compose_up: {}, timeout: 8s}]")
+    try:
+        with Killed(docker, proxy, rule, ALLOW) as killed:
+            hold = proxy.hold("POST /v[0-9.]+/containers/create", "before")
+            docker.docker("rm", "--force", "shop-worker-1")
+
+            killed.dies(hold)
+
+            (incident,) = closed(killed.daemon, rule="up", timeout=90)
+            assert incident.outcome == "healed", incident
+            ((_, done),) = stories(killed.daemon)
+            assert [each.outcome for each in done] == ["interrupted", "done"]
+            assert docker.state("shop-worker-1") == "running"
+            assert programs(shop) == []
+            all_told(killed.daemon)
+    finally:
+        proxy.close()
+
+
+def programs(shop: Shop) -> list[str]:
+    """Processes of compose for this project."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError):
+                line = (entry / "cmdline").read_bytes().decode(errors="replace")
+                found += [line] if str(shop.file) in line else []
+    return found

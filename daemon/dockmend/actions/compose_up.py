@@ -61,7 +61,7 @@ async def compose_up(ctx: Context, params: Any, subject: Object) -> Done:
         raise Failed(f"{project[:100]!r} is no name of a Compose project", again=False)
     if not ctx.engine.url.startswith("unix:"):
         raise Failed("cannot compose_up: the engine is on another host, and so are the project's files", again=False)
-    files = await asyncio.to_thread(checked, container.labels)
+    files = await asyncio.to_thread(checked, _labels(ctx, container, project))
     program = found_program()
     services, spared = _services(ctx, container, project, params.services)
     command = [
@@ -78,6 +78,12 @@ async def compose_up(ctx: Context, params: Any, subject: Object) -> Done:
     if code != 0:
         raise Failed(f"compose up of {project} ended with exit code {code}{output.told()}{said}")
     return Done(f"compose up of {project} ({', '.join(services)}){output.told()}{said}")
+
+
+def _labels(ctx: Context, container: Container, project: str) -> Mapping[str, str]:
+    """Its own, or where they are not known any more (it is missing), those of another of the project."""
+    others = (each for each in ctx.view.containers() if each.labels.get(COMPOSE_PROJECT) == project)
+    return next((each.labels for each in (container, *others) if FILES in each.labels), container.labels)
 
 
 def found_program() -> str:

@@ -161,7 +161,20 @@ def outside(rule: Rule, clock: Clock) -> Wait | Suppress | None:
 def stand_in(incident: Incident) -> Object | None:
     """A gone object as far as its incident's record tells."""
     if incident.kind == "container":
-        return Container(id=incident.object_id, name=incident.object_name)
+        return Container(id=incident.object_id, name=incident.object_name, labels=_compose_labels(incident.target))
     if incident.kind == "network":
         return Network(id=incident.object_id, name=incident.object_name)
     return Volume(name=incident.object_name) if incident.kind == "volume" else None
+
+
+def _compose_labels(target: str) -> dict[str, str]:
+    """What a target tells of the labels it was made of (model.target_of)."""
+    kind, _, rest = target.partition(":")
+    project, _, service = rest.partition("/")
+    service, _, number = service.rpartition("/")
+    if kind != "compose":
+        return {}
+    return {
+        "com.docker.compose.project": project, "com.docker.compose.service": service,
+        "com.docker.compose.container-number": number,
+    }  # fmt: skip
