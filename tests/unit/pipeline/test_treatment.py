@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dockmend.decide import CODES
 from dockmend.model import Actor, Change, Event
+from dockmend.rules.loader import load_texts
 from tests.unit.pipeline.clinic import ID, TARGET, Clinic, clinic, rule_text, until
 
 TWICE = rule_text(limits="{attempts: 2 per 15m, backoff: 1s to 2s}")
@@ -371,3 +372,20 @@ async def test_what_only_tells_keeps_nothing_from_being_healed():
         one.sicken()
         await until(lambda: any(each.outcome == "healed" for each in one.journal.incidents.values()))
         assert one.restarts == 1
+
+
+async def test_a_rule_that_came_to_shadow_touches_nothing_more():
+    async with clinic(rule_text(**{"for": "30s"})) as one:
+        one.sicken()
+        one.treatment.rules = load_texts({"r.yaml": rule_text(dry_run="true", **{"for": "30s"})}, host="host")
+        await one.later()
+        assert (one.only().outcome, one.restarts) == ("dry_run", 0)
+
+
+async def test_what_stands_under_another_name_when_it_is_given_up_is_what_its_record_names():
+    async with clinic(rule_text(limits="{attempts: 1 per 15m}")) as one:
+        one.health_after = "unhealthy"
+        one.sicken()
+        await one.quiet()
+        assert one.only().outcome == "failed"
+        assert [change.trouble for change in one.mirror.standing()] == [one.only().trouble]
