@@ -7,6 +7,7 @@ SEED ?= 1
 FAULTS ?= 200
 MINUTES ?= 10
 EXAMPLES ?= 5000
+INPUTS ?= 1000000
 RATE ?= 200
 
 .PHONY: help
@@ -49,7 +50,8 @@ soak: venv ## dockmend under a steady mix of events, its memory watched: make so
 	@PYTHONPATH=.:daemon $(BIN)/python -m tests.soak --minutes $(MINUTES) --rate $(RATE)
 
 .PHONY: fuzz
-fuzz: venv ## everything that reads from outside, with many more inputs than `make test`: make fuzz EXAMPLES=100000
+fuzz: venv ## everything that reads from outside: make fuzz INPUTS=1000000 SEED=1 EXAMPLES=5000
+	@PYTHONPATH=.:daemon $(BIN)/python -m tests.campaign.fuzz --inputs $(INPUTS) --seed $(SEED)
 	$(BIN)/pytest tests/campaign/fuzz --campaign-examples $(EXAMPLES) --timeout 0
 
 .PHONY: bench

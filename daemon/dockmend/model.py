@@ -10,9 +10,12 @@ Durations are seconds.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
+
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""What the engine's own integers hold. A larger one could be read, but neither kept in the journal nor counted with."""
 
 Origin = Literal["live", "replayed", "relisted", "started", "timer"]
 """How a change was learnt: from the stream, from the engine's replay after a reconnection, from comparing a list, at
@@ -195,7 +198,7 @@ class Event(Struct, frozen=True, rename={"type": "Type", "action": "Action", "ac
     type: str
     action: str
     actor: Actor
-    time_ns: int = 0
+    time_ns: Int64 = 0
     scope: str = "local"
 
     @property

@@ -99,7 +99,7 @@ async def known_state(journal: Journal, mirror: Mirror, clock: Clock) -> Known:
                 told.moved = clock.moved_since(msgspec.msgpack.decode(value, type=Stamp))
             elif key.startswith(SCHEDULE):
                 told.fired[key.removeprefix(SCHEDULE)] = msgspec.msgpack.decode(value, type=float)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             log.warning("a piece of last known state is of another version and is left out", key=key)
     if told.moved:
         log.warning("the clock was set since dockmend last ran: what waits goes by what elapsed", seconds=told.moved)

@@ -84,7 +84,7 @@ def _message(message: object) -> str:
     """The engine's sentence; where a proxy changed the content type, aiodocker leaves it in its JSON."""
     text = str(message)
     if text.startswith("{"):
-        with suppress(msgspec.MsgspecError, KeyError):
+        with suppress(msgspec.MsgspecError, KeyError, ValueError, RecursionError):
             text = msgspec.json.decode(text, type=dict[str, str])["message"]
     return text
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
-from dockmend.model import Actor, Event
+from dockmend.model import Actor, Event, Int64
 
 from .api import Batch
 
@@ -35,8 +35,8 @@ class _LooseEvent(msgspec.Struct):
     Type: str
     Action: str
     Actor: _LooseActor | None = None
-    timeNano: int = 0  # noqa: N815 - the engine's name
-    time: int = 0
+    timeNano: Int64 = 0  # noqa: N815 - the engine's name
+    time: Annotated[int, msgspec.Meta(ge=0, le=2**33)] = 0
     scope: str | None = None
 
 

@@ -205,7 +205,7 @@ class Transport:
         """The answer's structs; Temporary where it is not what the Engine API promises."""
         try:
             return decoder.decode(answer)
-        except (msgspec.MsgspecError, ValueError) as error:
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise Temporary(f"{what}: the engine's answer was not understood: {tidy(str(error))}") from None
 
 

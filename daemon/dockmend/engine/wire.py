@@ -12,7 +12,17 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from dockmend.model import STEERING_LABELS, Container, Endpoint, HealthCheck, Image, Mount, Volume, main_network
+from dockmend.model import (
+    STEERING_LABELS,
+    Container,
+    Endpoint,
+    HealthCheck,
+    Image,
+    Int64,
+    Mount,
+    Volume,
+    main_network,
+)
 
 from .times import epoch
 from .wire_networks import WireEndpoint, to_endpoint
@@ -28,7 +38,7 @@ class WireHealth(Struct):
 
 class WireState(Struct):
     Status: str = ""
-    ExitCode: int = 0
+    ExitCode: Int64 = 0
     OOMKilled: bool = False
     Error: str = ""
     StartedAt: str = ""
@@ -38,10 +48,10 @@ class WireState(Struct):
 
 class WireHealthcheck(Struct):
     Test: list[str] | None = None
-    Interval: int | None = None
-    Timeout: int | None = None
-    StartPeriod: int | None = None
-    Retries: int | None = None
+    Interval: Int64 | None = None
+    Timeout: Int64 | None = None
+    StartPeriod: Int64 | None = None
+    Retries: Int64 | None = None
 
 
 class WireConfig(Struct):
@@ -49,7 +59,7 @@ class WireConfig(Struct):
     Labels: dict[str, str] | None = None
     Healthcheck: WireHealthcheck | None = None
     StopSignal: str | None = None
-    StopTimeout: int | None = None
+    StopTimeout: Int64 | None = None
     MacAddress: str | None = None
 
 
@@ -83,7 +93,7 @@ class WireContainer(Struct):
     Name: str = ""
     Image: str = ""
     Created: str = ""
-    RestartCount: int = 0
+    RestartCount: Int64 = 0
     State: WireState | None = None
     Config: WireConfig | None = None
     HostConfig: WireHostConfig | None = None
@@ -108,7 +118,7 @@ class WireImageSummary(Struct):
     Id: str
     RepoTags: list[str] | None = None
     Labels: dict[str, str] | None = None
-    Created: int = 0
+    Created: Int64 = 0
 
 
 class WireImageConfig(Struct):
@@ -124,12 +134,12 @@ class WireImage(Struct):
 
 class WireExecution(Struct):
     Running: bool = False
-    ExitCode: int | None = None
-    Pid: int = 0
+    ExitCode: Int64 | None = None
+    Pid: Int64 = 0
 
 
 class WireEnd(Struct):
-    StatusCode: int
+    StatusCode: Int64
 
 
 class WireVersion(Struct):
@@ -148,7 +158,7 @@ class WireInfo(Struct):
     Name: str = ""
     ServerVersion: str = ""
     LiveRestoreEnabled: bool = False
-    Containers: int = 0
+    Containers: Int64 = 0
     SystemTime: str = ""
     Swarm: WireSwarm | None = None
 

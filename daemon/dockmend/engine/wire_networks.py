@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from dockmend.model import Endpoint, Network, Subnet, main_network
+from dockmend.model import Endpoint, Int64, Network, Subnet, main_network
 
 from .times import epoch
 
@@ -30,7 +30,7 @@ class WireEndpoint(Struct):
     IPAddress: str = ""
     GlobalIPv6Address: str = ""
     DriverOpts: dict[str, str] | None = None
-    GwPriority: int = 0
+    GwPriority: Int64 = 0
 
 
 class WireSubnet(Struct):

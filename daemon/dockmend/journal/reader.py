@@ -131,7 +131,7 @@ class JournalReader:
         for (body,) in self._rows(query, values):
             try:
                 found.append(msgspec.json.decode(body, type=record))
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 # One row from another version must not keep the daemon from starting.
                 log.error("a record of the journal cannot be read", record=record.__name__, error=str(error))  # noqa: TRY400 - the reason is for a person
         return found

@@ -68,7 +68,7 @@ class Mirror(View, Due):
         """Takes up last known state from the journal; False where the bytes are of no use."""
         try:
             restored = entries.decode(data)
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, ValueError, RecursionError):
             return False
         if restored.kept.removed_at:
             looks.await_successor(self, restored, "relisted")

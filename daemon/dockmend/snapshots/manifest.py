@@ -95,7 +95,7 @@ def decode(data: bytes, where: str) -> Manifest:
     """Raises SnapshotError where `data` is no manifest of a known format."""
     try:
         manifest = msgspec.json.decode(data, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise SnapshotError(f"{where} is no manifest of a snapshot: {error}", again=False) from error
     if manifest.format > FORMAT:
         raise SnapshotError(f"{where} was written by dockmend {manifest.dockmend}: this one is too old", again=False)

@@ -86,7 +86,7 @@ def read(store: Store, volume: str) -> Mark | None:
         return msgspec.json.decode(path.read_bytes(), type=Mark)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise SnapshotError(f"{path}: {error}. Look at the volume before you remove that file", again=False) from error
 
 
