@@ -1,0 +1,102 @@
+"""What people and hosts do on purpose is no trouble: paused, stopped, replaced, updated, upgraded, shut down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.integration.healing import CRASHED, UNHEALTHY, actions_seen, closed
+from tests.integration.test_ends import kill_main
+from tests.lab import Daemon, PrivateEngine, eventually
+
+ALL = {"unhealthy.yaml": UNHEALTHY, "crashed.yaml": CRASHED}
+COMPOSE = """
+name: shop
+services:
+  web:
+    image: toolbox:latest
+    init: true
+    command: ["sleep", "{seconds}"]
+"""
+Makes = Callable[..., Daemon]
+
+
+def nothing_but_the_witness(one: Daemon, engine: PrivateEngine) -> None:
+    """A container that breaks last is healed, and nothing else ever was a trouble that was answered."""
+    engine.run("witness")
+    kill_main(engine, "witness")
+    closed(one, "healed", name="witness", timeout=60)
+    assert {row["object_name"] for row in one.incidents() if row["outcome"] != "on_purpose"} == {"witness"}
+
+
+def test_what_a_person_does_to_one(docker: PrivateEngine, daemon: Makes):
+    names = ("stopped", "killed", "updated", "renamed", "replaced")
+    for name in names:
+        docker.run(name, "--stop-timeout", "1")
+    one = daemon(docker.url, rules=ALL)
+    began = docker.now()
+    docker.docker("stop", "stopped")
+    docker.docker("kill", "killed")
+    docker.docker("update", "--restart", "on-failure", "--cpus", "0.5", "updated")
+    docker.docker("rename", "renamed", "other")
+    docker.docker("rm", "-f", "replaced")
+    docker.run("replaced")
+    nothing_but_the_witness(one, docker)
+    assert {name: docker.state(name) for name in ("stopped", "killed")} == {"stopped": "exited", "killed": "exited"}
+    for name in ("stopped", "killed", "updated", "other"):
+        assert actions_seen(docker, name, began, "start", "restart") == []
+
+
+def test_compose_up_that_replaces_a_container(docker: PrivateEngine, daemon: Makes, tmp_path: Path):
+    docker.toolbox_image()
+    file = tmp_path / "compose.yaml"
+    one = daemon(docker.url, rules=ALL)
+    ids = []
+    for seconds in ("86400", "86401"):
+        file.write_text(COMPOSE.format(seconds=seconds))
+        docker.docker("compose", "-f", str(file), "up", "--detach", timeout=120)
+        ids.append(docker.inspect("shop-web-1")["Id"])
+    assert ids[0] != ids[1]
+    docker.docker("compose", "-f", str(file), "stop", timeout=120)
+    nothing_but_the_witness(one, docker)
+    assert docker.state("shop-web-1") == "exited"
+
+
+@pytest.mark.parametrize("live_restore", [False, True], ids=["plain", "live-restore"])
+def test_an_engine_upgrade(own_engine: Callable[..., PrivateEngine], daemon: Makes, live_restore: bool):
+    """dockerd is terminated and another one started: what it brings back, or kept, is no trouble."""
+    engine = own_engine(live_restore=live_restore)
+    engine.run("kept", "--restart", "always")
+    engine.run("stopped", "--restart", "unless-stopped", "--stop-timeout", "1")
+    one = daemon(engine.url, rules=ALL)
+    engine.docker("stop", "stopped")
+    nothing_but_the_witness(one, engine)
+    engine.docker("rm", "-f", "witness")
+    began = engine.inspect("kept")["State"]["StartedAt"]
+    engine.restart()
+    eventually(lambda: engine.state("kept") == "running", 60, what="it runs again")
+    eventually(lambda: one.status("/readyz") == 200, 60, what="the engine is taken again")
+    nothing_but_the_witness(one, engine)
+    assert (engine.inspect("kept")["State"]["StartedAt"] == began) is live_restore
+    assert engine.state("stopped") == "exited"
+
+
+@pytest.mark.parametrize("first", ["dockmend", "engine"])
+def test_a_host_that_is_shut_down(own_engine: Callable[..., PrivateEngine], daemon: Makes, first: str):
+    """Everything is stopped by the engine going down; dockmend ends before it, or after it."""
+    engine = own_engine()
+    engine.run("always", "--restart", "always")
+    engine.run("stopped", "--restart", "unless-stopped", "--stop-timeout", "1")
+    one = daemon(engine.url, rules=ALL)
+    engine.docker("stop", "stopped")
+    nothing_but_the_witness(one, engine)
+    engine.docker("rm", "-f", "witness")
+    for each in (one.stop, engine.terminate) if first == "dockmend" else (engine.terminate, one.stop):
+        each()
+    engine.start()
+    eventually(lambda: engine.state("always") == "running", 60, what="it runs again")
+    one.start(timeout=60)
+    nothing_but_the_witness(one, engine)
+    assert engine.state("stopped") == "exited"
