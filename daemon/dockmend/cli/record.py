@@ -68,6 +68,7 @@ async def _record(engine: DockerEngine, count: int | None) -> None:
                     mirror.gone(wanted, time.time())
             mirror.wanted.clear()
             if mirror.stale_networks:
+                mirror.stale_networks = False
                 networks = await engine.networks()
                 _write({"networks": networks, "at": time.time()})
                 mirror.observe_networks(networks, time.time())

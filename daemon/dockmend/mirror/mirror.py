@@ -35,7 +35,8 @@ class Mirror(View, Due):
     """Feed it with `apply`, `observe`, `gone`, `relist`, `tick`; each returns the changes that follow.
 
     `wanted` holds ids of containers to inspect (the answer goes to `observe`, a 404 to `gone`), `stale_networks` and
-    `stale_volumes` say that those lists are to be read again. `on_container(before, after)` is called for every change
+    `stale_volumes` say that those lists are to be read again: who does unsays it before asking, as what is heard during
+    the call may not be in the answer. `on_container(before, after)` is called for every change
     of a container's record. Times are wall seconds; `now` is passed in.
     """
 
@@ -257,7 +258,6 @@ class Mirror(View, Due):
         return changes
 
     def observe_networks(self, networks: Iterable[Network], now: float, origin: Origin = "live") -> list[Change]:
-        self.stale_networks = False
         before, self.networks = self.networks, {each.id: each for each in networks}
         for gone in self.defined.observed(self.networks):
             self.later(now + looks.SUCCESSOR_WAIT, self.defined.missing(gone, now, origin))
@@ -269,7 +269,6 @@ class Mirror(View, Due):
         return changes
 
     def observe_volumes(self, volumes: Iterable[Volume], now: float, origin: Origin = "live") -> list[Change]:
-        self.stale_volumes = False
         before, self.volumes = self.volumes, {each.name: each for each in volumes}
         for name, volume in before.items():
             if name not in self.volumes and not volume.anonymous and self.listed:

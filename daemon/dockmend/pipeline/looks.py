@@ -91,10 +91,24 @@ class Looks:
         return self._look_at_volumes() if key == VOLUMES else self._look_at(key)
 
     async def _look_at_networks(self) -> None:
-        self.offer(self.mirror.observe_networks(await self.engine.networks(), self.clock()))
+        mirror = self.mirror
+        mirror.stale_networks = False  # what is made from now on may not be in the answer
+        try:
+            networks = await self.engine.networks()
+        except BaseException:
+            mirror.stale_networks = True
+            raise
+        self.offer(mirror.observe_networks(networks, self.clock()))
 
     async def _look_at_volumes(self) -> None:
-        self.offer(self.mirror.observe_volumes(await self.engine.volumes(LOOK_TIMEOUT), self.clock()))
+        mirror = self.mirror
+        mirror.stale_volumes = False
+        try:
+            volumes = await self.engine.volumes(LOOK_TIMEOUT)
+        except BaseException:
+            mirror.stale_volumes = True
+            raise
+        self.offer(mirror.observe_volumes(volumes, self.clock()))
 
     async def _look_at(self, container_id: str) -> None:
         heard = self.mirror.heard(container_id)

@@ -147,12 +147,7 @@ class Watch:
             await self._merge(listing, stream, gap)
             try:
                 async with asyncio.TaskGroup() as group:
-                    parts = (
-                        self._looks.run,
-                        self._tick,
-                        self._probe,
-                        self._list_now_and_then,
-                    )
+                    parts = (self._looks.run, self._tick, self._probe, self._list_now_and_then, self._notice_stalls)
                     tasks = [group.create_task(part()) for part in parts]
                     await self._consume(stream)
                     for task in tasks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,7 +34,7 @@ class World:
         self.changes: list[Change] = []
         self.heard: list[Event] = []
         self.asked: list[tuple[Container | str, int]] = []
-        self.listing: tuple[list[Container], dict[str, int]] | None = None  # on its way: of the moment it was begun
+        self.listing: tuple[Any, dict[str, int]] | None = None  # on its way: of the moment it was begun
         self.mirror.relist((), (LAN,), (), self.engine.now, "started")
 
     # --- what happens -------------------------------------------------------------------------------------------
@@ -104,7 +105,9 @@ class World:
 
     def begin_list(self) -> None:
         heard = {one_id: self.mirror.heard(one_id) for one_id in self.mirror.entries}
-        self.listing = (list(self.engine.containers.values()), heard)
+        engine = self.engine
+        lists = [list(each.values()) for each in (engine.containers, engine.networks, engine.volumes)]
+        self.listing = (lists, heard)
 
     def end_list(self) -> None:
         """As after a reconnection: events that came while it was listed are heard first."""
@@ -112,16 +115,17 @@ class World:
             return
         touched = {one.actor.ID for one in self.engine.stream}
         self.read(len(self.engine.stream))
-        containers, asked = self.listing
+        (containers, networks, volumes), asked = self.listing
         self.listing = None
-        networks, volumes = self.engine.networks.values(), self.engine.volumes.values()
         self.take(self.mirror.relist(containers, networks, volumes, self.engine.now, "relisted", asked=asked))
         self.mirror.wanted.update(touched & self.mirror.entries.keys())
 
     def look(self) -> None:
         if self.mirror.stale_networks:
+            self.mirror.stale_networks = False
             self.take(self.mirror.observe_networks(self.engine.networks.values(), self.engine.now))
         if self.mirror.stale_volumes:
+            self.mirror.stale_volumes = False
             self.take(self.mirror.observe_volumes(self.engine.volumes.values(), self.engine.now))
         for _ in range(8):
             self.ask()
