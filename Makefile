@@ -52,7 +52,7 @@ soak: venv ## dockmend under a steady mix of events, its memory watched: make so
 .PHONY: fuzz
 fuzz: venv ## everything that reads from outside: make fuzz INPUTS=1000000 SEED=1 EXAMPLES=5000
 	@PYTHONPATH=.:daemon $(BIN)/python -m tests.campaign.fuzz --inputs $(INPUTS) --seed $(SEED)
-	$(BIN)/pytest tests/campaign/fuzz --campaign-examples $(EXAMPLES) --timeout 0
+	$(BIN)/pytest tests/campaign/fuzz tests/unit/rules/test_fuzz.py --hypothesis-profile random --campaign-examples $(EXAMPLES) --timeout 0
 
 .PHONY: bench
 bench: venv ## the measurements of bench/README.md

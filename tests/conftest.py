@@ -8,8 +8,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.lab import Broker, Daemon, PrivateEngine, Prometheus, sweep
+
+# `make test` gives every property the same inputs each time, however slow the machine is; `make fuzz` draws new ones.
+settings.register_profile("seeded", derandomize=True, database=None, deadline=None,
+                          suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
+settings.register_profile("random", deadline=None, print_blob=True)
+settings.load_profile("seeded")
 
 # A shell's background job ignores SIGINT, and so would every program that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

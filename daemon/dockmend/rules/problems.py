@@ -143,7 +143,10 @@ class Scope:
 
     def _validation(self, model: type[BaseModel], error: Any, base: Path) -> None:
         kind: str = error["type"]
-        path = (*base, *(part for part in error["loc"] if part != "[key]"))
+        at: Path = error["loc"]
+        if at[-1:] == ("[key]",) and kind != "extra_forbidden":
+            at = at[:-1]  # pydantic's word for a key that is wrong itself; a person may have written a key of that name
+        path = (*base, *at)
         key = _key_of(path)
         context: Mapping[str, Any] = error.get("ctx", {})
         if kind == "missing":
