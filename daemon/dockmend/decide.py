@@ -155,6 +155,8 @@ def standing(rule: Rule, change: Change, now: float) -> Verdict:
         return Suppress("on_purpose", change.note or "a person did it")
     if change.cause == "stopped" and change.subject is not None and would_start(rule.then):
         return Suppress("stopped", "somebody stopped it: what a person stopped is not started")
+    if rule.during is None:
+        return ACT
     shut = outside_hours(rule, now)
     if shut is not None and TROUBLES.isdisjoint(change.triggers):
         return Suppress("window", f"outside its hours ({rule.during_text}): it was a moment, and that is over")

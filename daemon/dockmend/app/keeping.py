@@ -130,11 +130,11 @@ class Keeping:
             self._mirror.changed.discard(container_id)
             key = taking_up.CONTAINER + container_id
             known = self._mirror.known(container_id)
-            self._backlog.write(("known", key), lambda: self._journal.put_known(key, known))
+            self._backlog.write(("known", key), self._journal.put_known, key, known)
 
     def schedule_fired(self, key: str, at: float) -> None:
         key, value = taking_up.SCHEDULE + key, msgspec.msgpack.encode(at)
-        self._backlog.write(("known", key), lambda: self._journal.put_known(key, value))
+        self._backlog.write(("known", key), self._journal.put_known, key, value)
 
     async def housekeeping(self, history: History, longest: Callable[[], float]) -> None:
         """Runs until cancelled. `longest`: how far back the limits look, in seconds."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any
 
 import structlog
 
@@ -26,13 +28,14 @@ class Backlog:
     def __len__(self) -> int:
         return len(self._late)
 
-    def write(self, key: Hashable, put: Callable[[], None]) -> None:
+    def write(self, key: Hashable, put: Callable[..., None], *record: Any) -> None:
         """Puts a record into the journal, or keeps it for later; never raises JournalError."""
-        self._late.pop(key, None)
+        if self._late:
+            self._late.pop(key, None)
         try:
-            put()
+            put(*record)
         except JournalError:
-            self._late[key] = put
+            self._late[key] = partial(put, *record)
             if len(self._late) > KEPT:
                 lost, _ = self._late.popitem(last=False)
                 log.error("a record was given up: the journal takes none", record=repr(lost))  # noqa: TRY400 - the reason was logged

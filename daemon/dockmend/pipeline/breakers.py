@@ -125,7 +125,7 @@ class Breakers:
         if mine.breaker_at is not None:
             record = Breaker(rule, target, mine.breaker_at, mine.breaker_reason, mine.healed_at)
         key = ("breaker", rule, target)
-        self.incidents.backlog.write(key, lambda: self.journal.put_breaker(record, rule, target))
+        self.incidents.backlog.write(key, self.journal.put_breaker, record, rule, target)
 
 
 def _key(rule: str, target: str) -> str:

@@ -40,8 +40,10 @@ def new_id(prefix: str, now: float, dice: random.Random) -> str:
 
 def trigger_of(rule: Rule, change: Change) -> str:
     """Which of a change's triggers the rule answers: what its incident is called after."""
-    names = {trigger.name for trigger in rule.triggers}
-    return next((name for name in change.triggers if name in names), change.triggers[0])
+    for name in change.triggers:
+        if name in rule.named:
+            return name
+    return change.triggers[0]
 
 
 class Incidents:
@@ -169,7 +171,7 @@ class Incidents:
         self._tell(incident)
 
     def _tell(self, incident: Incident) -> None:
-        self.backlog.write(("incident", incident.id), lambda: self._journal.put_incident(incident))
+        self.backlog.write(("incident", incident.id), self._journal.put_incident, incident)
         self._observer.incident(incident)
 
 

@@ -125,7 +125,7 @@ class Intake:
             )
             self.observer.decision(rule.name, "suppress", "recovered")
             return None
-        if not self._often_enough(rule, change, now):
+        if rule.counts and not self._often_enough(rule, change, now):
             self.observer.decision(rule.name, "suppress", "times")
             return None
         verdict = self.guards.may(rule, change, self.wall(), self.host)

@@ -247,7 +247,7 @@ class Steps:
 
     def _end(self, record: ActionRecord, outcome: Any, detail: str) -> ActionRecord:
         record = replace(record, ended_at=self.clock(), outcome=outcome, detail=detail)
-        self.incidents.backlog.write(("action", record.id), lambda: self.journal.put_action(record))
+        self.incidents.backlog.write(("action", record.id), self.journal.put_action, record)
         self.observer.action(record)
         return record
 

@@ -118,15 +118,20 @@ class Rule:
     order: int = 0  # over all files, in the order they were read
     remedies: bool = field(init=False, default=False)
     """True if a step of `then` changes something: such rules compete for a trouble, others all run."""
+    named: frozenset[str] = field(init=False, default=frozenset())
+    """The names of its triggers."""
+    counts: bool = field(init=False, default=False)
+    """True if one of them has `times`."""
     grouped: bool = field(init=False, default=False)
     """True if orphans of one owner are one incident: it restarts them all together."""
 
     def __post_init__(self) -> None:
         # Derived once: it is asked for every change.
         object.__setattr__(self, "remedies", any(not step.tells for step in self.then))
+        object.__setattr__(self, "named", frozenset(trigger.name for trigger in self.triggers))
+        object.__setattr__(self, "counts", any(trigger.times is not None for trigger in self.triggers))
         together = any(step.action == "restart_dependents" for step in (*self.then, *self.escalate))
-        orphans = any(trigger.name == "container.orphaned" for trigger in self.triggers)
-        object.__setattr__(self, "grouped", together and orphans)
+        object.__setattr__(self, "grouped", together and "container.orphaned" in self.named)
 
 
 @dataclass(frozen=True, slots=True)

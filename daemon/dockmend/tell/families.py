@@ -8,6 +8,7 @@ All of it happens on the event loop's thread; the page may be written in another
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -43,6 +44,11 @@ class Family:
 
     def set(self, *labels: str, to: float) -> None:
         self.values[labels if labels in self.values else self._admitted(labels)] = to
+
+    def count(self, each: Iterable[Labels]) -> None:
+        """Sets it to how often each label value occurs; what occurs no more is shown as 0."""
+        counted = Counter(self._admitted(labels) for labels in each)
+        self.values = {**dict.fromkeys(self.values, 0.0), **{key: float(number) for key, number in counted.items()}}
 
     def expect(self, *labels: str) -> None:
         """Shows it with 0 until something happens, so that a rate is right from the first time on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -102,8 +102,7 @@ class Metrics(Observer):
         self._build.set(version, to=1.0)
         self._containers_by_id: dict[str, tuple[str, str]] = {}
         self._open_incidents: dict[str, Incident] = {}
-        self._closed: set[str] = set()
-        self._closed_order: deque[str] = deque()
+        self._closed: dict[str, None] = {}  # the newest last
         self._broken: set[tuple[str, str]] = set()
         self._event_keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._lag = self._lags.cell()
@@ -116,7 +115,7 @@ class Metrics(Observer):
     def render(self, tasks: int = 0) -> bytes:
         """The page in Prometheus's text format; may be called in another thread. `tasks`: on the event loop now."""
         self._tasks.set(to=float(tasks))
-        self._refresh_unhealed()
+        self._count_what_is()
         return generate_latest(self.registry)
 
     # ------------------------------------------------------------------------------------------------ the hot path
@@ -154,26 +153,23 @@ class Metrics(Observer):
         known = after or before
         if known is None:
             return
-        if old := self._containers_by_id.pop(known.id, None):
-            self._containers.add(*old, by=-1.0)
-        if after is not None:
+        if after is None:
+            self._containers_by_id.pop(known.id, None)
+        else:
             health = after.health or "none"
-            new = (after.state if after.state in STATES else OTHER, health if health in HEALTHS else OTHER)
-            self._containers_by_id[after.id] = new
-            self._containers.add(*new)
+            state = after.state if after.state in STATES else OTHER
+            self._containers_by_id[after.id] = (state, health if health in HEALTHS else OTHER)
 
     def incident(self, incident: Incident) -> None:
-        known = self._open_incidents.get(incident.id)
         if incident.state != "closed":
             self._open_incidents[incident.id] = incident
-            if known is None:
-                self._open.add(incident.rule)
             return
-        if known is not None:
-            del self._open_incidents[incident.id]
-            self._open.add(incident.rule, by=-1.0)
-        if incident.outcome is None or not self._first_close(incident.id):
+        self._open_incidents.pop(incident.id, None)
+        if incident.outcome is None or incident.id in self._closed:
             return
+        self._closed[incident.id] = None
+        if len(self._closed) > _CLOSED:
+            del self._closed[next(iter(self._closed))]
         self._heals.add(incident.rule, incident.outcome)
         if incident.outcome == "healed" and incident.closed_at is not None:
             self._to_heal.cell(incident.rule).observe(incident.closed_at - incident.opened_at)
@@ -258,14 +254,11 @@ class Metrics(Observer):
             self._event_keys[type, action] = key
         return key
 
-    def _first_close(self, incident: str) -> bool:
-        if incident in self._closed:
-            return False
-        self._closed.add(incident)
-        self._closed_order.append(incident)
-        if len(self._closed_order) > _CLOSED:
-            self._closed.discard(self._closed_order.popleft())
-        return True
+    def _count_what_is(self) -> None:
+        """Gauges of what is open or there at the moment: counted for each page, not at each change."""
+        self._containers.count(self._containers_by_id.copy().values())
+        self._open.count((incident.rule,) for incident in self._open_incidents.copy().values())
+        self._refresh_unhealed()
 
     def _refresh_unhealed(self) -> None:
         oldest = sorted(self._open_incidents.copy().values(), key=lambda incident: incident.opened_at)
