@@ -155,7 +155,9 @@ class Group:
         container = await self._seen(node)
         if container is None:
             return
-        if any(self._stale(container, edge) for edge in self.graph.edges_of(node)):
+        if self._is_back(container):
+            self.told.append(f"{container.name} was started meanwhile")
+        elif any(self._stale(container, edge) for edge in self.graph.edges_of(node)):
             done = await self.ctx.part("recreate", _Rejoin(self.successors), container)
             self.successors[container.id] = str(done.facts["successor"])
             self.told.append(f"{container.name} recreated")
@@ -166,6 +168,13 @@ class Group:
             await self.ctx.part("start", None, container)
             self.told.append(f"{container.name} started")
         self.halted.discard(node)
+
+    def _is_back(self, container: Container) -> bool:
+        """Whether another remedy brought it back since it was asked who needs it: it began after all it hangs on."""
+        edges = [edge for edge in self.graph.edges_of(container.id) if edge.restart]
+        began = max(self.root.started_at, self.asked.get(container.id, 0.0))
+        mine = all(edge.dependency == self.root.id and not self._stale(container, edge) for edge in edges)
+        return container.running and mine and container.started_at > began
 
     async def _await_well(self, node: str) -> None:
         """Until it runs, and is healthy where it has a check: then what hangs on it may be started."""

@@ -169,6 +169,28 @@ async def test_one_that_could_not_join_is_started_though_it_does_not_run():
         assert one.only().outcome == "healed"
 
 
+async def test_one_that_another_remedy_started_meanwhile_is_not_restarted():
+    error = "cannot join network namespace of a non running container: 0000"
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1, state="exited", exit_code=128, error=error))
+        await one.quiet()
+        inspect, looks = one.engine.inspect, []
+
+        async def started_by_others(container_id: str, *more: Any) -> Container:
+            looks.append(container_id)
+            if looks.count(guest(1).id) == 2:  # the first look is the incident's own, the second the step's
+                town.up(guest(1).id)
+            return await inspect(container_id, *more)
+
+        one.engine.inspect = started_by_others  # type: ignore[method-assign]
+        one.offer(one.mirror.relist(one.engine.containers.values(), [], [], one.now, "relisted"))
+        for change in one.mirror.standing():
+            one.intake.again(change)
+        await one.quiet()
+        assert town.done == []
+        assert one.only().outcome == "healed"
+
+
 async def test_an_owner_that_never_comes_is_given_up_and_one_that_comes_late_is_answered():
     async with clinic(RULES) as one:
         town = Town(one, guest(1), guest(2))
