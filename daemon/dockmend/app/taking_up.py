@@ -157,7 +157,7 @@ async def take_up(
             continue  # it was only said what would be done, and now it may be done
         if closed.reason_code == "owner":
             continue  # an owner that was given up may be back: who is orphaned still, is offered anew
-        incidents.remember_answered(closed.rule, closed.trouble)
+        incidents.remember(closed)
         incidents.remember_outcome(closed)
 
 

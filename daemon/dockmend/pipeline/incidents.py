@@ -92,9 +92,14 @@ class Incidents:
         for key in [key for key in self._answered if key[0] == rule]:
             del self._answered[key]
 
-    def begin(self, rule: Rule, change: Change, dry_run: bool, actor: str = "") -> Incident:
+    def remember(self, incident: Incident) -> None:
+        """After a restart: its trouble was answered, by its rule and by those that lost to it."""
+        for rule in (incident.rule, *incident.over):
+            self.remember_answered(rule, incident.trouble)
+
+    def begin(self, rule: Rule, change: Change, dry_run: bool, actor: str = "", over: tuple[str, ...] = ()) -> Incident:
         now = self.clock()
-        incident = self._make(rule, change, now, dry_run=dry_run, actor=actor)
+        incident = self._make(rule, change, now, dry_run=dry_run, actor=actor, over=over)
         self.remember_answered(rule.name, change.trouble)
         self.open[incident.id] = incident
         self._by_key[rule.name, incident.target] = incident.id
@@ -127,7 +132,7 @@ class Incidents:
         """Takes up one that was open when dockmend ended."""
         self.open[incident.id] = incident
         self._by_key[incident.rule, incident.target] = incident.id
-        self.remember_answered(incident.rule, incident.trouble)
+        self.remember(incident)
         self._observer.incident(incident)
 
     def update(self, incident_id: str, **changes: Any) -> Incident:

@@ -181,47 +181,54 @@ class Intake:
         """Of the remedies one acts: returns it (and beside it the one that only shadows)."""
         remedies: Sequence[Rule] = [rule for rule in answering if rule.remedies]
         losers: tuple[Rule, ...] = ()
+        over: tuple[str, ...] = ()
         if len(remedies) > 1:
             remedies, losers = order_remedies(remedies)
-            self._lose(losers, change)
+            over = self._lose(losers, change)
         for rule in answering:
             if rule not in losers:
-                self._begin_unless_refused(rule, change)
+                self._begin_unless_refused(rule, change, over if rule.remedies else ())
         return remedies
 
-    def _begin_unless_refused(self, rule: Rule, change: Change) -> None:
+    def _begin_unless_refused(self, rule: Rule, change: Change, over: tuple[str, ...] = ()) -> None:
         """Of a target that its breaker keeps, one record counts what comes."""
         refused = self.treats.refuses(rule, change.target)
         if refused is None:
-            self._begin(rule, change)
+            self._begin(rule, change, over=over)
             return
         self.incidents.record(rule, change, "suppressed", refused.code, refused.reason)
         self.observer.decision(rule.name, "suppress", refused.code)
 
-    def _lose(self, losers: Iterable[Rule], change: Change) -> None:
-        for loser in losers:
-            self.incidents.remember_answered(loser.name, change.trouble)
-            self.observer.decision(loser.name, "suppress", "other_rule")
+    def _lose(self, losers: Iterable[Rule], change: Change) -> tuple[str, ...]:
+        """Another rule acts: returns the names of those that do not."""
+        names = tuple(loser.name for loser in losers)
+        for name in names:
+            self.incidents.remember_answered(name, change.trouble)
+            self.observer.decision(name, "suppress", "other_rule")
+        return names
 
     def _put_off(self, shut: list[tuple[Rule, Wait]], winners: Sequence[Rule], change: Change) -> None:
         """Rules whose hours have yet to begin: of the remedies the first to begin, where none acts now."""
         opening = {rule.name: wait for rule, wait in shut}
-        waiting = [rule for rule, _ in shut if not rule.remedies]
+        waiting: list[tuple[Rule, tuple[str, ...]]] = [(rule, ()) for rule, _ in shut if not rule.remedies]
         for shadow in (False, True):
             group = [rule for rule, _ in shut if rule.remedies and rule.dry_run is shadow]
             if group and not any(winner.dry_run is shadow for winner in winners):
                 first = min(opening[rule.name].until for rule in group)
                 (winner, *_), _ = order_remedies([rule for rule in group if opening[rule.name].until == first])
-                waiting.append(winner)
                 group.remove(winner)
-            self._lose(group, change)
-        for rule in waiting:
-            self._begin(rule, change, wait=opening[rule.name])
+                waiting.append((winner, self._lose(group, change)))
+            else:
+                self._lose(group, change)
+        for rule, over in waiting:
+            self._begin(rule, change, wait=opening[rule.name], over=over)
 
-    def _begin(self, rule: Rule, change: Change, actor: str = "", wait: Wait | None = None) -> Incident:
+    def _begin(
+        self, rule: Rule, change: Change, actor: str = "", wait: Wait | None = None, over: tuple[str, ...] = ()
+    ) -> Incident:
         if change.group and rule.grouped:
             change = replace(change, target=change.group)
-        incident = self.incidents.begin(rule, change, dry_run=rule.dry_run or self.dry_run, actor=actor)
+        incident = self.incidents.begin(rule, change, dry_run=rule.dry_run or self.dry_run, actor=actor, over=over)
         self.treats.keep(incident, change.subject)
         if rule.hold and not actor and (wait is None or wait.until < change.at + rule.hold):
             wait = Wait(change.at + rule.hold, "for", incident.reason)

@@ -182,7 +182,7 @@ async def test_one_that_another_remedy_started_meanwhile_is_not_restarted():
                 town.up(guest(1).id)
             return await inspect(container_id, *more)
 
-        one.engine.inspect = started_by_others  # type: ignore[method-assign]
+        one.engine.inspect = started_by_others  # type: ignore[assignment, method-assign]
         one.offer(one.mirror.relist(one.engine.containers.values(), [], [], one.now, "relisted"))
         for change in one.mirror.standing():
             one.intake.again(change)

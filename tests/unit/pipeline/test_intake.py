@@ -46,6 +46,20 @@ async def test_one_remedy_acts_and_all_that_tell_do():
         assert ("low", "suppress", "other_rule") in one.told.decisions
 
 
+async def test_a_rule_that_lost_a_trouble_leaves_it_alone_after_a_restart_too():
+    async with clinic(TWO) as one:
+        one.sicken()
+        await one.quiet()
+        (treated,) = [each for each in one.journal.incidents.values() if each.rule == "high"]
+        assert treated.over == ("low",)
+    async with clinic(TWO) as two:
+        two.incidents.remember(treated)
+        two.sicken()
+        await two.quiet()
+        assert {each.rule for each in two.journal.incidents.values()} == {"tells"}
+        assert two.restarts == 0
+
+
 async def test_a_shadow_rule_does_not_keep_a_live_one_from_acting():
     async with clinic(TWO.replace("priority: 5", "priority: 5, dry_run: true")) as one:
         one.sicken()
