@@ -98,6 +98,10 @@ class History:
         if changes:
             self.host.append(at)
 
+    def escalated(self, at: float) -> None:
+        """A remedy of an `escalate`: it is no attempt, and the host's budget pays for it all the same."""
+        self.host.append(at)
+
     def take_back(self, rule: str, target: str, at: float) -> None:
         """An attempt that was counted and in which nothing at all was done: it was none."""
         for times in (self.of(rule, target).attempts, self.by_rule.get(rule, deque()), self.host):
@@ -282,7 +286,7 @@ def free_at(times: Iterable[float], limit: tuple[int, float], now: float, kept: 
 def _full(times: Iterable[float], limit: tuple[int, float], now: float) -> float | None:
     """None while there is room; else when there will be."""
     count, within = limit
-    recent = [at for at in times if at + within > now]
+    recent = sorted(at for at in times if at + within > now)
     return recent[-count] + within if len(recent) >= count else None
 
 

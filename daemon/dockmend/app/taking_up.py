@@ -73,6 +73,9 @@ async def history_of(journal: Journal, times: Times, looks_back: float = HISTORY
     history, since = History(), times.now - max(HISTORY, looks_back) - abs(times.moved)
     for rule, target, began_at, _, done in await journal.recent_attempts(since):
         history.attempted(rule, target, times.past(began_at), any(map(changes_something, done)))
+    for began_at, action in await journal.escalated(since):
+        if changes_something(action):
+            history.escalated(times.past(began_at))
     for incident in await journal.recent_incidents(since):
         if incident.attempts and incident.closed_at:
             mine = history.of(incident.rule, incident.target)

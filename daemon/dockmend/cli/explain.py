@@ -146,6 +146,9 @@ def _limits(found: Settings, now: float) -> tuple[History, Host]:
         with read_only(found.paths.journal) as journal:
             for rule, target, began_at, _, done in journal.recent_attempts(now - HISTORY):
                 history.attempted(rule, target, began_at, any(map(changes_something, done)))
+            for began_at, action in journal.escalated(now - HISTORY):
+                if changes_something(action):
+                    history.escalated(began_at)
             for incident in journal.recent_incidents(now - HISTORY):  # oldest first: the last one stays
                 if incident.attempts and incident.closed_at:
                     history.of(incident.rule, incident.target).ended_at = incident.closed_at

@@ -51,7 +51,10 @@ class Journal(Protocol):
     async def open_incidents(self) -> list[Incident]: ...
     async def open_actions(self) -> list[ActionRecord]: ...
     async def recent_attempts(self, since: float) -> list[Attempt]:
-        """Every attempt since then, oldest first; those before a reset left out."""
+        """Every attempt since then, oldest first; those before a reset left out. Steps of `escalate` are none."""
+
+    async def escalated(self, since: float) -> list[tuple[float, str]]:
+        """When each step of an `escalate` began since then, and its action; oldest first."""
 
     async def recent_incidents(self, since: float) -> list[Incident]:
         """Closed ones, oldest first."""

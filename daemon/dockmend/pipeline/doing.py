@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from dockmend.decide import makes_again, would_start
+from dockmend.decide import Suppress, makes_again, would_start
 from dockmend.errors import EngineAway, JournalError
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
@@ -94,6 +94,13 @@ class Doing:
         progress.pop(incident.id, None)
         return failure
 
+    async def round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
+        """What is left of `finally`, of an attempt that was cut short and is not gone on with."""
+        done = self.ending.progress.pop(incident.id, 0)
+        self.ending.failures.pop(incident.id, None)
+        if done != ATTEMPT_MADE:
+            await self._finally(incident, rule, subject, max(0, done - len(rule.then)))
+
     async def _followed(self, incident: Incident, subject: Object | None, done: int) -> tuple[Incident, Object | None]:
         """A step may have made the container anew: those after it are done to the successor."""
         now = self.looking.incidents.open.get(incident.id, incident)
@@ -104,14 +111,17 @@ class Doing:
 
     async def _overtaken(self, incident: Incident, step: Step) -> bool:
         """Steps take their time: who stopped the container during those before is heard before one that starts it."""
-        if step.target is not None or incident.kind != "container" or not would_start((step,)):
-            return False
-        seen = await self.looking.look(incident)
-        forbidden = None if seen.gone else self.looking.forbidden(incident, (step,), seen.subject)
+        forbidden = await self._forbidden_start(incident, step)
         if forbidden is None:
             return False
         self.ending.close(incident.id, "suppressed", forbidden.reason, forbidden.code)
         return True
+
+    async def _forbidden_start(self, incident: Incident, step: Step) -> Suppress | None:
+        if step.target is not None or incident.kind != "container" or not would_start((step,)):
+            return None
+        seen = await self.looking.look(incident)
+        return None if seen.gone else self.looking.forbidden(incident, (step,), seen.subject)
 
     async def step(
         self, incident: Incident, rule: Rule, step: Step, subject: Object | None, part: Part = "then"
@@ -130,6 +140,11 @@ class Doing:
         """It always runs, without those of its steps that are done; its failure changes nothing about the attempt's."""
         for step in rule.finally_[done:]:
             try:
+                if forbidden := await self._forbidden_start(incident, step):
+                    log.warning(
+                        "a step of `finally` is left out", rule=rule.name, action=step.action, why=forbidden.reason
+                    )
+                    continue
                 await self.steps.run(incident, rule, step, subject, "finally")
             except StepFailed as error:
                 log.warning("a step of `finally` failed", rule=rule.name, error=str(error))

@@ -72,7 +72,7 @@ class Ladder:
                 return False
             began_at = self.clock()
             if not step.tells:
-                self.history.host.append(began_at)
+                self.history.escalated(began_at)
             failure = await self.doing.step(incident, rule, step, seen.subject, "escalate")
         if not self.ending.is_open(incident.id):
             return False

@@ -143,10 +143,12 @@ class Treatment:
         incident = self.incidents.open.get(incident_id)
         if incident is None:
             return
-        if incident.state == "waiting":
+        if incident.state == "waiting" and not 0 < self.ending.progress.get(incident_id, 0) < ATTEMPT_MADE:
             self.ending.drop(incident_id, "interrupted" if incident.attempts else "recovered", reason)
         else:
             self.ending.superseded[incident_id] = reason
+            if incident.state == "waiting":  # in the middle of an attempt, whose `finally` is run before it gives way
+                self.submit(incident_id)
             self.verification.pulse.wake(incident.target)
 
     def stop(self) -> None:
@@ -227,10 +229,10 @@ class Treatment:
     async def _run(self, incident_id: str) -> None:
         incident = self.incidents.open[incident_id]
         rule = self.rules.by_name(incident.rule)
-        began_at = None
+        began_at, owed = None, False
         while unsettled := self.steps.unsettled.get(incident_id):
             record = min(unsettled, key=_members_first)
-            began_at = record.began_at
+            began_at, owed = record.began_at, owed or record.part == "then"
             await self._settle(incident, rule, record)
             unsettled.remove(record)
             if incident_id not in self.incidents.open:
@@ -244,7 +246,7 @@ class Treatment:
         elif incident.state == "verifying":
             await self._verify(incident, rule, incident.updated_at)
         else:
-            await self._treat(incident, rule, began_at)
+            await self._treat(incident, rule, began_at, owed=owed)
 
     async def _settle(self, incident: Incident, rule: Rule | None, record: ActionRecord) -> None:
         """What became of the step that was cut short. Where nothing of an attempt was done, it is made anew."""
@@ -265,13 +267,18 @@ class Treatment:
             changes = rule is None or rule.remedies
             self.history.attempted(incident.rule, incident.target, self.clock(), changes)
             limit = rule.limits.attempts if rule else None
-            if limit and mine.in_window(self.clock(), limit[1]) > limit[0]:
-                del progress[incident.id]
+            if rule is not None and limit and mine.in_window(self.clock(), limit[1]) > limit[0]:
+                progress[incident.id] = len(rule.then)  # it failed: what is left of it is `finally`
+                self.ending.failures[incident.id] = StepFailed(f"{record.action}: {settled.detail}")
 
-    async def _treat(self, incident: Incident, rule: Rule, began_at: float | None) -> None:
-        """One attempt. `began_at`: of one that was cut short and goes on."""
+    async def _treat(self, incident: Incident, rule: Rule, began_at: float | None, *, owed: bool) -> None:
+        """One attempt. `began_at`: of one that was cut short; it goes on or, where nothing of it was done, is made
+        anew, and where neither can be, its `finally` is still `owed`."""
         resumed = bool(self.ending.progress.get(incident.id))
         seen = await self.looking.look(incident)
+        if (resumed or owed) and self._goes_on(incident.id) and not self._may_go_on(incident, rule, seen, resumed):
+            await self._round_off(incident, rule, seen.subject)
+            owed = False
         if not self._is_needed(incident, rule, seen, resumed=resumed):
             if self._goes_on(incident.id):  # the trouble went after an attempt: is it well?
                 await self._verify(incident, rule, incident.updated_at)
@@ -286,6 +293,8 @@ class Treatment:
                 incident = self._begin(incident, rule, began_at, resumed=resumed)
                 failure = await self._attempt(incident, rule, subject, None if resumed else began_at)
         if verdict is not ACT:
+            if owed:
+                await self._round_off(incident, rule, subject)
             await self._hold_back(incident, rule, verdict)
         elif self.ending.gave_way(incident.id) or not self.ending.is_open(incident.id):
             return
@@ -296,13 +305,27 @@ class Treatment:
         elif self.ending.failed(incident, rule, str(failure), again=failure.again):
             await self._climb(incident.id, rule, str(failure))
 
+    def _may_go_on(self, incident: Incident, rule: Rule, seen: Seen, resumed: bool) -> bool:
+        """Whether an attempt that was cut short can be gone on with, or made anew: asked, and nothing is closed."""
+        must_stand = self._must_stand(incident, rule)
+        gone = seen.gone and must_stand and incident.trigger != MISSING
+        over = must_stand and not resumed and not incident.actor and not self.looking.stands(incident, seen.subject)
+        return not gone and not over and self.looking.forbidden(incident, rule.then, seen.subject) is None
+
+    async def _round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
+        async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)):
+            await self.doing.round_off(incident, rule, subject)
+
+    def _must_stand(self, incident: Incident, rule: Rule) -> bool:
+        """What only tells, tells of what was: it may well be over by the remedy that came before it in this lane."""
+        return rule.remedies or rule.hold > 0 or incident.waiting_for == "window"
+
     def _is_needed(self, incident: Incident, rule: Rule, seen: Seen, *, resumed: bool) -> bool:
         """False where there is nothing to do any more: then it is closed, or still open where it is to be verified."""
         if not self._goes_on(incident.id):
             return False
         close = self.ending.close
-        # What only tells, tells of what was: it may well be over by the remedy that came before it in this lane.
-        must_stand = rule.remedies or rule.hold > 0 or incident.waiting_for == "window"
+        must_stand = self._must_stand(incident, rule)
         if seen.gone and must_stand and incident.trigger != MISSING:
             if resumed:
                 close(incident.id, "interrupted", "it is gone")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from dockmend.actions.definition import define
-from dockmend.engine.wire_networks import one_network
+from dockmend.engine.wire_networks import endpoint_config, one_network
+from dockmend.model import Endpoint
 
 ID = "0123456789ab" + "c" * 52
 VOLUME = "d" * 64
@@ -108,6 +109,12 @@ def test_an_endpoint_keeps_what_was_asked_for_and_what_nobody_has_heard_of() -> 
         },
         "other": {"MacAddress": "92:d0:c6:0a:29:33"},
     }  # fmt: skip
+
+
+def test_a_network_that_was_lost_is_joined_as_it_was() -> None:
+    known = Endpoint(network_id="n", aliases=("www",), gw_priority=7)
+    body = define(container(), None, networks={"lost": endpoint_config(known)}).body
+    assert body["NetworkingConfig"]["EndpointsConfig"]["lost"] == {"Aliases": ["www"], "GwPriority": 7}
 
 
 def test_a_configured_mac_address_of_the_main_network_is_known_even_when_it_does_not_run() -> None:

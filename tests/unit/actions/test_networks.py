@@ -13,7 +13,7 @@ from dockmend.model import Endpoint, Network
 from tests.unit.actions.stage import ID, WEB, Script, Stage
 
 ANY = SimpleNamespace(network=None, create=False)
-OLD = Endpoint(network_id="old", aliases=("shop",), ipv4="10.0.0.5", mac="02:42:0a:00:00:99")
+OLD = Endpoint(network_id="old", aliases=("shop",), ipv4="10.0.0.5", mac="02:42:0a:00:00:99", gw_priority=7)
 NOW = Network(id="new", name="lane")
 
 
@@ -36,6 +36,7 @@ async def test_lost_network_is_written_down_and_connected_with_the_old_settings(
     assert ("connect", "new", replace(OLD, network_id="new")) in web.engine.calls
     assert web.undo["reconnect"][0]["network"] == "lane"
     assert web.undo["reconnect"][0]["endpoint"]["ipv4"] == "10.0.0.5"
+    assert web.undo["reconnect"][0]["endpoint"]["gw_priority"] == 7
     assert done.detail == "reconnected to lane"
 
 

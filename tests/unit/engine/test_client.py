@@ -249,6 +249,14 @@ async def test_a_mac_address_is_put_back_where_the_engine_can(fake: FakeEngine, 
     assert (await client.inspect("web")).networks["shop"].mac == "02:11:22:33:44:55"
 
 
+async def test_which_network_the_default_route_goes_through_is_put_back(fake: FakeEngine, client: DockerEngine) -> None:
+    """Engine 28 has it, API 1.48; before that nobody can have asked for it."""
+    fake.add_network("shop")
+    fake.add_container("web")
+    await client.connect_network("shop", "web", Endpoint(network_id="", gw_priority=100))
+    assert (await client.inspect("web")).networks["shop"].gw_priority == 100
+
+
 @pytest.mark.parametrize("answer", [b"", b"null", b"[]", b"{", b'{"Id": 7}', b"\xff"])
 async def test_an_answer_that_is_none_is_a_temporary_error(answer: bytes, tmp_path: Path) -> None:
     async with served(tmp_path / "s", answer) as url:

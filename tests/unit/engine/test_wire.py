@@ -134,15 +134,17 @@ def test_an_endpoint_there_and_back() -> None:
         "IPAddress": "10.0.0.9",
         "GlobalIPv6Address": "fd00::9",
         "DriverOpts": {"k": "v"},
+        "GwPriority": -7,
     }
     seen = told(NetworkSettings={"Networks": {"shop": answer}}).networks["shop"]
     assert seen == Endpoint(
         network_id="n1", aliases=("www",), ipv4="10.0.0.9", ipv6="fd00::9", link_local=("169.254.1.1",),
         mac="02:11:22:33:44:55", links=("db:database",), driver_opts={"k": "v"}, address="10.0.0.9", address6="fd00::9",
+        gw_priority=-7,
     )  # fmt: skip
     assert wire_networks.endpoint_config(seen) == {
         "IPAMConfig": answer["IPAMConfig"], "Aliases": ["www"], "Links": ["db:database"],
-        "MacAddress": "02:11:22:33:44:55", "DriverOpts": {"k": "v"},
+        "MacAddress": "02:11:22:33:44:55", "DriverOpts": {"k": "v"}, "GwPriority": -7,
     }  # fmt: skip
     assert wire_networks.endpoint_config(Endpoint(network_id="n1", address="10.0.0.9")) == {}
 

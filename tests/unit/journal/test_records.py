@@ -87,6 +87,15 @@ async def test_recent_attempts_are_by_attempt_with_its_begin_and_its_last_outcom
     assert [row[2] for row in await journal.recent_attempts(NOW + 2)] == [NOW + 4, NOW + 5]
 
 
+async def test_what_escalation_did_is_told_apart_from_the_attempt_it_followed(journal):
+    journal.put_action(an_action(1, attempt=1, began_at=NOW + 1, ended_at=NOW + 2, outcome="done", action="publish"))
+    journal.put_action(an_action(2, attempt=1, began_at=NOW + 3, outcome="failed", part="escalate"))
+    journal.put_action(an_action(3, attempt=0, incident="i2", began_at=NOW + 4, part="escalate", action="start"))
+    assert await journal.recent_attempts(NOW) == [("heal", WEB, NOW + 1, "done", {"publish"})]
+    assert await journal.escalated(NOW) == [(NOW + 3, "restart"), (NOW + 4, "start")]
+    assert await journal.escalated(NOW + 3.5) == [(NOW + 4, "start")]
+
+
 async def test_a_reset_forgets_attempts_before_it(journal):
     journal.put_action(an_action(1, attempt=1, began_at=NOW + 1))
     journal.put_action(an_action(2, attempt=2, began_at=NOW + 9))

@@ -186,7 +186,7 @@ class Clinic:
             steps=steps, incidents=self.incidents, mirror=self.mirror, lanes=lanes, history=self.history,
             guards=guards, observer=self.told,
             verification=Verification(self.mirror, self.pulse, self.clock, Groups(self.mirror, self.incidents, guards)),
-            host=Host(self.budget, lambda rule, target: self.paused), clock=self.clock, dice=dice, parallel=4,
+            host=Host(self.budget, self._paused), clock=self.clock, dice=dice, parallel=4,
             learn=self.learn, closed=self.closed, offer=self.offer_to,
             dependents=lambda incident: self.dependents.get(incident.object_name, 0), rules=self.rules,
         )  # fmt: skip
@@ -195,6 +195,9 @@ class Clinic:
         self.engine.containers = {ID: WEB}
         self.engine.on = {"restart": self._restarted, "start": self._restarted, "stop": self._stopped}
         self.mirror.relist([WEB], [], [], self.now, "started")
+
+    def _paused(self, rule: str, target: str) -> Any:
+        return self.paused(rule, target) if callable(self.paused) else self.paused
 
     def publish(self, topic: str, payload: str, retain: bool = False) -> None:
         self.published.append((topic, payload))

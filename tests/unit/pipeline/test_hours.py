@@ -130,3 +130,55 @@ async def test_hours_go_by_the_clock_on_the_wall_also_when_that_is_set():
         assert two.only().due_at == pytest.approx(OPENS - 600.0, abs=1)
         await two.later()
         assert (two.only().outcome, two.restarts) == ("healed", 1)
+
+
+async def test_a_ladder_waits_for_the_hours_and_is_climbed_when_they_begin():
+    text = rule_text(
+        during='"00:10-00:18 UTC"', limits="{attempts: 1 per 15m}", escalate='[{publish: {topic: "up"}}, restart]'
+    )
+    async with clinic(text) as one:
+        restart = one.engine.on["restart"]
+
+        def late() -> None:
+            restart()
+            one.now = max(one.now, 1080.0)  # the attempt outlasts the hours
+
+        one.engine.on["restart"] = late
+        one.health_after = "unhealthy"
+        one.sicken()
+        await one.quiet()
+        waiting = one.only()
+        assert (waiting.rung, waiting.waiting_for, waiting.due_at) == (1, "window", 86400 + 600.0)
+        assert (one.published, one.restarts) == ([("up", "")], 1)  # what tells goes by no hours
+        one.health_after = "healthy"
+        await one.later()
+        assert (one.only().outcome, one.restarts, len(one.published)) == ("healed", 2, 1)
+
+
+async def test_a_ladder_goes_by_not_during_too():
+    text = rule_text(not_during='"00:18-01:00 UTC"', limits="{attempts: 1 per 15m}", escalate="[restart]")
+    async with clinic(text) as one:
+        restart = one.engine.on["restart"]
+
+        def late() -> None:
+            restart()
+            one.now = max(one.now, 1080.0)
+
+        one.engine.on["restart"] = late
+        one.health_after = "unhealthy"
+        one.sicken()
+        await one.quiet()
+        assert (one.only().rung, one.only().waiting_for, one.only().due_at) == (0, "window", OPENS)
+        assert one.restarts == 1
+
+
+async def test_a_ladder_that_a_person_asked_for_goes_by_no_hours():
+    text = rule_text(during='"02:00-03:00 UTC"', limits="{attempts: 1 per 15m}", escalate="[restart]")
+    async with clinic(text) as one:
+        one.health_after = "unhealthy"
+        one.sicken()
+        for incident_id in list(one.incidents.open):
+            one.treatment.ending.drop(incident_id, "recovered", "")
+        one.intake.asked(one.rules.rules[0], one.mirror.standing()[0], "uid 0")
+        await one.quiet()
+        assert (one.last().outcome, one.restarts) == ("failed", 2)

@@ -281,24 +281,115 @@ async def test_no_step_is_run_again_that_was_run_when_dockmend_died(death: str):
         await one.quiet()
         if not restarts:  # it went through: what is left is to be told
             one.cure()
-        first = one.incidents.update(one.only().id, state="acting", attempts=1)
-        record = ActionRecord(
-            id="a", incident=first.id, rule="heal", target=TARGET, attempt=1, action="publish", object_id=ID,
-            object_name="web", params={}, began_at=one.now,
-        )  # fmt: skip
-        past: list[ActionRecord] = []
-        for number, line in enumerate(held):
-            part, outcome = line.split()
-            more: Any = {"part": part, "outcome": None if outcome == "None" else outcome}
-            past.append(replace(record, id=f"a{number}", **more))
-        opened = next((each for each in past if each.outcome is None), None)
-        one.treatment.stopping = False
-        one.treatment.take_up(first, (opened,) if opened is not None else (), past)
-        await one.quiet()
+        await resume(one, held)
         if one.only().state == "waiting":
             await one.later()
         assert (one.only().outcome, topics(one)) == ("healed", told)
         assert (one.restarts, one.only().attempts) == (restarts, attempts)
+
+
+GONE = {  # what the journal holds at the death -> what is told of `finally` where nothing may be done any more
+    "in `then`": (["then failed", "then done"], ["end", "very end"]),
+    "in its first step": (["then None"], ["end", "very end"]),
+    "in `finally`": (["then done", "then done", "then done", "finally done"], ["very end"]),
+    "in `finally`, the attempt having failed": (["then failed"] * 3 + ["finally done"], ["very end"]),
+    "after `finally`": (["then done", "then done", "then done", "finally done", "finally failed"], []),
+}  # fmt: skip
+
+
+async def resume(one: Clinic, held: list[str]) -> None:
+    """A new dockmend takes up an attempt of which the journal holds these parts and outcomes."""
+    first = one.incidents.update(one.only().id, state="acting", attempts=1)
+    record = ActionRecord(
+        id="a", incident=first.id, rule="heal", target=TARGET, attempt=1, action="publish", object_id=ID,
+        object_name="web", params={}, began_at=one.now,
+    )  # fmt: skip
+    past: list[ActionRecord] = []
+    for number, line in enumerate(held):
+        part, outcome = line.split()
+        more: Any = {"part": part, "outcome": None if outcome == "None" else outcome}
+        past.append(replace(record, id=f"a{number}", **more))
+    one.treatment.stopping = False
+    one.treatment.take_up(first, [each for each in past if each.outcome is None], past)
+    await one.quiet()
+
+
+@pytest.mark.parametrize("death", GONE)
+async def test_finally_runs_once_where_what_an_attempt_was_about_is_gone_after_the_death(death: str):
+    held, told = GONE[death]
+    async with clinic(FIRM) as one:
+        one.sicken()
+        one.treatment.stop()
+        await one.quiet()
+        one.engine.containers.clear()
+        await resume(one, held)
+        assert (one.only().state, topics(one), one.restarts) == ("closed", told, 0)
+        parts = [each.part for each in one.journal.actions.values() if each.id not in ("a0", "a1")]
+        assert parts == ["finally"] * len(told)
+        assert one.treatment.ending.progress == {}
+
+
+async def test_finally_runs_where_the_rest_came_to_be_forbidden_while_dockmend_was_dead():
+    async with clinic(FIRM) as one:
+        one.sicken()
+        one.treatment.stop()
+        await one.quiet()
+        one.engine.set(labels={"dockmend.ignore": "true"})
+        await resume(one, ["then failed", "then done"])
+        assert (one.only().outcome, one.only().reason_code) == ("suppressed", "ignored")
+        assert (topics(one), one.restarts) == (["end", "very end"], 0)
+
+
+async def test_finally_starts_nothing_that_a_person_stopped_while_dockmend_was_dead():
+    text = rule_text(
+        then='[{publish: {topic: "one"}}, restart]', finally_='[start, {publish: {topic: "end"}}]'
+    ).replace("    then: restart\n", "").replace("finally_", "finally")  # fmt: skip
+    async with clinic(text) as one:
+        one.sicken()
+        one.treatment.stop()
+        await one.quiet()
+        one.emit("kill", signal="15")
+        one.emit("die", exitCode="143")
+        one.emit("stop")
+        one.engine.set(state="exited", exit_code=143, finished_at=one.now, health="")
+        one.look()
+        await resume(one, ["then done"])
+        assert (one.only().outcome, one.only().reason_code) == ("suppressed", "stopped")
+        assert (topics(one), one.engine.did()) == (["end"], [])
+
+
+async def test_finally_starts_what_its_own_attempt_stopped():
+    text = rule_text(then="stop", finally_="[start]", verify="none").replace("    then: restart\n", "")
+    async with clinic(text.replace("finally_", "finally")) as one:
+        one.sicken()
+        await one.quiet()
+        assert one.engine.did() == ["stop", "start"]
+
+
+async def test_an_attempt_that_was_cut_short_too_often_runs_finally_before_it_is_given_up():
+    text = FIRM.replace("2 per 15m", "1 per 15m")
+    async with clinic(text) as one:
+        one.engine.on.clear()
+        one.engine.trouble["restart"] = AWAY
+        one.sicken()
+        for _ in range(3):
+            await one.quiet()
+            one.now += 60
+            one.treatment.engine_back()
+        await one.quiet()
+        assert (one.only().outcome, topics(one), one.told.breakers) == ("failed", ["one", "end", "very end"], [True])
+
+
+async def test_an_attempt_that_waits_for_the_engine_runs_finally_before_it_gives_way():
+    async with clinic(FIRM + "    mode: restart\n") as one:
+        away_after(one, "restart")
+        one.sicken()
+        await one.quiet()
+        assert one.only().waiting_for == "engine"
+        one.treatment.supersede(one.only().id, "it was triggered again")
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason) == ("interrupted", "it was triggered again")
+        assert topics(one) == ["one", "end", "very end"]
 
 
 LOOKS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dockmend.decide import CODES
 from dockmend.model import Actor, Change, Event
 from dockmend.rules.loader import load_texts
@@ -124,6 +126,30 @@ async def test_escalation_spends_the_hosts_budget():
         assert one.restarts == 1
         one.health_after = "healthy"
         await one.places_come_free()
+        assert (one.only().outcome, one.restarts) == ("healed", 2)
+
+
+@pytest.mark.parametrize("held", [TARGET, "container:shop"], ids=["its old name", "its new name"])
+async def test_escalation_heeds_a_pause_of_one_that_was_renamed_meanwhile(held: str):
+    text = rule_text(limits="{attempts: 1 per 15m}", escalate="[restart]").replace("match: all", "match: {name: web}")
+    async with clinic(text) as one:  # under its new name no rule begins anything
+        one.health_after = "unhealthy"
+        restart = one.engine.on["restart"]
+
+        def renamed() -> None:
+            restart()
+            one.engine.set(name="shop")
+            one.emit("rename", name="shop", oldName="/web")
+            one.paused = lambda rule, target: None if target == held else False
+
+        one.engine.on["restart"] = renamed
+        one.sicken()
+        await one.quiet()
+        assert (one.only().waiting_for, one.only().rung, one.restarts) == ("paused", 0, 1)
+        one.paused, one.health_after = False, "healthy"
+        one.engine.on["restart"] = restart
+        one.treatment.look_again("paused")
+        await one.quiet()
         assert (one.only().outcome, one.restarts) == ("healed", 2)
 
 
