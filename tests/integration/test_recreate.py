@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -158,6 +159,29 @@ async def test_a_new_images_defaults_hold_where_the_user_set_none(acting: Acting
 
 def mounts(docker: PrivateEngine, name: str) -> dict[str, str]:
     return {each["Destination"]: each["Name"] for each in docker.inspect(name)["Mounts"]}
+
+
+async def test_what_came_from_a_container_that_is_gone_stays(acting: Acting, docker: PrivateEngine, tmp_path: Path):
+    """Its volumes, anonymous ones too, and its folders; of one that is there, they come that way again."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    docker.run("gone", "--volume", "/anonymous", "--volume", "named:/named", "--volume", f"{folder}:/folder")
+    docker.run("there", "--volume", "/there")
+    docker.run("web", "--volumes-from", "gone:ro", "--volumes-from", "there", "--volume", "/own")
+    docker.docker("exec", "gone", "sh", "-c", "echo kept > /anonymous/file")
+    before = {each["Destination"]: each for each in docker.inspect("web")["Mounts"]}
+    docker.docker("rm", "--force", "gone")
+
+    await acting.run("recreate", Recreate(), "web")
+
+    after = {each["Destination"]: each for each in docker.inspect("web")["Mounts"]}
+    for where in ("/anonymous", "/named", "/folder", "/there", "/own"):
+        for key in ("Type", "Source", "RW", "Propagation"):
+            assert after[where].get(key) == before[where].get(key), (where, key)
+    assert docker.docker("exec", "web", "cat", "/anonymous/file") == "kept"
+    assert docker.inspect("web")["HostConfig"]["VolumesFrom"] == ["there"]
+    await acting.run("recreate", Recreate(), "web")  # and once more, from what was written out
+    assert {each["Destination"] for each in docker.inspect("web")["Mounts"]} >= {"/anonymous", "/folder", "/there"}
 
 
 async def test_what_the_new_one_brought_with_it_goes_with_it(acting: Acting, docker: PrivateEngine):

@@ -14,6 +14,7 @@ from dockmend.actions.base import Container, Context, Done, Failed, Settled
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_settle import MARGIN, POLL, look
 from dockmend.actions.definition import Definition, define
+from dockmend.actions.recreate import sources_gone
 from dockmend.actions.refusals import failed
 from dockmend.errors import EngineError, NotFound
 from dockmend.journal.records import ActionRecord
@@ -64,9 +65,10 @@ async def _definition(ctx: Context, what: str, raw: Mapping[str, Any]) -> Defini
     mine, named = await _image(ctx, had), await _image(ctx, reference)
     if mine is None and named is None:
         raise Failed(f"cannot {what}: its image {reference} is gone", again=False)
+    gone = await sources_gone(ctx, raw)
     if mine is None:
-        return define(raw, None, reference=reference, new_image_id=str((named or {}).get("Id")))
-    return define(raw, mine, reference=reference if named and named.get("Id") == had else had)
+        return define(raw, None, reference=reference, new_image_id=str((named or {}).get("Id")), sources_gone=gone)
+    return define(raw, mine, reference=reference if named and named.get("Id") == had else had, sources_gone=gone)
 
 
 async def _image(ctx: Context, reference: str) -> dict[str, Any] | None:

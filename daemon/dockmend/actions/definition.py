@@ -7,7 +7,7 @@ where the user set none. The merge that is undone here is moby's (daemon/commit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,9 @@ _OF_ENDPOINT_IN_USE = frozenset({
 
 _GENERATED_MAC = "02:42:"
 """How the addresses begin that the engine makes up: from the IPv4 address up to Engine 27, at random from 28 on."""
+
+_PRIVATE = "rprivate"
+"""How a folder of the host is mounted where nobody said how."""
 
 _MAPS = ("Labels", "ExposedPorts", "Volumes")
 _WHOLE = ("User", "WorkingDir", "StopSignal", "Shell", "OnBuild")
@@ -49,6 +52,7 @@ def define(
     new_image_id: str | None = None,
     successors: Mapping[str, str] | None = None,
     networks: Mapping[str, Raw] | None = None,
+    sources_gone: Collection[str] = (),
 ) -> Definition:
     """The definition of `container` (its raw inspect answer), which was made from `image` (the same; None: unknown,
     then nothing is taken for a default).
@@ -56,13 +60,14 @@ def define(
     `reference`: the image to make it from, where not by the reference it has; `new_image_id`: that image's id, where it
     is another image. `successors`: by the id of a container that is gone, the id of the one in whose namespaces the new
     one is to be (owners that were made anew). `networks`: endpoints it should have beside those that inspect shows.
+    `sources_gone`: containers of its `volumes-from` that are not there any more: what it has of them is written out.
     """
     config = _config(container, (image or {}).get("Config") or {})
     if reference is not None:
         config["Image"] = reference
     if new_image_id is not None and IMAGE_LABEL in (config.get("Labels") or {}):
         config["Labels"] = {**config["Labels"], IMAGE_LABEL: new_image_id}
-    host = _host_config(container, successors or {})
+    host = _host_config(container, successors or {}, sources_gone)
     endpoints, leave = _endpoints(container, networks or {})
     body = {**config, "HostConfig": host}
     if endpoints:
@@ -130,7 +135,17 @@ def _health_check(mine: Raw | None, of_image: Raw | None) -> dict[str, Any] | No
 
 
 # ----------------------------------------------------------------------------------------------------------- HostConfig
-def _host_config(container: Raw, successors: Mapping[str, str]) -> dict[str, Any]:
+def volume_sources(container: Raw) -> list[str]:
+    """The containers whose volumes it takes, as it names them."""
+    return [_source_named(str(each)) for each in (container.get("HostConfig") or {}).get("VolumesFrom") or ()]
+
+
+def _source_named(said: str) -> str:
+    """`NAME or ID[:MODE]`"""
+    return said.partition(":")[0]
+
+
+def _host_config(container: Raw, successors: Mapping[str, str], sources_gone: Collection[str]) -> dict[str, Any]:
     host: dict[str, Any] = dict(container.get("HostConfig") or {})
     for key in _JOINING:
         joined = str(host.get(key) or "").removeprefix("container:")
@@ -139,10 +154,23 @@ def _host_config(container: Raw, successors: Mapping[str, str]) -> dict[str, Any
     if host.get("Links"):
         host["Links"] = [_link(str(each)) for each in host["Links"]]
     declared = _sourced(host, container)
-    for mount in _anonymous(container, declared):
-        mode = "" if mount.get("RW", True) else ":ro"
-        host["Binds"] = [*(host.get("Binds") or ()), f"{mount['Name']}:{mount['Destination']}{mode}"]
+    if sources_gone:
+        host["VolumesFrom"] = [each for each in host["VolumesFrom"] if _source_named(str(each)) not in sources_gone]
+        _write_out(host, [each for each in container.get("Mounts") or () if each.get("Destination") not in declared])
+    else:
+        _write_out(host, _anonymous(container, declared))
     return host
+
+
+def _write_out(host: dict[str, Any], mounts: list[Raw]) -> None:
+    """What is mounted without being written down, as if it had been: a volume by its name, a folder by its path."""
+    for mount in mounts:
+        kind, where = mount.get("Type"), mount.get("Destination")
+        if source := mount.get("Name") if kind == "volume" else mount.get("Source"):
+            shared = mount.get("Propagation") if kind == "bind" else None
+            options = ([] if mount.get("RW", True) else ["ro"]) + ([] if shared in (None, "", _PRIVATE) else [shared])
+            mode = f":{','.join(options)}" if options else ""
+            host["Binds"] = [*(host.get("Binds") or ()), f"{source}:{where}{mode}"]
 
 
 def _link(said: str) -> str:

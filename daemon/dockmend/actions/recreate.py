@@ -13,7 +13,7 @@ from typing import Any
 from dockmend.actions.base import Action, Container, Context, Done, Failed, Settled, register
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_settle import NOT_BEGUN
-from dockmend.actions.definition import Definition, define
+from dockmend.actions.definition import Definition, define, volume_sources
 from dockmend.actions.exchange import Exchange, settle_exchange
 from dockmend.actions.refusals import failed, owner_gone
 from dockmend.engine.looking import short
@@ -63,7 +63,7 @@ async def make_anew(
         raw = await ctx.engine.inspect_raw(container.id)
         of_old = await _image(ctx, str(raw.get("Image")))
         source = await _source(ctx, what, raw, image)
-        definition = _definition(ctx, raw, of_old, source, successors or {})
+        definition = _definition(ctx, raw, of_old, source, successors or {}, await sources_gone(ctx, raw))
         await _can_join(ctx, what, container, definition)
     except EngineError as error:
         raise failed(error, what, container) from error
@@ -131,13 +131,29 @@ async def _image(ctx: Context, reference: str) -> dict[str, Any] | None:
 
 
 def _definition(
-    ctx: Context, raw: Mapping[str, Any], of_old: dict[str, Any] | None, source: Source, successors: Mapping[str, str]
+    ctx: Context,
+    raw: Mapping[str, Any],
+    of_old: dict[str, Any] | None,
+    source: Source,
+    successors: Mapping[str, str],
+    gone: list[str],
 ) -> Definition:
     another = source.id if source.id != raw.get("Image") else None
     return define(
         raw, of_old, reference=source.reference, new_image_id=another, successors=successors,
-        networks=_lost_network(ctx, str(raw.get("Id"))),
+        networks=_lost_network(ctx, str(raw.get("Id"))), sources_gone=gone,
     )  # fmt: skip
+
+
+async def sources_gone(ctx: Context, raw: Mapping[str, Any]) -> list[str]:
+    """Of the containers whose volumes it takes those that are not there: the engine would refuse to make it."""
+    gone = []
+    for name in volume_sources(raw):
+        try:
+            await ctx.engine.inspect(name)
+        except NotFound:
+            gone.append(name)
+    return gone
 
 
 def _lost_network(ctx: Context, container: str) -> dict[str, dict[str, Any]]:

@@ -174,6 +174,23 @@ def test_what_came_by_volumes_from_comes_that_way_again() -> None:
     assert (host["VolumesFrom"], host["Binds"]) == (["owner"], [f"{VOLUME}:/own"])
 
 
+def test_what_came_from_a_container_that_is_gone_is_written_out() -> None:
+    raw = container(Volumes={"/own": {}})
+    raw["HostConfig"] |= {"VolumesFrom": ["gone:ro", "there"], "Binds": ["named:/n"]}
+    raw["Mounts"] = [
+        {"Type": "volume", "Name": "named", "Destination": "/n", "RW": True},
+        {"Type": "volume", "Name": VOLUME, "Destination": "/own", "RW": True},
+        {"Type": "volume", "Name": "e" * 64, "Destination": "/theirs", "RW": False, "Mode": "ro"},
+        {"Type": "bind", "Source": "/srv", "Destination": "/srv", "RW": False, "Propagation": "rslave"},
+        {"Type": "bind", "Source": "/opt", "Destination": "/opt", "RW": True, "Propagation": "rprivate"},
+    ]
+    host = define(raw, None, sources_gone=["gone"]).body["HostConfig"]
+    assert host["VolumesFrom"] == ["there"]
+    assert host["Binds"] == [
+        "named:/n", f"{VOLUME}:/own", f"{'e' * 64}:/theirs:ro", "/srv:/srv:ro,rslave", "/opt:/opt"
+    ]  # fmt: skip
+
+
 def test_links_are_written_as_they_are_asked_for() -> None:
     raw = container()
     raw["HostConfig"]["Links"] = ["/db:/web/boss"]
