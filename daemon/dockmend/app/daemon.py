@@ -19,6 +19,7 @@ from dockmend.app.commands import DaemonCommands
 from dockmend.app.definitions import Definitions
 from dockmend.app.degraded import Degraded
 from dockmend.app.keeping import Keeping
+from dockmend.app.left_aside import LeftAside
 from dockmend.app.own import own_containers
 from dockmend.app.pauses import Pauses
 from dockmend.app.rules import Rules, watch_folder
@@ -296,6 +297,9 @@ class Daemon:
             return
         self._heed_healers()
         await taking_up.take_up(self.journal, self.incidents, self.treatment, self.times, shadow=self.settings.dry_run)
+        await LeftAside(
+            self.engine, self.journal, self.mirror, self.incidents, self.guards, self.settings.dry_run
+        ).put_right()
         await taking_up.remove_leftovers(self.treatment, self.incidents, self.settings.paths.snapshots)
         self.keeping.persist()
         with contextlib.suppress(JournalError):  # told by the writer; nothing is done without it

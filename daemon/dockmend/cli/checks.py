@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from dockmend.model import HELPER_LABEL, Container
+from dockmend.model import ASIDE, HELPER_LABEL, Container, without_aside
 from dockmend.rules.builtin import LABELS, foreign_healers
 from dockmend.rules.model import RuleSet
 
@@ -127,6 +127,18 @@ def consent(containers: Iterable[Container]) -> list[Finding]:
         )
         for each in sorted(containers, key=lambda each: each.name)
         if each.check is None and any(each.label(label) == "true" for label in LABELS)
+    ]  # fmt: skip
+
+
+def left_aside(containers: Iterable[Container]) -> list[Finding]:
+    """Containers that a recreation set aside: there for a minute while one is under way, else left behind."""
+    return [
+        Finding(
+            "note", "recreate", f"container {each.name} was set aside for {without_aside(each.name)} to be made anew",
+            "nothing while that is under way; else look at both, and remove the one that is not needed: docker rm",
+        )
+        for each in sorted(containers, key=lambda each: each.name)
+        if ASIDE in each.name
     ]  # fmt: skip
 
 

@@ -58,6 +58,7 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
     if listing is not None:
         found += checks.labels(containers, texts)
         found += checks.consent(containers)
+        found += checks.left_aside(containers)
         found += checks.healers(containers)
         found += checks.restart_policies(containers, rules)
     return found
