@@ -22,7 +22,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from dockmend.app.run import rest_the_collector
+from dockmend.app.memory import rest_the_collector
 from dockmend.decide import ACT, History, Host, limits
 from dockmend.engine.client import DockerEngine
 from dockmend.guards import Guards

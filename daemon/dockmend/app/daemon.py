@@ -20,6 +20,7 @@ from dockmend.app.definitions import Definitions
 from dockmend.app.degraded import Degraded
 from dockmend.app.keeping import Keeping
 from dockmend.app.left_aside import LeftAside
+from dockmend.app.memory import keep_small
 from dockmend.app.own import own_containers
 from dockmend.app.pauses import Pauses
 from dockmend.app.rules import Rules, watch_folder
@@ -236,6 +237,7 @@ class Daemon:
             ("other healers", self._follow_healers),
             ("rules folder", partial(watch_folder, self.settings.paths.rules, self.ask_reload)),
             ("housekeeping", partial(self.keeping.housekeeping, self.history, lambda: self.rules.looks_back)),
+            ("memory", keep_small),
             ("pauses", self.pauses.run),
             ("command socket", self._serve_commands),
         ]
