@@ -164,10 +164,13 @@ def trust(path: str, *, folder: bool = False) -> None:
 async def _run(ctx: Context, command: list[str]) -> tuple[int, Output]:
     """To its end; whatever cuts it short ends it, and what it began."""
     environment = {"PATH": PATH, "DOCKER_HOST": ctx.engine.url, "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        env=environment, cwd="/", start_new_session=True,
-    )  # fmt: skip
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT, env=environment, cwd="/", start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:  # no memory, no process, no file descriptor left
+        raise Failed(f"{command[0]} could not be started: {error.strerror or error}") from error
     output = Output()
     assert process.stdout is not None
     try:
