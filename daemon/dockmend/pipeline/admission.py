@@ -96,8 +96,10 @@ class Admission:
                 self.timers.set(key, self.clock())  # once it is counted, it is known when the next place is free
         return None
 
-    def rejoin(self, incident: Incident, rule: Rule) -> bool:
-        """One that waited here when dockmend ended; False where there is nothing to wait for any more."""
+    def rejoin(self, incident: Incident, rule: Rule | None) -> bool:
+        """One that waited here when dockmend ended; False where it did not, or has nothing to wait for any more."""
+        if rule is None or incident.waiting_for not in ("budget", "rate"):
+            return False
         key = HOST if incident.waiting_for == "budget" else rule.name
         queue = self._queue(key, rule)
         if queue is None:

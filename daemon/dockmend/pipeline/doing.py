@@ -69,6 +69,13 @@ class Doing:
     mirror: Mirror
     cut: Callable[[str], bool]
 
+    def take_up(self, incident: Incident, rule: Rule, records: Iterable[ActionRecord]) -> None:
+        """How far the attempt came that the dockmend before this one was at."""
+        told = past_of(rule, incident.attempts, records)
+        self.ending.progress[incident.id] = told.done
+        if told.failure is not None:
+            self.ending.failures[incident.id] = told.failure
+
     async def attempt(self, incident: Incident, rule: Rule, subject: Object | None) -> StepFailed | None:
         """`then` from where it was left, and `finally`. EngineAway and JournalError leave behind how far it came."""
         progress = self.ending.progress

@@ -17,16 +17,17 @@ from dockmend.model import Container, Object, target_of
 from dockmend.observer import Observer
 from dockmend.pipeline.admission import Admission
 from dockmend.pipeline.breakers import Breakers
-from dockmend.pipeline.doing import ATTEMPT_MADE, Doing, Past, past_of
+from dockmend.pipeline.doing import ATTEMPT_MADE, Doing
 from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.ladder import Ladder
 from dockmend.pipeline.lanes import Caps, Lanes
-from dockmend.pipeline.looking import MISSING, Looking, Seen, outside
+from dockmend.pipeline.looking import Looking, outside
+from dockmend.pipeline.need import Need
 from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
-from dockmend.pipeline.verification import Verification, left_on_purpose
+from dockmend.pipeline.verification import Verification
 from dockmend.rules.model import Rule, RuleSet
 from dockmend.timekeeping import Clock
 
@@ -70,6 +71,7 @@ class Treatment:
     admission: Admission = field(init=False)
     looking: Looking = field(init=False)
     ending: Ending = field(init=False)
+    need: Need = field(init=False)
     doing: Doing = field(init=False)
     ladder: Ladder = field(init=False)
 
@@ -86,6 +88,7 @@ class Treatment:
             self.incidents, self.breakers, self.admission, self.history, self.looking, self.observer, self.timers,
             self.clock, self.dice, self.closed,
         )  # fmt: skip
+        self.need = Need(self.looking, self.ending, self.mirror, self.observer)
         self.doing = Doing(self.steps, self.looking, self.ending, self.verification, self.mirror, self._cut)
         self.ladder = Ladder(
             self.doing, self.looking, self.ending, self.incidents, self.history, self.host, self.observer, self.clock,
@@ -189,18 +192,12 @@ class Treatment:
             self.steps.leave_unsettled(record)
         if incident.rung is None and (incident.state == "acting" or records):
             rule = self.rules.by_name(incident.rule)
-            told = past_of(rule, incident.attempts, past) if rule is not None else Past(0)
-            self.ending.progress[incident.id] = told.done
-            if told.failure is not None:
-                self.ending.failures[incident.id] = told.failure
+            if rule is not None:
+                self.doing.take_up(incident, rule, past)
         if records or incident.state != "waiting" or incident.waiting_for == "window":
             self.submit(incident.id)  # the hours may be others now
-        elif not self._rejoins(incident):
+        elif not self.admission.rejoin(incident, self.rules.by_name(incident.rule)):
             self.timers.set(incident.id, incident.due_at or self.clock())
-
-    def _rejoins(self, incident: Incident) -> bool:
-        rule = self.rules.by_name(incident.rule)
-        return incident.waiting_for in ("budget", "rate") and rule is not None and self.admission.rejoin(incident, rule)
 
     # --- the way through the lane -------------------------------------------------------------------------------
 
@@ -267,19 +264,18 @@ class Treatment:
             changes = rule is None or rule.remedies
             self.history.attempted(incident.rule, incident.target, self.clock(), changes)
             limit = rule.limits.attempts if rule else None
-            if rule is not None and limit and mine.in_window(self.clock(), limit[1]) > limit[0]:
-                progress[incident.id] = len(rule.then)  # it failed: what is left of it is `finally`
-                self.ending.failures[incident.id] = StepFailed(f"{record.action}: {settled.detail}")
+            if limit and mine.in_window(self.clock(), limit[1]) > limit[0]:
+                del progress[incident.id]
 
     async def _treat(self, incident: Incident, rule: Rule, began_at: float | None, *, owed: bool) -> None:
         """One attempt. `began_at`: of one that was cut short; it goes on or, where nothing of it was done, is made
         anew, and where neither can be, its `finally` is still `owed`."""
         resumed = bool(self.ending.progress.get(incident.id))
         seen = await self.looking.look(incident)
-        if (resumed or owed) and self._goes_on(incident.id) and not self._may_go_on(incident, rule, seen, resumed):
+        if (resumed or owed) and self._goes_on(incident.id) and not self.need.may_go_on(incident, rule, seen, resumed):
             await self._round_off(incident, rule, seen.subject)
             owed = False
-        if not self._is_needed(incident, rule, seen, resumed=resumed):
+        if not self._goes_on(incident.id) or not self.need.of(incident, rule, seen, resumed=resumed):
             if self._goes_on(incident.id):  # the trouble went after an attempt: is it well?
                 await self._verify(incident, rule, incident.updated_at)
             return
@@ -305,51 +301,9 @@ class Treatment:
         elif self.ending.failed(incident, rule, str(failure), again=failure.again):
             await self._climb(incident.id, rule, str(failure))
 
-    def _may_go_on(self, incident: Incident, rule: Rule, seen: Seen, resumed: bool) -> bool:
-        """Whether an attempt that was cut short can be gone on with, or made anew: asked, and nothing is closed."""
-        must_stand = self._must_stand(incident, rule)
-        gone = seen.gone and must_stand and incident.trigger != MISSING
-        over = must_stand and not resumed and not incident.actor and not self.looking.stands(incident, seen.subject)
-        return not gone and not over and self.looking.forbidden(incident, rule.then, seen.subject) is None
-
     async def _round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
         async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)):
             await self.doing.round_off(incident, rule, subject)
-
-    def _must_stand(self, incident: Incident, rule: Rule) -> bool:
-        """What only tells, tells of what was: it may well be over by the remedy that came before it in this lane."""
-        return rule.remedies or rule.hold > 0 or incident.waiting_for == "window"
-
-    def _is_needed(self, incident: Incident, rule: Rule, seen: Seen, *, resumed: bool) -> bool:
-        """False where there is nothing to do any more: then it is closed, or still open where it is to be verified."""
-        if not self._goes_on(incident.id):
-            return False
-        close = self.ending.close
-        must_stand = self._must_stand(incident, rule)
-        if seen.gone and must_stand and incident.trigger != MISSING:
-            if resumed:
-                close(incident.id, "interrupted", "it is gone")
-            else:
-                close(incident.id, "recovered", "recovered on its own: it is gone")
-        elif must_stand and not resumed and not incident.actor and not self.looking.stands(incident, seen.subject):
-            self._no_more(incident, seen.subject)
-            return False
-        elif forbidden := self.looking.forbidden(incident, rule.then, seen.subject):
-            close(incident.id, "suppressed", forbidden.reason, forbidden.code)
-            self.observer.decision(rule.name, "suppress", forbidden.code)
-        return self.ending.is_open(incident.id)
-
-    def _no_more(self, incident: Incident, subject: Object | None) -> None:
-        """The trouble does not stand any more. Left open: one that was treated and may be well."""
-        if incident.network and self.mirror.left_network(incident.object_id, incident.network):
-            self.ending.close(incident.id, "on_purpose", left_on_purpose(incident.network), "on_purpose")
-        elif not incident.attempts:
-            self.ending.close(incident.id, "recovered", "recovered on its own")
-        elif isinstance(subject, Container) and not subject.running:
-            if self.mirror.stopped(subject.id):
-                self.ending.close(incident.id, "on_purpose", "stopped by a person", "stopped")
-            else:
-                self.ending.close(incident.id, "interrupted", "it ended again, and that is a trouble of its own")
 
     def _goes_on(self, incident_id: str) -> bool:
         return self.ending.is_open(incident_id) and not self.stopping

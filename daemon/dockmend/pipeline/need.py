@@ -1,0 +1,62 @@
+"""Need: whether there is still anything to treat once an incident's object was looked at, and how it ends where not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dockmend.journal.records import Incident
+from dockmend.mirror import Mirror
+from dockmend.model import Container, Object
+from dockmend.observer import Observer
+from dockmend.pipeline.ending import Ending
+from dockmend.pipeline.looking import MISSING, Looking, Seen
+from dockmend.pipeline.verification import left_on_purpose
+from dockmend.rules.model import Rule
+
+
+@dataclass(slots=True)
+class Need:
+    looking: Looking
+    ending: Ending
+    mirror: Mirror
+    observer: Observer
+
+    def may_go_on(self, incident: Incident, rule: Rule, seen: Seen, resumed: bool) -> bool:
+        """Whether an attempt that was cut short can be gone on with, or made anew: asked, and nothing is closed."""
+        must_stand = self._must_stand(incident, rule)
+        gone = seen.gone and must_stand and incident.trigger != MISSING
+        over = must_stand and not resumed and not incident.actor and not self.looking.stands(incident, seen.subject)
+        return not gone and not over and self.looking.forbidden(incident, rule.then, seen.subject) is None
+
+    def _must_stand(self, incident: Incident, rule: Rule) -> bool:
+        """What only tells, tells of what was: it may well be over by the remedy that came before it in this lane."""
+        return rule.remedies or rule.hold > 0 or incident.waiting_for == "window"
+
+    def of(self, incident: Incident, rule: Rule, seen: Seen, *, resumed: bool) -> bool:
+        """False where there is nothing to do any more: then it is closed, or still open where it is to be verified."""
+        close = self.ending.close
+        must_stand = self._must_stand(incident, rule)
+        if seen.gone and must_stand and incident.trigger != MISSING:
+            if resumed:
+                close(incident.id, "interrupted", "it is gone")
+            else:
+                close(incident.id, "recovered", "recovered on its own: it is gone")
+        elif must_stand and not resumed and not incident.actor and not self.looking.stands(incident, seen.subject):
+            self._no_more(incident, seen.subject)
+            return False
+        elif forbidden := self.looking.forbidden(incident, rule.then, seen.subject):
+            close(incident.id, "suppressed", forbidden.reason, forbidden.code)
+            self.observer.decision(rule.name, "suppress", forbidden.code)
+        return self.ending.is_open(incident.id)
+
+    def _no_more(self, incident: Incident, subject: Object | None) -> None:
+        """The trouble does not stand any more. Left open: one that was treated and may be well."""
+        if incident.network and self.mirror.left_network(incident.object_id, incident.network):
+            self.ending.close(incident.id, "on_purpose", left_on_purpose(incident.network), "on_purpose")
+        elif not incident.attempts:
+            self.ending.close(incident.id, "recovered", "recovered on its own")
+        elif isinstance(subject, Container) and not subject.running:
+            if self.mirror.stopped(subject.id):
+                self.ending.close(incident.id, "on_purpose", "stopped by a person", "stopped")
+            else:
+                self.ending.close(incident.id, "interrupted", "it ended again, and that is a trouble of its own")
