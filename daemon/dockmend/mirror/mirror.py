@@ -12,11 +12,9 @@ from msgspec.structs import replace
 
 from dockmend.mirror import entry as entries
 from dockmend.mirror import events, looks, runs, troubles
-from dockmend.mirror.due import Due
-from dockmend.mirror.echo import ENDS_NOTHING, GRACE, REMOVES, Echo
 from dockmend.mirror.ends import HISTORY, Run
 from dockmend.mirror.entry import EVENTS_WITHIN, Entry, Kept
-from dockmend.mirror.view import View
+from dockmend.mirror.own_doing import OwnDoing
 from dockmend.model import HELPER_LABEL, Change, Container, Event, Network, Origin, Volume
 
 UnknownCause = Literal["restart policy", "act", "leave"]
@@ -31,7 +29,7 @@ TRUSTED_AFTER = 3
 """Inspect answers in a row that seem older than what events told, after which inspect is believed: it is the truth."""
 
 
-class Mirror(View, Due):
+class Mirror(OwnDoing):
     """Feed it with `apply`, `observe`, `gone`, `relist`, `tick`; each returns the changes that follow.
 
     `wanted` holds ids of containers to inspect (the answer goes to `observe`, a 404 to `gone`), `stale_networks` and
@@ -45,22 +43,17 @@ class Mirror(View, Due):
         unknown_cause: UnknownCause = "restart policy",
         on_container: Callable[[Container | None, Container | None], None] = lambda before, after: None,
     ) -> None:
-        View.__init__(self)
-        Due.__init__(self)
-        self.wanted: set[str] = set()
+        super().__init__()
         self.stale_networks = self.stale_volumes = self.listed = False
         self.leaving: dict[str, Entry] = {}  # gone, until it is known whether something took their place
         self.redefined: set[str] = set()  # ids whose definition may be another than before: who keeps it takes them out
         self.taken_away: set[str] = set()  # ids of containers that dockmend itself was removing before its start
-        self._acted: dict[str, list[tuple[float, float]]] = {}
-        self.changed: set[str] = set()  # ids whose last known state is to be journalled
         self.unknown_cause = unknown_cause
         self.on_container = on_container
         self.engine_away: tuple[float, float] = (0.0, 0.0)  # from its going down to its coming up: ends are its doing
         self.engine_kept_containers = False  # it came back, and what it found ended it had not stopped (live-restore)
         self.known_until_ns = 0  # of what the engine replays from before that, all is known that is still to be known
         self._buried: dict[str, Entry] = {}
-        self._coming: dict[str, Echo] = {}  # of containers that dockmend makes and the mirror has not heard of yet
         self._dependents: dict[str, set[str]] = {}
 
     # --- what is persisted -------------------------------------------------------------------------------------
@@ -302,99 +295,6 @@ class Mirror(View, Due):
 
     def engine_back(self, now: float) -> list[Change]:
         return [looks.of_engine("engine.back", now)]
-
-    # --- dockmend's own doing ----------------------------------------------------------------------------------
-
-    def expect(self, container_id: str, action: str) -> Echo | None:
-        """Opens the echo of an action about to be taken; None where the container is not known."""
-        found = self.entries.get(container_id)
-        if found is None:
-            return None
-        found.echo = Echo(action)
-        return found.echo
-
-    def expect_made(self, container_id: str, action: str) -> Echo:
-        """The same for a container that the action has only just made."""
-        echo = self.expect(container_id, action)
-        if echo is None:
-            echo = self._coming[container_id] = Echo(action)
-        return echo
-
-    def acted(self, container_id: str, since: float, until: float) -> None:
-        """Between these times (wall seconds) dockmend itself was ending it: what died then, died by that.
-
-        Told at a start, before anything is heard: the echo of an action does not outlive the process.
-        """
-        self._acted.setdefault(container_id, []).append((since, until))
-        found = self.entries.get(container_id)
-        if found is not None and found.kept.run.over and self.ended_by_dockmend(container_id, found.kept.run.died_at):
-            found.kept.run.by = "dockmend"
-            self.changed.add(container_id)
-
-    def ended_by_dockmend(self, container_id: str, at: float) -> bool:
-        """Whether a death at this time falls into one of dockmend's own actions of before its start."""
-        return any(since <= at <= until for since, until in self._acted.get(container_id, ()))
-
-    def echoes(self, container_id: str, now: float) -> bool:
-        """Whether what is heard of a container now can be dockmend's own doing."""
-        found = self.entries.get(container_id)
-        return found is not None and found.echo is not None and found.echo.covers(now)
-
-    def expected(self, container_id: str, now: float) -> None:
-        """The outcome is known: what is still on its way may take `GRACE` seconds."""
-        self._coming.pop(container_id, None)
-        found = self.entries.get(container_id)
-        if found is not None and found.echo is not None:
-            found.echo.until = now + GRACE
-            self.wanted.add(container_id)
-
-    def look_again(self, container_id: str, at: float) -> None:
-        """Has a container inspected at a later time (wall seconds)."""
-
-        def look(now: float) -> list[Change]:
-            if container_id in self.entries:
-                self.wanted.add(container_id)
-            return []
-
-        self.later(at, look)
-
-    def stopped_by_person(self, container_id: str) -> None:
-        """dockmend carried out a person's stop that the engine had lost: the end is that person's."""
-        found = self.entries.get(container_id)
-        if found is not None:
-            found.kept.run.stopped, found.kept.run.by, found.kept.run.told = True, "", "stopped"
-            self.changed.add(container_id)
-
-    def reconnected(self, container_id: str, network: str, now: float) -> None:
-        """dockmend put a network back: a disconnect soon after is a person's will."""
-        found = self.entries.get(container_id)
-        if found is not None:
-            found.kept.mended[network] = now
-            self.changed.add(container_id)
-
-    def left(self, container_id: str, network: str) -> None:
-        """dockmend takes (or took) a container out of a network because a rule says so: that is no loss."""
-        found = self.entries.get(container_id)
-        if found is not None:
-            looks.forget_network(found, network)
-            if found.echo is not None:
-                found.echo.leaves.add(network)
-            self.changed.add(container_id)
-
-    def echoed(self, found: Entry, action: str, now: float) -> bool:
-        echo = found.echo
-        if echo is None:
-            return False
-        if not echo.covers(now):
-            if echo.until is not None:
-                found.echo = None
-            if action == "stop":
-                echo.stops += 1
-            return False
-        if (action == "die" and echo.action in ENDS_NOTHING) or (action == "destroy" and echo.action not in REMOVES):
-            return False
-        echo.note(action)
-        return True
 
     def clock_set(self, by: float) -> None:
         """The wall clock was set by that many seconds: what is due, is due after as long as before."""

@@ -1,0 +1,113 @@
+"""dockmend's own doing, as the mirror is told of it: the events that it causes are its echoes and nobody's trouble."""
+
+from __future__ import annotations
+
+from dockmend.mirror import looks
+from dockmend.mirror.due import Due
+from dockmend.mirror.echo import ENDS_NOTHING, GRACE, REMOVES, Echo
+from dockmend.mirror.entry import Entry
+from dockmend.mirror.view import View
+from dockmend.model import Change
+
+
+class OwnDoing(View, Due):
+    """`wanted` holds ids of containers to inspect, `changed` those whose last known state is to be journalled."""
+
+    def __init__(self) -> None:
+        View.__init__(self)
+        Due.__init__(self)
+        self.wanted: set[str] = set()
+        self.changed: set[str] = set()
+        self._acted: dict[str, list[tuple[float, float]]] = {}
+        self._coming: dict[str, Echo] = {}  # of containers that dockmend makes and the mirror has not heard of yet
+
+    def expect(self, container_id: str, action: str) -> Echo | None:
+        """Opens the echo of an action about to be taken; None where the container is not known."""
+        found = self.entries.get(container_id)
+        if found is None:
+            return None
+        found.echo = Echo(action)
+        return found.echo
+
+    def expect_made(self, container_id: str, action: str) -> Echo:
+        """The same for a container that the action has only just made."""
+        echo = self.expect(container_id, action)
+        if echo is None:
+            echo = self._coming[container_id] = Echo(action)
+        return echo
+
+    def acted(self, container_id: str, since: float, until: float) -> None:
+        """Between these times (wall seconds) dockmend itself was ending it: what died then, died by that.
+
+        Told at a start, before anything is heard: the echo of an action does not outlive the process.
+        """
+        self._acted.setdefault(container_id, []).append((since, until))
+        found = self.entries.get(container_id)
+        if found is not None and found.kept.run.over and self.ended_by_dockmend(container_id, found.kept.run.died_at):
+            found.kept.run.by = "dockmend"
+            self.changed.add(container_id)
+
+    def ended_by_dockmend(self, container_id: str, at: float) -> bool:
+        """Whether a death at this time falls into one of dockmend's own actions of before its start."""
+        return any(since <= at <= until for since, until in self._acted.get(container_id, ()))
+
+    def echoes(self, container_id: str, now: float) -> bool:
+        """Whether what is heard of a container now can be dockmend's own doing."""
+        found = self.entries.get(container_id)
+        return found is not None and found.echo is not None and found.echo.covers(now)
+
+    def expected(self, container_id: str, now: float) -> None:
+        """The outcome is known: what is still on its way may take `GRACE` seconds."""
+        self._coming.pop(container_id, None)
+        found = self.entries.get(container_id)
+        if found is not None and found.echo is not None:
+            found.echo.until = now + GRACE
+            self.wanted.add(container_id)
+
+    def look_again(self, container_id: str, at: float) -> None:
+        """Has a container inspected at a later time (wall seconds)."""
+
+        def look(now: float) -> list[Change]:
+            if container_id in self.entries:
+                self.wanted.add(container_id)
+            return []
+
+        self.later(at, look)
+
+    def stopped_by_person(self, container_id: str) -> None:
+        """dockmend carried out a person's stop that the engine had lost: the end is that person's."""
+        found = self.entries.get(container_id)
+        if found is not None:
+            found.kept.run.stopped, found.kept.run.by, found.kept.run.told = True, "", "stopped"
+            self.changed.add(container_id)
+
+    def reconnected(self, container_id: str, network: str, now: float) -> None:
+        """dockmend put a network back: a disconnect soon after is a person's will."""
+        found = self.entries.get(container_id)
+        if found is not None:
+            found.kept.mended[network] = now
+            self.changed.add(container_id)
+
+    def left(self, container_id: str, network: str) -> None:
+        """dockmend takes (or took) a container out of a network because a rule says so: that is no loss."""
+        found = self.entries.get(container_id)
+        if found is not None:
+            looks.forget_network(found, network)
+            if found.echo is not None:
+                found.echo.leaves.add(network)
+            self.changed.add(container_id)
+
+    def echoed(self, found: Entry, action: str, now: float) -> bool:
+        echo = found.echo
+        if echo is None:
+            return False
+        if not echo.covers(now):
+            if echo.until is not None:
+                found.echo = None
+            if action == "stop":
+                echo.stops += 1
+            return False
+        if (action == "die" and echo.action in ENDS_NOTHING) or (action == "destroy" and echo.action not in REMOVES):
+            return False
+        echo.note(action)
+        return True
