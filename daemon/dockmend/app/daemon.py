@@ -21,10 +21,12 @@ from dockmend.app.degraded import Degraded
 from dockmend.app.keeping import Keeping
 from dockmend.app.left_aside import LeftAside
 from dockmend.app.memory import keep_small
+from dockmend.app.other_healers import OtherHealers
 from dockmend.app.own import own_containers
 from dockmend.app.pauses import Pauses
-from dockmend.app.rules import Rules, watch_folder
-from dockmend.app.tasks import forever
+from dockmend.app.rules import Rules, tell_problems, watch_folder
+from dockmend.app.tasks import every, forever
+from dockmend.app.watchdog import feed
 from dockmend.cancelling import end_all
 from dockmend.control.server import Server
 from dockmend.decide import History, Host
@@ -47,12 +49,13 @@ from dockmend.pipeline.steps import Steps
 from dockmend.pipeline.treatment import Treatment
 from dockmend.pipeline.verification import Verification
 from dockmend.pipeline.watch import Watch
-from dockmend.rules.builtin import foreign_healers, healers_changed
+from dockmend.rules.builtin import healers_changed
 from dockmend.rules.model import Rule, RuleSet
 from dockmend.settings import Settings
 from dockmend.tell.incident_log import LogTeller
 from dockmend.tell.metrics import Metrics
 from dockmend.tell.notify_systemd import Notifier
+from dockmend.tell.silent import Silent
 from dockmend.timekeeping import Clock
 from dockmend.triggers.schedule import Schedules
 
@@ -61,19 +64,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("dockmend")
 
-STALLED = 90.0
-"""Seconds without progress of the watch after which the watchdog is not fed any more."""
-
-
 CLOCK_EVERY = 5.0
 """Seconds between looks at whether the clock was set."""
-
-
-class Silent:
-    """The teller of actions where no broker is configured."""
-
-    def publish(self, topic: str, payload: str, retain: bool = False) -> None:
-        log.warning("nothing was published: no broker is configured (settings: mqtt)", topic=topic)
 
 
 class Daemon:
@@ -118,7 +110,7 @@ class Daemon:
         self.self_check: SelfCheck
         self._reload = asyncio.Event()
         self._listed = asyncio.Event()
-        self._healers = asyncio.Event()  # another healer may have come or gone
+        self.healers = OtherHealers(self.mirror, self.rules, self._put_in_force)
 
     def _mqtt(self) -> MqttTeller | None:
         if self.settings.mqtt is None:
@@ -146,7 +138,7 @@ class Daemon:
         if self.treatment.ending.put_off and (container := after or before) is not None:
             self.treatment.changed(container)
         if healers_changed(before, after):
-            self._healers.set()
+            self.healers.changed.set()
         if after is not None and self._listed.is_set() and self.treatment.owner_changed(after):
             asyncio.get_running_loop().call_soon(self.offer_standing)  # not in the middle of the mirror's own doing
 
@@ -226,15 +218,15 @@ class Daemon:
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("watch", self.watch.run),
             ("timers", self.treatment.timers.run),
-            ("breakers", self._run_breakers),
+            ("breakers", partial(self._once_listed, self.treatment.breakers.timers.run)),
             ("budget", self.treatment.admission.timers.run),
             ("self-check", self.self_check.run),
-            ("clock", self._watch_clock),
-            ("schedules", self._run_schedules),
+            ("clock", partial(every, CLOCK_EVERY, self.look_at_the_clock)),
+            ("schedules", partial(self._once_listed, self.schedules.run)),
             ("state", self.keeping.run),
             ("definitions", self.definitions.run),
             ("reload", self._reload_when_asked),
-            ("other healers", self._follow_healers),
+            ("other healers", partial(self._once_listed, partial(self.healers.follow, self.offer_standing))),
             ("rules folder", partial(watch_folder, self.settings.paths.rules, self.ask_reload)),
             ("housekeeping", partial(self.keeping.housekeeping, self.history, lambda: self.rules.looks_back)),
             ("memory", keep_small),
@@ -249,7 +241,7 @@ class Daemon:
 
             parts.append(("http", WebServer(self.settings, DaemonSource(self)).run))
         if self.notifier.watchdog is not None:
-            parts.append(("watchdog", self._feed_watchdog))
+            parts.append(("watchdog", partial(feed, self.notifier, lambda: self.watch.progress, self.clock)))
         return parts
 
     async def _serve_commands(self) -> None:
@@ -297,11 +289,10 @@ class Daemon:
         if self._listed.is_set():
             self.treatment.engine_back()
             return
-        self._heed_healers()
-        await taking_up.take_up(self.journal, self.incidents, self.treatment, self.times, shadow=self.settings.dry_run)
-        await LeftAside(
-            self.engine, self.journal, self.mirror, self.incidents, self.guards, self.settings.dry_run
-        ).put_right()
+        self.healers.heed()
+        shadow = self.settings.dry_run
+        await taking_up.take_up(self.journal, self.incidents, self.treatment, self.times, shadow=shadow)
+        await LeftAside(self.engine, self.journal, self.mirror, self.incidents, self.guards, shadow).put_right()
         await taking_up.remove_leftovers(self.treatment, self.incidents, self.settings.paths.snapshots)
         self.keeping.persist()
         with contextlib.suppress(JournalError):  # told by the writer; nothing is done without it
@@ -315,27 +306,6 @@ class Daemon:
     def listed(self) -> bool:
         """Whether the engine was listed for the first time, and what it showed is on disk."""
         return self._listed.is_set()
-
-    def _heed_healers(self) -> bool:
-        """True where others heal here now than before: beside them the built-in rule only shadows."""
-        healers = tuple(foreign_healers(self.mirror.containers()))
-        if healers == self.rules.healers:
-            return False
-        self.rules.healers = healers
-        if healers:
-            log.warning("another healer runs here: the built-in rule only shadows", healers=list(healers))
-        else:
-            log.warning("no other healer runs here any more: the built-in rule acts")
-        self._put_in_force(self.rules.again())
-        return True
-
-    async def _follow_healers(self) -> None:
-        await self._listed.wait()
-        while True:
-            await self._healers.wait()
-            self._healers.clear()
-            if self._heed_healers():
-                self.offer_standing()
 
     def offer_standing(self) -> None:
         """Offers again what stands: rules that have answered it stay silent."""
@@ -359,7 +329,7 @@ class Daemon:
             try:
                 self.reload()
             except InvalidFiles as error:
-                _tell_problems(error)
+                tell_problems(error)
 
     def reload(self) -> RuleSet:
         """All or nothing. Raises InvalidFiles."""
@@ -405,54 +375,25 @@ class Daemon:
                 self.incidents.update(incident.id, dry_run=False)
 
     def _count_rules(self) -> None:
-        rules = self.rules.current.rules
-        shadow = sum(1 for rule in rules if rule.enabled and (rule.dry_run or self.settings.dry_run))
-        enabled = sum(1 for rule in rules if rule.enabled)
-        errors = sum(1 for problem in self.rules.problems if ": warning: " not in problem)
-        self.metrics.rule_names(rule.name for rule in rules)
-        self.observer.rules(enabled - shadow, len(rules) - enabled, shadow, errors)
+        self.metrics.rule_names(rule.name for rule in self.rules.current.rules)
+        self.observer.rules(*self.rules.counts())
 
-    async def _run_breakers(self) -> None:
+    async def _once_listed(self, part: Callable[[], Awaitable[None]]) -> None:
         await self._listed.wait()
-        await self.treatment.breakers.timers.run()
-
-    async def _run_schedules(self) -> None:
-        await self._listed.wait()
-        await self.schedules.run()
+        await part()
 
     # --- watching over it ---------------------------------------------------------------------------------------
 
-    async def _watch_clock(self) -> None:
-        """Whether the clock on the wall was set: what goes by it is looked at anew."""
-        while True:
-            await asyncio.sleep(CLOCK_EVERY)
-            self.look_at_the_clock()
-
     def look_at_the_clock(self) -> None:
+        """Whether the clock on the wall was set: what goes by it is looked at anew."""
         by = self.clock.set_by()
         if by:
             log.warning("the clock was set: limits and timers go by what elapses", seconds=by)
             self.mirror.clock_set(by)
             self.treatment.look_again("window")
 
-    async def _feed_watchdog(self) -> None:
-        """Fed by progress of the watch, not by a timer that would go on while nothing else does."""
-        assert self.notifier.watchdog is not None
-        seen, since = -1, self.clock()
-        while True:
-            if self.watch.progress != seen:
-                seen, since = self.watch.progress, self.clock()
-            if self.clock() - since < STALLED:
-                self.notifier.alive()
-            await asyncio.sleep(self.notifier.watchdog / 2)
-
     def rule(self, name: str) -> Rule | None:
         return self.rules.current.by_name(name)
-
-
-def _tell_problems(error: InvalidFiles) -> None:
-    for problem in error.problems:
-        log.error("rule error: the rules in force stay", problem=str(problem))
 
 
 actions.load()

@@ -41,6 +41,14 @@ class Rules:
         """Seconds of history that the limits of the rules in force ask about."""
         return max((looks_back(rule.limits) for rule in self.current.rules), default=0.0)
 
+    def counts(self) -> tuple[int, int, int, int]:
+        """How many act, are off and only shadow, and the problems that are errors."""
+        rules = self.current.rules
+        shadow = sum(1 for rule in rules if rule.enabled and (rule.dry_run or self.settings.dry_run))
+        enabled = sum(1 for rule in rules if rule.enabled)
+        errors = sum(1 for problem in self.problems if ": warning: " not in problem)
+        return enabled - shadow, len(rules) - enabled, shadow, errors
+
     def read(self) -> RuleSet:
         """What the folder holds, with the built-in rule. Raises InvalidFiles with every problem; reads, never waits."""
         folder = self.settings.paths.rules
@@ -123,6 +131,12 @@ class Rules:
 def _tell(problems: tuple[str, ...]) -> None:
     for problem in problems:
         log.error("rule error", problem=problem)
+
+
+def tell_problems(error: InvalidFiles) -> None:
+    """Why a reload changed nothing."""
+    for problem in error.problems:
+        log.error("rule error: the rules in force stay", problem=str(problem))
 
 
 async def watch_folder(folder: Path, changed: Callable[[], None]) -> None:

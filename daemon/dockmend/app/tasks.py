@@ -36,3 +36,10 @@ async def forever(name: str, part: Callable[[], Awaitable[None]], clock: Callabl
         if len(ends) == TOO_OFTEN and ends[-1] - ends[0] < WITHIN:
             raise PartFailed(f"{name} failed {TOO_OFTEN} times within {WITHIN:.0f} s: {why}")
         await asyncio.sleep(min(5.0, 0.1 * 2 ** len(ends)))
+
+
+async def every(seconds: float, do: Callable[[], None]) -> None:
+    """Runs until cancelled."""
+    while True:
+        await asyncio.sleep(seconds)
+        do()

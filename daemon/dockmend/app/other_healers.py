@@ -1,0 +1,46 @@
+"""Other healers on the host: beside them the built-in rule only shadows, so that a container is not restarted twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from dockmend.app.rules import Rules
+from dockmend.mirror import Mirror
+from dockmend.rules.builtin import foreign_healers
+from dockmend.rules.model import RuleSet
+
+log = structlog.get_logger("dockmend")
+
+
+class OtherHealers:
+    """`put_in_force` takes the rules as they are to be now. `changed`: another healer may have come or gone."""
+
+    def __init__(self, mirror: Mirror, rules: Rules, put_in_force: Callable[[RuleSet], None]) -> None:
+        self._mirror = mirror
+        self._rules = rules
+        self._put_in_force = put_in_force
+        self.changed = asyncio.Event()
+
+    def heed(self) -> bool:
+        """True where others heal here now than before."""
+        healers = tuple(foreign_healers(self._mirror.containers()))
+        if healers == self._rules.healers:
+            return False
+        self._rules.healers = healers
+        if healers:
+            log.warning("another healer runs here: the built-in rule only shadows", healers=list(healers))
+        else:
+            log.warning("no other healer runs here any more: the built-in rule acts")
+        self._put_in_force(self._rules.again())
+        return True
+
+    async def follow(self, offer_standing: Callable[[], None]) -> None:
+        """Runs until cancelled; what stands is offered to the rules that came into force."""
+        while True:
+            await self.changed.wait()
+            self.changed.clear()
+            if self.heed():
+                offer_standing()
