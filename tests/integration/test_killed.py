@@ -310,6 +310,40 @@ def test_what_comes_finally_comes_once(docker: PrivateEngine, proxy: HoldingProx
         killed.nothing_is_left()
 
 
+OWED = """
+version: 1
+rules:
+  - name: heal
+    when: container.unhealthy
+    match: all
+    then: [{publish: {topic: one}}, restart]
+    finally: [{publish: {topic: end}}, {publish: {topic: very-end}}]
+"""
+
+
+@pytest.mark.parametrize("reached", ["in `then`", "in `finally`"])
+def test_finally_runs_once_though_its_container_went_with_the_death(
+    docker: PrivateEngine, proxy: HoldingProxy, reached: str
+) -> None:
+    docker.patient("web")
+    other = docker.run("other")
+    rules = OWED if reached == "in `then`" else OWED.replace(
+        "{publish: {topic: very-end}}", "{kill: {signal: CONT}, target: {name: other}}, {publish: {topic: very-end}}"
+    )  # fmt: skip
+    where = {"in `then`": f"{identity(docker, 'web')}/restart", "in `finally`": f"{other}/kill"}
+    with Killed(docker, proxy, rules) as killed:
+        hold = proxy.hold(f"POST /v[0-9.]+/containers/{where[reached]}", "before")
+        docker.sicken("web", wait=False)
+        hold.wait(60)
+        killed.daemon.kill()
+        docker.docker("rm", "--force", "web")
+        killed.dies()
+        ((incident, actions),) = stories(killed.daemon, id=closed(killed.daemon)[0].id)
+        ends = [each.params["topic"] for each in actions if each.part == "finally" and each.action == "publish"]
+        assert (incident.outcome, ends) == ("interrupted", ["end", "very-end"])
+        killed.nothing_is_left()
+
+
 INSTANTS: dict[str, tuple[str, When]] = {
     "the helper is made": ("POST /v[0-9.]+/containers/create", "after"),
     "paused": ("POST /v[0-9.]+/containers/[0-9a-z]+/pause", "after"),
