@@ -39,6 +39,11 @@ test: venv ## every test, against a real engine, broker and Prometheus of their 
 	@tests/lab/install.sh
 	$(BIN)/pytest tests -n 3 --dist worksteal $(ARGS)
 
+.PHONY: podman
+podman: venv ## the whole contract suite on Podman's Docker API, see docs/engines.md
+	@tests/lab/install.sh
+	$(BIN)/pytest tests/contract -k podman --podman all $(ARGS)
+
 .PHONY: campaign
 campaign: venv ## the chaos campaign, see docs/reliability.md: make campaign SEED=7 FAULTS=500 MINUTES=30 ARGS=--keep-going
 	@tests/lab/install.sh

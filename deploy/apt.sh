@@ -31,7 +31,8 @@ install_packages() {
     [ -z "$mine" ] || rm -f "$policy"
     if [ -d /run/systemd/system ]; then
         local unit
-        for unit in docker.service docker.socket containerd.service mosquitto.service prometheus.service; do
+        for unit in docker.service docker.socket containerd.service podman.service podman.socket mosquitto.service \
+            prometheus.service; do
             case " ${wanted[*]} " in
                 *" ${unit%.*} "* | *" ${unit%.*}.io "*) systemctl --quiet disable "$unit" 2>/dev/null || true ;;
             esac

@@ -108,6 +108,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """How far the campaigns go: a short slice, unless `make campaign` asks for more."""
     parser.addoption("--campaign-seed", type=int, default=1, help="seed of the random faults")
     parser.addoption("--campaign-faults", type=int, default=20, help="faults of the chaos campaign's slice")
+    parser.addoption("--podman", choices=["slice", "all"], default="slice", help="how much of tests/contract on Podman")
     parser.addoption("--campaign-examples", type=int, default=200, help="inputs of each fuzz test")
 
 

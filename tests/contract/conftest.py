@@ -1,8 +1,9 @@
-"""The engines that the contract tests run on: the real one and the fake."""
+"""The engines that the contract tests run on: the real one, the fake, and Podman where the machine has it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -10,45 +11,88 @@ import pytest_asyncio
 
 from dockmend.engine.client import DockerEngine
 from tests.fakes.engine import FakeEngine
+from tests.lab import PodmanEngine, PrivateEngine, podman_is_there, sweep
 
-from .labs import FakeLab, Lab, RealLab
+from .differences import DIFFERS, IN_MAKE_TEST
+from .labs import FakeLab, Lab, PodmanLab, RealLab
+
+ENGINES = ["real", "fake", *(["podman"] if podman_is_there() else [])]
 
 
-@pytest_asyncio.fixture(params=["real", "fake"])
-async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
-    """A clean engine with a connected client, once real and once fake."""
-    if request.param == "real":
-        docker = request.getfixturevalue("docker")
-        client = DockerEngine(docker.url)
-        await client.connect()
-        try:
-            yield RealLab(docker, client)
-        finally:
-            await client.close()
-        return
-    fake = await FakeEngine(tmp_path).start()
-    client = DockerEngine(fake.url)
+@pytest.fixture(scope="session")
+def podman_engine() -> Iterator[PodmanEngine]:
+    """The Podman that tests share; ask for `podman` to get it clean."""
+    sweep()
+    shared = PodmanEngine()
     try:
-        await client.connect()
-        yield FakeLab(fake, client)
+        shared.start()
+        shared.toolbox_image()
+        yield shared
     finally:
-        await client.close()
-        await fake.stop()
+        shared.stop()
 
 
-@pytest_asyncio.fixture(params=["real", "fake"])
+@pytest.fixture
+def podman(podman_engine: PodmanEngine) -> Iterator[PodmanEngine]:
+    """The shared Podman with nothing on it but the toolbox image."""
+    podman_engine.clean()
+    yield podman_engine
+    podman_engine.clean()
+
+
+@pytest.fixture
+def own_podman() -> Iterator[PodmanEngine]:
+    """A started Podman of the test's own."""
+    sweep()
+    own = PodmanEngine()
+    try:
+        own.start()
+        own.toolbox_image()
+        yield own
+    finally:
+        own.stop()
+
+
+@pytest_asyncio.fixture(params=ENGINES)
+async def lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
+    """A clean engine with a connected client, once of each kind."""
+    if request.param == "fake":
+        async with _fake(tmp_path) as fake:
+            yield fake
+    else:
+        engine: PrivateEngine = request.getfixturevalue({"real": "docker", "podman": "podman"}[request.param])
+        async with _real(engine) as real:
+            yield real
+
+
+@pytest_asyncio.fixture(params=ENGINES)
 async def mortal_lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
     """As `lab`, but of the test's own: it may end the engine."""
-    if request.param == "real":
-        own = request.getfixturevalue("own_engine")()
-        client = DockerEngine(own.url)
-        await client.connect()
-        try:
-            yield RealLab(own, client)
-        finally:
-            await client.close()
-        return
-    fake = await FakeEngine(tmp_path).start()
+    if request.param == "fake":
+        async with _fake(tmp_path) as fake:
+            yield fake
+    elif request.param == "podman":
+        async with _real(request.getfixturevalue("own_podman")) as real:
+            yield real
+    else:
+        make: Callable[[], PrivateEngine] = request.getfixturevalue("own_engine")
+        async with _real(make()) as real:
+            yield real
+
+
+@asynccontextmanager
+async def _real(engine: PrivateEngine) -> AsyncIterator[Lab]:
+    client = DockerEngine(engine.url)
+    await client.connect()
+    try:
+        yield PodmanLab(engine, client) if isinstance(engine, PodmanEngine) else RealLab(engine, client)
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def _fake(folder: Path) -> AsyncIterator[Lab]:
+    fake = await FakeEngine(folder).start()
     client = DockerEngine(fake.url)
     try:
         await client.connect()
@@ -56,3 +100,37 @@ async def mortal_lab(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
     finally:
         await client.close()
         await fake.stop()
+
+
+def _on_podman(item: pytest.Item) -> bool:
+    callspec = getattr(item, "callspec", None)
+    return callspec is not None and "podman" in callspec.params.values()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out what only `make podman` runs on Podman."""
+    if config.getoption("--podman") == "all":
+        return
+    left_out = [item for item in items if _on_podman(item) and _name(item) not in IN_MAKE_TEST]
+    items[:] = [item for item in items if item not in set(left_out)]
+    config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """A test that is said to differ on Podman has to fail there, as said."""
+    difference = DIFFERS.get(_name(pyfuncitem)) if _on_podman(pyfuncitem) else None
+    if difference is None:
+        return (yield)
+    try:
+        yield
+    except (Exception, pytest.fail.Exception) as failure:  # noqa: BLE001 - whatever it is, it is compared
+        difference.check(failure)
+        return True
+    if difference.raced:
+        return True
+    return pytest.fail("this works on Podman now: take it out of tests/contract/differences.py and docs/engines.md")
+
+
+def _name(item: pytest.Item) -> str:
+    return str(getattr(item, "originalname", item.name))

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from dockmend.engine.client import DockerEngine
 from tests.fakes.engine import FakeEngine
-from tests.lab import PrivateEngine
+from tests.lab import PodmanEngine, PrivateEngine
 from tests.lab.engine import QUICK_HEALTH
 
 
@@ -108,6 +108,16 @@ class RealLab:
 
     async def thaw_engine(self) -> None:
         self.engine.resume()
+
+
+class PodmanLab(RealLab):
+    """Podman checks no health by itself: timers of systemd do, and here the lab."""
+
+    engine: PodmanEngine
+
+    async def sicken(self, name: str) -> None:
+        await super().sicken(name)
+        await asyncio.to_thread(self.engine.await_health, name, "unhealthy")
 
 
 class FakeLab:

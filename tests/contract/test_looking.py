@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from dockmend.engine.api import Engine
+from dockmend.engine.api import PODMAN, Engine
 from dockmend.engine.client import DockerEngine
 from dockmend.model import HELPER_LABEL, Endpoint
 from tests.lab import eventually_async
 
-from .labs import Lab
+from .labs import Lab, PodmanLab
 
 
 def as_the_rest_of_dockmend_sees_it(client: DockerEngine) -> Engine:
@@ -22,7 +22,8 @@ async def test_it_says_who_it_is_and_answers_pings(lab: Lab) -> None:
     await lab.client.ping()
     assert info.id
     assert info.name
-    assert info.version.startswith(("2", "3"))
+    assert (info.product == PODMAN) == isinstance(lab, PodmanLab)
+    assert info.version.startswith(("4", "5", "6") if info.product == PODMAN else ("2", "3"))
     major, minor = (int(part) for part in info.api_version.split("."))
     assert (1, 40) <= (major, minor) <= (1, 48)
 

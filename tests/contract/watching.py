@@ -20,14 +20,18 @@ class Seen:
         self.events: list[Event] = []
 
     async def until(self, wanted: Callable[[Event], bool], timeout: float = 20.0) -> Event:
-        async with asyncio.timeout(timeout):
-            while True:
-                for event in self.events:
-                    if wanted(event):
-                        return event
-                batch = await self.stream.batch()
-                assert batch is not None, f"the stream ended after {[e.action for e in self.events]}"
-                self.events += batch.events
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    for event in self.events:
+                        if wanted(event):
+                            return event
+                    batch = await self.stream.batch()
+                    assert batch is not None, f"the stream ended after {[e.action for e in self.events]}"
+                    self.events += batch.events
+        except TimeoutError:
+            came = ", ".join(f"{event.type} {event.action}" for event in self.events)
+            raise AssertionError(f"it did not come within {timeout:g} s; what came: {came}") from None
 
     async def action(self, action: str, timeout: float = 20.0) -> Event:
         return await self.until(lambda event: event.type == "container" and event.action == action, timeout)

@@ -9,6 +9,7 @@ from .broker import Broker, Subscription
 from .daemon import Daemon
 from .engine import QUICK_HEALTH, TOOLBOX, LabError, PrivateEngine
 from .owned import sweep
+from .podman import PodmanEngine, podman_is_there
 from .prometheus import Prometheus, check_metrics
 from .proxy import Hold, HoldingProxy
 from .recorder import Recorder
@@ -23,6 +24,7 @@ __all__ = [
     "HoldingProxy",
     "LabError",
     "NeverHappenedError",
+    "PodmanEngine",
     "PrivateEngine",
     "Prometheus",
     "Recorder",
@@ -30,5 +32,6 @@ __all__ = [
     "check_metrics",
     "eventually",
     "eventually_async",
+    "podman_is_there",
     "sweep",
 ]

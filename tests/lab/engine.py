@@ -59,6 +59,10 @@ class PrivateEngine:
     and `restart` may be called in any sensible order; `stop` ends it for good and leaves nothing.
     """
 
+    programs: tuple[str, ...] = ("dockerd", "docker", "ip", "nsenter", "iptables")
+    toolbox = TOOLBOX  # as the engine's list of images has it
+    removal = "/containers/{}?force=1&v=1"
+
     def __init__(self, *, live_restore: bool = False, options: Sequence[str] = ()) -> None:
         self.name = f"dm-{secrets.token_hex(4)}"
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))  # a socket's path is 107 bytes at most
@@ -93,25 +97,18 @@ class PrivateEngine:
     def start(self, timeout: float = 60.0) -> PrivateEngine:
         """Start dockerd; returns when its socket answers."""
         self._make()
-        command = ["nsenter", f"--net=/run/netns/{self.name}", "dockerd",
-                   "--config-file", str(self.folder / "daemon.json"),
-                   "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec"),
-                   "--pidfile", str(self.folder / "pid"), "-H", self.url, *self.options]  # fmt: skip
+        command = ["nsenter", f"--net=/run/netns/{self.name}", *self._command()]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=_environment(self.folder),
-            )
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                env=self._environment(),
+            )  # fmt: skip
         try:
             eventually(self._answers_or_died, timeout, what=f"{self.name} answers on its socket")
         except AssertionError as error:
-            raise LabError(f"dockerd did not start: {error}\n{self.log[-3000:]}") from error
+            raise LabError(f"the engine did not start: {error}\n{self.log[-3000:]}") from error
         if not self.running:
-            raise LabError(f"dockerd ended at its start\n{self.log[-3000:]}")
+            raise LabError(f"the engine ended at its start\n{self.log[-3000:]}")
         return self
 
     def terminate(self, timeout: float = 60.0) -> None:
@@ -164,9 +161,7 @@ class PrivateEngine:
             raise LabError(
                 "the lab's engines need root: run the tests as root, or `make check` for those without an engine"
             )
-        missing = [
-            program for program in ("dockerd", "docker", "ip", "nsenter", "iptables") if not shutil.which(program)
-        ]
+        missing = [program for program in self.programs if not shutil.which(program)]
         if missing or not BUSYBOX.exists():
             raise LabError(f"the lab lacks {', '.join(missing) or BUSYBOX}: run tests/lab/install.sh")
         self._record.write()
@@ -177,6 +172,18 @@ class PrivateEngine:
         (self.folder / "daemon.json").write_text(json.dumps({"live-restore": self.live_restore}))
         (self.folder / "cli").mkdir()
         self._made = True
+
+    def _command(self) -> list[str]:
+        """What runs the engine in its namespace."""
+        return ["dockerd", "--config-file", str(self.folder / "daemon.json"),
+                "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec"),
+                "--pidfile", str(self.folder / "pid"), "-H", self.url, *self.options]  # fmt: skip
+
+    def _environment(self) -> dict[str, str]:
+        """The machine's, without what would lead the docker command to another engine."""
+        refused = ("DOCKER_", "COMPOSE_", "DOCKMEND_")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(refused)}
+        return kept | {"DOCKER_CONFIG": str(self.folder / "cli")}
 
     def _answers_or_died(self) -> bool:
         if not self.running:
@@ -191,7 +198,7 @@ class PrivateEngine:
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired as error:
-            raise LabError(f"dockerd {process.pid} still runs {timeout:g} s after {number.name}") from error
+            raise LabError(f"engine {process.pid} still runs {timeout:g} s after {number.name}") from error
         self._process = None
 
     # ------------------------------------------------------------------------------------------------------ questions
@@ -220,7 +227,7 @@ class PrivateEngine:
         done = subprocess.run(
             ["docker", "-H", self.url, *arguments],
             check=False, input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL,
-            capture_output=True, timeout=timeout, env=_environment(self.folder),
+            capture_output=True, timeout=timeout, env=self._environment(),
         )  # fmt: skip
         if check and done.returncode:
             raise LabError(
@@ -356,7 +363,7 @@ class PrivateEngine:
                 self._delete(f"/networks/{network['Id']}")
         for image in self.api("GET", "/images/json?all=1")[1]:
             tags = set(image.get("RepoTags") or ())
-            for tag in tags - {TOOLBOX}:
+            for tag in tags - {self.toolbox}:
                 self._delete(f"/images/{urllib.parse.quote(tag, safe='')}?force=1")
             if not tags:
                 self._delete(f"/images/{image['Id']}?force=1")
@@ -368,16 +375,10 @@ class PrivateEngine:
             if container["State"] == "paused":
                 self.api("POST", f"/containers/{container['Id']}/unpause")
         for container in listing:
-            self._delete(f"/containers/{container['Id']}?force=1&v=1")
+            self._delete(self.removal.format(container["Id"]))
         eventually(lambda: self.api("GET", "/containers/json?all=1")[1] == [], 20, what="no container is left")
 
     def _delete(self, path: str) -> None:
         status, answer = self.api("DELETE", path)
         if status >= 400 and status not in {404, 409}:
             raise LabError(f"DELETE {path}: {status} {answer}")
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    """The machine's environment without what would lead the docker command to another engine."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("DOCKER_", "COMPOSE_", "DOCKMEND_"))}
-    return kept | {"DOCKER_CONFIG": str(folder / "cli")}

@@ -30,7 +30,7 @@ from dockmend.app.watchdog import feed
 from dockmend.cancelling import end_all
 from dockmend.control.server import Server
 from dockmend.decide import History, Host
-from dockmend.engine.api import Engine
+from dockmend.engine.api import PODMAN, Engine
 from dockmend.errors import InvalidFiles, JournalError
 from dockmend.guards import Guards
 from dockmend.journal.api import Journal
@@ -290,6 +290,8 @@ class Daemon:
             self.treatment.engine_back()
             return
         self.healers.heed()
+        if self.watch.info is not None and self.watch.info.product == PODMAN:
+            log.warning("this is Podman: a person's stop can look like a crash to dockmend, see docs/engines.md")
         shadow = self.settings.dry_run
         await taking_up.take_up(self.journal, self.incidents, self.treatment, self.times, shadow=shadow)
         await LeftAside(self.engine, self.journal, self.mirror, self.incidents, self.guards, shadow).put_right()

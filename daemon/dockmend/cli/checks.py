@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from dockmend.engine.api import PODMAN, EngineInfo
 from dockmend.model import ASIDE, HELPER_LABEL, Container, without_aside
 from dockmend.rules.builtin import LABELS, foreign_healers
 from dockmend.rules.model import RuleSet
@@ -44,6 +45,19 @@ def disk(part: str, free: int, total: int) -> Finding:
             "note", part, text, "snapshots of volumes may not fit: free some, or move the state with --state"
         )
     return Finding("ok", part, text)
+
+
+def engine(url: str, info: EngineInfo) -> list[Finding]:
+    """Who answers, and what that engine does otherwise than dockmend counts on."""
+    who = f"{info.product} {info.version} (API {info.api_version}) on {info.name}"
+    found = [Finding("ok", "engine", f"{url}: {who}, {info.containers} containers")]
+    if info.product == PODMAN:
+        text = "this is Podman: a `podman stop` can look like a crash to dockmend, and its networks have other names"
+        found.append(Finding("note", "engine", text, "let rules be about health, not about ends: see docs/engines.md"))
+    elif not info.live_restore:
+        todo = 'set "live-restore": true in the engine\'s daemon.json if they should outlive it'
+        found.append(Finding("note", "engine", "live-restore is off: containers stop whenever the engine does", todo))
+    return found
 
 
 def clock_skew(ahead: float) -> Finding:

@@ -145,14 +145,7 @@ async def _engine(settings: Settings) -> tuple[Listing | None, list[Finding]]:
     try:
         info = await engine.connect()
         listing = await engine.listing()
-        who = f"Docker Engine {info.version} (API {info.api_version}) on {info.name}"
-        text = f"{engine.url}: {who}, {info.containers} containers"
-        found = [Finding("ok", "engine", text), await _rights(engine), checks.clock_skew(engine.ahead)]
-        if not info.live_restore:
-            todo = 'set "live-restore": true in the engine\'s daemon.json if they should outlive it'
-            found.append(
-                Finding("note", "engine", "live-restore is off: containers stop whenever the engine does", todo)
-            )
+        found = [*checks.engine(engine.url, info), await _rights(engine), checks.clock_skew(engine.ahead)]
     except EngineAway as error:
         todo = "start the engine, or name it with --engine or DOCKER_HOST"
         return None, [Finding("problem", "engine", str(error), todo)]

@@ -15,9 +15,12 @@ from msgspec import Struct
 from dockmend.errors import Temporary
 from dockmend.model import Container, Endpoint, Event, Image, Network, Volume
 
+PODMAN = "Podman"
+DOCKER = "Docker Engine"
+
 
 class EngineInfo(Struct, frozen=True):
-    """Who answers: `id` outlives restarts of the engine, `name` is the host's."""
+    """Who answers: `id` outlives restarts of the engine, `name` is the host's; `product`: DOCKER or PODMAN."""
 
     id: str
     name: str
@@ -27,6 +30,7 @@ class EngineInfo(Struct, frozen=True):
     swarm: bool = False
     manager: bool = False  # of a swarm: it lists all of its networks, a worker only those in use
     containers: int = 0
+    product: str = DOCKER
 
 
 class Listing(Struct, frozen=True):

@@ -11,12 +11,13 @@ import msgspec
 
 from dockmend.model import Event
 
-from .api import Batch, EngineInfo, EventStream
+from .api import PODMAN, Batch, EngineInfo, EventStream
 from .archives import Archives
 from .changing import Changing
 from .commands import Commands
 from .discover import TLS, EngineAddress
 from .faults import translated
+from .podman import as_docker_says
 from .stream import Drain
 from .times import epoch
 from .transport import Transport, path
@@ -45,6 +46,7 @@ class DockerEngine(Changing, Commands, Archives):
     ) -> None:
         super().__init__(Transport(url, tls, timeout), trusted or (lambda image: False), clock)
         self.url = url
+        self._translate: Callable[[Event], Event] | None = None
         self._engine_ahead = 0.0  # seconds the engine's clock is ahead of ours
 
     @classmethod
@@ -65,6 +67,7 @@ class DockerEngine(Changing, Commands, Archives):
         ahead = (epoch(info.SystemTime) or self._clock()) - self._clock()
         # Below that it is the time the call took, and would only make the stream begin in the past.
         self._engine_ahead = ahead if abs(ahead) > UNSURE else 0.0
+        self._translate = as_docker_says if version.product == PODMAN else None
         major, minor = self._transport.api_version or (0, 0)
         return EngineInfo(
             id=info.ID,
@@ -75,6 +78,7 @@ class DockerEngine(Changing, Commands, Archives):
             swarm=info.Swarm is not None and info.Swarm.LocalNodeState == "active",
             manager=info.Swarm is not None and info.Swarm.ControlAvailable,
             containers=info.Containers,
+            product=version.product,
         )
 
     async def close(self) -> None:
@@ -94,7 +98,7 @@ class DockerEngine(Changing, Commands, Archives):
         since = int((self._clock() + self._engine_ahead) * 1e9) if since_ns is None else since_ns
         request = path("events", query={"since": _timestamp(since), "filters": _FILTERS})
         async with self._transport.stream("events", request) as response:
-            drain = Drain()
+            drain = Drain(translate=self._translate)
             task = asyncio.get_running_loop().create_task(drain.drain(response.content), name="engine events")
             try:
                 yield drain
@@ -119,7 +123,7 @@ class DockerEngine(Changing, Commands, Archives):
 
     async def _replay(self, what: str, since_ns: int, until_ns: int, timeout: float | None) -> Batch:
         query = {"since": _timestamp(since_ns), "until": _timestamp(until_ns), "filters": _FILTERS}
-        drain = Drain()
+        drain = Drain(translate=self._translate)
         with translated(what, self.url):
             async with (
                 asyncio.timeout(self._transport.timeout if timeout is None else timeout),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Annotated, Protocol
 
 import msgspec
@@ -53,11 +54,12 @@ class Drain:
     """One subscription's buffer: `drain` fills it, `batch` empties it.
 
     `overflowed` becomes True when the consumer fell behind by more than `limit` bytes and what was buffered was
-    dropped; it stays True until the consumer sets it back.
+    dropped; it stays True until the consumer sets it back. `translate`: applied to every event.
     """
 
-    def __init__(self, limit: int = BUFFER_BYTES) -> None:
+    def __init__(self, limit: int = BUFFER_BYTES, translate: Callable[[Event], Event] | None = None) -> None:
         self.overflowed = False
+        self._translate = translate  # of an engine that calls things otherwise
         self._limit = limit
         self._chunks: deque[bytes] = deque()  # whole lines each
         self._size = 0
@@ -121,7 +123,7 @@ class Drain:
         while True:
             await self._news.wait()
             if self._chunks:
-                events, malformed = decode_lines(self._take())
+                events, malformed = self._decoded(self._take())
                 malformed, self._malformed = malformed + self._malformed, 0
                 if not self._chunks and not self._ended:
                     self._news.clear()
@@ -134,9 +136,15 @@ class Drain:
 
     def rest(self) -> Batch:
         """Everything that was fed, at once: of an answer that has ended. An unfinished line is a malformed one."""
-        events, malformed = decode_lines(b"".join(self._chunks))
+        events, malformed = self._decoded(b"".join(self._chunks))
         lost = self._malformed + bool(self._partial) + self.overflowed
         return Batch(events, malformed + lost)
+
+    def _decoded(self, lines: bytes) -> tuple[list[Event], int]:
+        events, malformed = decode_lines(lines)
+        if self._translate is not None:
+            events = [self._translate(event) for event in events]
+        return events, malformed
 
     def _take(self) -> bytes:
         taken = [self._chunks.popleft()]

@@ -24,6 +24,7 @@ from dockmend.model import (
     main_network,
 )
 
+from .api import DOCKER, PODMAN
 from .times import epoch
 from .wire_networks import WireEndpoint, to_endpoint
 
@@ -142,10 +143,21 @@ class WireEnd(Struct):
     StatusCode: Int64
 
 
+class WireComponent(Struct):
+    Name: str = ""
+
+
 class WireVersion(Struct):
     Version: str = ""
     ApiVersion: str = ""
     MinAPIVersion: str = ""
+    Components: list[WireComponent] | None = None
+
+    @property
+    def product(self) -> str:
+        """Podman calls its first part "Podman Engine"; Docker's is called "Engine"."""
+        names = [component.Name for component in self.Components or ()]
+        return PODMAN if "Podman Engine" in names else DOCKER
 
 
 class WireSwarm(Struct):

@@ -23,8 +23,11 @@ Handler = Callable[["Mirror", "Entry", Event, float, Origin], Iterable[Change]]
 
 
 def health(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
-    """`health_status: VALUE`."""
+    """`health_status: VALUE`; Podman leaves the value out, so that only a look tells."""
     at, said = event.time_ns / 1e9, event.action[15:]
+    if not said:
+        mirror.wanted.add(found.container.id)
+        return ()
     kept = found.kept
     if at <= kept.health_at or kept.run.over or at < kept.run.begun or said not in ("healthy", "unhealthy", "starting"):
         return ()

@@ -14,6 +14,7 @@ from dockmend.cli.coverage import cover
 from dockmend.cli.explain import change_of, changes_of
 from dockmend.cli.explaining import Explainer
 from dockmend.decide import History, Host
+from dockmend.engine.api import PODMAN, EngineInfo
 from dockmend.errors import UsageError
 from dockmend.guards import Guards
 from dockmend.model import Container, HealthCheck
@@ -253,6 +254,21 @@ def test_doctor_knows_what_stays_down(rules):
         {"r": "version: 1\nrules: [{name: x, when: container.left_down, match: all, then: start}]\n"}, host="h"
     )
     assert checks.restart_policies(down, mended)[0].level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("info", "said"),
+    [
+        (EngineInfo("i", "host", "26.1.5", "1.45", live_restore=True), []),
+        (EngineInfo("i", "host", "26.1.5", "1.45"), ["live-restore is off"]),
+        (EngineInfo("i", "host", "5.4.2", "1.41", product=PODMAN), ["this is Podman"]),
+    ],
+)
+def test_doctor_says_what_kind_of_engine_it_is(info, said):
+    first, *others = checks.engine("unix:///sock", info)
+    assert f"{info.product} {info.version} (API {info.api_version}) on host" in first.text
+    assert [other.level for other in others] == ["note"] * len(said)
+    assert all(words in other.text for words, other in zip(said, others, strict=True))
 
 
 @pytest.mark.parametrize(("free", "level"), [(10, "problem"), (500 * 1024**2, "note"), (50 * 1024**3, "ok")])

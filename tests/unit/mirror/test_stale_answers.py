@@ -86,3 +86,14 @@ def test_what_was_listed_before_it_went_does_not_come_back() -> None:
     assert one.mirror.wanted == {ID}  # a look makes sure
     one.look(well)
     assert one.mirror.container(ID) is not None
+
+
+def test_a_health_event_that_does_not_say_which_is_looked_into() -> None:
+    """Podman's: `health_status` alone."""
+    one, well = host("healthy")
+    one.now += 1
+    one.emit("health_status")
+    assert one.mirror.wanted == {ID}
+    assert one.seen == []
+    one.seen += one.mirror.observe(replace(well, health="unhealthy"), one.now, asked=one.mirror.heard(ID))
+    assert one.triggers() == ["container.unhealthy"]
