@@ -51,6 +51,13 @@ class PodmanEngine(PrivateEngine):
             "DISABLE_HC_SYSTEMD": "true",  # see `check_health`
         }
 
+    def _remove_containers(self) -> None:
+        if self.api("GET", "/containers/json?all=1")[0] != 200:  # docs/engines.md: an address that is taken
+            for network in self.api("GET", "/networks")[1]:
+                if network["Name"] != "bridge":
+                    self.api("DELETE", f"/v5.0.0/libpod/networks/{network['Name']}?force=true")  # a 500, and it works
+        super()._remove_containers()
+
     def check_health(self, name: str) -> str:
         """Run a container's health check now; what became of its health. On a host, timers of systemd do this."""
         status, answer = self.api("GET", f"/v5.0.0/libpod/containers/{name}/healthcheck")
