@@ -122,6 +122,20 @@ async def test_one_that_was_started_with_rm_is_refused(acting: Acting, docker: P
     assert docker.inspect("web")["Id"] == old
 
 
+async def test_a_task_of_a_swarm_service_is_refused(acting: Acting, own_engine: Callable[..., PrivateEngine]):
+    docker = own_engine()
+    docker.docker("swarm", "init", "--advertise-addr", "127.0.0.1", "--listen-addr", "127.0.0.1:2377")
+    docker.docker("service", "create", "--detach", "--no-resolve-image", "--name", "web", TOOLBOX, "sleep", "86400")
+    (task,) = eventually(lambda: docker.docker("ps", "--format", "{{.Names}}").split(), 60)
+    old = docker.inspect(task)["Id"]
+    async with acting.on(docker) as there:
+        with pytest.raises(Failed, match="a task of the Swarm service web") as failure:
+            await there.run("recreate", Recreate(), task)
+    assert not failure.value.again
+    assert docker.inspect(task)["Id"] == old
+    docker.docker("service", "rm", "web")
+
+
 async def test_a_new_images_defaults_hold_where_the_user_set_none(acting: Acting, docker: PrivateEngine):
     old = ("ENV A=old", "ENV B=old", "LABEL a=old", "LABEL b=old", "EXPOSE 80", "EXPOSE 81", "VOLUME /data",
            "WORKDIR /var", "USER nobody", "STOPSIGNAL SIGUSR1", 'CMD ["sleep", "1000"]',
