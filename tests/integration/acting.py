@@ -12,8 +12,9 @@ from typing import Any
 from dockmend.actions import load
 from dockmend.actions.base import REGISTRY, Context, Done, Settled
 from dockmend.engine.client import DockerEngine
+from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord, Incident
-from dockmend.model import Container, Endpoint, Network, target_of
+from dockmend.model import Container, Endpoint, Network, Object, target_of
 from dockmend.rules.fields import CONTEXTS
 from dockmend.rules.templates import compile_template
 from tests.lab import PrivateEngine, eventually_async
@@ -123,7 +124,7 @@ class Acting:
             engine=self.client, view=self.view, teller=self.teller, incident=incident,
             clock=lambda: time.time() + self.ahead, state=Path("/nonexistent"), bind_roots=(),
             render=lambda text: compile_template(text, CONTEXTS).render(fields), remember=remember,
-            forbids=lambda other: self.forbidden.get(other.name),
+            forbids=self._forbids,
         )  # fmt: skip
 
     async def learn(self, *names: str) -> None:
@@ -166,6 +167,10 @@ class Acting:
             yield Acting(docker, client)
         finally:
             await client.close()
+
+    def _forbids(self, other: Object) -> str | None:
+        verdict = Guards().forbids(other)
+        return self.forbidden.get(other.name) or (verdict.reason if verdict is not None else None)
 
     def record(self, action: str, subject: Container | Network) -> ActionRecord:
         return ActionRecord(

@@ -87,6 +87,22 @@ async def test_a_kill_whose_event_was_garbage_in_a_replay_is_still_a_persons_wil
         assert "malformed" in witness.gaps
 
 
+async def test_what_came_and_went_before_the_first_start_is_history_also_where_the_ring_is_asked_again(
+    docker: PrivateEngine, proxy: HoldingProxy
+):
+    docker.run("web")
+    proxy.spoil(r"GET \S*/events\?(?!\S*until=)", without("pause"))
+    docker.run("before")
+    docker.docker("kill", "before")
+    docker.docker("rm", "before")  # less than the overlap of a second before the garbage, on a machine that is quick
+    async with watching(docker, url=proxy.url) as witness:
+        await docker.adocker("pause", "web")
+        await eventually_async(lambda: witness.gaps == ["malformed"])
+        await witness.quiet()
+        assert witness.ends("before") == []
+        await docker.adocker("unpause", "web")
+
+
 async def test_a_stream_that_brings_nothing_although_the_engine_answers_is_taken_again(
     docker: PrivateEngine, proxy: HoldingProxy
 ):

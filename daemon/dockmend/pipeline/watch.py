@@ -158,8 +158,9 @@ class Watch:
     async def _merge(self, listing: Listing, stream: EventStream, gap: bool) -> None:
         """What was replayed first (it says who did what), then the list, which is the truth."""
         first = not self._connected_before
-        if first:
-            self.mirror.known_until_ns = self.cursor.time_ns
+        local = self.engine.url.startswith("unix:")
+        if first:  # at the first start ever, what came and went before is history; another host's clock cannot say when
+            self.mirror.known_until_ns = self.cursor.time_ns or (int(listing.began_at * 1e9) if local else 0)
         boot, renewed = self._another_engine(listing, gap)
         if gap and self.cursor.type:
             self.observer.gap("restart" if renewed else "marker")
