@@ -76,8 +76,13 @@ class Doing:
         if told.failure is not None:
             self.ending.failures[incident.id] = told.failure
 
-    async def attempt(self, incident: Incident, rule: Rule, subject: Object | None) -> StepFailed | None:
-        """`then` from where it was left, and `finally`. EngineAway and JournalError leave behind how far it came."""
+    async def attempt(
+        self, incident: Incident, rule: Rule, subject: Object | None, began_at: float | None = None
+    ) -> StepFailed | None:
+        """`then` from where it was left, and `finally`. EngineAway and JournalError leave behind how far it came.
+
+        `began_at`: when it was counted, which is when its first step begins; None where it goes on.
+        """
         progress = self.ending.progress
         done = progress.pop(incident.id, 0)
         if done == ATTEMPT_MADE:
@@ -93,7 +98,7 @@ class Doing:
                 return None  # dockmend ends: the next start goes on here
             if index > 0 and await self._overtaken(incident, step):
                 break
-            failure = await self.step(incident, rule, step, subject)
+            failure = await self.step(incident, rule, step, subject, began_at=began_at if index == 0 else None)
             incident, subject = await self._followed(incident, subject, index + 1)
             if failure is not None or not self.ending.is_open(incident.id):
                 break
@@ -131,10 +136,16 @@ class Doing:
         return None if seen.gone else self.looking.forbidden(incident, (step,), seen.subject)
 
     async def step(
-        self, incident: Incident, rule: Rule, step: Step, subject: Object | None, part: Part = "then"
+        self,
+        incident: Incident,
+        rule: Rule,
+        step: Step,
+        subject: Object | None,
+        part: Part = "then",
+        began_at: float | None = None,
     ) -> StepFailed | None:
         try:
-            record, echo = await self.steps.run(incident, rule, step, subject, part)
+            record, echo = await self.steps.run(incident, rule, step, subject, part, began_at)
         except StepFailed as error:
             return None if _passes(step) else error
         if echo is not None and echo.action == "restart":

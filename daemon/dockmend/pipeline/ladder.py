@@ -73,7 +73,7 @@ class Ladder:
             began_at = self.clock()
             if not step.tells:
                 self.history.escalated(began_at)
-            failure = await self.doing.step(incident, rule, step, seen.subject, "escalate")
+            failure = await self.doing.step(incident, rule, step, seen.subject, "escalate", began_at)
         if not self.ending.is_open(incident.id):
             return False
         self.incidents.update(incident.id, rung=rung + 1)

@@ -85,23 +85,45 @@ class Steps:
     """By incident: intents whose outcome is not known; several where a group was cut short."""
 
     async def run(
-        self, incident: Incident, rule: Rule, step: Step, subject: Object | None, part: Part = "then"
+        self,
+        incident: Incident,
+        rule: Rule,
+        step: Step,
+        subject: Object | None,
+        part: Part = "then",
+        began_at: float | None = None,
     ) -> tuple[ActionRecord, Echo | None]:
         """Raises StepFailed; JournalError where nothing was done, since it could not be written down; EngineAway where
-        the engine went away in the middle (the record then stays open until it is settled)."""
+        the engine went away in the middle (the record then stays open until it is settled).
+
+        `began_at`: when the limits counted it, if they did. The record says the same: were it milliseconds later, who
+        counts in the journal would find one more in a window than the limits allow.
+        """
         if forbidden := self.guards.forbidden_step((step,)):
             raise StepFailed(f"{step.action}: {forbidden.reason}", again=False)
-        return await self.carry_out(incident, rule, step, await self._target(step, subject), part)
+        return await self.carry_out(incident, rule, step, await self._target(step, subject), part, began_at)
 
     async def carry_out(
-        self, incident: Incident, rule: Rule, step: Step, subject: Object | None, part: Part
+        self,
+        incident: Incident,
+        rule: Rule,
+        step: Step,
+        subject: Object | None,
+        part: Part,
+        began_at: float | None = None,
     ) -> tuple[ActionRecord, Echo | None]:
         """The same, without asking what the policy allows: for what finishes a person's own doing."""
-        record, echo, _ = await self._do(incident, rule, step, subject, part)
+        record, echo, _ = await self._do(incident, rule, step, subject, part, began_at)
         return record, echo
 
     async def _do(
-        self, incident: Incident, rule: Rule | None, step: Step, subject: Object | None, part: Part
+        self,
+        incident: Incident,
+        rule: Rule | None,
+        step: Step,
+        subject: Object | None,
+        part: Part,
+        began_at: float | None = None,
     ) -> tuple[ActionRecord, Echo | None, Done]:
         action = REGISTRY.get(step.action)
         if action is None:
@@ -111,7 +133,7 @@ class Steps:
         if not step.tells and subject is None:
             raise StepFailed(f"{step.action}: there is no object to do it to", again=False)
         self.incidents.backlog.catch_up()
-        intent = Intent(self._intent(incident, step, subject, part))
+        intent = Intent(self._intent(incident, step, subject, part, began_at))
         self.journal.put_action(intent.record)
         self.observer.action(intent.record)
         # On disk it is once the action has awaited `remember`, which each does before its first change: one commit.
@@ -230,7 +252,9 @@ class Steps:
         self._end(record, "done" if settled.done else "interrupted", settled.detail)
         return settled
 
-    def _intent(self, incident: Incident, step: Step, subject: Object | None, part: Part) -> ActionRecord:
+    def _intent(
+        self, incident: Incident, step: Step, subject: Object | None, part: Part, began_at: float | None
+    ) -> ActionRecord:
         return ActionRecord(
             id=new_id("a", self.clock(), self.incidents.dice),
             incident=incident.id,
@@ -241,7 +265,7 @@ class Steps:
             object_id=getattr(subject, "id", "") or getattr(subject, "name", ""),
             object_name=getattr(subject, "name", ""),
             params=parameters(step.params),
-            began_at=self.clock(),
+            began_at=self.clock() if began_at is None else began_at,
             part=part,
         )
 

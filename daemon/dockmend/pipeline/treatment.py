@@ -365,7 +365,7 @@ class Treatment:
     ) -> StepFailed | None:
         """`counted_at`: when it was counted as an attempt. It was none where nothing at all was done."""
         try:
-            return await self.doing.attempt(incident, rule, subject)
+            return await self.doing.attempt(incident, rule, subject, counted_at)
         except (JournalError, EngineAway):
             untouched = not self.ending.progress.get(incident.id) and not self.steps.unsettled.get(incident.id)
             if untouched and counted_at is not None and self.ending.is_open(incident.id):

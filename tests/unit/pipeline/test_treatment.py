@@ -7,7 +7,7 @@ import pytest
 from dockmend.decide import CODES
 from dockmend.model import Actor, Change, Event
 from dockmend.rules.loader import load_texts
-from tests.unit.pipeline.clinic import ID, TARGET, Clinic, clinic, rule_text, until
+from tests.unit.pipeline.clinic import HEAL, ID, TARGET, Clinic, clinic, rule_text, until
 
 TWICE = rule_text(limits="{attempts: 2 per 15m, backoff: 1s to 2s}")
 
@@ -127,6 +127,24 @@ async def test_escalation_spends_the_hosts_budget():
         one.health_after = "healthy"
         await one.places_come_free()
         assert (one.only().outcome, one.restarts) == ("healed", 2)
+
+
+async def test_the_journal_says_of_an_action_the_time_by_which_the_limits_counted_it():
+    """The engine is slow to find a step's target, and not each time as slow: who counts must not see one too many."""
+    there = "[{restart: {}, target: {name: web}}]"
+    text = HEAL.replace("then: restart", f"then: {there}")
+    async with clinic(text + f"    limits: {{attempts: 1 per 15m}}\n    escalate: {there}\n") as one:
+
+        def slow() -> None:
+            one.now += 0.25
+
+        one.health_after = "unhealthy"
+        one.engine.on["inspect"] = slow
+        one.sicken()
+        await one.quiet()
+        begun = list(one.journal.actions.values())
+        assert [each.part for each in begun] == ["then", "escalate"]
+        assert [each.began_at for each in begun] == list(one.history.host)
 
 
 @pytest.mark.parametrize("held", [TARGET, "container:shop"], ids=["its old name", "its new name"])
