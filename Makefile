@@ -54,6 +54,11 @@ soak: venv ## dockmend under a steady mix of events, its memory watched: make so
 	@tests/lab/install.sh
 	@PYTHONPATH=.:daemon $(BIN)/python -m tests.soak --minutes $(MINUTES) --rate $(RATE)
 
+.PHONY: deaths
+deaths: venv ## dockmend killed at every step of a group's restart; `make test` runs every fourth of these
+	@tests/lab/install.sh
+	$(BIN)/pytest tests/integration -m deaths --every-death -n 3 --dist worksteal
+
 .PHONY: fuzz
 fuzz: venv ## everything that reads from outside: make fuzz INPUTS=1000000 SEED=1 EXAMPLES=5000
 	@PYTHONPATH=.:daemon $(BIN)/python -m tests.campaign.fuzz --inputs $(INPUTS) --seed $(SEED)

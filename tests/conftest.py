@@ -109,7 +109,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--campaign-seed", type=int, default=1, help="seed of the random faults")
     parser.addoption("--campaign-faults", type=int, default=20, help="faults of the chaos campaign's slice")
     parser.addoption("--podman", choices=["slice", "all"], default="slice", help="how much of tests/contract on Podman")
+    parser.addoption("--every-death", action="store_true", help="all of the long loops over deaths: `make deaths`")
     parser.addoption("--campaign-examples", type=int, default=200, help="inputs of each fuzz test")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the long loops over deaths `make test` runs every fourth case, from the seed on; `make deaths` runs all."""
+    if config.getoption("--every-death"):
+        return
+    deaths = [item for item in items if item.get_closest_marker("deaths")]
+    seed = int(config.getoption("--campaign-seed"))
+    left_out = {item for number, item in enumerate(deaths) if (number + seed) % 4}
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=list(left_out))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.integration.vpn import RULE
 from tests.lab import HoldingProxy, PrivateEngine, eventually
 from tests.lab.proxy import When
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.deaths]
 REJOIN = ("--label", "dockmend.rejoin=true", "--stop-timeout", "2")
 GROUP = ("one", "two", "deep")
 
