@@ -96,7 +96,9 @@ def _neutral(raw: Raw) -> Any:
             return {key: without_id(each) for key, each in value.items()}
         return [without_id(each) for each in value] if isinstance(value, list) else value
 
-    return without_id({**raw, "Mounts": {each["Destination"]: each for each in raw["Mounts"]}})
+    host = {**raw["HostConfig"], "Links": sorted(raw["HostConfig"]["Links"] or ())}  # the engine keeps them as a map
+    mounts = {each["Destination"]: each for each in raw["Mounts"]}
+    return without_id({**raw, "HostConfig": host, "Mounts": mounts})
 
 
 def _fields(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -171,8 +171,7 @@ def test_no_file_descriptor_left(docker: PrivateEngine, daemon: Makes, manager: 
             manager.status()
             fed = len(manager.heard)
             eventually(lambda: manager.status() is not None and len(manager.heard) > fed, what="the watchdog is fed")
-            assert one.running
-            assert docker.state("web") == "exited"
+            assert one.running  # and a connection that it kept may have healed web already
     finally:
         resource.prlimit(one.pid, resource.RLIMIT_NOFILE, before)
     closed(one, "healed", name="web", timeout=120)

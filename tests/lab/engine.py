@@ -128,6 +128,8 @@ class PrivateEngine:
     def pause(self) -> None:
         """Freeze dockerd: its socket accepts but nothing is answered."""
         os.kill(self.pid, signal.SIGSTOP)
+        threads = Path(f"/proc/{self.pid}/task")  # each stops when the kernel comes to it: till then it may answer
+        eventually(lambda: all(_state(each) in ("T", "t") for each in threads.iterdir()), what="dockerd stands still")
 
     def resume(self) -> None:
         """Undo `pause`."""
@@ -382,3 +384,8 @@ class PrivateEngine:
         status, answer = self.api("DELETE", path)
         if status >= 400 and status not in {404, 409}:
             raise LabError(f"DELETE {path}: {status} {answer}")
+
+
+def _state(thread: Path) -> str:
+    """A thread's state as /proc shows it: R, S, T, …"""
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0]
