@@ -7,15 +7,14 @@ that was killed goes on where it was: who has begun since is left alone, who was
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from dockmend.actions.base import Action, Container, Context, Done, Failed, Settled, register
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_settle import NOT_BEGUN, await_until, look
-from dockmend.errors import EngineAway, JournalError
+from dockmend.actions.waves import together
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror.graph import COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE, Edge, Graph, build
 from dockmend.mirror.order import plan
@@ -26,8 +25,6 @@ STARTS_WITHIN = 30.0
 """Seconds that what a member depends on has to run, or to be healthy beyond its check's own verdict."""
 COMPLETES_WITHIN = 600.0
 """Seconds that it has to complete, where that is the condition."""
-AT_ONCE = 8
-"""Members of a wave that are stopped or started at the same time."""
 
 
 @dataclass(slots=True)
@@ -46,34 +43,14 @@ class Restart:
         """Raises Failed where a member could not be brought back; EngineAway where it goes on later."""
         order = plan(self.began, self.graph.needs())
         for wave in order.stop:
-            await self._together(self._stop, wave)
+            await together(self._stop, wave, self.failures)
         for wave in order.start:
-            await self._together(self._start, wave)
+            await together(self._start, wave, self.failures)
         cycles = [f"a cycle, taken together: {', '.join(self._name(each) for each in cycle)}" for cycle in order.cycles]
         if self.failures:
             raise Failed("; ".join([*self.failures, *self.told, *self.spared]))
         said = f"restarted in order: {', '.join(self.told)}" if self.told else "nothing of it ran"
         return Done("; ".join([said, *cycles, *self.spared]), {"members": sorted(self.began)})
-
-    async def _together(self, deed: Callable[[str], Awaitable[None]], wave: Iterable[str]) -> None:
-        """The members of a wave at the same time; one that fails does not keep the others from theirs."""
-        cut: list[EngineAway | JournalError] = []
-        room = asyncio.Semaphore(AT_ONCE)
-
-        async def one(node: str) -> None:
-            try:
-                async with room:
-                    await deed(node)
-            except Failed as failure:
-                self.failures.append(str(failure))
-            except (EngineAway, JournalError) as error:
-                cut.append(error)
-
-        async with asyncio.TaskGroup() as group:
-            for node in wave:
-                group.create_task(one(node))
-        if cut:
-            raise cut[0]
 
     async def _stop(self, node: str) -> None:
         container = await look(self.ctx, node)

@@ -8,15 +8,15 @@ and recreation is a step of its own in the journal.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from dockmend.actions.base import Action, Container, Context, Done, Failed, Settled, register
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_settle import NOT_BEGUN, await_until
-from dockmend.errors import EngineAway, JournalError, NotFound
+from dockmend.actions.waves import together
+from dockmend.errors import NotFound
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror.graph import Edge, Graph, build
 from dockmend.mirror.order import plan
@@ -53,12 +53,12 @@ class Group:
         order = plan(members, self.graph.needs())
         cycles = [f"a cycle, taken together: {', '.join(self._names(each))}" for each in order.cycles]
         for wave in order.stop[:-1]:  # the last to be stopped hang on no other member: one restart does
-            await self._together(self._stop, wave)
+            await together(self._stop, wave, self.failures)
         for index, wave in enumerate(order.start):
-            await self._together(self._begin, wave)
+            await together(self._begin, wave, self.failures)
             # Of an owner's group the verification waits for the last wave, without a place under the host's cap.
             if index + 1 < len(order.start) or not self.owned:
-                await self._together(self._await_well, wave)
+                await together(self._await_well, wave, self.failures)
         if self.failures:
             raise Failed("; ".join([*self.failures, *self.told, *self.spared]))
         said = [*self.told, *cycles, *self.spared] or ["nothing needed it"]
@@ -124,24 +124,6 @@ class Group:
         return any(each.id == container.id for each in self.ctx.view.orphans(self.ctx.incident.target))
 
     # --- doing ---------------------------------------------------------------------------------------------------
-
-    async def _together(self, deed: Callable[[str], Awaitable[None]], wave: Iterable[str]) -> None:
-        """The members of a wave at the same time; one that fails does not keep the others from theirs."""
-        cut: list[EngineAway | JournalError] = []
-
-        async def one(node: str) -> None:
-            try:
-                await deed(node)
-            except Failed as failure:
-                self.failures.append(str(failure))
-            except (EngineAway, JournalError) as error:
-                cut.append(error)
-
-        async with asyncio.TaskGroup() as group:
-            for node in wave:
-                group.create_task(one(node))
-        if cut:
-            raise cut[0]
 
     async def _stop(self, node: str) -> None:
         container = await self._seen(node)
