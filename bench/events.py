@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -108,18 +108,18 @@ async def dockmend(socket: str, count: int, ruleset: RuleSet, leave_open: bool) 
     changes = 0
 
     class Counting(Observer):
-        def event(self, event: object, lag: float) -> None:
-            nonlocal seen, begun, ended
-            seen += 1
-            if seen == 1:
-                begun = now()
-            elif seen == count:
-                ended = now()
+        def events_read(self, events: Sequence[object], now: float) -> None:
+            nonlocal seen, ended
+            seen += len(events)
+            if seen == count:
+                ended = moment()
                 done.set()
 
         def change(self, change: object) -> None:
-            nonlocal changes
+            nonlocal changes, begun
             changes += 1
+            if changes == 1:  # with the first of all events
+                begun = moment()
 
     counting = Counting()
     both = Observers(metrics, counting)
@@ -135,7 +135,7 @@ async def dockmend(socket: str, count: int, ruleset: RuleSet, leave_open: bool) 
     return rate(count, begun, ended), changes, treats.acts
 
 
-def now() -> tuple[float, float]:
+def moment() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
 
 
@@ -153,9 +153,9 @@ async def floor(socket: str, count: int) -> Rate:
             batch = await stream.batch()
             assert batch is not None
             if not seen:
-                begun = now()
+                begun = moment()
             seen += len(batch.events)
-        ended = now()
+        ended = moment()
     await engine.close()
     return rate(count, begun, ended)
 

@@ -11,6 +11,7 @@ from dockmend.model import ASIDE, HELPER_LABEL, Change, Container, Object
 from dockmend.rules.fields import field_values
 from dockmend.rules.model import ConditionError, Rule, Step
 from dockmend.settings import Policy
+from dockmend.settings.model import ACTIONS
 
 IGNORE_LABEL = "dockmend.ignore"
 
@@ -21,21 +22,31 @@ class Guards:
 
     policy: Policy = field(default_factory=Policy)
     own: frozenset[str] = frozenset()
+    _allowed: frozenset[str] = field(init=False, repr=False, compare=False)
+    _protects: bool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Derived once: it is asked for every change.
+        protect = self.policy.protect
+        object.__setattr__(self, "_allowed", frozenset(filter(self.policy.allows, ACTIONS)))
+        object.__setattr__(self, "_protects", bool(protect.labels or protect.name or protect.image))
 
     def forbids(self, subject: Object | None) -> Suppress | None:
         """Why nothing at all may be done to an object, or None."""
         if not isinstance(subject, Container):
             return None
-        if (subject.label(IGNORE_LABEL) or "").lower() in ("true", "1", "yes"):
+        labels = subject.labels
+        if IGNORE_LABEL in labels and (subject.label(IGNORE_LABEL) or "").lower() in ("true", "1", "yes"):
             return Suppress("ignored", f"labelled {IGNORE_LABEL}=true")
-        if HELPER_LABEL in subject.labels or ASIDE in subject.name:
-            what = "a helper of dockmend's own" if HELPER_LABEL in subject.labels else "aside while it is recreated"
+        if HELPER_LABEL in labels or ASIDE in subject.name:
+            what = "a helper of dockmend's own" if HELPER_LABEL in labels else "aside while it is recreated"
             return Suppress("itself", what)
         if self.own and any(subject.id.startswith(own) for own in self.own):
             return Suppress("itself", "dockmend runs in it")
+        return self._protected(subject) if self._protects else None
+
+    def _protected(self, subject: Container) -> Suppress | None:
         protect = self.policy.protect
-        if not (protect.labels or protect.name or protect.image):
-            return None
         for key, pattern in protect.labels.items():
             if (value := subject.labels.get(key)) is not None and fnmatchcase(value, pattern):
                 return Suppress("protected", f"the settings' policy protects label {key}={pattern}")
@@ -52,7 +63,7 @@ class Guards:
             return verdict
         if rule.remedies and (forbidden := self.forbids(change.subject)):
             return forbidden
-        if forbidden := self.forbidden_step(rule.then):
+        if not rule.actions <= self._allowed and (forbidden := self.forbidden_step(rule.then)):
             return forbidden
         if rule.condition is not None:
             try:

@@ -6,7 +6,7 @@ never raises. One class of no-ops, so that an observer implements only what it s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dockmend.journal.records import ActionRecord, Incident
@@ -16,8 +16,8 @@ from dockmend.model import Change, Container, Event
 class Observer:
     """Times are wall seconds, durations seconds."""
 
-    def event(self, event: Event, lag: float) -> None:
-        """An event was read; `lag`: since the engine stamped it."""
+    def events_read(self, events: Sequence[Event], now: float) -> None:
+        """Events were read, each for the first time; `now`: when, by the clock that the engine's stamps follow."""
 
     def connected(self, up: bool) -> None:
         """The stream was connected (True) or lost (False)."""

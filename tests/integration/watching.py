@@ -6,7 +6,7 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from dockmend.engine.client import DockerEngine
@@ -32,8 +32,8 @@ class Witness(Observer):
         self.gaps: list[str] = []
         self.up = False
 
-    def event(self, event: Event, lag: float) -> None:
-        self.events.append(event)
+    def events_read(self, events: Sequence[Event], now: float) -> None:
+        self.events.extend(events)
 
     def connected(self, up: bool) -> None:
         self.up = up

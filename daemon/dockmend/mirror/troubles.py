@@ -6,6 +6,8 @@ trouble once ("nothing twice").
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from dockmend.mirror.ends import End, Run
 from dockmend.mirror.entry import Entry
 from dockmend.model import Cause, Change, Container, Origin, target_of
@@ -20,6 +22,7 @@ END_TRIGGERS: dict[str, tuple[str, ...]] = {
 }
 
 
+@lru_cache(maxsize=4096)  # writing a float takes as long as all the rest of a change
 def run_name(container_id: str, started_at: float) -> str:
     return f"{container_id[:12]}/{started_at:.3f}"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from msgspec.structs import replace
@@ -30,12 +31,14 @@ FOLDED_FOR = 3600.0
 
 def new_id(prefix: str, now: float, dice: random.Random) -> str:
     """Sortable by time: nine characters of milliseconds and six of chance."""
-    bits = (int(now * 1000) << 30) | dice.getrandbits(30)
+    bits = dice.getrandbits(30)
     two = _TWO
-    return (
-        f"{prefix}{_ALPHABET[bits >> 70 & 31]}{two[bits >> 60 & 1023]}{two[bits >> 50 & 1023]}{two[bits >> 40 & 1023]}"
-        f"{two[bits >> 30 & 1023]}{two[bits >> 20 & 1023]}{two[bits >> 10 & 1023]}{two[bits & 1023]}"
-    )
+    return f"{prefix}{_when(int(now * 1000))}{two[bits >> 20]}{two[bits >> 10 & 1023]}{two[bits & 1023]}"
+
+
+@lru_cache(maxsize=1)  # a burst brings many within a millisecond
+def _when(milliseconds: int) -> str:
+    return "".join(_ALPHABET[milliseconds >> place & 31] for place in range(40, -5, -5))
 
 
 def begun_at(incident_id: str) -> float:
@@ -106,8 +109,7 @@ class Incidents:
             self.remember_answered(rule, incident.trouble)
 
     def begin(self, rule: Rule, change: Change, dry_run: bool, actor: str = "", over: tuple[str, ...] = ()) -> Incident:
-        now = self.clock()
-        incident = self._make(rule, change, now, dry_run=dry_run, actor=actor, over=over)
+        incident = self._make(rule, change, self.clock(), dry_run, actor, over)
         self.remember_answered(rule.name, change.trouble)
         self.open[incident.id] = incident
         self._by_key[rule.name, incident.target] = incident.id
@@ -115,16 +117,19 @@ class Incidents:
         self.began(incident)
         return incident
 
-    def _make(self, rule: Rule, change: Change, now: float, **more: Any) -> Incident:
+    def _make(
+        self, rule: Rule, change: Change, now: float, dry_run: bool, actor: str, over: tuple[str, ...]
+    ) -> Incident:
         subject = change.subject
+        name = subject.name if subject is not None else ""
         return Incident(
             id=new_id("i", now, self.dice),
             rule=rule.name,
             trigger=trigger_of(rule, change),
             target=change.target,
             kind=change.kind,
-            object_id=getattr(subject, "id", "") or getattr(subject, "name", ""),
-            object_name=getattr(subject, "name", ""),
+            object_id=getattr(subject, "id", name),
+            object_name=name,
             trouble=change.trouble,
             opened_at=now,
             reason=change.note,
@@ -132,8 +137,10 @@ class Incidents:
             cause=change.cause,
             network=change.network,
             severity=rule.severity,
+            dry_run=dry_run,
+            actor=actor,
             updated_at=now,
-            **more,
+            over=over,
         )
 
     def adopt(self, incident: Incident) -> None:
@@ -175,8 +182,10 @@ class Incidents:
         if known is not None and now - known.opened_at < FOLDED_FOR:
             incident = replace(known, count=known.count + 1, reason=reason, trouble=change.trouble, updated_at=now)
         else:
-            told = replace(change, note=reason)
-            incident = self._make(rule, told, now, state="closed", outcome=outcome, reason_code=code, closed_at=now)
+            incident = replace(
+                self._make(rule, change, now, dry_run=False, actor="", over=()),
+                state="closed", outcome=outcome, reason=reason, reason_code=code, closed_at=now,
+            )  # fmt: skip
             if len(self._folded) > 4096:
                 self._folded.clear()
         self._folded[key] = incident

@@ -84,11 +84,15 @@ class Intake:
         """A trouble that stands, offered again: rules that have answered it stay silent."""
         candidates = self.matcher.candidates(change)
         if candidates:
-            now = self.incidents.clock()
+            incidents = self.incidents
+            now = incidents.clock()
             answering: list[Rule] = []
             shut: list[tuple[Rule, Wait]] | None = None  # mostly none is
             for rule in candidates:
-                verdict = self._answers(rule, change, now)
+                if incidents.answered(rule.name, change.trouble):
+                    continue
+                self.observer.matched(rule.name)
+                verdict = self._may(rule, change, now)
                 if verdict is ACT:
                     answering.append(rule)
                 elif isinstance(verdict, Wait):
@@ -104,15 +108,8 @@ class Intake:
         if self._may(rule, change, self.incidents.clock()) is ACT:
             self._begin_unless_refused(rule, change)
 
-    def _answers(self, rule: Rule, change: Change, now: float) -> Act | Wait | None:
-        """None where it does not; Wait where its hours have yet to begin."""
-        incidents = self.incidents
-        if incidents.answered(rule.name, change.trouble):
-            return None
-        self.observer.matched(rule.name)
-        return self._may(rule, change, now)
-
     def _may(self, rule: Rule, change: Change, now: float) -> Act | Wait | None:
+        """None where it does not answer; Wait where its hours have yet to begin."""
         if change.group and rule.grouped:
             change = replace(change, target=change.group)
         running = self.incidents.of(rule.name, change.target)
@@ -179,6 +176,9 @@ class Intake:
 
     def _choose(self, answering: list[Rule], change: Change) -> Sequence[Rule]:
         """Of the remedies one acts: returns it (and beside it the one that only shadows)."""
+        if len(answering) == 1:
+            self._begin_unless_refused(answering[0], change)
+            return answering if answering[0].remedies else ()
         remedies: Sequence[Rule] = [rule for rule in answering if rule.remedies]
         losers: tuple[Rule, ...] = ()
         over: tuple[str, ...] = ()

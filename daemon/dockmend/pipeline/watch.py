@@ -258,13 +258,13 @@ class Watch:
     def _take(self, events: list[Event], origin: Origin, offer: Callable[[Iterable[Change]], None]) -> None:
         recent, apply = self._recent, self.mirror.apply
         now = self.clock()
-        told, raw = self.observer.event, self.raw
+        raw, fresh = self.raw, []
         for event in events:
             key = (event.time_ns, event.type, event.action, event.actor.ID)  # Event.key, without the call
             if key in recent:
                 continue
             recent[key] = None
-            told(event, now - event.time_ns / 1e9)
+            fresh.append(event)
             heard = raw.names and raw.wants(event, now)
             before = raw.subject(event) if heard else None
             changes = apply(event, now, origin)
@@ -272,6 +272,7 @@ class Watch:
                 offer(changes)
             if heard:
                 raw.heard(event, before, origin)
+        self.observer.events_read(fresh, now)
         if len(recent) > 2 * REMEMBERED:
             self._recent = dict.fromkeys(list(recent)[-REMEMBERED:])
         if events:

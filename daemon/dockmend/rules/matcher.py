@@ -159,7 +159,9 @@ def event_names(event: Event) -> tuple[str, ...]:
 def _same(known: _Known, subject: Object) -> bool:
     """True if a newer state of the object is the same to every selection; then it is the one to compare with next."""
     old = known.subject
-    if type(old) is not type(subject) or old.name != subject.name or old.labels != subject.labels:
+    if type(old) is not type(subject) or old.name != subject.name:
+        return False
+    if old.labels is not subject.labels and old.labels != subject.labels:  # dictionaries are compared key by key
         return False
     if isinstance(subject, Container):
         if not isinstance(old, Container) or old.image != subject.image or old.image_steering != subject.image_steering:

@@ -118,6 +118,8 @@ class Rule:
     order: int = 0  # over all files, in the order they were read
     remedies: bool = field(init=False, default=False)
     """True if a step of `then` changes something: such rules compete for a trouble, others all run."""
+    actions: frozenset[str] = field(init=False, default=frozenset())
+    """The names of what `then` does."""
     named: frozenset[str] = field(init=False, default=frozenset())
     """The names of its triggers."""
     counts: bool = field(init=False, default=False)
@@ -128,6 +130,7 @@ class Rule:
     def __post_init__(self) -> None:
         # Derived once: it is asked for every change.
         object.__setattr__(self, "remedies", any(not step.tells for step in self.then))
+        object.__setattr__(self, "actions", frozenset(step.action for step in self.then))
         object.__setattr__(self, "named", frozenset(trigger.name for trigger in self.triggers))
         object.__setattr__(self, "counts", any(trigger.times is not None for trigger in self.triggers))
         together = any(step.action == "restart_dependents" for step in (*self.then, *self.escalate))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
@@ -26,7 +26,6 @@ GAPS = ("marker", "restart", "overflow", "stalled", "malformed", "self_check")
 MOST_UNHEALED = 100
 MOST_EXPECTED = 200  # rules whose counters are shown before they first match; with more the page would be mostly zeros
 _RAW_ACTIONS = 1000  # spellings of events that are remembered ("exec_start: …" has no end of them)
-_CLOSED = 4096  # incidents remembered as closed, so that one told twice counts once
 
 _LAG = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0)
 _ACTION = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
@@ -102,7 +101,6 @@ class Metrics(Observer):
         self._build.set(version, to=1.0)
         self._containers_by_id: dict[str, tuple[str, str]] = {}
         self._open_incidents: dict[str, Incident] = {}
-        self._closed: dict[str, None] = {}  # the newest last
         self._broken: set[tuple[str, str]] = set()
         self._event_keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._lag = self._lags.cell()
@@ -120,13 +118,15 @@ class Metrics(Observer):
 
     # ------------------------------------------------------------------------------------------------ the hot path
 
-    def event(self, event: Event, lag: float) -> None:
-        try:
-            key = self._event_keys[event.type, event.action]
-        except KeyError:
-            key = self._event_key(event.type, event.action)
-        self._events.values[key] += 1.0
-        self._lag.observe(lag)
+    def events_read(self, events: Sequence[Event], now: float) -> None:
+        keys, counts, observe = self._event_keys, self._events.values, self._lag.observe
+        for event in events:
+            try:
+                key = keys[event.type, event.action]
+            except KeyError:
+                key = self._event_key(event.type, event.action)
+            counts[key] += 1.0
+            observe(now - event.time_ns / 1e9)
 
     def matched(self, rule: str) -> None:
         self._matches.add(rule)
@@ -165,11 +165,8 @@ class Metrics(Observer):
             self._open_incidents[incident.id] = incident
             return
         self._open_incidents.pop(incident.id, None)
-        if incident.outcome is None or incident.id in self._closed:
+        if incident.outcome is None or incident.count > 1:  # the same suppression again is told again, and counts once
             return
-        self._closed[incident.id] = None
-        if len(self._closed) > _CLOSED:
-            del self._closed[next(iter(self._closed))]
         self._heals.add(incident.rule, incident.outcome)
         if incident.outcome == "healed" and incident.closed_at is not None:
             self._to_heal.cell(incident.rule).observe(incident.closed_at - incident.opened_at)
