@@ -28,7 +28,7 @@ rules:
     match: {compose: {project: shop}}
     then: compose_up
 """
-ALLOW = "heal: off\npolicy: {allow: [compose_up]}\n"
+OFF = "heal: off\n"
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def shop(docker: PrivateEngine, tmp_path: Path) -> Shop:
 
 def test_what_is_missing_is_brought_up_and_what_a_person_stopped_is_not(docker: PrivateEngine, shop: Shop) -> None:
     before = shop.began()
-    with daemon(docker, RULE, config=ALLOW) as one:
+    with daemon(docker, RULE, config=OFF) as one:
         docker.docker("stop", "--time", "1", "shop-extra-1")
         docker.docker("rm", "--force", "shop-worker-1")
 
@@ -57,13 +57,32 @@ def test_what_is_missing_is_brought_up_and_what_a_person_stopped_is_not(docker: 
         all_told(one)
 
 
-def test_it_needs_the_policys_word(docker: PrivateEngine, shop: Shop) -> None:
-    with daemon(docker, RULE, config="heal: off\n") as one:
+def test_a_policy_that_does_not_name_it_refuses_it(docker: PrivateEngine, shop: Shop) -> None:
+    with daemon(docker, RULE, config=OFF + "policy: {allow: [restart]}\n") as one:
         docker.docker("rm", "--force", "shop-worker-1")
 
         (incident,) = closed(one, rule="up", timeout=90)
 
         assert (incident.outcome, incident.reason_code) == ("suppressed", "policy")
+
+
+def test_an_image_does_not_say_which_files_are_brought_up(docker: PrivateEngine, tmp_path: Path) -> None:
+    """Its author names files that root wrote, of a project that nobody brought up."""
+    shop = Shop(docker, tmp_path / "shop")
+    labels = {
+        "com.docker.compose.project": "shop", "com.docker.compose.service": "extra",
+        compose_up.FILES: str(shop.file), compose_up.FOLDER: str(shop.folder),
+    }  # fmt: skip
+    docker.toolbox_image("stranger:1", labels=labels)
+    with daemon(docker, RULE, config=OFF) as one:
+        docker.run("stray", image="stranger:1")
+        docker.docker("rm", "--force", "stray")
+
+        (incident,) = closed(one, rule="up", timeout=90)
+
+        assert incident.outcome == "failed", incident
+        assert "its labels are those of image stranger:1, whose author has no say in it" in incident.reason
+        assert docker.docker("ps", "--all", "--quiet") == ""
 
 
 def _writable(shop: Shop) -> None:
@@ -114,7 +133,7 @@ def test_killed_in_the_middle_its_program_ends_and_the_project_comes_up(
     proxy = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
     rule = RULE.replace("then: compose_up", "then: [{compose_up: {}, timeout: 8s}]")
     try:
-        with Killed(docker, proxy, rule, ALLOW) as killed:
+        with Killed(docker, proxy, rule, OFF) as killed:
             hold = proxy.hold("POST /v[0-9.]+/containers/create", "before")
             docker.docker("rm", "--force", "shop-worker-1")
 

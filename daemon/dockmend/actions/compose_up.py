@@ -1,7 +1,8 @@
 """compose_up: `compose up` of the target's project, run as a program, where its files are there and to be trusted.
 
-Which files those are, labels say, and a label is a stranger's text: a file counts only where nobody but root and
-dockmend's own user could have written it. The program gets a list of arguments, no shell, and next to no environment.
+Which files those are, labels say, and a label is a stranger's text: one that a container has from its image does not
+count, and a file only where nobody but root and dockmend's own user could have written it. The program gets a list of
+arguments, no shell, and next to no environment.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dockmend.actions.compose import project_of
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_settle import NOT_BEGUN
 from dockmend.actions.output import Output
+from dockmend.errors import NotFound
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror.graph import COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE
 from dockmend.model import Object
@@ -61,7 +63,7 @@ async def compose_up(ctx: Context, params: Any, subject: Object) -> Done:
         raise Failed(f"{project[:100]!r} is no name of a Compose project", again=False)
     if not ctx.engine.url.startswith("unix:"):
         raise Failed("cannot compose_up: the engine is on another host, and so are the project's files", again=False)
-    files = await asyncio.to_thread(checked, _labels(ctx, container, project))
+    files = await asyncio.to_thread(checked, await _labels(ctx, container, project))
     program = found_program()
     services, spared = _services(ctx, container, project, params.services)
     command = [
@@ -80,10 +82,31 @@ async def compose_up(ctx: Context, params: Any, subject: Object) -> Done:
     return Done(f"compose up of {project} ({', '.join(services)}){output.told()}{said}")
 
 
-def _labels(ctx: Context, container: Container, project: str) -> Mapping[str, str]:
-    """Its own, or where they are not known any more (it is missing), those of another of the project."""
+async def _labels(ctx: Context, container: Container, project: str) -> Mapping[str, str]:
+    """Its own, or where they are not known any more (it is missing), those of another of the project.
+
+    Those that its image carries are not its own. Raises Failed where only an image tells of files.
+    """
     others = (each for each in ctx.view.containers() if each.labels.get(COMPOSE_PROJECT) == project)
-    return next((each.labels for each in (container, *others) if FILES in each.labels), container.labels)
+    from_image = ""
+    for each in (container, *others):
+        if FILES not in each.labels:
+            continue
+        own = await _not_the_images(ctx, each)
+        if FILES in own and FOLDER in own:
+            return own
+        from_image = from_image or each.image
+    if from_image:
+        raise Failed(f"its labels are those of image {from_image}, whose author has no say in it", again=False)
+    return container.labels
+
+
+async def _not_the_images(ctx: Context, container: Container) -> Mapping[str, str]:
+    try:
+        image = (await ctx.engine.inspect_image(container.image_id)).labels if container.image_id else {}
+    except NotFound:  # removed by force under its container: what it said can no longer be known
+        image = {}
+    return {key: value for key, value in container.labels.items() if image.get(key) != value}
 
 
 def found_program() -> str:

@@ -24,7 +24,7 @@ from dockmend.settings.values import Address, address, rate
 ACTIONS = frozenset(catalogue.ACTIONS)
 """Every action of the rule format, built or not: what `policy.allow` may name."""
 
-NOT_BY_DEFAULT = frozenset({"exec", "run", "copy", "build_image", "remove", "prune", "compose_up"})
+NOT_BY_DEFAULT = frozenset({"exec", "run", "copy", "build_image", "remove", "prune"})
 """What a rule may do only where `policy.allow` names it; `restore_volume` in place counts as `restore in place`."""
 
 IN_PLACE = "restore in place"
