@@ -16,9 +16,10 @@ from dockmend.settings.model import ACTIONS
 IGNORE_LABEL = "dockmend.ignore"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Guards:
-    """`own`: ids (full or at least 12 digits) of the container dockmend itself runs in, if any."""
+    """`policy`: the one in force, which a reload may narrow. `own`: ids (full or at least 12 digits) of the container
+    dockmend itself runs in, if any."""
 
     policy: Policy = field(default_factory=Policy)
     own: frozenset[str] = frozenset()
@@ -26,10 +27,14 @@ class Guards:
     _protects: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        # Derived once: it is asked for every change.
-        protect = self.policy.protect
-        object.__setattr__(self, "_allowed", frozenset(filter(self.policy.allows, ACTIONS)))
-        object.__setattr__(self, "_protects", bool(protect.labels or protect.name or protect.image))
+        self.hold(self.policy)
+
+    def hold(self, policy: Policy) -> None:
+        """From now on this policy holds. What is asked for every change is derived from it once."""
+        self.policy = policy
+        protect = policy.protect
+        self._allowed = frozenset(filter(policy.allows, ACTIONS))
+        self._protects = bool(protect.labels or protect.name or protect.image)
 
     def forbids(self, subject: Object | None) -> Suppress | None:
         """Why nothing at all may be done to an object, or None."""
@@ -47,8 +52,8 @@ class Guards:
 
     def _protected(self, subject: Container) -> Suppress | None:
         protect = self.policy.protect
-        for key, pattern in protect.labels.items():
-            if (value := subject.labels.get(key)) is not None and fnmatchcase(value, pattern):
+        for key, patterns in protect.labels.items():
+            if (value := subject.labels.get(key)) is not None and (pattern := _first(patterns, value)):
                 return Suppress("protected", f"the settings' policy protects label {key}={pattern}")
         if name := _first(protect.name, subject.name):
             return Suppress("protected", f"the settings' policy protects name {name}")
@@ -85,6 +90,6 @@ def _first(patterns: Iterable[str], text: str) -> str | None:
     return next((pattern for pattern in patterns if fnmatchcase(text, pattern)), None)
 
 
-def trusted(policy: Policy) -> Callable[[str], bool]:
-    """Whether an image's own steering labels count: its reference is in `policy.trusted_images`."""
-    return lambda image: _first(policy.trusted_images, image) is not None
+def trusted(policy: Callable[[], Policy]) -> Callable[[str], bool]:
+    """Whether an image's own steering labels count: its reference is in `trusted_images` of the policy in force."""
+    return lambda image: _first(policy().trusted_images, image) is not None

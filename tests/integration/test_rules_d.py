@@ -131,6 +131,45 @@ def test_a_cold_start_with_wrong_rules_stands_on_the_last_good_ones(docker: Priv
         closed(one, rule="heal", outcome="healed")
 
 
+def test_a_cold_start_with_wrong_rules_and_no_good_ones_only_observes(docker: PrivateEngine) -> None:
+    """Not even the built-in rule acts: what the person wrote might have spared this one."""
+    docker.patient("web", "--label", "dockmend.heal=true")
+    docker.sicken("web")
+    with daemon(docker, WRONG) as one, Recorder(docker) as events:
+        shadowed = closed(one, rule="builtin-heal", outcome="dry_run")
+        assert b"nothing is done" in one.command("status").stdout
+        assert [each.dry_run for each in shadowed] == [True]
+        assert events.actions("web", "restart") == []
+        (one.rules / "rules.yaml").write_text(UNHEALTHY)
+        closed(one, rule="heal", outcome="healed")
+
+
+def test_a_reload_narrows_the_policy_and_only_a_restart_widens_it(docker: PrivateEngine) -> None:
+    docker.patient("web")
+    with daemon(docker, UNHEALTHY, config="heal: off\n") as one, Recorder(docker) as events:
+        one.config.write_text("heal: off\npolicy: {allow: [start]}\n")
+        one.cli("reload")
+        docker.sicken("web")
+        (refused,) = closed(one)
+        assert (refused.outcome, refused.reason_code) == ("suppressed", "policy")
+
+        one.config.write_text("heal: off\npolicy: {allow: [restart, starts]}\n")
+        wrong = one.command("reload")
+        assert wrong.returncode == 2
+        assert b"dockmend.yaml:2:26: policy.allow.1: unknown action 'starts': did you mean 'start'?" in wrong.stderr
+
+        one.config.write_text("heal: off\npolicy: {allow: [restart]}\n")
+        assert "policy.allow: restart holds from a restart on" in one.cli("reload")
+        asked = one.command("trigger", "heal", "web")
+        assert (asked.returncode, b"policy does not allow restart" in asked.stderr) == (1, True)
+        assert events.actions("web", "restart") == []
+
+        one.stop()
+        one.start()
+        one.cli("trigger", "heal", "web")
+        closed(one, outcome="healed")
+
+
 # ---------------------------------------------------------------------------------------- steering
 def test_pause_and_resume(docker: PrivateEngine) -> None:
     docker.patient("web")
@@ -178,9 +217,9 @@ def test_trigger_replaces_when_for_and_if_but_not_what_is_forbidden(docker: Priv
         assert incident.outcome == "healed"
         assert incident.actor.startswith("uid ")
         assert events.actions("web", "restart") == ["restart"]
-        for name, why in (("spared", b"dockmend.ignore"), ("nobody", b"does not match")):
+        for name, code, why in (("spared", 1, b"dockmend.ignore"), ("nobody", 2, b"does not match")):
             refused = one.command("trigger", "heal", name)
-            assert refused.returncode == 2
+            assert refused.returncode == code
             assert why in refused.stderr
         assert events.actions("spared", "restart") == []
 

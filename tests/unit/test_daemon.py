@@ -115,7 +115,7 @@ async def test_the_rules_counters_are_shown_before_they_first_match(fake: FakeEn
         assert 'dockmend_heals_total{outcome="healed",rule="heal"} 0.0' in one.metrics.render().decode()
         told = one.settings.paths.rules / "rules.yaml"
         told.write_text(RULES.replace("name: heal", "name: other"))
-        one.reload()
+        one.reloading.now()
         assert 'dockmend_heals_total{outcome="healed",rule="other"} 0.0' in one.metrics.render().decode()
 
 
@@ -176,7 +176,7 @@ async def test_what_was_interrupted_is_settled_at_the_next_start(fake: FakeEngin
 async def test_wrong_rules_stay_out_and_are_told(fake: FakeEngine, tmp_path: Path):
     async with running(fake, settings(tmp_path)) as one:
         (one.settings.paths.rules / "rules.yaml").write_text("version: 1\nrules: [{name: x}]\n")
-        one.ask_reload()
+        one.reloading.ask()
         await until(lambda: one.rules.problems, "the problems are known")
         assert [rule.name for rule in one.rules.current.rules] == ["heal"]
         assert "dockmend_rules_reload_success 0.0" in one.metrics.render().decode()

@@ -46,6 +46,7 @@ def change(subject: Any) -> Change:
         (container(name="web.dockmend-old-i1"), {}, "itself"),
         (container(labels={"tier": "db-main"}), {"labels": {"tier": "db*"}}, "protected"),
         (container(labels={"tier": "web"}), {"labels": {"tier": "db*"}}, None),
+        (container(labels={"tier": "web"}), {"labels": {"tier": ["db*", "w*"]}}, "protected"),
         (container(name="prod-db"), {"name": ["*-db"]}, "protected"),
         (container(image="postgres:16"), {"image": ["postgres:*"]}, "protected"),
     ],
@@ -92,6 +93,6 @@ def test_a_condition_that_does_not_hold_or_cannot_be_answered_suppresses(conditi
 
 
 def test_an_images_own_labels_count_only_where_it_is_trusted():
-    trusts = trusted(policy(trusted_images=["ours/*"]))
+    trusts = trusted(lambda: policy(trusted_images=["ours/*"]))
     assert trusts("ours/web:1")
     assert not trusts("theirs/web:1")

@@ -11,7 +11,7 @@ import msgspec
 from dockmend import __version__
 from dockmend.control.api import BreakerRow, Done, PauseRow, RuleRow, Rules, Status
 from dockmend.decide import Suppress, span_text
-from dockmend.errors import UsageError
+from dockmend.errors import DockmendError, UsageError
 from dockmend.journal.records import Pause
 from dockmend.model import Change, Container, Object, target_of
 from dockmend.rules.model import Rule
@@ -145,8 +145,9 @@ class DaemonCommands:
         return Done(text=f"reset rule {rule} for {name}", incident=None)
 
     async def reload(self, actor: str) -> Done:
-        rules = self._daemon.reload()
-        return Done(text=f"{len(rules.rules)} rules in force", incident=None)
+        rules = self._daemon.reloading.now()
+        waits = "".join(f"; {each}" for each in self._daemon.reloading.waits)
+        return Done(text=f"{len(rules.rules)} rules in force{waits}", incident=None)
 
     async def trigger(self, actor: str, rule: str, name: str) -> Done:
         daemon = self._daemon
@@ -166,7 +167,7 @@ class DaemonCommands:
         )
         incident = daemon.intake.asked(found, change, actor)
         if isinstance(incident, Suppress):
-            raise UsageError(f"rule {rule} does nothing to {name}: {incident.reason}")
+            raise DockmendError(f"rule {rule} does nothing to {name}: {incident.reason}")
         return Done(text=f"rule {rule} treats {name}", incident=incident.id)
 
     # ------------------------------------------------------------------------------------------------------------

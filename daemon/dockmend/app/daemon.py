@@ -24,14 +24,15 @@ from dockmend.app.memory import keep_small
 from dockmend.app.other_healers import OtherHealers
 from dockmend.app.own import own_containers
 from dockmend.app.pauses import Pauses
-from dockmend.app.rules import Rules, tell_problems, watch_folder
+from dockmend.app.reloading import Reloading
+from dockmend.app.rules import Rules, watch_folder
 from dockmend.app.tasks import every, forever
 from dockmend.app.watchdog import feed
 from dockmend.cancelling import end_all
 from dockmend.control.server import Server
 from dockmend.decide import History, Host
 from dockmend.engine.api import PODMAN, Engine
-from dockmend.errors import InvalidFiles, JournalError
+from dockmend.errors import JournalError
 from dockmend.guards import Guards
 from dockmend.journal.api import Journal
 from dockmend.journal.records import Incident
@@ -50,8 +51,8 @@ from dockmend.pipeline.treatment import Treatment
 from dockmend.pipeline.verification import Verification
 from dockmend.pipeline.watch import Watch
 from dockmend.rules.builtin import healers_changed
-from dockmend.rules.model import Rule, RuleSet
-from dockmend.settings import Settings
+from dockmend.rules.model import Rule
+from dockmend.settings import Policy, Settings
 from dockmend.tell.incident_log import LogTeller
 from dockmend.tell.metrics import Metrics
 from dockmend.tell.notify_systemd import Notifier
@@ -77,7 +78,9 @@ class Daemon:
         *,
         clock: Clock,
         dice: random.Random,
+        policy: Callable[[], Policy] | None = None,
     ) -> None:
+        """`policy` reads the settings' policy again; without it, it stays what it is."""
         self.settings = settings
         self.engine = engine
         self.journal = journal
@@ -108,9 +111,9 @@ class Daemon:
         self.keeping: Keeping
         self.schedules: Schedules
         self.self_check: SelfCheck
-        self._reload = asyncio.Event()
+        self.reloading = Reloading(self, policy or (lambda: settings.policy))
         self._listed = asyncio.Event()
-        self.healers = OtherHealers(self.mirror, self.rules, self._put_in_force)
+        self.healers = OtherHealers(self.mirror, self.rules, self.reloading.put_in_force)
 
     def _mqtt(self) -> MqttTeller | None:
         if self.settings.mqtt is None:
@@ -162,7 +165,7 @@ class Daemon:
                 self._assemble(lanes)
                 self.watch.cursor = known.cursor
                 self.schedules.take_up(known.fired, known.moved)
-                self._put_in_force(rules)
+                self.reloading.put_in_force(rules)
                 self.observer.reloaded(ok=self.rules.degraded is None, at=self.clock.wall())
                 try:
                     await self._run_parts(lanes, stop, shutdown)
@@ -225,9 +228,9 @@ class Daemon:
             ("schedules", partial(self._once_listed, self.schedules.run)),
             ("state", self.keeping.run),
             ("definitions", self.definitions.run),
-            ("reload", self._reload_when_asked),
+            ("reload", self.reloading.run),
             ("other healers", partial(self._once_listed, partial(self.healers.follow, self.offer_standing))),
-            ("rules folder", partial(watch_folder, self.settings.paths.rules, self.ask_reload)),
+            ("rules folder", partial(watch_folder, self.settings.paths.rules, self.reloading.ask)),
             ("housekeeping", partial(self.keeping.housekeeping, self.history, lambda: self.rules.looks_back)),
             ("memory", keep_small),
             ("pauses", self.pauses.run),
@@ -317,68 +320,6 @@ class Daemon:
 
     def _lane_failed(self, lane: str, error: Exception) -> None:
         log.error("a fault of dockmend's own while treating", target=lane, exc_info=error)
-
-    # --- rules --------------------------------------------------------------------------------------------------
-
-    def ask_reload(self) -> None:
-        """The folder changed, or a HUP came."""
-        self._reload.set()
-
-    async def _reload_when_asked(self) -> None:
-        while True:
-            await self._reload.wait()
-            self._reload.clear()
-            try:
-                self.reload()
-            except InvalidFiles as error:
-                tell_problems(error)
-
-    def reload(self) -> RuleSet:
-        """All or nothing. Raises InvalidFiles."""
-        self.notifier.reloading()
-        try:
-            before = self.rules.current.digest
-            rules = self.rules.reload()
-        except InvalidFiles:
-            self.observer.reloaded(ok=False, at=self.clock.wall())
-            self._count_rules()
-            raise
-        else:
-            self.observer.reloaded(ok=True, at=self.clock.wall())
-            if rules.digest != before:
-                self._put_in_force(rules)
-                self.treatment.look_again("window")  # their hours may be others now
-                self.offer_standing()
-            return rules
-        finally:
-            self.notifier.ready("rules read again")
-            if self.degraded:
-                self.standing.tell()
-
-    def _put_in_force(self, rules: RuleSet) -> None:
-        for rule in rules.rules:
-            if not rule.dry_run and (before := self.intake.rules.by_name(rule.name)) is not None and before.dry_run:
-                self._acts_now(rule.name)
-        self.intake.use(rules)
-        self.treatment.rules = rules
-        self.definitions.use(rules)
-        self.watch.raw.use(rules)
-        self.schedules.use(rules)
-        self.treatment.breakers.plan()
-        self._count_rules()
-        self.observer.degraded("rules", self.rules.degraded)
-        log.info("rules in force", rules=len(rules.rules), folder=str(self.settings.paths.rules))
-
-    def _acts_now(self, rule: str) -> None:
-        """A rule only shadowed so far: what it said it would do, it may do now."""
-        self.incidents.forget_answered(rule)
-        for incident in list(self.incidents.open.values()):
-            if incident.rule == rule and incident.dry_run and not self.settings.dry_run:
-                self.incidents.update(incident.id, dry_run=False)
-
-    def _count_rules(self) -> None:
-        self.metrics.rule_names(rule.name for rule in self.rules.current.rules)
-        self.observer.rules(*self.rules.counts())
 
     async def _once_listed(self, part: Callable[[], Awaitable[None]]) -> None:
         await self._listed.wait()

@@ -25,7 +25,10 @@ LAST_GOOD = "rules.last-good"
 
 @dataclass(slots=True)
 class Rules:
-    """`problems` are those of the last load; `degraded` says why the present set is not the one in the folder."""
+    """`problems` are those of the last load; `degraded` says why the present set is not the one in the folder.
+
+    `observes`: a cold start found wrong rules and no last good ones; nothing is done until they are mended.
+    """
 
     settings: Settings
     host: str
@@ -34,6 +37,7 @@ class Rules:
     problems: tuple[str, ...] = ()
     degraded: str | None = None
     loaded_at: float = 0.0
+    observes: bool = False
     healers: tuple[str, ...] = ()  # other healers on this host: the built-in rule then only shadows
 
     @property
@@ -49,15 +53,15 @@ class Rules:
         errors = sum(1 for problem in self.problems if ": warning: " not in problem)
         return enabled - shadow, len(rules) - enabled, shadow, errors
 
-    def read(self) -> RuleSet:
-        """What the folder holds, with the built-in rule. Raises InvalidFiles with every problem; reads, never waits."""
+    def read(self, owner: str) -> RuleSet:
+        """What the folder holds, in files of `owner`. Raises InvalidFiles with every problem; reads, never waits."""
         folder = self.settings.paths.rules
         sources = [folder] if folder.exists() else []  # a fresh install has no folder: the built-in rule is enough
-        return load_rules(sources, host=self.host, owner=self.settings.policy.rules_owner)
+        return load_rules(sources, host=self.host, owner=owner)
 
     def use(self, files: RuleSet) -> RuleSet:
         """Puts a set in force, and keeps its files as the last good ones."""
-        self.current = with_builtin(files, self.settings.heal, self.healers)
+        self.current = with_builtin(files, self.settings.heal, self.healers, acts=not self.observes)
         self.problems = tuple(str(problem) for problem in files.warnings)
         self.degraded = None
         self.loaded_at = self.clock()
@@ -72,41 +76,41 @@ class Rules:
         return rules
 
     def start(self) -> RuleSet:
-        """The rules of a cold start: the folder's, else the last good set, else none but the built-in one."""
+        """The rules of a cold start: the folder's, else the last good set, else none: then dockmend only observes."""
         try:
-            files = self.read()
+            files = self.read(self.settings.policy.rules_owner)
             self._keep()
         except InvalidFiles as error:
             problems = tuple(str(problem) for problem in error.problems)
-            files, degraded = self._last_good()
+            kept = self._last_good()
             _tell(problems)
-            self.use(files)
-            self.problems, self.degraded = problems, degraded
+            self.observes = kept is None
+            self.use(kept or RuleSet())
+            self.problems = problems
+            self.degraded = "the rule files are wrong" + (
+                ": the last good set is in force" if kept else " and there is no last good set: nothing is done"
+            )
             return self.current
         return self.use(files)
 
-    def reload(self) -> RuleSet:
+    def reload(self, owner: str) -> RuleSet:
         """Raises InvalidFiles, and nothing has changed but `problems`."""
         try:
-            files = self.read()
+            files = self.read(owner)
         except InvalidFiles as error:
             self.problems = tuple(str(problem) for problem in error.problems)
             raise
         self._keep()
+        self.observes = False
         return self.use(files)
 
-    def _last_good(self) -> tuple[RuleSet, str]:
+    def _last_good(self) -> RuleSet | None:
         folder = self.settings.paths.state / LAST_GOOD
         try:
             texts = {str(path): path.read_text() for path in rule_files(folder)}
-            if texts:
-                return load_texts(texts, host=self.host), "the rule files are wrong: the last good set is in force"
+            return load_texts(texts, host=self.host) if texts else None
         except (OSError, ValueError, UsageError):
-            pass
-        return (
-            RuleSet(),
-            "the rule files are wrong and there is no last good set: nothing but the built-in rule is in force",
-        )
+            return None
 
     def _keep(self) -> None:
         """A copy of the files, so that a cold start with wrong ones has something to stand on."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import structlog
@@ -20,7 +21,7 @@ from dockmend.engine.discover import discover
 from dockmend.errors import UsageError
 from dockmend.guards import trusted
 from dockmend.journal.sqlite import SqliteJournal
-from dockmend.settings import Settings
+from dockmend.settings import Policy, Settings
 from dockmend.tell.log import configure
 from dockmend.tell.outlet import Outlet
 from dockmend.timekeeping import Clock
@@ -28,28 +29,31 @@ from dockmend.timekeeping import Clock
 log = structlog.get_logger("dockmend")
 
 
-def run(settings: Settings) -> int:
-    """Runs the daemon until a signal; 0 after a clean end, 1 where a part could not be kept running."""
+def run(settings: Settings, policy: Callable[[], Policy]) -> int:
+    """Runs the daemon until a signal; 0 after a clean end, 1 where a part could not be kept running.
+
+    `policy` reads the settings' policy again, for a reload.
+    """
     outlet = configure(settings.log_format)
     for warning in settings.warnings:
         log.warning(warning)
     rest_the_collector()
     with locked(settings.paths.state):
-        return asyncio.run(_main(settings, outlet))
+        return asyncio.run(_main(settings, policy, outlet))
 
 
-async def _main(settings: Settings, outlet: Outlet) -> int:
+async def _main(settings: Settings, policy: Callable[[], Policy], outlet: Outlet) -> int:
     address = discover(os.environ, Path.home(), settings.engine)
-    engine = DockerEngine.at(address, trusted=trusted(settings.policy))
+    engine = DockerEngine.at(address, trusted=trusted(lambda: daemon.guards.policy))
     clock = Clock()
     journal = SqliteJournal(settings.paths.journal, clock)
-    daemon = Daemon(settings, engine, journal, clock=clock, dice=random.SystemRandom())
+    daemon = Daemon(settings, engine, journal, clock=clock, dice=random.SystemRandom(), policy=policy)
     outlet.on_drop = lambda count: daemon.metrics.dropped("log", count)
     loop = asyncio.get_running_loop()
     stopping = Stopping(outlet)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.asked)
-    loop.add_signal_handler(signal.SIGHUP, daemon.ask_reload)
+    loop.add_signal_handler(signal.SIGHUP, daemon.reloading.ask)
     code = 0
     try:
         await daemon.run(stopping.event, ACTIONS)

@@ -114,7 +114,7 @@ def reset(rule: str, target: str, **flags: Any) -> int:
 @click.command()
 @options("state", "socket")
 def reload(**flags: Any) -> int:
-    """Reads the rules again; where one is wrong nothing changes, and every error is shown."""
+    """Reads the rules and the settings' policy again; where one is wrong nothing changes, and every error is shown."""
     return _told(client(flags).ask("reload"))
 
 

@@ -86,7 +86,7 @@ def engine_of(found: Settings) -> DockerEngine:
     from dockmend.engine.discover import discover
     from dockmend.guards import trusted
 
-    return DockerEngine.at(discover(os.environ, Path.home(), found.engine), trusted=trusted(found.policy))
+    return DockerEngine.at(discover(os.environ, Path.home(), found.engine), trusted=trusted(lambda: found.policy))
 
 
 def with_engine(found: Settings, work: Callable[[DockerEngine], Awaitable[T]]) -> T:

@@ -16,11 +16,12 @@ from dockmend.cli.options import options, settings
 @click.option("--dry-run", is_flag=True, default=None, help="Decide, record and count, but touch nothing.")
 @click.option("--log-format", type=click.Choice(["auto", "console", "json"]), help="[auto: console on a terminal].")
 def run(**flags: Any) -> int:
-    """Watches an engine and mends what breaks, until SIGTERM or Ctrl-C. SIGHUP reads the rules again.
+    """Watches an engine and mends what breaks, until SIGTERM or Ctrl-C. SIGHUP reads the rules and the policy again.
 
     Flags stand over DOCKMEND_* variables, those over the settings file.
     """
     found = settings(flags, secrets=True)
     from dockmend.app import run as run_app
+    from dockmend.settings import policy_again
 
-    return run_app(found)
+    return run_app(found, lambda: policy_again(flags, config=found.paths.config))

@@ -222,7 +222,7 @@ class Watch:
             for begin in range(0, len(events), SLICE):
                 self._take(events[begin : begin + SLICE] if len(events) > SLICE else events, origin, self.offer)
                 await asyncio.sleep(0)
-            self._wake()
+            self.wake()
 
     async def _whole(self, batch: Batch) -> list[Event]:
         """The events of a batch. Where lines were none, what they hid is asked of the engine's ring first.
@@ -246,7 +246,7 @@ class Watch:
         newer = [event for event in others if event.time_ns >= begins]
         return older + past.events + newer
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         if self.mirror.wanted or self.mirror.stale_networks or self.mirror.stale_volumes:
             self._work.set()
         self._due.set()
@@ -330,7 +330,7 @@ class Watch:
         )  # fmt: skip
         self.offer(changes)
         self.again(mirror.standing())
-        self._wake()
+        self.wake()
 
     async def _tick(self) -> None:
         """The mirror's own timers: nothing else is waited for here, so that they come on time."""

@@ -24,10 +24,17 @@ LABELS: Final = ("dockmend.heal", "autoheal", "deunhealth.restart.on.unhealthy")
 _HEALER = re.compile(r"(^|/)(docker-)?(autoheal|deunhealth)([:@]|$)")
 
 
-def with_builtin(rules: RuleSet, heal: Literal["labelled", "all", "off"], foreign: Sequence[str] = ()) -> RuleSet:
-    """The files' rules and the built-in one. `foreign`: other healers on this host, beside which it only shadows."""
+def with_builtin(
+    rules: RuleSet, heal: Literal["labelled", "all", "off"], foreign: Sequence[str] = (), *, acts: bool = True
+) -> RuleSet:
+    """The files' rules and the built-in one, which only shadows unless it `acts`.
+
+    `foreign`: other healers on this host, beside which it only shadows too.
+    """
     rule = builtin_rule(heal, foreign)
-    return rules if rule is None else replace(rules, rules=(*rules.rules, rule))
+    if rule is None:
+        return rules
+    return replace(rules, rules=(*rules.rules, rule if acts else replace(rule, dry_run=True)))
 
 
 def builtin_rule(heal: Literal["labelled", "all", "off"], foreign: Sequence[str] = ()) -> Rule | None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from dockmend.errors import InvalidFiles, Problem, UsageError
 from dockmend.settings import document as documents
 from dockmend.settings.document import Document, Location
-from dockmend.settings.model import FileSettings, LogFormat, Mqtt, Paths, Settings
+from dockmend.settings.model import FileSettings, LogFormat, Mqtt, Paths, Policy, Settings
 from dockmend.settings.secrets import Secret, read_secret
 
 DEFAULT_CONFIG = Path("/etc/dockmend/dockmend.yaml")
@@ -71,6 +71,17 @@ def load(
     )
     settings._secrets.update(told)  # noqa: SLF001 - private so that no dump or repr holds them
     return settings
+
+
+def policy_again(flags: Mapping[str, Any] | None = None, config: Path | None = None) -> Policy:
+    """The policy as the file says now, for a reload. Raises InvalidFiles, whatever is wrong."""
+    try:
+        return load(flags, config=config, secrets=False).policy
+    except InvalidFiles:
+        raise
+    except UsageError as error:
+        path = str(config or DEFAULT_CONFIG)
+        raise InvalidFiles(tuple(Problem(path, 1, 1, line) for line in str(error).splitlines())) from None
 
 
 def find_paths(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Paths:

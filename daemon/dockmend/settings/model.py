@@ -147,9 +147,9 @@ class Mqtt(_Lists):
 
 
 class Protect(_Lists):
-    """Containers nothing is ever done to: one of the keys that are given holding is enough; values are globs."""
+    """Containers nothing is ever done to: one key that holds is enough; values are globs or lists of them."""
 
-    labels: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, Patterns] = Field(default_factory=dict)
     name: Patterns = ()
     image: Patterns = ()
 

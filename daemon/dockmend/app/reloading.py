@@ -1,0 +1,118 @@
+"""Reading again: the rules and the settings' policy, all or nothing, and what comes into force by that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from dockmend.app.rules import tell_problems
+from dockmend.errors import InvalidFiles
+from dockmend.rules.model import RuleSet
+from dockmend.settings import Policy
+from dockmend.settings.narrowing import narrowed
+
+if TYPE_CHECKING:
+    from dockmend.app.daemon import Daemon
+
+log = structlog.get_logger("dockmend")
+
+
+class Reloading:
+    """`policy` reads the settings' policy again, or raises InvalidFiles."""
+
+    def __init__(self, daemon: Daemon, policy: Callable[[], Policy]) -> None:
+        self._daemon = daemon
+        self._policy = policy
+        self._asked = asyncio.Event()
+        self.waits: tuple[str, ...] = ()  # what of the last policy read holds from a restart on
+
+    def ask(self) -> None:
+        """The folder changed, or a HUP came."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Reloads whenever it is asked to; until cancelled."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            try:
+                self.now()
+            except InvalidFiles as error:
+                tell_problems(error)
+
+    def now(self) -> RuleSet:
+        """All or nothing. Raises InvalidFiles."""
+        daemon = self._daemon
+        daemon.notifier.reloading()
+        try:
+            before = daemon.rules.current.digest, daemon.rules.observes
+            policy, waits = narrowed(daemon.guards.policy, self._read())
+            rules = daemon.rules.reload(policy.rules_owner)
+        except InvalidFiles:
+            daemon.observer.reloaded(ok=False, at=daemon.clock.wall())
+            self._count_rules()
+            raise
+        else:
+            self._hold(policy, waits)
+            daemon.observer.reloaded(ok=True, at=daemon.clock.wall())
+            if (rules.digest, daemon.rules.observes) != before:
+                self.put_in_force(rules)
+                daemon.treatment.look_again("window")  # their hours may be others now
+                daemon.offer_standing()
+            return rules
+        finally:
+            daemon.notifier.ready("rules read again")
+            if daemon.degraded:
+                daemon.standing.tell()
+
+    def _read(self) -> Policy:
+        try:
+            return self._policy()
+        except InvalidFiles as error:
+            self._daemon.rules.problems = tuple(str(problem) for problem in error.problems)
+            raise
+
+    def _hold(self, policy: Policy, waits: tuple[str, ...]) -> None:
+        daemon = self._daemon
+        trusted = daemon.guards.policy.trusted_images
+        if policy != daemon.guards.policy:
+            log.warning("the settings' policy is narrower from now on")
+        daemon.guards.hold(policy)
+        self.waits = waits
+        for each in waits:
+            log.warning("a reload does not widen the policy", what=each)
+        if policy.trusted_images != trusted:  # whose labels count is decided by each look
+            daemon.mirror.wanted.update(daemon.mirror.entries)
+            daemon.watch.wake()
+
+    def put_in_force(self, rules: RuleSet) -> None:
+        """From now on these rules are gone by."""
+        daemon = self._daemon
+        for rule in rules.rules:
+            if not rule.dry_run and (before := daemon.intake.rules.by_name(rule.name)) is not None and before.dry_run:
+                self._acts_now(rule.name)
+        daemon.intake.use(rules)
+        daemon.treatment.rules = rules
+        daemon.definitions.use(rules)
+        daemon.watch.raw.use(rules)
+        daemon.schedules.use(rules)
+        daemon.treatment.breakers.plan()
+        self._count_rules()
+        daemon.observer.degraded("rules", daemon.rules.degraded)
+        log.info("rules in force", rules=len(rules.rules), folder=str(daemon.settings.paths.rules))
+
+    def _acts_now(self, rule: str) -> None:
+        """A rule only shadowed so far: what it said it would do, it may do now."""
+        incidents = self._daemon.incidents
+        incidents.forget_answered(rule)
+        for incident in list(incidents.open.values()):
+            if incident.rule == rule and incident.dry_run and not self._daemon.settings.dry_run:
+                incidents.update(incident.id, dry_run=False)
+
+    def _count_rules(self) -> None:
+        daemon = self._daemon
+        daemon.metrics.rule_names(rule.name for rule in daemon.rules.current.rules)
+        daemon.observer.rules(*daemon.rules.counts())
