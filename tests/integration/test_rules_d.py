@@ -156,7 +156,7 @@ def test_a_reload_narrows_the_policy_and_only_a_restart_widens_it(docker: Privat
         one.config.write_text("heal: off\npolicy: {allow: [restart, starts]}\n")
         wrong = one.command("reload")
         assert wrong.returncode == 2
-        assert b"dockmend.yaml:2:26: policy.allow.1: unknown action 'starts': did you mean 'start'?" in wrong.stderr
+        assert b"dockmend.yaml:2:27: policy.allow.1: unknown action 'starts': did you mean 'start'?" in wrong.stderr
 
         one.config.write_text("heal: off\npolicy: {allow: [restart]}\n")
         assert "policy.allow: restart holds from a restart on" in one.cli("reload")
