@@ -83,3 +83,21 @@ async def test_volumes_shared_by_name_outlive_one_of_their_containers(lab: Lab) 
     await lab.client.remove(made, force=True, volumes=True)
 
     assert [each.name for each in await lab.client.volumes()] == [volume.name]
+
+
+async def test_a_name_goes_from_one_image_to_another(lab: Lab) -> None:
+    await lab.image("shop:1", {"tier": "web"})
+    await lab.image("shop:2", {"tier": "db", "number": "2"})
+    one, two = [await lab.client.inspect_image(name) for name in ("shop:1", "shop:2")]
+
+    await lab.client.tag_image(one.id, "shop:2")
+
+    assert set((await lab.client.inspect_image(one.id)).tags) == {"shop:1", "shop:2"}
+    assert (await lab.client.inspect_image(two.id)).tags == ()
+    assert (await lab.client.inspect_image("shop:2")).id == one.id
+    assert {image.id for image in await lab.client.images({"tier": ""})} == {one.id, two.id}
+    assert {image.id for image in await lab.client.images({"tier": "", "number": "2"})} == {two.id}
+    with pytest.raises(NotFound):
+        await lab.client.tag_image("nope:1", "shop:3")
+    await lab.client.remove_image(two.id)
+    assert {image.id for image in await lab.client.images({"tier": ""})} == {one.id}

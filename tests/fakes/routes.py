@@ -39,7 +39,7 @@ def application(engine: FakeEngine) -> web.Application:
         "POST /networks/{id}/connect connect", "POST /networks/{id}/disconnect disconnect", "GET /volumes volumes",
         "POST /volumes/create create_volume", "GET /volumes/{id} volume", "DELETE /volumes/{id} remove_volume",
         "GET /images/json images", "POST /images/create import_image", "GET /images/{id:.+}/json image",
-        "DELETE /images/{id:.+} remove_image", "POST /commit commit",
+        "DELETE /images/{id:.+} remove_image", "POST /images/{id:.+}/tag tag_image", "POST /commit commit",
     ):  # fmt: skip
         method, path, name = line.split()
         for prefix in ("", r"/{version:v\d+\.\d+}"):
@@ -303,6 +303,12 @@ class _Routes:
     async def remove_image(self, request: web.Request) -> web.Response:
         self.engine.remove_image(request.match_info["id"], request.query.get("force") == "1")
         return _json([])
+
+    async def tag_image(self, request: web.Request) -> web.Response:
+        name = f"{request.query['repo']}:{request.query['tag']}"
+        self.engine.tag_image(request.match_info["id"], name)
+        self.engine.log.emit("image", "tag", self.engine.image(name)["Id"], {"name": name})
+        return web.Response(status=201)
 
     async def commit(self, request: web.Request) -> web.Response:
         query = request.query

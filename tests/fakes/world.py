@@ -33,13 +33,17 @@ class World(Commands, Networks):
     # --------------------------------------------------------------------------------------------------- what is there
 
     def add_image(self, name: str, config: Mapping[str, Any] | None = None) -> str:
-        name = tagged(name)
-        for other in self.images.values():
-            if name in other["RepoTags"]:
-                other["RepoTags"].remove(name)
         identity = f"sha256:{shapes.new_id()}"
-        self.images[identity] = shapes.image(identity, [name], config)
+        self.images[identity] = shapes.image(identity, [], config)
+        self.tag_image(identity, name)
         return identity
+
+    def tag_image(self, image: str, name: str) -> None:
+        named = self.image(image)
+        for other in self.images.values():
+            if tagged(name) in other["RepoTags"]:
+                other["RepoTags"].remove(tagged(name))
+        named["RepoTags"].append(tagged(name))
 
     def add_volume(
         self,

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+import random
+import time
+from contextlib import suppress
+from typing import Any, cast
 
 import pytest
 
 from dockmend.actions.base import Failed
+from dockmend.app.spare_images import SpareImages
 from dockmend.engine.client import DockerEngine
+from dockmend.journal.api import Journal
+from dockmend.journal.records import ActionRecord, Incident
+from dockmend.observer import Observer
+from dockmend.pipeline.incidents import Incidents
 from dockmend.rules.parameters import CommitImage
-from tests.integration.acting import INCIDENT, Acting
-from tests.lab import PrivateEngine, eventually
+from tests.integration.acting import INCIDENT, Acting, Died
+from tests.lab import PrivateEngine, eventually, eventually_async
+from tests.unit.pipeline.clinic import Records
 
 KEPT = CommitImage(repository="kept", tag="{container.name}")
 
@@ -111,6 +120,8 @@ async def test_tag_of_another_rules_image_gets_the_incident_added(acting, docker
     second = await acting.run("commit_image", KEPT, "web")
 
     assert second.facts["reference"] == f"kept:web-{INCIDENT}"
+    change(docker, "web", "again")
+    assert (await acting.run("commit_image", KEPT, "web")).facts["reference"] == f"kept:web-{INCIDENT}"
     assert image(docker, "kept:web")["Id"] == first.facts["image"]
 
 
@@ -265,6 +276,102 @@ async def test_an_earlier_attempts_image_is_not_taken_for_this_ones(acting, dock
     acting.ahead = 60.0
 
     assert not (await acting.settle(record)).done
+
+
+# ------------------------------------------------------------------------------------- one image, whenever it ends
+async def test_death_between_a_second_commit_and_the_removal_of_the_first_ones_image(acting, docker, monkeypatch):
+    """How the campaign once came by an image without a name."""
+    docker.run("web")
+    await acting.run("commit_image", KEPT, "web")
+    change(docker, "web", "again")
+    with monkeypatch.context() as dying:
+        dying.setattr(acting.client, "remove_image", _dies)
+        with pytest.raises(Died):
+            await acting.run("commit_image", KEPT, "web")
+    assert len(ids(docker, f"dockmend.incident={INCIDENT}")) == 2
+    record = acting.record("commit_image", await acting.client.inspect("web"))
+
+    settled = await acting.settle(record)
+
+    assert settled.done
+    [left] = ids(docker, f"dockmend.incident={INCIDENT}")
+    assert image(docker, "kept:web")["Id"] == left
+    assert docker.docker("run", "--rm", "kept:web", "cat", "/state") == "again"
+
+
+async def _dies(*_: object, **__: object) -> None:
+    raise Died
+
+
+async def test_commit_whose_client_is_gone_and_that_is_still_going_on_when_the_next_begins(acting, docker):
+    docker.run("web")
+    docker.docker("exec", "web", "dd", "if=/dev/urandom", "of=/big", "bs=1M", "count=200")
+    docker.docker("kill", "web")
+    docker.await_state("web", "exited")
+    record = await acting.run_and_die("commit_image", KEPT, "web")
+    first = DockerEngine(docker.url)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.2):  # the engine has the request, and is not done with 200 MB
+            await first.commit(record.object_id, "kept", "web", labels=_labels(record))
+    await first.close()
+    assert ids(docker, f"dockmend.incident={INCIDENT}") == []
+
+    done = await acting.run("commit_image", KEPT, "web")
+
+    async def one_is_left() -> bool:
+        await _spare_images(acting).once()  # for a first one that takes longer than the second
+        return await _one_is_left(acting, done.facts["image"])
+
+    await eventually_async(one_is_left, what="one image is left")
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_commit_that_ends_after_another_attempts_image_was_made(acting, docker, closed):
+    """It takes the name from that: the later attempt's image gets it back as soon as the incident is over."""
+    docker.run("web")
+    record = await acting.run_and_die("commit_image", KEPT, "web")
+    done = await acting.run("commit_image", KEPT, "web")
+    await acting.client.commit(record.object_id, "kept", "web", labels=_labels(record))
+    assert image(docker, "kept:web")["Id"] != done.facts["image"]
+    incident = acting.context(await acting.client.inspect("web")).incident
+
+    await _spare_images(acting, *(() if closed else (incident,))).once()
+
+    assert len(ids(docker, f"dockmend.incident={INCIDENT}")) == (1 if closed else 2)
+    if closed:
+        assert await _one_is_left(acting, done.facts["image"])
+
+
+def _labels(record: ActionRecord) -> dict[str, str]:
+    begun = record.undo["commit"]
+    return {
+        "dockmend.incident": INCIDENT, "dockmend.rule": "heal", "dockmend.source": "web",
+        "dockmend.reference": begun["reference"], "dockmend.committed_at": begun["committed_at"],
+    }  # fmt: skip
+
+
+def _spare_images(acting: Acting, *still_open: Incident) -> SpareImages:
+    incidents = Incidents(cast("Journal", Records()), Observer(), time.time, random.Random(1))
+    incidents.open.update({each.id: each for each in still_open})
+    return SpareImages(acting.client, incidents, shadow=False)
+
+
+async def _one_is_left(acting: Acting, identity: str) -> bool:
+    left = await acting.client.images({"dockmend.incident": INCIDENT})
+    return [(each.id, each.tags) for each in left] == [(identity, ("kept:web",))]
+
+
+async def test_image_that_the_engine_left_without_its_name_gets_it(acting, docker):
+    docker.run("web")
+    record = await acting.run_and_die("commit_image", KEPT, "web")
+    identity = await acting.client.commit(record.object_id, "kept", "web", labels=_labels(record))
+    docker.docker("tag", "toolbox:latest", "kept:web")
+    docker.docker("rmi", "kept:web")
+    acting.ahead = 60.0
+
+    assert (await acting.settle(record)).done
+
+    assert await _one_is_left(acting, identity)
 
 
 async def test_engine_that_died_in_the_middle_of_the_commit(acting, own_engine):

@@ -292,6 +292,23 @@ def test_a_commit_that_freezes(docker: PrivateEngine, proxy: HoldingProxy) -> No
         killed.nothing_is_left()
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_attempts_of_one_incident_leave_one_image(docker: PrivateEngine, proxy: HoldingProxy, when: When) -> None:
+    """Killed as the second attempt's image has taken the name from the first one's, which is about to be removed."""
+    third_time = "echo x >>/starts; [ $(wc -l </starts) -gt 2 ] || exit 3; exec sleep 86400"
+    with Killed(docker, proxy, KEEP) as killed:
+        hold = proxy.hold("DELETE /v[0-9.]+/images/", when)
+        docker.run("web", command=("sh", "-c", third_time))
+
+        killed.dies(hold)
+
+        (incident,) = closed(killed.daemon, timeout=60)
+        assert (incident.outcome, incident.attempts) == ("healed", 2)
+        (left,) = images(docker, "web")
+        assert docker.api("GET", "/images/kept:web/json")[1]["Id"] == left
+        killed.nothing_is_left()
+
+
 @pytest.mark.parametrize("when", MOMENTS)
 def test_what_comes_finally_comes_once(docker: PrivateEngine, proxy: HoldingProxy, when: When) -> None:
     """Killed in the second step of `finally`: neither `then` nor the first of it is done again."""

@@ -93,6 +93,7 @@ class Context:
     expect: Callable[[str], Echo] = _unheard  # opens the echo of a container that the action makes, by its id
     definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = _unknown  # last known, by a container's id
     verify: Verify = AS_IT_IS  # what the rule calls well
+    claims: set[str] = field(default_factory=set)  # references under which an image is being made, by any action
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,4 @@
-"""commit_image: what a container is at this moment, kept as an image that says which rule and incident made it.
-
-An image carries labels of dockmend's own. They are inherited by whatever is built or committed from it, so they alone
-prove nothing: an image counts as dockmend's only under the very reference its labels name, or with no tag at all and
-made at the very time they name.
-"""
+"""commit_image: what a container is at this moment, kept as an image that says which rule and incident made it."""
 
 from __future__ import annotations
 
@@ -14,25 +9,21 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from msgspec.structs import replace
-
-from dockmend.actions import references
+from dockmend.actions import images_kept, references
 from dockmend.actions.base import Action, Container, Context, Done, Failed, Image, Settled, register
 from dockmend.actions.containers_settle import GONE, NOT_BEGUN, POLL, look
+from dockmend.actions.images_kept import COMMITTED_AT, INCIDENT, REFERENCE, RULE, SOURCE, holder, made
 from dockmend.actions.refusals import failed
 from dockmend.errors import EngineAway, EngineError, NotFound
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Object
 
-RULE, INCIDENT, SOURCE = "dockmend.rule", "dockmend.incident", "dockmend.source"
-COMMITTED_AT, REFERENCE = "dockmend.committed_at", "dockmend.reference"
-
-SAME_TIME = 3600.0
-"""Seconds that may lie between the label's time and the engine's: a long commit, and clocks that differ."""
 COMMIT_GOES_ON = 10.0
 """Seconds after its beginning for which the engine may still be at a commit whose client is gone."""
 FREEZE_GOES_ON = 30.0
 """The same where the container is frozen, which shows that it is: 30 s is a layer of about 10 GB."""
+ENDS_SOON = 3.0
+"""Seconds for which it is looked for at least: an engine that stood still goes on with the commit as it comes back."""
 LONGEST_TEXT = 1000
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
@@ -48,32 +39,46 @@ async def commit(ctx: Context, params: Any, subject: Object) -> Done:
         container = await ctx.engine.inspect(subject.id)  # a step before may have paused it
         if container.state in ("removing", "dead"):
             raise Failed(f"cannot commit {subject.name}: it is being removed", again=False)
-        tag = await _free(ctx, repository, tag, subject)
-        reference, at = f"{repository}:{tag}", _stamp(ctx.clock())
-        earlier = await _holder(ctx, reference)
-        await ctx.remember({
-            "commit": {
-                "container": subject.id,
-                "reference": reference,
-                "committed_at": at,
-                "paused_by_engine": params.pause and container.state == "running",
-            }
-        })  # fmt: skip
-        image = await ctx.engine.commit(
-            subject.id,
-            repository,
-            tag,
-            message=_line(ctx.render(params.message or "")),
-            author=_line(ctx.render(params.author or "")),
-            changes=changes,
-            pause=params.pause,
-            labels=_labels(ctx, subject, reference, at),
-        )
-        told = await _drop_earlier(ctx, earlier, image)
-        told += await _prune(ctx, subject, repository, params.keep, image) if params.keep else []
+        reference = await _claimed(ctx, repository, tag, container)
+        try:
+            return await _commit(ctx, params, container, reference, changes)
+        finally:
+            ctx.claims.discard(reference)
     except EngineError as error:
         raise failed(error, f"commit {subject.name}", subject) from error
+
+
+async def _commit(ctx: Context, params: Any, container: Container, reference: str, changes: list[str]) -> Done:
+    at, (repository, _, tag) = _stamp(ctx.clock()), reference.rpartition(":")
+    await ctx.remember({
+        "commit": {
+            "container": container.id,
+            "reference": reference,
+            "committed_at": at,
+            "paused_by_engine": params.pause and container.state == "running",
+        }
+    })  # fmt: skip
+    image = await ctx.engine.commit(
+        container.id,
+        repository,
+        tag,
+        message=_line(ctx.render(params.message or "")),
+        author=_line(ctx.render(params.author or "")),
+        changes=changes,
+        pause=params.pause,
+        labels=_labels(ctx, container, reference, at),
+    )
+    told = await _kept(ctx, container.name, reference, image, params.keep)
     return Done("; ".join([f"committed as {reference}", *told]), {"image": image, "reference": reference})
+
+
+async def _kept(ctx: Context, source: str, reference: str, image: str, keep: int | None) -> list[str]:
+    """What there is to say of the images that a new one takes the place of."""
+    told = await images_kept.leave_one_of(ctx.engine, ctx.incident.id, reference, image)
+    if keep:
+        repository = reference.rpartition(":")[0]
+        told += await images_kept.prune(ctx.engine, ctx.incident.rule, source, repository, keep, image)
+    return told
 
 
 def _reference(ctx: Context, params: Any, container: Container) -> tuple[str, str]:
@@ -109,100 +114,34 @@ def _stamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
 
 
-async def _free(ctx: Context, repository: str, tag: str, container: Container) -> str:
-    """`tag`, or with the incident's id where another of dockmend's images has it; never the tag of somebody else's."""
-    holder = await _holder(ctx, f"{repository}:{tag}")
-    if holder is None or _made(holder, f"{repository}:{tag}", ctx.incident.rule, container.name):
-        return tag
-    other = references.tag(f"{tag[: references.LONGEST_TAG - len(ctx.incident.id) - 1]}-{ctx.incident.id}")
-    if holder.labels.get(REFERENCE) == f"{repository}:{tag}" and await _holder(ctx, f"{repository}:{other}") is None:
-        return other
-    raise Failed(
-        f"cannot commit {container.name}: {repository}:{tag} names an image that rule {ctx.incident.rule} did not make;"
+async def _claimed(ctx: Context, repository: str, tag: str, container: Container) -> str:
+    """`tag`, or with the incident's id where another of dockmend's images has it, or is just being made under it;
+    never the tag of somebody else's. It is this commit's from then on, until that gives its claim up."""
+    reference = f"{repository}:{tag}"
+    present = await holder(ctx.engine, reference)
+    taken = reference in ctx.claims
+    if taken or not _may_move(ctx, present, reference, container):
+        if not taken and present is not None and present.labels.get(REFERENCE) != reference:
+            raise _somebody_elses(ctx, reference, container)
+        longest = references.LONGEST_TAG - len(ctx.incident.id) - 1
+        reference = f"{repository}:{references.tag(f'{tag[:longest]}-{ctx.incident.id}')}"
+        present = await holder(ctx.engine, reference)
+        if reference in ctx.claims or not _may_move(ctx, present, reference, container):
+            raise _somebody_elses(ctx, reference, container)
+    ctx.claims.add(reference)
+    return reference
+
+
+def _may_move(ctx: Context, present: Image | None, reference: str, container: Container) -> bool:
+    return present is None or made(present, reference, ctx.incident.rule, container.name)
+
+
+def _somebody_elses(ctx: Context, reference: str, container: Container) -> Failed:
+    return Failed(
+        f"cannot commit {container.name}: {reference} names an image that rule {ctx.incident.rule} did not make;"
         " choose another repository or tag",
         again=False,
     )
-
-
-async def _holder(ctx: Context, reference: str) -> Image | None:
-    try:
-        return await ctx.engine.inspect_image(reference)
-    except NotFound:
-        return None
-
-
-def _made(image: Image, reference: str, rule: str, source: str) -> bool:
-    labels = image.labels
-    return labels.get(REFERENCE) == reference and labels.get(RULE) == rule and labels.get(SOURCE) == source
-
-
-# ------------------------------------------------------------------------------------------------------------ keeping
-async def _drop_earlier(ctx: Context, earlier: Image | None, newest: str) -> list[str]:
-    """One incident leaves one image: that of an earlier attempt, which has just lost its tag, is removed."""
-    if earlier is None or earlier.id == newest or earlier.labels.get(INCIDENT) != ctx.incident.id:
-        return []
-    if len(earlier.tags) > 1:
-        return []  # somebody gave it a name: it is theirs now
-    problem = await _remove(ctx, replace(earlier, tags=()))
-    return [problem] if problem else []
-
-
-async def _prune(ctx: Context, container: Container, repository: str, keep: int, newest: str) -> list[str]:
-    """Remove the images that this rule made of this container in this repository, but for the newest `keep`.
-
-    Never fails the commit: what could not be removed is said, and tried again after the next one.
-    """
-    try:
-        found = await ctx.engine.images({RULE: ctx.incident.rule, SOURCE: container.name})
-    except EngineAway:
-        raise
-    except EngineError as error:
-        return [f"older images were not looked for: {error}"]
-    ours = [image for image in found if image.id == newest or _ours(image, repository)]
-    ours.sort(key=lambda image: (image.id == newest, image.labels.get(COMMITTED_AT, "")), reverse=True)
-    told: list[str] = []
-    removed = 0
-    for image in ours[keep:]:
-        problem = await _remove(ctx, image)
-        if problem:
-            told.append(problem)
-        else:
-            removed += 1
-    return [f"removed {removed} older image{'s' if removed > 1 else ''}", *told] if removed else told
-
-
-def _ours(image: Image, repository: str) -> bool:
-    """True where dockmend made this image in this repository, and not somebody from an image of dockmend's."""
-    reference = image.labels.get(REFERENCE, "")
-    if reference.rpartition(":")[0] != repository:
-        return False
-    if image.tags:
-        return reference in image.tags
-    try:
-        at = datetime.fromisoformat(image.labels.get(COMMITTED_AT, "")).timestamp()
-    except ValueError:
-        return False
-    return abs(image.created_at - at) <= SAME_TIME
-
-
-async def _remove(ctx: Context, image: Image) -> str | None:
-    """None, or why it was left, for a person."""
-    reference = image.labels[REFERENCE]
-    others = sorted(set(image.tags) - {reference})
-    if others:
-        return f"left {reference}: it is tagged {', '.join(others[:3])} too"
-    try:
-        await ctx.engine.remove_image(reference if image.tags else image.id)
-    except NotFound:
-        return None
-    except EngineAway:
-        raise
-    except EngineError as error:
-        name = reference if image.tags else image.id.removeprefix("sha256:")[:12]
-        if "is using its referenced image" in str(error) or "is being used by" in str(error):
-            return f"left {name}: a container uses it"
-        return f"left {name}: {error}"
-    return None
 
 
 # ----------------------------------------------------------------------------------------------------------- settling
@@ -213,26 +152,47 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
         return NOT_BEGUN
     froze = bool(begun.get("paused_by_engine"))
     reference, at = str(begun["reference"]), str(begun["committed_at"])
+    since = ctx.clock()
     while True:
         container = await look(ctx, record.object_id)
         image = await _committed(ctx, record, at)
         frozen = froze and container is not None and container.state == "paused"
-        age = ctx.clock() - record.began_at
-        if (image and not frozen) or age >= (FREEZE_GOES_ON if frozen else COMMIT_GOES_ON):
+        if image and reference in image.tags and not frozen:
+            break
+        now = ctx.clock()
+        if now - record.began_at >= (FREEZE_GOES_ON if frozen else COMMIT_GOES_ON) and now - since >= ENDS_SOON:
             break
         await asyncio.sleep(POLL)
     said = f"it had been committed as {reference}" if image else "it had not been committed"
-    if container is None:
-        return Settled(done=True, detail=f"{said}; the container is gone") if image else GONE
-    if frozen:
+    if container is not None and frozen:
         said += await _thawed(ctx, container)
-    return Settled(image is not None, said)
+    if image is None:
+        return GONE if container is None else Settled(done=False, detail=said)
+    told = await _named(ctx, record, image, reference)
+    source = image.labels.get(SOURCE, record.object_name)
+    told += await _kept(ctx, source, reference, image.id, record.params.get("keep"))
+    if container is None:
+        told.append("the container is gone")
+    return Settled(done=True, detail="; ".join([said, *told]))
+
+
+async def _named(ctx: Context, record: ActionRecord, image: Image, reference: str) -> list[str]:
+    """An engine that died between making the image and giving it its name: it gets it now."""
+    if image.tags:
+        return []
+    present = await holder(ctx.engine, reference)
+    if present is not None and not made(present, reference, record.rule, record.object_name):
+        return [f"it has no name, since {reference} is another image's"]
+    if present is not None and present.labels[COMMITTED_AT] > image.labels[COMMITTED_AT]:
+        return []  # a later one's: it has lost it to that
+    await ctx.engine.tag_image(image.id, reference)
+    return []
 
 
 async def _committed(ctx: Context, record: ActionRecord, at: str) -> Image | None:
     """The image of this very attempt: the incident may have made others, and images inherit its labels."""
     images: Sequence[Image] = await ctx.engine.images({INCIDENT: record.incident, COMMITTED_AT: at})
-    return next(iter(sorted(images, key=lambda image: image.created_at)), None)
+    return min(images, key=lambda image: (image.created_at, not image.tags), default=None)
 
 
 async def _thawed(ctx: Context, container: Container) -> str:

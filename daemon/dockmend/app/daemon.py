@@ -26,6 +26,7 @@ from dockmend.app.own import own_containers
 from dockmend.app.pauses import Pauses
 from dockmend.app.reloading import Reloading
 from dockmend.app.rules import Rules, watch_folder
+from dockmend.app.spare_images import SpareImages
 from dockmend.app.tasks import every, forever
 from dockmend.app.watchdog import feed
 from dockmend.cancelling import end_all
@@ -111,6 +112,7 @@ class Daemon:
         self.keeping: Keeping
         self.schedules: Schedules
         self.self_check: SelfCheck
+        self.spare_images = SpareImages(engine, self.incidents, settings.dry_run)
         self.reloading = Reloading(self, policy or (lambda: settings.policy))
         self._listed = asyncio.Event()
         self.healers = OtherHealers(self.mirror, self.rules, self.reloading.put_in_force)
@@ -226,6 +228,7 @@ class Daemon:
             ("self-check", self.self_check.run),
             ("clock", partial(every, CLOCK_EVERY, self.look_at_the_clock)),
             ("schedules", partial(self._once_listed, self.schedules.run)),
+            ("spare images", partial(self._once_listed, self.spare_images.run)),
             ("state", self.keeping.run),
             ("definitions", self.definitions.run),
             ("reload", self.reloading.run),
@@ -282,6 +285,7 @@ class Daemon:
 
     def _closed(self, incident: Incident) -> None:
         """What came up while an incident was open is offered again, where it still stands."""
+        self.spare_images.closed(incident)
         for change in self.intake.closed(incident.rule, incident.target):
             subject = change.subject
             if isinstance(subject, Container) and self.intake.open and self.mirror.stands(subject.id, change.trouble):
@@ -291,6 +295,7 @@ class Daemon:
         """After each connection's first list, before anything is offered."""
         if self._listed.is_set():
             self.treatment.engine_back()
+            self.spare_images.due.set()
             return
         self.healers.heed()
         if self.watch.info is not None and self.watch.info.product == PODMAN:

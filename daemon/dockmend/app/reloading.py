@@ -97,6 +97,7 @@ class Reloading:
         daemon.intake.use(rules)
         daemon.treatment.rules = rules
         daemon.definitions.use(rules)
+        daemon.spare_images.use(rules)
         daemon.watch.raw.use(rules)
         daemon.schedules.use(rules)
         daemon.treatment.breakers.plan()

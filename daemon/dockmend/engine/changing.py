@@ -182,6 +182,12 @@ class Changing(Looking):
         request = path("images", segment(image, what), query={"force": flag(force)})
         await self._transport.call(what, request, "DELETE", timeout=MARGIN)
 
+    async def tag_image(self, image: str, reference: str) -> None:
+        what = f"tag {short(image)} as {reference}"
+        repository, _, tag = reference.rpartition(":")
+        request = path("images", segment(image, what), "tag", query={"repo": repository, "tag": tag})
+        await self._transport.call(what, request, "POST")
+
     async def import_empty_image(self, reference: str) -> str:
         """An image of no bytes under this reference; returns its id."""
         what = f"import {reference}"

@@ -182,7 +182,7 @@ class Looking:
     async def images(self, labels: Mapping[str, str] | None = None) -> tuple[Image, ...]:
         query = None
         if labels:
-            wanted = [f"{key}={value}" for key, value in labels.items()]
+            wanted = [f"{key}={value}" if value else key for key, value in labels.items()]
             query = {"filters": msgspec.json.encode({"label": wanted}).decode()}
         what = "list of images"
         answer = await self._transport.call(what, path("images", "json", query=query))

@@ -83,6 +83,7 @@ class Steps:
     keep: Callable[[str], None] = lambda container: None  # puts what is known of a container on disk
     unsettled: dict[str, list[ActionRecord]] = field(default_factory=dict)
     """By incident: intents whose outcome is not known; several where a group was cut short."""
+    claims: set[str] = field(default_factory=set)  # references under which an image is being made
 
     async def run(
         self,
@@ -302,7 +303,7 @@ class Steps:
             engine=self.engine, view=self.mirror, teller=self.teller, incident=incident, clock=self.clock.from_here(),
             state=self.state, bind_roots=self.bind_roots, render=render, remember=remember,
             timeout=timeout, definition=self.definition, forbids=forbids, expect=expect, part=part,
-            verify=rule.verify if rule else Verify(),
+            verify=rule.verify if rule else Verify(), claims=self.claims,
         )  # fmt: skip
 
     async def _target(self, step: Step, subject: Object | None) -> Object | None:

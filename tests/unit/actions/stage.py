@@ -57,14 +57,18 @@ class Script:
         return self.networks[network]
 
     async def inspect_image(self, image: str) -> Image:
-        found = next((each for each in self.pictures if image in each.tags), None)
+        found = next((each for each in self.pictures if image in (each.id, *each.tags)), None)
         if found is None:
             raise NotFound(f"No such image: {image}", 404)
         return found
 
     async def images(self, labels: Mapping[str, str] | None = None) -> tuple[Image, ...]:
         self._called("images")
-        return tuple(each for each in self.pictures if (labels or {}).items() <= each.labels.items())
+        wanted = (labels or {}).items()
+        return tuple(
+            each for each in self.pictures
+            if all(each.labels.get(key) == value if value else key in each.labels for key, value in wanted)
+        )  # fmt: skip
 
     async def restart(self, container: str, timeout: float | None = None, signal: str | None = None) -> None:
         self._called("restart", timeout, signal)
@@ -104,11 +108,23 @@ class Script:
 
     async def remove_image(self, image: str, force: bool = False) -> None:
         self._called("remove_image", image)
+        self.pictures = [each for each in self.pictures if image not in (each.id, *each.tags)]
+
+    async def tag_image(self, image: str, reference: str) -> None:
+        self._called("tag_image", image, reference)
+        self._name(image, reference)
+
+    def _name(self, image: str, reference: str) -> None:
+        """It has the name from now on, and no other has."""
+        for index, each in enumerate(self.pictures):
+            others = tuple(tag for tag in each.tags if tag != reference)
+            self.pictures[index] = replace(each, tags=(*others, reference) if each.id == image else others)
 
     async def commit(self, container: str, repository: str, tag: str, **rest: Any) -> str:
         self._called("commit", repository, tag, rest)
-        image = Image(id="sha256:new", tags=(f"{repository}:{tag}",), labels=dict(rest["labels"]), created_at=1000.0)
+        image = Image(id="sha256:new", labels=dict(rest["labels"]), created_at=1000.0)
         self.pictures.append(image)
+        self._name(image.id, f"{repository}:{tag}")
         return image.id
 
     def did(self, *without: str) -> list[Any]:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
 
-from dockmend.actions import images
-from dockmend.actions.base import Failed
+from dockmend.actions import images, images_kept
+from dockmend.actions.base import Context, Failed
 from dockmend.errors import EngineAway, Permanent
 from dockmend.model import Image
 from tests.unit.actions.stage import ID, WEB, Script, Stage
@@ -25,6 +26,12 @@ def made(
         "dockmend.committed_at": images._stamp(number), "dockmend.reference": reference or f"kept:{number}",
     }  # fmt: skip
     return Image(id=f"sha256:{number}", tags=tags, labels=labels, created_at=number + lag)
+
+
+def of_incident(number: int, *tags: str) -> Image:
+    """One that the stage's incident made under kept:web."""
+    image = made(number, *tags, reference="kept:web")
+    return replace(image, labels=image.labels | {"dockmend.incident": "i0"})
 
 
 async def test_intent_names_everything_that_settling_needs():
@@ -61,7 +68,7 @@ async def test_message_is_one_line_of_bounded_length():
 
     await images.commit(stage.context, params(message="{note}"), WEB)
 
-    message = stage.engine.calls[-1][3]["message"]
+    [message] = [call[3]["message"] for call in stage.engine.calls if call[0] == "commit"]
     assert message.startswith("a bxxx")
     assert len(message) == images.LONGEST_TEXT
 
@@ -137,7 +144,10 @@ async def test_listing_that_fails_never_fails_the_commit():
 
     done = await images.commit(stage.context, params(keep=1), WEB)
 
-    assert done.detail == "committed as kept:web; older images were not looked for: no"
+    assert done.detail == (
+        "committed as kept:web; earlier images of this incident were not looked for: no;"
+        " older images were not looked for: no"
+    )
 
 
 async def test_own_tag_is_moved_and_a_persons_is_not():
@@ -179,7 +189,7 @@ async def test_settling_waits_for_a_frozen_container_and_then_for_its_image(monk
         if count == 3:
             stage.engine.set(state="running")
         if count == 5:
-            stage.engine.pictures.append(replace(made(1000), labels=made(1000).labels | {"dockmend.incident": "i0"}))
+            stage.engine.pictures.append(of_incident(1000, "kept:web"))
 
     stage.engine.on["inspect"] = look
 
@@ -204,3 +214,89 @@ async def test_settling_does_not_wait_for_ever(monkeypatch):
 
     assert not settled.done
     assert stage.engine.did() == ["unpause"]
+
+
+async def test_settling_names_an_image_that_the_engine_left_without_its_name(monkeypatch):
+    """An engine that died between making it and naming it; one of an earlier incident has the name still."""
+    monkeypatch.setattr(images, "POLL", 0.0)
+    undo = {"commit": {"reference": "kept:web", "committed_at": images._stamp(1000), "paused_by_engine": False}}
+    earlier = made(5, "kept:web", reference="kept:web")
+    persons = Image(id="sha256:p", tags=("kept:web",))
+    later = made(2000, "kept:web", reference="kept:web")
+    for present, named in ((None, True), (earlier, True), (persons, False), (later, False)):
+        stage = Stage(engine=Script(pictures=[of_incident(1000), *([present] if present else [])]))
+
+        def time_passes(stage: Stage = stage) -> None:
+            stage.now += 1.0
+
+        stage.engine.on["inspect"] = time_passes
+
+        settled = await images.settle(stage.context, stage.record("commit_image", undo))
+
+        assert settled.done
+        assert ("tag_image" in stage.engine.did()) is named
+        assert ("it has no name" in settled.detail) is (present is persons)
+
+
+async def test_settling_removes_what_an_earlier_attempt_made_and_what_is_more_than_keep_says():
+    undo = {"commit": {"reference": "kept:web", "committed_at": images._stamp(1000), "paused_by_engine": False}}
+    stage = Stage(engine=Script(pictures=[of_incident(1000, "kept:web"), of_incident(5), made(1, "kept:1")]))
+    record = replace(stage.record("commit_image", undo), params={"repository": "kept", "tag": "web", "keep": 1})
+
+    settled = await images.settle(stage.context, record)
+
+    assert [each.id for each in stage.engine.pictures] == ["sha256:1000"]
+    assert settled.detail == "it had been committed as kept:web; removed 1 older image"
+
+
+async def test_settling_looks_for_a_while_though_the_commit_is_long_ago(monkeypatch):
+    """The engine stood still: what it was at ends soon after it goes on."""
+    monkeypatch.setattr(images, "POLL", 0.0)
+    undo = {"commit": {"reference": "kept:web", "committed_at": images._stamp(1000), "paused_by_engine": False}}
+    stage = Stage(now=5000.0)
+
+    def time_passes() -> None:
+        stage.now += 1.0
+        if stage.now == 5002.0:
+            stage.engine.pictures.append(of_incident(1000, "kept:web"))
+
+    stage.engine.on["inspect"] = time_passes
+
+    assert (await images.settle(stage.context, stage.record("commit_image", undo, began_at=1000.0))).done
+
+
+async def test_a_reference_under_which_an_image_is_being_made_is_not_taken():
+    """Two rules about one container at one moment: neither takes the name from the other's image."""
+    stage = Stage()
+    others: list[str] = []
+
+    async def commit(container: str, repository: str, tag: str, **rest: object) -> str:
+        stage.engine.commit = type(stage.engine).commit.__get__(stage.engine)  # type: ignore[method-assign]
+        done = await images.commit(_also(stage, claims), params(), WEB)
+        others.append(done.facts["reference"])
+        return await stage.engine.commit(container, repository, tag, **rest)
+
+    claims: set[str] = set()
+    stage.engine.commit = commit  # type: ignore[method-assign]
+    done = await images.commit(_also(stage, claims), params(), WEB)
+
+    assert (done.facts["reference"], others) == ("kept:web", ["kept:web-i0"])
+    assert claims == set()
+
+
+def _also(stage: Stage, claims: set[str]) -> Context:
+    return dataclasses.replace(stage.context, claims=claims)
+
+
+async def test_another_rules_reference_gets_the_incident_at_every_attempt():
+    stage = Stage(engine=Script(pictures=[made(1, "kept:web", reference="kept:web", rule="other")]))
+
+    for _ in range(2):
+        done = await images.commit(stage.context, params(), WEB)
+        assert done.facts["reference"] == "kept:web-i0"
+
+
+async def test_what_a_person_made_from_one_of_dockmends_is_no_image_of_the_incident():
+    original, child = of_incident(5, "kept:web"), of_incident(5)
+    found = images_kept.by_incident([replace(child, id="sha256:child", created_at=60.0), original])
+    assert found == {("i0", "kept:web"): [original]}

@@ -1,0 +1,69 @@
+"""Spare images: those of an incident that another one of the same incident took the place of, found whenever they come.
+
+A commit goes on in the engine when its client is gone. One that ends after all was settled, and after another attempt
+made its image, leaves two where there is to be one; nobody waits for it any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+
+from dockmend.actions.images_kept import INCIDENT, by_incident, leave_one
+from dockmend.engine.api import Engine
+from dockmend.errors import EngineError
+from dockmend.journal.records import Incident
+from dockmend.pipeline.incidents import Incidents
+from dockmend.rules.model import RuleSet
+
+log = structlog.get_logger("dockmend")
+
+EVERY = 600.0
+"""Seconds between two looks: as long as the call of a commit may take."""
+
+
+class SpareImages:
+    """`shadow`: nothing is done. `due`: they are looked for soon."""
+
+    def __init__(self, engine: Engine, incidents: Incidents, shadow: bool) -> None:
+        self._engine = engine
+        self._incidents = incidents
+        self._shadow = shadow
+        self._committing: frozenset[str] = frozenset()
+        self.due = asyncio.Event()
+        self.due.set()  # what the dockmend before this one left
+
+    def use(self, rules: RuleSet) -> None:
+        """Which rules commit: theirs are the incidents that leave images."""
+        steps = {rule.name: (*rule.then, *rule.finally_, *rule.escalate) for rule in rules.rules}
+        self._committing = frozenset(
+            name for name, mine in steps.items() if any(step.action == "commit_image" for step in mine)
+        )
+
+    def closed(self, incident: Incident) -> None:
+        """An incident came to its end: what it left is looked at."""
+        if incident.rule in self._committing:
+            self.due.set()
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EVERY):
+                    await self.due.wait()
+            self.due.clear()
+            if not self._shadow:
+                await self.once()
+
+    async def once(self) -> None:
+        """One look. Those of open incidents are left alone: one may just be about to get its name."""
+        try:
+            images = await self._engine.images({INCIDENT: ""})
+            for (incident, reference), mine in by_incident(images).items():
+                if len(mine) > 1 and incident not in self._incidents.open:
+                    told = await leave_one(self._engine, mine)
+                    log.info("an incident left more than one image", incident=incident, image=reference, left=told)
+        except EngineError as error:
+            log.info("spare images are looked for later: the engine does not answer", error=str(error))
