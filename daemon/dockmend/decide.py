@@ -91,21 +91,21 @@ class History:
             found = self.targets[rule, target] = TargetHistory()
         return found
 
-    def attempted(self, rule: str, target: str, at: float, changes: bool = True) -> None:
-        """`changes` False: it only told or collected evidence, which costs the host's budget nothing."""
+    def attempted(self, rule: str, target: str, at: float, actions: int = 1) -> None:
+        """`actions`: of its steps, how many change something; what only tells costs the host's budget nothing."""
         self.of(rule, target).attempts.append(at)
         self.by_rule.setdefault(rule, deque(maxlen=4096)).append(at)
-        if changes:
-            self.host.append(at)
+        self.acted(at, actions)
 
-    def escalated(self, at: float) -> None:
-        """A remedy of an `escalate`: it is no attempt, and the host's budget pays for it all the same."""
-        self.host.append(at)
+    def acted(self, at: float, actions: int = 1) -> None:
+        """Actions that the host's budget pays for without an attempt: an escalation's, or what was left of one."""
+        self.host.extend([at] * actions)
 
-    def take_back(self, rule: str, target: str, at: float) -> None:
+    def take_back(self, rule: str, target: str, at: float, actions: int = 1) -> None:
         """An attempt that was counted and in which nothing at all was done: it was none."""
-        for times in (self.of(rule, target).attempts, self.by_rule.get(rule, deque()), self.host):
-            if at in times:
+        for times, count in ((self.of(rule, target).attempts, 1), (self.by_rule.get(rule, deque()), 1),
+                             (self.host, actions)):  # fmt: skip
+            for _ in range(min(count, times.count(at))):
                 times.remove(at)
 
     def forget(self, rule: str, target: str) -> None:
@@ -193,7 +193,7 @@ def limits(rule: Rule, target: str, history: History, host: Host, now: float, fa
         return verdict
     if (rate := rule.limits.rate) and (room_at := _full(history.by_rule.get(rule.name, ()), rate, now)) is not None:
         return Wait(room_at, "rate", f"the rule's rate of {rate[0]} per {span_text(rate[1])} is used up")
-    return (budget(history, host, now) if rule.remedies else None) or ACT
+    return (budget(history, host, now, rule.costs) if rule.costs else None) or ACT
 
 
 def of_target(rule: Rule, target: str, history: History, host: Host, now: float, failures: int = 0) -> Verdict:
@@ -217,11 +217,17 @@ def held_by_person(rule: Rule, target: str, host: Host, now: float) -> Wait | No
     return Wait(until, "paused", f"paused by a person {text}")
 
 
-def budget(history: History, host: Host, now: float) -> Wait | None:
-    """The host's budget holds for whatever changes something, escalation too."""
-    if host.budget is None or (room_at := _full(history.host, host.budget, now)) is None:
+def budget(history: History, host: Host, now: float, actions: int = 1) -> Wait | None:
+    """The host's budget holds for whatever changes something, escalation too: there is room for all of an attempt.
+
+    One of more actions than there are places at all has room where none is taken.
+    """
+    if host.budget is None:
         return None
     count, within = host.budget
+    room_at = free_at(history.host, host.budget, now, min(actions, count) - 1)
+    if room_at is None or room_at <= now:
+        return None
     return Wait(room_at, "budget", f"the host's budget of {count} actions per {span_text(within)} is used up")
 
 

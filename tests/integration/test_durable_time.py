@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,6 +30,14 @@ def elapsed(one: Daemon, seconds: int) -> Iterator[Daemon]:
     finally:
         one.wrapper = ()
         one.stop()
+
+
+def test_what_the_machine_slept_counts_as_elapsed() -> None:
+    """In a namespace where that clock is ahead of the other: on a machine that never slept they are the same."""
+    ask = "from dockmend.timekeeping import SINCE_BOOT; import time; print(SINCE_BOOT() - time.monotonic())"
+    command = ("unshare", "--time", "--boottime", "100000", "--fork", sys.executable, "-c", ask)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert float(done.stdout) > 99_999
 
 
 def test_a_clock_set_back_while_it_was_down_keeps_nothing_waiting(docker: PrivateEngine) -> None:

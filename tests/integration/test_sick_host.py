@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.healing import CRASHED, UNHEALTHY, daemon
+from tests.integration.healing import CRASHED, UNHEALTHY, actions_seen, daemon
 from tests.integration.inside import Ward, inside
-from tests.integration.stories import all_told, closed, stories
-from tests.lab import PrivateEngine
+from tests.integration.stories import all_told, closed, incidents, stories
+from tests.lab import PrivateEngine, eventually
 from tests.lab.waiting import eventually_async
 from tests.unit.machine import Machine
 
@@ -84,3 +84,24 @@ def test_forty_on_a_real_engine_are_healed_at_the_rate_and_said_once(docker: Pri
         assert [row for row in one.log if "used up" in json.dumps(row)] == said
         assert one.metric("dockmend_budget_suppressed_total") >= 10
     assert {docker.state(name) for name in names} == {"running"}
+
+
+def test_on_a_real_engine_each_step_is_an_action_and_none_stops_in_the_middle(docker: PrivateEngine) -> None:
+    """Of three actions an hour an attempt of two leaves one: the next one waits, after a restart of dockmend too."""
+    names = ("web", "api")
+    for name in names:
+        docker.patient(name)
+    rules = UNHEALTHY.replace("then: restart", "then: [stop, start]")
+    with daemon(docker, rules, config="limits: {rate: 3 per 1h}\n") as one:
+        began = docker.now()
+        for name in names:
+            docker.sicken(name)
+        (healed,) = closed(one, 1, timeout=60.0, outcome="healed")
+        for again in (True, False):
+            eventually(lambda: [each.waiting_for for each in incidents(one) if each.closed_at is None] == ["budget"])
+            if again:
+                one.stop()
+                one.start()
+        for name in names:
+            seen = actions_seen(docker, name, began, "stop", "start")
+            assert seen == (["stop", "start"] if name == healed.object_name else [])

@@ -215,6 +215,17 @@ def test_an_attempt_in_which_nothing_was_done_is_taken_back_everywhere():
     past = history(5, 1)
     past.take_back("heal", WEB, NOW - 1)
     assert list(past.of("heal", WEB).attempts) == list(past.by_rule["heal"]) == list(past.host) == [NOW - 5]
+    past.attempted("heal", WEB, NOW, actions=3)
+    past.take_back("heal", WEB, NOW, actions=3)
+    assert list(past.host) == [NOW - 5]
+
+
+def test_the_budget_counts_actions_and_has_room_for_all_of_an_attempt_or_none():
+    two = Host(budget=(3, 60.0))
+    assert code(limits(rule(RESTART, START), WEB, history(1, 2), two, NOW)) == "budget"
+    assert limits(rule(RESTART, PUBLISH, START), WEB, history(1), two, NOW) is ACT
+    assert budget(history(1, 2), two, NOW, 9) == budget(history(1), two, NOW, 9)  # when nothing is taken any more
+    assert budget(History(), two, NOW, 9) is None
 
 
 def test_memory_keeps_only_targets_that_a_limit_can_ask_about():

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from dockmend.app import pauses
 from dockmend.app.commands import DaemonCommands
 from dockmend.app.daemon import Daemon
+from dockmend.app.pauses import Pauses
+from dockmend.journal.records import Pause
 from tests.fakes.engine import FakeEngine
 from tests.unit.machine import Machine
 from tests.unit.test_daemon import RULES, running, settings, until
 
-HOUR = 3600.0
+HOUR, NOON = 3600.0, 1_767_268_800.0
 
 
 @pytest.fixture
@@ -70,6 +74,18 @@ async def test_a_pause_with_an_end_holds_over_a_restart_and_ends_by_itself(
         later(two)
         await healed(two, fake, web)
         await until(lambda: paused(two) == 0.0, "the metric follows")
+
+
+async def test_a_pause_that_ended_while_the_machine_slept_is_told_though_the_loops_clock_stood(monkeypatch):
+    monkeypatch.setattr(pauses, "LONGEST_SLEEP", 0.01)
+    now, told = [NOON], list[int]()
+    one = Pauses(lambda: now[0], told.append, [Pause(None, None, NOON + HOUR, "uid 0", NOON)])
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(one.run())
+        await until(lambda: told == [1], "it is in force")
+        now[0] += HOUR
+        await until(lambda: told == [1, 0], "and over")
+        task.cancel()
 
 
 def hours(begin: float) -> str:

@@ -16,7 +16,9 @@ from dockmend.model import Change, Container, Volume
 from dockmend.rules.loader import load_texts
 from dockmend.rules.model import Rule, RuleSet
 from dockmend.timekeeping import Clock
+from dockmend.triggers import schedule
 from dockmend.triggers.schedule import Schedules
+from tests.unit.test_daemon import until
 
 NOON = 1_767_268_800.0  # 2026-01-01 12:00:00 UTC
 
@@ -78,6 +80,14 @@ async def test_every_fires_for_each_selected_object_first_after_its_interval():
         assert plan.times() == [300.0, 600.0]
         assert plan.remembered == {"tidy/0": NOON + 600}
         assert len({change.trouble for _, _, change in plan.fired}) == 4
+
+
+async def test_what_came_while_the_machine_slept_is_seen_though_the_loops_clock_stood(monkeypatch):
+    monkeypatch.setattr(schedule, "LONGEST_SLEEP", 0.01)
+    plan = Plan()
+    async with running(plan, rules("{every: 1h}")):
+        plan.now += 3600  # and nothing wakes it
+        await until(lambda: plan.times() == [3600.0], "it fired")
 
 
 async def test_only_what_is_matched_is_treated():

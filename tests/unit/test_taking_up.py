@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from dockmend.app.taking_up import Times, history_of
 from dockmend.decide import Host, budget
 from dockmend.journal.records import ActionRecord
@@ -20,16 +22,17 @@ def step(number: int, action: str, at: float, attempt: int = 1, **more: Any) -> 
     )  # fmt: skip
 
 
-async def test_the_hosts_budget_is_spent_by_attempts_that_changed_something(tmp_path: Path):
+async def test_the_hosts_budget_is_spent_by_each_step_that_changed_something(tmp_path: Path):
     journal = SqliteJournal(tmp_path / "journal.sqlite3", time.time)
     await journal.open()
     try:
         for number, action in enumerate(("restart", "publish", "wait", "of_another_version")):
             journal.put_action(step(number, action, 1000.0 + number))
+        journal.put_action(msgspec.structs.replace(step(9, "stop", 1005.0), incident="i3"))  # of the attempt before it
         history = await history_of(journal, Times(0.0, 1100.0))
     finally:
         await journal.close()
-    assert list(history.host) == [1000.0, 1003.0]
+    assert list(history.host) == [1000.0, 1003.0, 1005.0]
     assert list(history.of("r", "container:web").attempts) == [1000.0, 1001.0, 1002.0, 1003.0]
 
 

@@ -71,11 +71,11 @@ class Times:
 async def history_of(journal: Journal, times: Times, looks_back: float = HISTORY) -> History:
     """What the limits ask about, from the journal. `looks_back`: how far, in seconds."""
     history, since = History(), times.now - max(HISTORY, looks_back) - abs(times.moved)
-    for rule, target, began_at, _, done in await journal.recent_attempts(since):
-        history.attempted(rule, target, times.past(began_at), any(map(changes_something, done)))
-    for began_at, action in await journal.escalated(since):
+    for rule, target, began_at, _ in await journal.recent_attempts(since):
+        history.attempted(rule, target, times.past(began_at), actions=0)
+    for began_at, action in await journal.recent_steps(since):
         if changes_something(action):
-            history.escalated(times.past(began_at))
+            history.acted(times.past(began_at))
     for incident in await journal.recent_incidents(since):
         if incident.attempts and incident.closed_at:
             mine = history.of(incident.rule, incident.target)

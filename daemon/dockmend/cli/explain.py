@@ -144,16 +144,17 @@ def _limits(found: Settings, now: float) -> tuple[History, Host]:
     history = History()
     try:
         with read_only(found.paths.journal) as journal:
-            for rule, target, began_at, _, done in journal.recent_attempts(now - HISTORY):
-                history.attempted(rule, target, began_at, any(map(changes_something, done)))
-            for began_at, action in journal.escalated(now - HISTORY):
+            for rule, target, began_at, _ in journal.recent_attempts(now - HISTORY):
+                history.attempted(rule, target, began_at, actions=0)
+            for began_at, action in journal.recent_steps(now - HISTORY):
                 if changes_something(action):
-                    history.escalated(began_at)
+                    history.acted(began_at)
             for incident in journal.recent_incidents(now - HISTORY):  # oldest first: the last one stays
                 if incident.attempts and incident.closed_at:
                     history.of(incident.rule, incident.target).ended_at = incident.closed_at
             for breaker in journal.breakers():
-                history.of(breaker.rule, breaker.target).breaker_at = breaker.opened_at
+                mine = history.of(breaker.rule, breaker.target)
+                mine.breaker_at, mine.healed_at = breaker.opened_at, breaker.healed_at
             pauses = Pauses(lambda: now, pauses=journal.pauses())
     except JournalError:
         return history, Host(found.limits.rate)

@@ -53,8 +53,8 @@ class Journal(Protocol):
     async def recent_attempts(self, since: float) -> list[Attempt]:
         """Every attempt since then, oldest first; those before a reset left out. Steps of `escalate` are none."""
 
-    async def escalated(self, since: float) -> list[tuple[float, str]]:
-        """When each step of an `escalate` began since then, and its action; oldest first."""
+    async def recent_steps(self, since: float) -> list[tuple[float, str]]:
+        """When each step began since then, and its action; oldest first. Members of a group are part of its step."""
 
     async def recent_incidents(self, since: float) -> list[Incident]:
         """Closed ones, oldest first."""

@@ -20,21 +20,21 @@ log = structlog.get_logger("dockmend.journal")
 _Record = TypeVar("_Record", Incident, ActionRecord, Pause)
 
 _ATTEMPTS = """
-    SELECT a.rule, a.target, a.began, a.outcome, a.actions FROM (
+    SELECT a.rule, a.target, a.began, a.outcome FROM (
         SELECT rule, target, outcome,
-               GROUP_CONCAT(action) OVER (PARTITION BY incident, attempt) AS actions,
                MIN(began_at) OVER (PARTITION BY incident, attempt) AS began,
                ROW_NUMBER() OVER (PARTITION BY incident, attempt ORDER BY began_at DESC, id DESC) AS latest
         FROM actions WHERE incident IN (SELECT incident FROM actions WHERE began_at >= :since)
-            AND json_extract(CAST(body AS TEXT), '$.part') IS NOT 'escalate'
+            AND coalesce(json_extract(CAST(body AS TEXT), '$.part'), 'then') IN ('then', 'finally')
     ) AS a
     LEFT JOIN resets AS r ON r.rule = a.rule AND r.target = a.target
     WHERE a.latest = 1 AND a.began >= :since AND (r.at IS NULL OR a.began >= r.at)
     ORDER BY a.began"""
 
-_ESCALATED = """
-    SELECT began_at, action FROM actions
-    WHERE began_at >= :since AND json_extract(CAST(body AS TEXT), '$.part') = 'escalate' ORDER BY began_at"""
+_STEPS = """
+    SELECT began_at, action FROM actions WHERE began_at >= :since
+    AND coalesce(json_extract(CAST(body AS TEXT), '$.part'), 'then') IN ('then', 'finally', 'escalate')
+    ORDER BY began_at"""
 
 _TABLES = ("incidents", "actions", "breakers", "pauses", "known")
 
@@ -57,10 +57,10 @@ class JournalReader:
 
     def recent_attempts(self, since: float) -> list[Attempt]:
         rows = self._rows(_ATTEMPTS, {"since": since})
-        return [(*row[:4], frozenset(row[4].split(","))) for row in rows]
+        return [(rule, target, began_at, outcome) for rule, target, began_at, outcome in rows]
 
-    def escalated(self, since: float) -> list[tuple[float, str]]:
-        rows = self._rows(_ESCALATED, {"since": since})
+    def recent_steps(self, since: float) -> list[tuple[float, str]]:
+        rows = self._rows(_STEPS, {"since": since})
         return [(began_at, action) for began_at, action in rows]
 
     def recent_incidents(self, since: float) -> list[Incident]:

@@ -73,8 +73,8 @@ class ActionRecord(Struct, frozen=True):
     member: it is a part of a group's step, done to one of its members."""
 
 
-Attempt = tuple[str, str, float, str | None, frozenset[str]]
-"""(rule, target, when it began, outcome of its last step, what was done in it)."""
+Attempt = tuple[str, str, float, str | None]
+"""(rule, target, when it began, outcome of its last step)."""
 
 
 class Pause(Struct, frozen=True):

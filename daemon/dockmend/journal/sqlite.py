@@ -159,8 +159,8 @@ class SqliteJournal:
     async def recent_attempts(self, since: float) -> list[Attempt]:
         return await self._read(lambda reader: reader.recent_attempts(since))
 
-    async def escalated(self, since: float) -> list[tuple[float, str]]:
-        return await self._read(lambda reader: reader.escalated(since))
+    async def recent_steps(self, since: float) -> list[tuple[float, str]]:
+        return await self._read(lambda reader: reader.recent_steps(since))
 
     async def recent_incidents(self, since: float) -> list[Incident]:
         return await self._read(lambda reader: reader.recent_incidents(since))

@@ -36,22 +36,32 @@ class Queue:
     limit: tuple[int, float]
     times: Callable[[], Iterable[float]]
     whose: str
-    waiting: dict[str, float] = field(default_factory=dict)  # incident -> rank
+    waiting: dict[str, tuple[float, int]] = field(default_factory=dict)  # incident -> rank, places it takes
     heap: list[tuple[float, str]] = field(default_factory=list)
-    admitted: set[str] = field(default_factory=set)  # let in, and not at their place yet: it is kept for them
+    admitted: dict[str, int] = field(default_factory=dict)  # let in, and not there yet: so many places are kept
     waited: int = 0
     since: float = 0.0
 
-    def free(self, now: float) -> int:
-        return places(self.times(), self.limit, now) - len(self.admitted)
+    @property
+    def kept(self) -> int:
+        return sum(self.admitted.values())
 
-    def next(self) -> str | None:
+    def free(self, now: float) -> int:
+        return places(self.times(), self.limit, now) - self.kept
+
+    def first(self) -> tuple[str, int] | None:
+        """Who is next, and how many places it takes."""
         while self.heap:
-            rank, incident_id = heapq.heappop(self.heap)
-            if self.waiting.get(incident_id) == rank:
-                del self.waiting[incident_id]
-                return incident_id
+            rank, incident_id = self.heap[0]
+            known = self.waiting.get(incident_id)
+            if known is not None and known[0] == rank:
+                return incident_id, known[1]
+            heapq.heappop(self.heap)
         return None
+
+    def let_in(self, incident_id: str, takes: int) -> None:
+        self.waiting.pop(incident_id, None)
+        self.admitted[incident_id] = takes
 
     @property
     def text(self) -> str:
@@ -81,17 +91,18 @@ class Admission:
         """The lower, the sooner."""
         return incident.opened_at - FOR_EACH_DEPENDENT * self.dependents(incident)
 
-    def ask(self, incident: Incident, rule: Rule, *, spends: bool, rated: bool = True) -> Wait | None:
+    def ask(self, incident: Incident, rule: Rule, *, spends: int, rated: bool = True) -> Wait | None:
         """None: go on, and what is spent is to be counted before anything is awaited. Else it waits here.
 
-        `spends`: from the host's budget, as whatever changes something does; `rated`: by the rule's rate.
+        `spends`: actions that the host's budget pays for, all at once: what was begun is not held up in the middle.
+        `rated`: whether the rule's rate counts it, as one.
         """
-        for key in ([rule.name] if rated else []) + ([HOST] if spends else []):
-            queue = self._queue(key, rule)
-            if queue is not None and (wait := self._ask(queue, key, incident)) is not None:
+        for key, takes in ((rule.name, int(rated)), (HOST, spends)):
+            queue = self._queue(key, rule) if takes else None
+            if queue is not None and (wait := self._ask(queue, key, incident, takes)) is not None:
                 return wait
         for key, queue in self._queues.items():
-            queue.admitted.discard(incident.id)
+            queue.admitted.pop(incident.id, None)
             if queue.waiting:
                 self.timers.set(key, self.clock())  # once it is counted, it is known when the next place is free
         return None
@@ -100,18 +111,20 @@ class Admission:
         """One that waited here when dockmend ended; False where it did not, or has nothing to wait for any more."""
         if rule is None or incident.waiting_for not in ("budget", "rate"):
             return False
-        key = HOST if incident.waiting_for == "budget" else rule.name
+        key, takes = (HOST, rule.costs) if incident.waiting_for == "budget" else (rule.name, 1)
+        if incident.rung is not None:
+            takes = 1  # a step of its escalation
         queue = self._queue(key, rule)
-        if queue is None:
+        if queue is None or not takes:
             return False
-        self._put(queue, key, incident)
+        self._put(queue, key, incident, takes)
         return True
 
     def release(self, incident_id: str) -> None:
         """It does not act after all: another may."""
         for key, queue in self._queues.items():
             if incident_id in queue.admitted or incident_id in queue.waiting:
-                queue.admitted.discard(incident_id)
+                queue.admitted.pop(incident_id, None)
                 queue.waiting.pop(incident_id, None)
                 self._due(key)
 
@@ -130,38 +143,40 @@ class Admission:
         queue.limit = limit
         return queue
 
-    def _ask(self, queue: Queue, key: str, incident: Incident) -> Wait | None:
+    def _ask(self, queue: Queue, key: str, incident: Incident, takes: int) -> Wait | None:
         now = self.clock()
+        takes = min(takes, queue.limit[0])  # one of more than there are at all takes all of them
         if incident.id in queue.admitted:
-            if places(queue.times(), queue.limit, now) > 0:
+            if places(queue.times(), queue.limit, now) >= takes:
                 return None
-            queue.admitted.discard(incident.id)
-        elif not queue.waiting and queue.free(now) > 0:
-            queue.admitted.add(incident.id)  # until all purses were asked
+            del queue.admitted[incident.id]
+        elif not queue.waiting and queue.free(now) >= takes:
+            queue.admitted[incident.id] = takes  # until all purses were asked
             return None
-        self._put(queue, key, incident)
-        until = free_at(queue.times(), queue.limit, now, 0) or now
+        self._put(queue, key, incident, takes)
+        until = free_at(queue.times(), queue.limit, now, takes - 1) or now
         return Wait(until, "budget" if key == HOST else "rate", queue.text)
 
-    def _put(self, queue: Queue, key: str, incident: Incident) -> None:
+    def _put(self, queue: Queue, key: str, incident: Incident, takes: int) -> None:
         if not queue.waiting:
             queue.waited, queue.since = 0, self.clock()
             log.warning(
                 "what is to be done waits, oldest and most depended-upon first", why=queue.text, rule=key or None
             )
         queue.waited += 1
-        queue.waiting[incident.id] = rank = self.rank(incident)
+        rank = self.rank(incident)
+        queue.waiting[incident.id] = rank, min(takes, queue.limit[0])
         heapq.heappush(queue.heap, (rank, incident.id))
         self._due(key)
 
     def _due(self, key: str) -> None:
-        """As many are let in as there are places."""
+        """As many are let in as there are places for; who takes several is not passed by those that take fewer."""
         queue, now = self._queues[key], self.clock()
-        while queue.waiting and queue.free(now) > 0 and (incident_id := queue.next()) is not None:
-            queue.admitted.add(incident_id)
-            self.submit(incident_id)
-        if queue.waiting:
-            at = free_at(queue.times(), queue.limit, now, len(queue.admitted))
+        while (first := queue.first()) is not None and queue.free(now) >= first[1]:
+            queue.let_in(*first)
+            self.submit(first[0])
+        if first is not None:
+            at = free_at(queue.times(), queue.limit, now, queue.kept + first[1] - 1)
             self.timers.set(key, at if at is not None else now + LATEST)
         elif queue.waited:
             seconds = round(now - queue.since, 1)

@@ -17,7 +17,7 @@ from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.looking import Looking
 from dockmend.pipeline.steps import Part, StepFailed, Steps
 from dockmend.pipeline.verification import MENDING, Verification, Verified
-from dockmend.rules.model import Rule, Step
+from dockmend.rules.model import Rule, Step, changing
 
 log = structlog.get_logger("dockmend.treatment")
 
@@ -105,6 +105,11 @@ class Doing:
         await self._finally(incident, rule, subject, max(0, done - len(rule.then)))
         progress.pop(incident.id, None)
         return failure
+
+    def left(self, incident: Incident, rule: Rule, since: int = 0) -> int:
+        """Actions that are still to be done of an attempt that was cut short, from the step of that number on."""
+        done = max(since, self.ending.progress.get(incident.id, 0))
+        return changing((*rule.then, *rule.finally_)[done:])
 
     async def round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
         """What is left of `finally`, of an attempt that was cut short and is not gone on with."""

@@ -72,7 +72,7 @@ class Ladder:
                 return False
             began_at = self.clock()
             if not step.tells:
-                self.history.escalated(began_at)
+                self.history.acted(began_at)
             failure = await self.doing.step(incident, rule, step, seen.subject, "escalate", began_at)
         if not self.ending.is_open(incident.id):
             return False
@@ -109,7 +109,7 @@ class Ladder:
         for target in dict.fromkeys((incident.target, target_of(subject))):  # it may have been renamed
             if held := held_by_person(rule, target, self.host, now):
                 return held
-        return self.admission.ask(incident, rule, spends=True, rated=False)
+        return self.admission.ask(incident, rule, spends=1, rated=False)
 
     def _skip(self, incident: Incident, rule: Rule, forbidden: Suppress, rung: int) -> None:
         self.observer.decision(rule.name, "suppress", forbidden.code)

@@ -261,10 +261,8 @@ class Treatment:
             progress.pop(incident.id, None)
         else:
             # It counts: a step that takes the engine down each time must not be repeated for ever.
-            changes = rule is None or rule.remedies
-            self.history.attempted(incident.rule, incident.target, self.clock(), changes)
-            limit = rule.limits.attempts if rule else None
-            if limit and mine.in_window(self.clock(), limit[1]) > limit[0]:
+            self.history.attempted(incident.rule, incident.target, self.clock(), actions=0)
+            if rule and (limit := rule.limits.attempts) and mine.in_window(self.clock(), limit[1]) > limit[0]:
                 del progress[incident.id]
 
     async def _treat(self, incident: Incident, rule: Rule, began_at: float | None, *, owed: bool) -> None:
@@ -303,6 +301,7 @@ class Treatment:
 
     async def _round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
         async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)):
+            self.history.acted(self.clock(), self.doing.left(incident, rule, len(rule.then)))
             await self.doing.round_off(incident, rule, subject)
 
     def _goes_on(self, incident_id: str) -> bool:
@@ -334,7 +333,7 @@ class Treatment:
         if incident.dry_run or rule.dry_run:
             would = ", ".join(step.action for step in rule.then)
             return Suppress("dry_run", f"shadow mode: would have done {would}")
-        if (wait := self.admission.ask(incident, rule, spends=rule.remedies)) is not None:
+        if (wait := self.admission.ask(incident, rule, spends=rule.costs)) is not None:
             return wait
         self.observer.decision(rule.name, "act", "")
         return ACT
@@ -354,8 +353,10 @@ class Treatment:
     def _begin(self, incident: Incident, rule: Rule, began_at: float, *, resumed: bool) -> Incident:
         attempts = incident.attempts
         if not resumed:
-            self.history.attempted(rule.name, incident.target, began_at, rule.remedies)
+            self.history.attempted(rule.name, incident.target, began_at, rule.costs)
             attempts += 1
+        else:
+            self.history.acted(self.clock(), self.doing.left(incident, rule))
         if rule.grouped:
             self.groups.answer(incident, rule)
         return self.incidents.update(incident.id, state="acting", attempts=attempts, due_at=None, waiting_for="")
@@ -369,7 +370,7 @@ class Treatment:
         except (JournalError, EngineAway):
             untouched = not self.ending.progress.get(incident.id) and not self.steps.unsettled.get(incident.id)
             if untouched and counted_at is not None and self.ending.is_open(incident.id):
-                self.history.take_back(rule.name, incident.target, counted_at)
+                self.history.take_back(rule.name, incident.target, counted_at, rule.costs)
                 self.incidents.update(incident.id, attempts=incident.attempts - 1)
             raise
 

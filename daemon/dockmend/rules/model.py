@@ -5,7 +5,7 @@ The loader builds these; the matcher, the decider and the actions only ever see 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -72,6 +72,11 @@ class Step:
     available: bool = True  # False: not yet in this version (only in `escalate` or with dry_run)
 
 
+def changing(steps: Iterable[Step]) -> int:
+    """How many of them change something: each is an action that the host's budget pays for. Waiting is none."""
+    return sum(not step.tells and step.action != "wait" for step in steps)
+
+
 @dataclass(frozen=True, slots=True)
 class Verify:
     state: Literal["healthy", "running", "auto", "none"] = "auto"  # auto: healthy where there is a check, else running
@@ -120,6 +125,8 @@ class Rule:
     """True if a step of `then` changes something: such rules compete for a trouble, others all run."""
     actions: frozenset[str] = field(init=False, default=frozenset())
     """The names of what `then` does."""
+    costs: int = field(init=False, default=0)
+    """What an attempt takes from the host's budget: the steps of `then` and `finally` that change something."""
     named: frozenset[str] = field(init=False, default=frozenset())
     """The names of its triggers."""
     counts: bool = field(init=False, default=False)
@@ -131,6 +138,7 @@ class Rule:
         # Derived once: it is asked for every change.
         object.__setattr__(self, "remedies", any(not step.tells for step in self.then))
         object.__setattr__(self, "actions", frozenset(step.action for step in self.then))
+        object.__setattr__(self, "costs", changing((*self.then, *self.finally_)))
         object.__setattr__(self, "named", frozenset(trigger.name for trigger in self.triggers))
         object.__setattr__(self, "counts", any(trigger.times is not None for trigger in self.triggers))
         together = any(step.action == "restart_dependents" for step in (*self.then, *self.escalate))

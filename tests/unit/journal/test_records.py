@@ -79,21 +79,24 @@ async def test_recent_attempts_are_by_attempt_with_its_begin_and_its_last_outcom
     journal.put_action(an_action(3, attempt=2, began_at=NOW + 5))
     journal.put_action(an_action(4, rule="other", incident="i2", began_at=NOW + 4, ended_at=NOW + 5, outcome="done"))
     assert await journal.recent_attempts(NOW) == [
-        ("heal", WEB, NOW + 1, "failed", {"restart", "publish"}),
-        ("other", WEB, NOW + 4, "done", {"restart"}),
-        ("heal", WEB, NOW + 5, None, {"restart"}),
+        ("heal", WEB, NOW + 1, "failed"),
+        ("other", WEB, NOW + 4, "done"),
+        ("heal", WEB, NOW + 5, None),
     ]
     # An attempt that began before is not a recent one because a later step of it is.
     assert [row[2] for row in await journal.recent_attempts(NOW + 2)] == [NOW + 4, NOW + 5]
 
 
-async def test_what_escalation_did_is_told_apart_from_the_attempt_it_followed(journal):
+async def test_an_attempt_is_its_own_steps_and_a_step_is_one_with_all_its_members(journal):
     journal.put_action(an_action(1, attempt=1, began_at=NOW + 1, ended_at=NOW + 2, outcome="done", action="publish"))
     journal.put_action(an_action(2, attempt=1, began_at=NOW + 3, outcome="failed", part="escalate"))
     journal.put_action(an_action(3, attempt=0, incident="i2", began_at=NOW + 4, part="escalate", action="start"))
-    assert await journal.recent_attempts(NOW) == [("heal", WEB, NOW + 1, "done", {"publish"})]
-    assert await journal.escalated(NOW) == [(NOW + 3, "restart"), (NOW + 4, "start")]
-    assert await journal.escalated(NOW + 3.5) == [(NOW + 4, "start")]
+    for number, part in enumerate(("member", "after", "finally"), start=5):
+        journal.put_action(an_action(number, attempt=number % 2, incident="i2", began_at=NOW + number, part=part))
+    assert await journal.recent_attempts(NOW) == [("heal", WEB, NOW + 1, "done"), ("heal", WEB, NOW + 7, None)]
+    steps = [(NOW + 1, "publish"), (NOW + 3, "restart"), (NOW + 4, "start"), (NOW + 7, "restart")]
+    assert await journal.recent_steps(NOW) == steps
+    assert await journal.recent_steps(NOW + 3.5) == steps[2:]
 
 
 async def test_a_reset_forgets_attempts_before_it(journal):
@@ -102,8 +105,9 @@ async def test_a_reset_forgets_attempts_before_it(journal):
     journal.put_action(an_action(3, attempt=1, rule="other", incident="i2", began_at=NOW + 1))
     journal.put_reset("heal", WEB, NOW + 5)
     assert await journal.recent_attempts(NOW) == [
-        ("other", WEB, NOW + 1, None, {"restart"}), ("heal", WEB, NOW + 9, None, {"restart"})
+        ("other", WEB, NOW + 1, None), ("heal", WEB, NOW + 9, None)
     ]  # fmt: skip
+    assert len(await journal.recent_steps(NOW)) == 3  # what was done was done, and the host's budget knows
 
 
 async def test_incidents_for_people_are_found_by_name_id_and_target_newest_first(journal):

@@ -42,6 +42,7 @@ class Counter:
     rule: Rule = field(default_factory=the_rule)
     now: float = 1000.0
     dependents: dict[str, int] = field(default_factory=dict)
+    takes: dict[str, int] = field(default_factory=dict)  # actions of an attempt, where it is not one
     acted: list[tuple[float, str]] = field(default_factory=list)
     woken: list[str] = field(default_factory=list)
     known: dict[str, Incident] = field(default_factory=dict)
@@ -63,9 +64,10 @@ class Counter:
 
     def ask(self, incident: Incident) -> bool:
         self.known[incident.id] = incident
-        wait = self.admission.ask(incident, self.rule, spends=self.rule.remedies)
+        actions = self.takes.get(incident.id, self.rule.costs)
+        wait = self.admission.ask(incident, self.rule, spends=actions)
         if wait is None:
-            self.history.attempted("heal", incident.target, self.now)
+            self.history.attempted("heal", incident.target, self.now, actions)
             self.acted.append((self.now - 1000.0, incident.id))
         return wait is None
 
@@ -134,7 +136,7 @@ def test_one_that_is_closed_while_it_waits_is_forgotten():
 def test_a_rules_rate_has_a_queue_of_its_own_and_the_host_comes_after_it():
     one = Counter(budget=(1, 60.0), rule=the_rule(RATED))
     assert one.ask(an_incident(0))
-    waits = one.admission.ask(an_incident(1), one.rule, spends=True)
+    waits = one.admission.ask(an_incident(1), one.rule, spends=1)
     assert waits is not None
     assert waits.code == "rate"
     one.known["i001"] = an_incident(1)
@@ -149,9 +151,36 @@ def test_what_only_tells_spends_nothing():
     one = Counter(budget=(1, 60.0), rule=the_rule(HEAL.replace("restart", "[{publish: {topic: x}}]")))
     assert all(one.ask(an_incident(number)) for number in range(5))
     history = History()
-    history.attempted("tells", "container:web", 1.0, changes=False)
+    history.attempted("tells", "container:web", 1.0, actions=0)
     assert not history.host
     assert len(history.by_rule["tells"]) == 1
+
+
+def test_an_attempt_of_several_actions_waits_until_there_is_room_for_all_of_them():
+    one = Counter(budget=(3, 60.0), takes={"i000": 2, "i001": 2, "i003": 7})
+    assert [one.ask(an_incident(number, number)) for number in range(4)] == [True, False, False, False]
+    one.passes(60)  # with one place free: the next in turn needs two, and nobody passes it
+    assert [each for _, each in one.acted] == ["i000", "i001", "i002"]
+    one.passes(60)  # one of more than there are at all takes all of them
+    assert one.acted[-1] == (120.0, "i003")
+    one.now += 59
+    assert not one.ask(an_incident(4, 4.0))
+    one.passes(1)
+    assert one.acted[-1] == (180.0, "i004")
+
+
+def test_what_waits_for_several_places_does_so_after_a_restart_too():
+    one = Counter(rule=the_rule(HEAL.replace("restart", "[stop, start]")))
+    one.history.acted(990.0)
+    incident = one.known["i001"] = an_incident(1, waiting_for="budget")
+    assert one.admission.rejoin(incident, one.rule)
+    one.passes(0)
+    assert one.woken == []
+    one.passes(50)
+    assert one.acted == [(50.0, "i001")]
+    on_a_rung = one.known["i002"] = an_incident(2, waiting_for="budget", rung=1)  # it waits to do one step
+    assert one.admission.rejoin(on_a_rung, one.rule)
+    assert one.admission._queues[HOST].waiting["i002"][1] == 1
 
 
 def test_those_that_waited_when_dockmend_ended_wait_again_without_a_look():
@@ -177,27 +206,32 @@ def test_it_is_said_once_and_not_once_for_each():
         one.passes(1)
     said = [line for line in lines if "depended-upon" in line["event"]]
     assert len(said) == 1
+    assert said[0]["log_level"] == "warning"
     assert said[0]["why"] == "the host's budget of 2 actions per 60 s is used up"
     assert one.admission._queues[HOST].waited == 0  # and that it is over was said
 
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.lists(st.tuples(st.floats(0, 30), st.integers(0, 4), st.booleans()), min_size=1, max_size=40),
+    st.lists(st.tuples(st.floats(0, 30), st.integers(0, 4), st.booleans(), st.integers(1, 6)), min_size=1, max_size=40),
     st.integers(1, 5),
 )
 def test_whatever_comes_the_budget_holds_and_everybody_has_their_turn(arrivals: list[Any], count: int):
     one = Counter(budget=(count, 20.0))
-    for number, (after, dependents, recovers) in enumerate(arrivals):
+    for number, (after, dependents, recovers, actions) in enumerate(arrivals):
         one.passes(after)
+        one.takes[f"i{number:03}"] = actions
         one.dependents[f"w{number}"] = dependents
         if recovers:
             one.recovered.add(f"i{number:03}")
         one.ask(an_incident(number, one.now))
     for _ in range(len(arrivals) * 4):
         one.passes(5.0)
-    times = [at for at, _ in one.acted]
-    assert all(sum(1 for at in times if at <= start + 20.0 - 1e-6 and at >= start) <= count for start in times)
+    times = one.history.host
+    for start, first in one.acted:
+        within = [(at, each) for at, each in one.acted if start <= at <= start + 20.0 - 1e-6]
+        assert sum(one.takes[each] for _, each in within) <= count or [each for _, each in within] == [first]
+    assert len(times) == sum(one.takes[each] for _, each in one.acted)
     done = {each for _, each in one.acted}
     assert done | one.recovered == {f"i{number:03}" for number in range(len(arrivals))}
 

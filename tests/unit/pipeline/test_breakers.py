@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+import structlog
+
 from dockmend.model import Change
+from dockmend.pipeline import breakers
 from tests.unit.pipeline.clinic import TARGET, Clinic, clinic, rule_text
 
 TWICE = rule_text(
@@ -31,7 +35,9 @@ async def test_what_still_stands_is_tried_once_when_the_breaker_is_half_open():
         assert (one.restarts, one.last().outcome, one.last().attempts) == (3, "healed", 1)
 
 
-async def test_a_try_that_fails_leaves_it_open_and_is_not_escalated_again():
+async def test_a_try_that_fails_leaves_it_open_and_is_not_escalated_again(monkeypatch: pytest.MonkeyPatch):
+    lines = structlog.testing.CapturingLogger()
+    monkeypatch.setattr(breakers, "log", lines)
     async with clinic(TWICE) as one:
         await given_up(one)
         for tries in (3, 4):
@@ -40,6 +46,8 @@ async def test_a_try_that_fails_leaves_it_open_and_is_not_escalated_again():
             assert one.incidents.open == {}
             assert one.history.of("heal", TARGET).breaker_at == one.now
         assert (one.told.breakers, len(one.published)) == ([True], 1)
+        tried = ["a breaker is half-open: what still stands is tried once", "a breaker stays open"]
+        assert [line.args[0] for line in lines.calls if line.method_name == "info"] == tried * 2
 
 
 async def test_it_closes_once_what_healed_has_lasted():
@@ -96,6 +104,7 @@ async def test_while_it_is_open_one_record_counts_what_comes():
             await one.quiet()
         assert len(one.journal.incidents) == known + 1
         assert (one.last().reason_code, one.last().count) == ("breaker", 5)
+        assert one.told.decisions.count(("heal", "suppress", "breaker")) == 5  # the metric counts each
         assert one.engine.did().count("restart") == 2
 
 

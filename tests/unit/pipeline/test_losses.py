@@ -16,7 +16,7 @@ from dockmend.model import Change, Container, Endpoint, Mount, Network, Volume
 from dockmend.pipeline.backlog import KEPT, Backlog
 from dockmend.pipeline.watch import Cursor
 from dockmend.settings import Policy
-from tests.unit.pipeline.clinic import ID, TARGET, Clinic, clinic, replace, rule_text
+from tests.unit.pipeline.clinic import HEAL, ID, TARGET, Clinic, clinic, replace, rule_text
 
 AWAY = EngineAway("nobody answers")
 STEPS = rule_text(
@@ -92,6 +92,21 @@ async def test_what_was_done_of_an_attempt_is_not_done_again_when_the_engine_is_
         await one.quiet()
         assert (one.only().outcome, one.restarts, topics(one)) == ("healed", 1, ["one", "two", "end"])
         assert one.treatment.ending.progress == {}
+
+
+async def test_what_is_done_of_an_attempt_after_the_engine_was_away_is_counted_then():
+    """It may have been away for longer than the budget looks back."""
+    text = HEAL.replace("then: restart", "then: [restart, restart]\n    finally: [start]")
+    async with clinic(text) as one:
+        away_after(one, "restart")
+        one.sicken()
+        await one.quiet()
+        assert len(one.history.host) == 3
+        one.now += 600
+        one.treatment.engine_back()
+        await one.quiet()
+        assert (one.only().outcome, one.restarts) == ("healed", 2)
+        assert sum(at > one.now - 300 for at in one.history.host) == 2
 
 
 async def test_an_engine_that_goes_while_an_attempt_is_verified_does_not_have_it_repeated():

@@ -6,8 +6,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from dockmend.pipeline import timers as timers_module
 from dockmend.pipeline.timers import Timers
 from tests.unit.pipeline.clinic import until
+from tests.unit.test_daemon import until as eventually
 
 
 class Clock:
@@ -66,6 +68,16 @@ async def test_setting_again_moves_and_dropping_ends():
         assert due == ["wake"]
         await passes(timers, clock, 40)
         assert due == ["wake", "a", "wake"]
+
+
+async def test_what_came_due_while_the_machine_slept_is_seen_though_the_loops_clock_stood(monkeypatch):
+    """No test can make the machine sleep: here nothing wakes the timers, and the loop counts no hour."""
+    monkeypatch.setattr(timers_module, "LONGEST_SLEEP", 0.01)
+    async with running() as (timers, clock, due):
+        timers.set("a", clock.now + 3600.0)
+        await until(lambda: not timers._changed.is_set())  # it waits, as long as the loop's clock would have it
+        clock.now += 3600.0
+        await eventually(lambda: due == ["a"], "it is due")
 
 
 def test_what_is_moved_again_and_again_does_not_pile_up():

@@ -114,6 +114,7 @@ async def test_a_container_that_is_healed_too_often_runs_the_ladder_too():
             await one.quiet()
         assert [each.outcome for each in one.journal.incidents.values()] == ["healed", "healed", "failed"]
         assert (one.restarts, [topic for topic, _ in one.published]) == (2, ["flaps"])
+        assert one.told.decisions.count(("heal", "suppress", "attempts")) == 1
 
 
 async def test_escalation_spends_the_hosts_budget():
@@ -127,6 +128,21 @@ async def test_escalation_spends_the_hosts_budget():
         one.health_after = "healthy"
         await one.places_come_free()
         assert (one.only().outcome, one.restarts) == ("healed", 2)
+
+
+@pytest.mark.parametrize("more", ["[restart, restart]", "[restart]\n    finally: [start]"])
+async def test_each_step_that_changes_something_spends_the_hosts_budget(more: str):
+    async with clinic(HEAL.replace("then: restart", f"then: {more}"), budget=(3, 60.0)) as one:
+        one.sicken()
+        await one.quiet()
+        assert one.last().outcome == "healed"
+        assert len(one.history.host) == 2
+        one.history.targets.clear()
+        one.sicken()
+        await one.quiet()
+        assert (one.last().state, one.last().waiting_for) == ("waiting", "budget")
+        await one.places_come_free()
+        assert (one.last().outcome, len(one.history.host)) == ("healed", 4)
 
 
 async def test_the_journal_says_of_an_action_the_time_by_which_the_limits_counted_it():

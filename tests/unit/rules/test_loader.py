@@ -180,6 +180,9 @@ def test_steps_carry_their_options() -> None:
     assert wait.tells
     assert not one(then="{wait: {until: healthy, within: 2m}}").then[0].tells
     assert not one(then="{publish: {topic: x}}").remedies
+    assert one(then="{publish: {topic: x}}").costs == 0
+    then = "[{publish: {topic: x}}, stop, {wait: {until: healthy, within: 2m}}, start]"
+    assert one(then=then, finally_="[restart]").costs == 3
 
 
 def test_snapshot_parameters() -> None:

@@ -1,0 +1,80 @@
+"""What runs beside the stream in the daemon: each part is not only written, it is begun and does its work there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import structlog
+
+from dockmend.app import daemon, keeping
+from dockmend.pipeline import self_check
+from tests.fakes.engine import FakeEngine
+from tests.unit.journal.making import an_incident
+from tests.unit.machine import Machine
+from tests.unit.test_daemon import RULES, running, settings, until
+
+
+@pytest.fixture
+async def fake(tmp_path: Path) -> AsyncIterator[FakeEngine]:
+    one = await FakeEngine(tmp_path).start()
+    yield one
+    await one.stop()
+
+
+def restarts(fake: FakeEngine) -> int:
+    return sum("/restart" in each for each in fake.requests)
+
+
+async def test_the_self_check_runs_now_and_then(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(self_check, "EVERY", 0.05)
+    web = fake.add_container("web", health=True)
+    fake.set_health(web, "healthy")
+    async with running(fake, settings(tmp_path)) as one:
+        one.self_check.race = 0.05
+        fake.container(web)["State"]["Health"]["Status"] = "unhealthy"  # and no event tells of it
+        await until(lambda: restarts(fake) == 1, "it was found and restarted")
+        fake.set_health(web, "healthy")
+        await until(lambda: not one.incidents.open, "the incident is closed")
+        page = one.metrics.render().decode()
+    assert 'dockmend_event_gaps_total{cause="self_check"} 1.0' in page
+
+
+async def test_what_waits_for_the_budget_is_let_in_as_places_come_free(fake: FakeEngine, tmp_path: Path):
+    machine, told = Machine(), settings(tmp_path, RULES.replace("backoff: 10ms to 20ms", "backoff: none"))
+    told = told.model_copy(update={"limits": told.limits.model_copy(update={"rate": (1, 60.0)})})
+    names = ("web", "api")
+    for name in names:
+        fake.add_container(name, health=True)
+        fake.set_health(name, "healthy")
+    async with running(fake, told, clock=machine.clock()) as one:
+        for name in names:
+            fake.set_health(name, "unhealthy")
+        waiting = one.incidents.open.values()
+        await until(lambda: [each.waiting_for for each in waiting].count("budget") == 1, "one of them waits")
+        machine.passes(61)
+        one.treatment.admission.timers._changed.set()
+        await until(lambda: restarts(fake) == 2, "both were restarted")
+
+
+async def test_old_records_are_removed_now_and_then(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(keeping, "HOUSEKEEPING_EVERY", 0.05)
+    long_ago = {"opened_at": 1000.0, "updated_at": 1001.0, "closed_at": 1001.0, "state": "closed", "outcome": "healed"}
+    async with running(fake, settings(tmp_path)) as one:
+        one.journal.put_incident(an_incident(1, **long_ago))
+        await one.journal.committed()
+        for _ in range(1000):
+            if await one.journal.story(an_incident(1).id) is None:
+                break
+        else:
+            pytest.fail("it is still there")
+
+
+async def test_a_clock_that_is_set_is_noticed(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(daemon, "CLOCK_EVERY", 0.05)
+    machine = Machine()
+    with structlog.testing.capture_logs() as lines:
+        async with running(fake, settings(tmp_path), clock=machine.clock()):
+            machine.set(3600)
+            await until(lambda: any("the clock was set" in line["event"] for line in lines), "it is told")
