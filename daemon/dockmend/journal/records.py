@@ -39,6 +39,7 @@ class Incident(Struct, frozen=True):
     due_at: float | None = None  # waiting: when it is looked at again
     waiting_for: str = ""  # hold, backoff, cooldown, rate, budget, …
     attempts: int = 0
+    midway: bool = False  # waiting: in the middle of an attempt, which goes on where it was; else before the next one
     origin: str = "live"
     cause: str | None = None
     network: str | None = None  # the network it is about, where it is about one

@@ -102,8 +102,9 @@ class Doing:
             incident, subject = await self._followed(incident, subject, index + 1)
             if failure is not None or not self.ending.is_open(incident.id):
                 break
+        if failure is not None:
+            self.ending.failures[incident.id] = failure  # for as long as `finally` may have to wait
         await self._finally(incident, rule, subject, max(0, done - len(rule.then)))
-        progress.pop(incident.id, None)
         return failure
 
     def left(self, incident: Incident, rule: Rule, since: int = 0) -> int:
@@ -114,8 +115,9 @@ class Doing:
     async def round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
         """What is left of `finally`, of an attempt that was cut short and is not gone on with."""
         done = self.ending.progress.pop(incident.id, 0)
-        self.ending.failures.pop(incident.id, None)
-        if done != ATTEMPT_MADE:
+        if done == ATTEMPT_MADE:
+            self.ending.failures.pop(incident.id, None)
+        else:
             await self._finally(incident, rule, subject, max(0, done - len(rule.then)))
 
     async def _followed(self, incident: Incident, subject: Object | None, done: int) -> tuple[Incident, Object | None]:
@@ -160,8 +162,12 @@ class Doing:
         return None
 
     async def _finally(self, incident: Incident, rule: Rule, subject: Object | None, done: int) -> None:
-        """It always runs, without those of its steps that are done; its failure changes nothing about the attempt's."""
-        for step in rule.finally_[done:]:
+        """It always runs, without those of its steps that are done; its failure changes nothing about the attempt's.
+
+        EngineAway, JournalError: it is gone on with where it is, unless the incident is over.
+        """
+        for index, step in enumerate(rule.finally_[done:], done):
+            self.ending.progress[incident.id] = len(rule.then) + index
             try:
                 if forbidden := await self._forbidden_start(incident, step):
                     log.warning(
@@ -172,8 +178,12 @@ class Doing:
             except StepFailed as error:
                 log.warning("a step of `finally` failed", rule=rule.name, error=str(error))
             except (EngineAway, JournalError) as error:
+                if self.ending.is_open(incident.id):
+                    raise
                 log.warning("`finally` was cut short", rule=rule.name, error=str(error))
-                return
+                break
+        self.ending.progress.pop(incident.id, None)
+        self.ending.failures.pop(incident.id, None)
 
     async def _stop_what_was_stopped(self, incident: Incident, rule: Rule, record: ActionRecord, echo: Echo) -> None:
         """A stop that arrived during dockmend's own restart wins: the engine lost it, so it is done again."""

@@ -51,8 +51,9 @@ class Ending:
 
     def wait(self, incident_id: str, wait: Wait, reason: str) -> None:
         incident = self.incidents.update(
-            incident_id, state="waiting", due_at=wait.until, waiting_for=wait.code, reason=reason
-        )
+            incident_id, state="waiting", due_at=wait.until, waiting_for=wait.code, reason=reason,
+            midway=bool(self.progress.get(incident_id)),
+        )  # fmt: skip
         if wait.code == "window":
             self.put_off.add(incident.target)
         if incident_id not in self.admission:  # which brings it back itself

@@ -190,7 +190,7 @@ class Treatment:
         records = tuple(records)
         for record in records:
             self.steps.leave_unsettled(record)
-        if incident.rung is None and (incident.state == "acting" or records):
+        if incident.rung is None and (incident.state == "acting" or incident.midway or records):
             rule = self.rules.by_name(incident.rule)
             if rule is not None:
                 self.doing.take_up(incident, rule, past)
@@ -359,7 +359,9 @@ class Treatment:
             self.history.acted(self.clock(), self.doing.left(incident, rule))
         if rule.grouped:
             self.groups.answer(incident, rule)
-        return self.incidents.update(incident.id, state="acting", attempts=attempts, due_at=None, waiting_for="")
+        return self.incidents.update(
+            incident.id, state="acting", attempts=attempts, due_at=None, waiting_for="", midway=False
+        )
 
     async def _attempt(
         self, incident: Incident, rule: Rule, subject: Object | None, counted_at: float | None

@@ -9,7 +9,7 @@ import pytest
 from dockmend.actions.base import REGISTRY
 from dockmend.app.keeping import Keeping
 from dockmend.engine.api import Engine, Listing
-from dockmend.errors import EngineAway, JournalError
+from dockmend.errors import EngineAway, JournalError, Permanent
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Change, Container, Endpoint, Mount, Network, Volume
@@ -146,13 +146,67 @@ async def test_an_engine_that_goes_while_the_ladder_is_climbed_does_not_have_a_r
         assert (one.only().outcome, one.restarts, topics(one)) == ("healed", 2, ["up"])
 
 
-async def test_finally_that_loses_the_engine_changes_nothing_about_the_attempt():
-    text = rule_text(**{"finally": "[pause]"})
-    async with clinic(text) as one:
+LAST = rule_text(**{"finally": '[{publish: {topic: "one"}}, pause, {publish: {topic: "two"}}]'})
+
+
+async def test_finally_that_loses_the_engine_goes_on_and_changes_nothing_about_the_attempt():
+    async with clinic(LAST) as one:
         one.engine.trouble["pause"] = AWAY
         one.sicken()
         await one.quiet()
+        assert (one.only().waiting_for, one.only().midway, topics(one)) == ("engine", True, ["one"])
+        one.engine.trouble.clear()
+        one.treatment.engine_back()
+        await one.quiet()
         assert (one.only().outcome, one.restarts, one.only().attempts) == ("healed", 1, 1)
+        assert (one.engine.did("restart"), topics(one)) == (["pause", "pause"], ["one", "two"])
+        assert one.treatment.ending.progress == {}
+
+
+async def test_finally_that_loses_the_journal_goes_on_and_a_failed_attempt_stays_failed():
+    async with clinic(LAST + "    limits: {attempts: 1 per 15m}\n") as one:
+        one.engine.trouble["restart"] = Permanent("no", 400)
+        one.engine.on["restart"] = lambda: setattr(one.journal, "broken", True)
+        one.sicken()
+        await one.quiet()
+        assert (one.only().waiting_for, one.restarts, topics(one)) == ("journal", 1, ["one"])
+        one.journal.broken = False
+        await one.later()
+        assert (one.only().outcome, one.restarts, one.only().attempts) == ("failed", 1, 1)
+        assert (topics(one), one.engine.did("restart")) == (["one", "two"], ["pause"])
+        assert "restart: cannot restart web: no" in one.only().reason
+        assert one.treatment.ending.failures == {}
+
+
+@pytest.mark.parametrize("lost", ["engine", "journal"])
+async def test_a_death_while_an_attempt_waits_does_not_have_its_steps_done_again(lost: str):
+    """It waits between two steps: no intent is open that would tell of it."""
+    text = rule_text(then='[{publish: {topic: "one"}}, kill, {publish: {topic: "two"}}, restart]')
+    async with clinic(text.replace("    then: restart\n", "")) as one:
+        if lost == "journal":
+            one.engine.on["kill"] = lambda: setattr(one.journal, "broken", True)
+        else:
+            one.engine.on["kill"] = lambda: one.engine.trouble.update(inspect=AWAY)
+        one.sicken()
+        await one.quiet()
+        waiting, records = one.only(), list(one.journal.actions.values())
+        assert (waiting.state, waiting.waiting_for, waiting.attempts) == ("waiting", lost, 1)
+        assert [each for each in records if each.outcome is None] == []
+    async with clinic(text.replace("    then: restart\n", "")) as two:
+        two.engine.containers = one.engine.containers
+        two.learn(one.engine.containers[ID])
+        two.sicken()
+        two.treatment.stop()
+        await two.quiet()
+        two.treatment.stopping = False
+        two.incidents.open.clear()
+        two.journal.incidents.clear()
+        two.incidents.adopt(waiting)
+        two.treatment.take_up(waiting, [], records)
+        await two.later()
+        assert (two.only().outcome, two.only().attempts) == ("healed", 1)
+        assert (topics(one), topics(two)) == (["one", "two"], [])
+        assert two.engine.did() == ["restart"]
 
 
 async def test_nothing_is_done_while_the_intent_cannot_be_written_and_it_costs_no_attempt():
