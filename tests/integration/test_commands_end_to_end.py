@@ -35,7 +35,7 @@ rules:
     match: all
     then:
       - exec: {command: [sh, -c, "cp /given /well; echo mended"], exit_code: [0, 3]}
-      - wait: {until: healthy, within: 20s}
+      - wait: {until: healthy, within: 60s}
 """
 
 SLOW = """

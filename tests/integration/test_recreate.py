@@ -95,13 +95,13 @@ rules:
     when: container.unhealthy
     match: all
     then: restart
-    verify: {within: 5s}
+    verify: {within: 60s}
     limits: {attempts: 1 per 15m}
     escalate: [{recreate: {image: same}}]
 """
     with daemon(docker, rules) as one:
         docker.docker("exec", "web", "touch", "/broken")  # in the container's own layer: it outlives restarts
-        (incident,) = closed(one, "healed", name="web", timeout=60)
+        (incident,) = closed(one, "healed", name="web", timeout=150)
         assert "by recreate of its escalation" in incident["reason"]
         assert docker.health("web") == "healthy"
         assert names(docker) == {"web": "running"}

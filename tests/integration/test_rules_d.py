@@ -194,7 +194,7 @@ def test_pause_and_resume(docker: PrivateEngine) -> None:
 
 def test_reset_closes_a_breaker_and_tries_again(docker: PrivateEngine) -> None:
     docker.patient("web", cured_by_restart=False)
-    rules = UNHEALTHY.replace("limits: {", "verify: {within: 3s}\n    limits: {attempts: 1 per 1h, ")
+    rules = UNHEALTHY.replace("limits: {", "verify: {within: 60s}\n    limits: {attempts: 1 per 1h, ")
     with daemon(docker, rules) as one:
         docker.sicken("web")
         closed(one, outcome="failed")
