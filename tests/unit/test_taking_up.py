@@ -36,6 +36,19 @@ async def test_the_hosts_budget_is_spent_by_each_step_that_changed_something(tmp
     assert list(history.of("r", "container:web").attempts) == [1000.0, 1001.0, 1002.0, 1003.0]
 
 
+async def test_what_ended_before_anything_was_done_is_counted_by_no_limit(tmp_path: Path):
+    journal = SqliteJournal(tmp_path / "journal.sqlite3", time.time)
+    await journal.open()
+    try:
+        journal.put_action(step(1, "restart", 1000.0, untouched=True))
+        journal.put_action(step(2, "restart", 1010.0))
+        history = await history_of(journal, Times(0.0, 1040.0))
+    finally:
+        await journal.close()
+    assert list(history.of("r", "container:web").attempts) == [1010.0]
+    assert list(history.host) == [1010.0]
+
+
 async def test_the_hosts_budget_is_spent_by_what_escalation_changed(tmp_path: Path):
     journal = SqliteJournal(tmp_path / "journal.sqlite3", time.time)
     await journal.open()

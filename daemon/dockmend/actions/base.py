@@ -114,11 +114,16 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of an intent whose dockmend died. `done`: the action had gone through (it is not done again)."""
+    """What became of an intent whose dockmend died. `done`: the action had gone through (it is not done again);
+    `untouched`: nothing had been asked of the engine, so that no limit counts it."""
 
     done: bool
     detail: str
     facts: Mapping[str, Any] = field(default_factory=dict)  # as those of Done
+    untouched: bool = False
+
+
+NOT_BEGUN = Settled(done=False, detail="nothing had been done yet", untouched=True)
 
 
 Run = Callable[[Context, Any, Object], Awaitable[Done]]

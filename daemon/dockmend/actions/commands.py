@@ -13,7 +13,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from dockmend.actions.base import Action, Container, Context, Done, Failed, Settled, register
+from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register
 from dockmend.actions.containers import expect_container
 from dockmend.actions.output import Output
 from dockmend.actions.refusals import failed
@@ -140,7 +140,7 @@ async def settle_exec(ctx: Context, record: ActionRecord) -> Settled:
     """A command is not run twice: one under way has the time it was given, and is ended after that."""
     before = record.undo.get("exec")
     if not isinstance(before, dict) or not before["id"]:
-        return Settled(done=False, detail="nothing had been done yet")
+        return NOT_BEGUN
     execution, until = str(before["id"]), float(before["until"])
     while True:
         try:

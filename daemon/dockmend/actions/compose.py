@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dockmend.actions.base import Action, Container, Context, Done, Failed, Settled, register
+from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register
 from dockmend.actions.containers import expect_container
-from dockmend.actions.containers_settle import NOT_BEGUN, await_until, look
+from dockmend.actions.containers_settle import await_until, look
 from dockmend.actions.waves import together
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror.graph import COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE, Edge, Graph, build

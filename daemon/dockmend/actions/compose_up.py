@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dockmend.actions.base import Action, Container, Context, Done, Failed, Settled, register
+from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register
 from dockmend.actions.compose import project_of
 from dockmend.actions.containers import expect_container
-from dockmend.actions.containers_settle import NOT_BEGUN
 from dockmend.actions.output import Output
 from dockmend.errors import NotFound
 from dockmend.journal.records import ActionRecord

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from dockmend.actions.base import Container, Context, Settled
+from dockmend.actions.base import NOT_BEGUN, Container, Context, Settled
 from dockmend.errors import EngineAway, EngineError, NotFound
 from dockmend.journal.records import ActionRecord
 
@@ -24,7 +24,6 @@ LOST_EXIT_CODE = 255
 """What the engine reports of a container that ended while the engine itself was down."""
 
 GONE = Settled(done=False, detail="the container is gone")
-NOT_BEGUN = Settled(done=False, detail="nothing had been done yet")
 
 
 async def look(ctx: Context, container: str) -> Container | None:

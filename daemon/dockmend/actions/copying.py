@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from dockmend.actions.base import Action, Container, Context, Done, Failed, Settled, register
-from dockmend.actions.containers_settle import NOT_BEGUN
+from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register
 from dockmend.actions.limits import size_text
 from dockmend.actions.refusals import failed
 from dockmend.actions.selection import below_roots

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dockmend.actions import images_kept, references
-from dockmend.actions.base import Action, Container, Context, Done, Failed, Image, Settled, register
-from dockmend.actions.containers_settle import GONE, NOT_BEGUN, POLL, look
+from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Image, Settled, register
+from dockmend.actions.containers_settle import GONE, POLL, look
 from dockmend.actions.images_kept import COMMITTED_AT, INCIDENT, REFERENCE, RULE, SOURCE, holder, made
 from dockmend.actions.refusals import failed
 from dockmend.errors import EngineAway, EngineError, NotFound

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dockmend.actions import again
-from dockmend.actions.base import Action, Context, Done, Failed, Settled, register
-from dockmend.actions.containers_settle import NOT_BEGUN
+from dockmend.actions.base import NOT_BEGUN, Action, Context, Done, Failed, Settled, register
 from dockmend.actions.output import Output
 from dockmend.actions.refusals import failed_call
 from dockmend.actions.selection import below_roots

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from dockmend.actions.base import Action, Context, Done, Failed, Settled, register
+from dockmend.actions.base import NOT_BEGUN, Action, Context, Done, Failed, Settled, register
 from dockmend.actions.containers import expect_container
 from dockmend.actions.refusals import failed
 from dockmend.errors import EngineError, NotFound
@@ -144,7 +144,7 @@ async def settle_set_limits(ctx: Context, record: ActionRecord) -> Settled:
     """One call changes all of it: either the limits are the new ones, or nothing was done."""
     before = record.undo.get("set_limits")
     if not isinstance(before, dict):
-        return Settled(done=False, detail="nothing had been done yet")
+        return NOT_BEGUN
     new = before.get("new") or {}
     while True:
         try:

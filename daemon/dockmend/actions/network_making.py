@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from dockmend.actions.base import Context, Done, Failed, Settled
-from dockmend.actions.containers_settle import NOT_BEGUN, look
+from dockmend.actions.base import NOT_BEGUN, Context, Done, Failed, Settled
+from dockmend.actions.containers_settle import look
 from dockmend.actions.network_places import join, lost_for_good, place, present
 from dockmend.actions.refusals import failed, network_refused
 from dockmend.errors import EngineAway, EngineError

@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 
 from dockmend.actions import network_making as making
-from dockmend.actions.base import Action, Context, Done, Failed, Settled, register
-from dockmend.actions.containers_settle import GONE, NOT_BEGUN, look
+from dockmend.actions.base import NOT_BEGUN, Action, Context, Done, Failed, Settled, register
+from dockmend.actions.containers_settle import GONE, look
 from dockmend.actions.network_places import clear, inspected, join, leave, lost_for_good, place, present
 from dockmend.actions.refusals import failed
 from dockmend.errors import EngineError

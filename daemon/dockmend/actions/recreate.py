@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dockmend.actions.base import Action, Container, Context, Done, Failed, Settled, register
+from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register
 from dockmend.actions.containers import expect_container
-from dockmend.actions.containers_settle import NOT_BEGUN
 from dockmend.actions.definition import Definition, define, volume_sources
 from dockmend.actions.exchange import Exchange, settle_exchange
 from dockmend.actions.refusals import failed, owner_gone

@@ -26,6 +26,7 @@ _ATTEMPTS = """
                ROW_NUMBER() OVER (PARTITION BY incident, attempt ORDER BY began_at DESC, id DESC) AS latest
         FROM actions WHERE incident IN (SELECT incident FROM actions WHERE began_at >= :since)
             AND coalesce(json_extract(CAST(body AS TEXT), '$.part'), 'then') IN ('then', 'finally')
+            AND NOT coalesce(json_extract(CAST(body AS TEXT), '$.untouched'), 0)
     ) AS a
     LEFT JOIN resets AS r ON r.rule = a.rule AND r.target = a.target
     WHERE a.latest = 1 AND a.began >= :since AND (r.at IS NULL OR a.began >= r.at)
@@ -34,6 +35,7 @@ _ATTEMPTS = """
 _STEPS = """
     SELECT began_at, action FROM actions WHERE began_at >= :since
     AND coalesce(json_extract(CAST(body AS TEXT), '$.part'), 'then') IN ('then', 'finally', 'escalate')
+    AND NOT coalesce(json_extract(CAST(body AS TEXT), '$.untouched'), 0)
     ORDER BY began_at"""
 
 _TABLES = ("incidents", "actions", "breakers", "pauses", "known")

@@ -72,6 +72,8 @@ class ActionRecord(Struct, frozen=True):
     part: Literal["then", "finally", "escalate", "after", "member"] = "then"
     """Where in the rule the step stands; after: it follows from another step, such as a stop that was lost in it;
     member: it is a part of a group's step, done to one of its members."""
+    untouched: bool = False
+    """It ended before anything was asked of the engine: no limit counts it."""
 
 
 Attempt = tuple[str, str, float, str | None]

@@ -44,10 +44,12 @@ Part = Literal["then", "finally", "escalate", "after", "member"]
 
 @dataclass(slots=True)
 class Intent:
-    """An intent and what was remembered of it so far: what it takes to put right what is left half-done. `made`: ids
-    of containers that its action made or set right, whose echoes are open."""
+    """An intent and what was remembered of it so far: what it takes to put right what is left half-done. `written`:
+    some of it is on disk, and the engine was asked for something since; `made`: ids of containers that its action made
+    or set right, whose echoes are open."""
 
     record: ActionRecord
+    written: bool = False
     made: set[str] = field(default_factory=set)
 
 
@@ -147,8 +149,12 @@ class Steps:
             self._end(intent.record, "failed", str(error))
             raise
         except JournalError as error:
-            # The intent is pending all the same, and will be written once the disk takes it: with its true end.
-            self._end(intent.record, "interrupted", f"nothing was done unwritten: {error}")
+            if intent.written:  # in the middle of it: what became of it is found out, as after a death
+                self.leave_unsettled(intent.record)
+            else:
+                # The intent is pending all the same, and will be written once the disk takes it: with its true end.
+                untouched = replace(intent.record, untouched=True)
+                self._end(untouched, "interrupted", f"nothing was done unwritten: {error}")
             raise
         except EngineAway:
             self.leave_unsettled(intent.record)
@@ -250,7 +256,8 @@ class Steps:
             finally:
                 self._heard_out(intent)
             self._followed(incident, record.object_id, settled.facts)
-        self._end(record, "done" if settled.done else "interrupted", settled.detail)
+        ended = replace(record, untouched=settled.untouched)
+        self._end(ended, "done" if settled.done else "interrupted", settled.detail)
         return settled
 
     def _intent(
@@ -283,6 +290,7 @@ class Steps:
             intent.record = replace(intent.record, undo={**intent.record.undo, **undo})
             self.journal.put_action(intent.record)
             await self.journal.committed()
+            intent.written = True
 
         def render(text: str) -> str:
             values = field_values(change_of(incident, subject), rule, incident.id, self.clock.wall(), self.host)

@@ -28,6 +28,7 @@ from dockmend.pipeline.need import Need
 from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
 from dockmend.pipeline.verification import Verification
+from dockmend.rules.catalogue import changes_something
 from dockmend.rules.model import Rule, RuleSet
 from dockmend.timekeeping import Clock
 
@@ -259,6 +260,8 @@ class Treatment:
             progress[incident.id] = progress.get(incident.id, 0) + 1
         elif not progress.get(incident.id):
             progress.pop(incident.id, None)
+            if settled.untouched:
+                self._take_back(incident, record.began_at, int(changes_something(record.action)))
         else:
             # It counts: a step that takes the engine down each time must not be repeated for ever.
             self.history.attempted(incident.rule, incident.target, self.clock(), actions=0)
@@ -372,9 +375,12 @@ class Treatment:
         except (JournalError, EngineAway):
             untouched = not self.ending.progress.get(incident.id) and not self.steps.unsettled.get(incident.id)
             if untouched and counted_at is not None and self.ending.is_open(incident.id):
-                self.history.take_back(rule.name, incident.target, counted_at, rule.costs)
-                self.incidents.update(incident.id, attempts=incident.attempts - 1)
+                self._take_back(incident, counted_at, rule.costs)
             raise
+
+    def _take_back(self, incident: Incident, counted_at: float, actions: int) -> None:
+        self.history.take_back(incident.rule, incident.target, counted_at, actions)
+        self.incidents.update(incident.id, attempts=incident.attempts - 1)
 
     async def _verify(self, incident: Incident, rule: Rule, began_at: float) -> None:
         if not self.doing.verifiable(incident, rule, rule.then):

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.actions import containers, containers_settle
-from dockmend.actions.base import Failed
+from dockmend.actions.base import NOT_BEGUN, Failed
 from dockmend.errors import EngineAway, NotFound, Permanent, Temporary
 from tests.unit.actions.stage import ID, WEB, Stage
 
@@ -160,7 +160,7 @@ async def test_nothing_is_settled_where_nothing_was_begun(name):
 
     settled = await getattr(containers_settle, name)(stage.context, stage.record(name))
 
-    assert settled == containers_settle.NOT_BEGUN
+    assert settled == NOT_BEGUN
     assert stage.engine.did() == []
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
-from dockmend.actions.base import REGISTRY
+from dockmend.actions.base import REGISTRY, Context, Done
 from dockmend.app.keeping import Keeping
 from dockmend.engine.api import Engine, Listing
 from dockmend.errors import EngineAway, JournalError, Permanent
@@ -225,6 +226,52 @@ async def test_nothing_is_done_while_the_intent_cannot_be_written_and_it_costs_n
         assert (one.only().outcome, one.restarts, one.told.breakers) == ("healed", 1, [])
 
 
+async def test_a_journal_that_breaks_in_the_middle_of_an_action_leaves_it_to_be_settled():
+    """What was done is known from what was written before it; ended as untouched, it would stay half-done."""
+    async with clinic(rule_text(limits="{attempts: 2 per 15m}")) as one:
+        written = 0
+
+        def breaks() -> None:
+            nonlocal written
+            written += 1
+            one.journal.broken = written == 1
+
+        real = REGISTRY["restart"]
+
+        async def twice(ctx: Context, params: Any, subject: Any) -> Done:
+            await ctx.remember({"restart": {"was_running": True, "started_at": subject.started_at, "at": one.now}})
+            await ctx.engine.stop(subject.id)
+            await ctx.remember({"restart": {"was_running": True, "started_at": subject.started_at, "at": one.now}})
+            raise AssertionError("the disk takes nothing")
+
+        one.journal.on_commit = breaks
+        one.sicken()
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setitem(REGISTRY, "restart", dataclasses.replace(real, run=twice))
+            await one.quiet()
+        (incident,) = one.incidents.open.values()
+        assert (incident.waiting_for, incident.attempts, one.engine.did()[-1]) == ("journal", 1, "stop")
+        (record,) = one.journal.actions.values()
+        assert (record.outcome, record.untouched) == (None, False)
+        one.journal.broken = False
+        await one.later()
+        assert (one.only().outcome, one.only().attempts) == ("healed", 1)
+        assert "start" in one.engine.did()
+
+
+async def test_an_attempt_that_dockmends_death_cut_off_before_anything_was_done_was_none():
+    async with clinic(rule_text(limits="{attempts: 2 per 15m}")) as one:
+        one.sicken()
+        one.treatment.stop()
+        await one.quiet()
+        one.history.attempted("heal", TARGET, one.now)  # as it is read back from the journal
+        await resume(one, ["then None"], action="restart")
+        assert (one.only().outcome, one.only().attempts, one.restarts) == ("healed", 1, 1)
+        assert len(one.history.of("heal", TARGET).attempts) == 1
+        assert len(one.history.host) == 1
+        assert [each.untouched for each in one.journal.actions.values()] == [True, False]
+
+
 async def test_a_journal_that_takes_no_more_stops_actions_and_ends_nothing():
     async with clinic() as one:
         one.journal.full = True
@@ -366,11 +413,11 @@ GONE = {  # what the journal holds at the death -> what is told of `finally` whe
 }  # fmt: skip
 
 
-async def resume(one: Clinic, held: list[str]) -> None:
+async def resume(one: Clinic, held: list[str], action: str = "publish") -> None:
     """A new dockmend takes up an attempt of which the journal holds these parts and outcomes."""
     first = one.incidents.update(one.only().id, state="acting", attempts=1)
     record = ActionRecord(
-        id="a", incident=first.id, rule="heal", target=TARGET, attempt=1, action="publish", object_id=ID,
+        id="a", incident=first.id, rule="heal", target=TARGET, attempt=1, action=action, object_id=ID,
         object_name="web", params={}, began_at=one.now,
     )  # fmt: skip
     past: list[ActionRecord] = []
