@@ -17,6 +17,9 @@ from dockmend.pipeline.steps import StepFailed
 from dockmend.pipeline.timers import Timers
 from dockmend.rules.model import Rule
 
+FROZEN_RETRY = 60.0
+"""Seconds after which an incident whose container somebody paused looks anyway: mostly the unpausing wakes it."""
+
 
 @dataclass(slots=True)
 class Ending:

@@ -14,7 +14,7 @@ from dockmend.model import Object, target_of
 from dockmend.observer import Observer
 from dockmend.pipeline.admission import Admission
 from dockmend.pipeline.doing import Doing
-from dockmend.pipeline.ending import Ending
+from dockmend.pipeline.ending import FROZEN_RETRY, Ending
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.lanes import Caps
 from dockmend.pipeline.looking import Looking, outside
@@ -37,7 +37,7 @@ class Ladder:
 
     async def climb(self, incident: Incident, rule: Rule, reason: str) -> None:
         """From the rung where the incident is: the first remedy that heals ends it, the last rung closes it."""
-        verifying = incident.state == "verifying" and incident.rung
+        verifying = (incident.state == "verifying" or incident.waiting_for == "paused") and incident.rung
         self.ending.progress.pop(incident.id, None)
         incident = self.incidents.update(
             incident.id, state="acting", rung=incident.rung or 0, reason=reason, waiting_for="", due_at=None
@@ -94,6 +94,8 @@ class Ladder:
             self.ending.succeeded(incident, rule, "healed", f"{verified.reason}, by {step.action} of its escalation")
         elif verified.result in ("stopped", "on_purpose"):
             self.ending.close(incident.id, "on_purpose", verified.reason, verified.result)
+        elif verified.result == "paused":
+            self.ending.park(incident.id, Wait(self.clock() + FROZEN_RETRY, "paused", verified.reason))
         else:
             self.ending.gave_way(incident.id)
         return True

@@ -15,6 +15,7 @@ from dockmend.pipeline.pulse import Pulse
 from dockmend.rules.model import Rule
 from dockmend.timekeeping import Clock
 
+PAUSED = "somebody paused it: it is looked at when it goes on"
 STEADY = 2.0
 """Seconds a container must run before "running" is believed: one that ends at once was not healed."""
 WITHOUT_CHECK = 30.0
@@ -28,7 +29,9 @@ MENDING = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    result: Literal["healed", "failed", "stopped", "on_purpose", "cut"]  # cut: it was no longer to be waited for
+    """`paused`: nobody can tell before it goes on; `cut`: it was no longer to be waited for."""
+
+    result: Literal["healed", "failed", "stopped", "on_purpose", "paused", "cut"]
     reason: str
 
 
@@ -114,7 +117,7 @@ class Verification:
         if container.state in ("exited", "dead"):
             return self._ended(container)
         if container.state != "running":
-            return None
+            return Verified("paused", PAUSED) if container.state == "paused" and not _pauses(rule) else None
         if incident.network is not None and incident.network not in container.networks:
             if self.mirror.left_network(container.id, incident.network):
                 return Verified("on_purpose", left_on_purpose(incident.network))
@@ -137,6 +140,11 @@ class Verification:
 
 def left_on_purpose(network: str) -> str:
     return f"disconnected from {network} on purpose: again, soon after it was put back"
+
+
+def _pauses(rule: Rule) -> bool:
+    """Whether a pause may be its own doing."""
+    return any(step.action == "pause" for step in (*rule.then, *rule.escalate))
 
 
 def _wanted(rule: Rule, container: Container | None) -> str:

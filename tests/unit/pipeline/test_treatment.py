@@ -263,6 +263,35 @@ async def test_what_somebody_paused_stays_paused_and_is_looked_at_when_it_goes_o
         assert (one.only().outcome, one.restarts) == ("healed", 1)
 
 
+@pytest.mark.parametrize("ladder", [False, True], ids=["attempt", "escalation"])
+async def test_one_that_somebody_pauses_while_it_is_verified_is_verified_when_it_goes_on(ladder: bool):
+    """A pause is a person's will: no attempt failed, none is made, and it is not asked again and again."""
+    more = {"limits": "{attempts: 1 per 15m}", "escalate": "[restart]"} if ladder else {}
+    async with clinic(rule_text(**more)) as one:
+        last = 2 if ladder else 1
+
+        def restarted() -> None:
+            one._restarted()
+            if one.restarts == last:
+                one.engine.set(state="paused", health="starting")
+                one.emit("pause")
+
+        one.engine.on["restart"] = restarted
+        one.health_after = "unhealthy" if ladder else "starting"
+        one.sicken()
+        await one.quiet()
+        for _ in range(3):
+            assert (one.only().state, one.only().waiting_for, one.restarts) == ("waiting", "paused", last)
+            await one.later()
+        assert one.only().attempts == 1
+        one.engine.set(state="running")
+        one.emit("unpause")
+        one.cure()
+        one.treatment.look_again("paused")
+        await one.quiet()
+        assert (one.only().outcome, one.restarts) == ("healed", last)
+
+
 async def test_a_rule_that_unpauses_is_not_held_back_by_the_pause():
     async with clinic(rule_text(**{"for": "30s"}).replace("then: restart", "then: [unpause, restart]")) as one:
         one.sicken()
