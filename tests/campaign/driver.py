@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from tests.lab import Broker, Daemon, LabError, PrivateEngine
+from tests.lab import Broker, Daemon, LabError, PrivateEngine, eventually
 
 from . import faults, fleet
 from .fleet import Slot
@@ -136,11 +136,16 @@ class Driver:
     def inspect(self, slot: Slot) -> dict[str, Any]:
         if slot.owner is None:
             return self.engine.inspect(slot.id)
-        seen = self.engine.inspect(slot.name)  # dockmend makes it anew where its owner was
+        # dockmend makes it anew where its owner was, and between two names nobody has this one
+        seen = eventually(lambda: self._called(slot.name), 90, what=f"there is a container {slot.name}")
         if seen["Id"] != slot.id:
             slot.id = seen["Id"]
             slot.born[slot.id] = time.time()
         return seen
+
+    def _called(self, name: str) -> dict[str, Any]:
+        status, answer = self.engine.api("GET", f"/containers/{name}/json")
+        return dict(answer) if status == 200 else {}
 
     def well(self, slot: Slot, seen: dict[str, Any]) -> bool:
         """As it is to be; a guest in the namespace of its owner."""

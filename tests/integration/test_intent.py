@@ -20,6 +20,14 @@ services:
     init: true
     command: ["sleep", "{seconds}"]
 """
+RECONNECT = """
+version: 1
+rules:
+  - name: reconnect
+    when: container.network_lost
+    match: all
+    then: reconnect_network
+"""
 Makes = Callable[..., Daemon]
 
 
@@ -47,6 +55,25 @@ def test_what_a_person_does_to_one(docker: PrivateEngine, daemon: Makes):
     assert {name: docker.state(name) for name in ("stopped", "killed")} == {"stopped": "exited", "killed": "exited"}
     for name in ("stopped", "killed", "updated", "other"):
         assert actions_seen(docker, name, began, "start", "restart") == []
+
+
+def test_one_that_is_paused_is_not_said_to_be_well_and_not_tried_again(docker: PrivateEngine, daemon: Makes):
+    docker.docker("network", "create", "lane")
+    docker.run("web", "--network", "lane")
+    one = daemon(docker.url, rules={"reconnect.yaml": RECONNECT})
+    began = docker.now()
+    docker.docker("pause", "web")
+    docker.docker("network", "disconnect", "--force", "lane", "web")
+    eventually(lambda: waiting_for(one, "web") == ["paused"], 60, what="it waits until the container goes on")
+    assert "lane" in docker.inspect("web")["NetworkSettings"]["Networks"]
+    docker.docker("unpause", "web")
+    (incident,) = closed(one, "healed", name="web", timeout=60)
+    assert incident["attempts"] == 1
+    assert actions_seen(docker, "web", began, "start", "restart", "unpause") == ["unpause"]
+
+
+def waiting_for(one: Daemon, name: str) -> list[str]:
+    return [row["waiting_for"] for row in one.incidents(object_name=name)]
 
 
 def test_compose_up_that_replaces_a_container(docker: PrivateEngine, daemon: Makes, tmp_path: Path):
