@@ -63,7 +63,7 @@ def test_an_engine_without_live_restore(own_engine: Makes, how: str):
         engine.run(f"ran-{policy}", "--restart", policy)
         engine.run(f"stopped-{policy}", "--restart", policy)
     if how == "terminate":
-        engine.run("deaf", init=False)  # takes the engine the whole of its patience
+        engine.run("deaf", "--stop-timeout", "3", init=False)  # takes the engine the whole of its patience
     engine.run("crashed")
     with daemon(engine, RULES) as one:
         for policy in ("no", "always", "unless-stopped"):

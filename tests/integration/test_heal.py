@@ -124,7 +124,7 @@ rules:
     when: container.unhealthy
     match: all
     then: restart
-    verify: {within: 10s}
+    verify: {within: 3s}
     limits: {attempts: 2 per 15m, backoff: 100ms to 200ms}
 """
     with daemon(docker, rules) as one:

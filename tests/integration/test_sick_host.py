@@ -68,8 +68,8 @@ ONCE = "[ -e /was ] && exec sleep 86400; touch /was; until [ -e /cue/go ]; do sl
 
 
 @pytest.mark.timeout(600)
-def test_forty_on_a_real_engine_are_healed_at_the_rate_and_said_once(docker: PrivateEngine) -> None:
-    names = [f"web{number:02}" for number in range(40)]
+def test_thirty_on_a_real_engine_are_healed_at_the_rate_and_said_once(docker: PrivateEngine) -> None:
+    names = [f"web{number:02}" for number in range(30)]
     for name in names:
         docker.run(name, "--volume", "cue:/cue", command=("sh", "-c", ONCE))
     with daemon(docker, CRASHED, config="limits: {rate: 10 per 10s}\n") as one:

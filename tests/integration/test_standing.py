@@ -16,7 +16,7 @@ rules:
     when: container.unhealthy
     match: all
     then: restart
-    verify: {within: 5s}
+    verify: {within: 2s}
     limits: {attempts: 1 per 15m, backoff: 100ms to 200ms}
     escalate: [{publish: {topic: given-up}}]
 """

@@ -20,6 +20,7 @@ import tempfile
 import time
 import urllib.parse
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ class PrivateEngine:
     programs: tuple[str, ...] = ("dockerd", "docker", "ip", "nsenter", "iptables")
     toolbox = TOOLBOX  # as the engine's list of images has it
     removal = "/containers/{}?force=1&v=1"
+    removals_at_once = 4
 
     def __init__(self, *, live_restore: bool = False, options: Sequence[str] = ()) -> None:
         self.name = f"dm-{secrets.token_hex(4)}"
@@ -376,8 +378,8 @@ class PrivateEngine:
         for container in listing:
             if container["State"] == "paused":
                 self.api("POST", f"/containers/{container['Id']}/unpause")
-        for container in listing:
-            self._delete(self.removal.format(container["Id"]))
+        with ThreadPoolExecutor(self.removals_at_once) as pool:
+            list(pool.map(self._delete, [self.removal.format(container["Id"]) for container in listing]))
         eventually(lambda: self.api("GET", "/containers/json?all=1")[1] == [], 20, what="no container is left")
 
     def _delete(self, path: str) -> None:

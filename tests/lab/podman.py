@@ -28,6 +28,7 @@ class PodmanEngine(PrivateEngine):
 
     programs = ("podman", "runc", "unshare", *(each for each in PrivateEngine.programs if each != "dockerd"))
     removal = "/v5.0.0/libpod/containers/{}?force=true&timeout=0&v=true"  # by Docker's API it waits the stop timeout
+    removals_at_once = 1  # not before those that share its namespaces
     toolbox = f"docker.io/library/{TOOLBOX}"
 
     def _make(self) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from dockmend.settings.model import Http, Mqtt, Settings
 from dockmend.settings.values import Address
+from dockmend.tell import mqtt
 from dockmend.tell.mqtt import MqttTeller
 from dockmend.web.server import WebServer
 from tests.lab import eventually_async
@@ -40,8 +41,9 @@ def test_mutated_inputs(reader: Reader, campaign_seed: int, request: pytest.Fixt
     assert mutated(reader, max(50, examples * reader.share // 60_000), campaign_seed) == []
 
 
-async def test_a_hostile_broker(campaign_seed: int) -> None:
+async def test_a_hostile_broker(campaign_seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever it says after its greeting, or in place of it, the teller stays and tries again."""
+    monkeypatch.setattr(mqtt, "PATIENCE", 0.5)  # each greeting that is none takes all of it
     mutator, dice = Mutator(campaign_seed, PACKETS), random.Random(campaign_seed)
     greeted, up = 0, 0
 
