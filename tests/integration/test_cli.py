@@ -43,6 +43,14 @@ def holdings(engine: PrivateEngine) -> tuple[set[str], set[str], set[str]]:
     return containers, images, {each["Name"] for each in engine.api("GET", "/volumes")[1]["Volumes"] or ()}
 
 
+def counted(text: str) -> list[str]:
+    """The metrics that an output of the demo shows, without their values."""
+    lines = [line.strip() for line in text.splitlines()]
+    return [
+        line.rpartition(" ")[0] for line in lines if line.startswith("dockmend_") and 'rule="heal-the-demo"' in line
+    ]
+
+
 def running(engine_url: str) -> list[str]:
     """Command lines of processes that run dockmend on an engine."""
     lines = []
@@ -69,6 +77,8 @@ def test_the_demo_heals_tells_and_leaves_nothing(docker, tmp_path):
         "verified",
         "closed",
     ]
+    shown = (SOURCE.parent / "README.md").read_text()
+    assert counted(told) == counted(shown), "the README shows what comes"
     assert holdings(docker) == before
     assert docker.health("bystander") == "unhealthy", "the demo touches nothing but its own"
     assert docker.api("GET", f"/containers/{bystander}/json")[1]["RestartCount"] == 0

@@ -47,11 +47,13 @@ def check(files: tuple[Path, ...], as_json: bool, **flags: Any) -> int:
         return 1
     if not as_json:
         count = len(found.rules) if found is not None else 0
-        what = f"{count} rule{'s' if count != 1 else ''}" if folder else f"{len(configs)} settings file"
-        say(
-            f"fine: {what}" + (f", with {len(problems)} warning{'s' if len(problems) != 1 else ''}" if problems else "")
-        )
+        what = _counted(count, "rule") if folder or not configs else _counted(len(configs), "settings file")
+        say(f"fine: {what}" + (f", with {_counted(len(problems), 'warning')}" if problems else ""))
     return 0
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' if count != 1 else ''}"
 
 
 def _of_the_run(flags: dict[str, Any]) -> tuple[list[Path], list[Problem], Policy | None, str | None]:

@@ -138,7 +138,7 @@ class Demo:
         say()
         say("What `/metrics` counts:")
         for line in self._page("/metrics").splitlines():
-            if line.startswith(METRICS):
+            if line.startswith(METRICS) and not line.endswith(" 0.0"):
                 say(f"  {line}")
         say()
 

@@ -221,14 +221,9 @@ def _rules(settings: Settings, containers: list[Any]) -> tuple[Any, list[str], l
         return RuleSet(), texts, [Finding("problem", "rules", str(each), todo) for each in error.problems]
     notes = [Finding("note", "rules", str(each)) for each in rules.warnings]
     own = sum(1 for rule in rules.rules if not rule.builtin)
-    names = "" if own == len(rules.rules) else ", and the built-in one"
-    return (
-        rules,
-        texts,
-        [
-            Finding(
-                "ok", "rules", f"{folder}: {own} rules{names}" if folder.exists() else f"{folder} does not exist{names}"
-            ),
-            *notes,
-        ],
-    )
+    builtin = own != len(rules.rules)
+    if folder.exists():
+        said = f"{folder}: {own} rules{', and the built-in one' if builtin else ''}"
+    else:
+        said = f"{folder} does not exist: there is {'the built-in rule only' if builtin else 'no rule at all'}"
+    return rules, texts, [Finding("ok", "rules", said), *notes]

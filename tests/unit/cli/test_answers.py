@@ -191,6 +191,15 @@ def test_check_without_a_path_looks_at_what_run_would_use(dockmend, tmp_path):
     assert f"{tmp_path}/rules/a.yaml" in ran.err
 
 
+def test_check_says_what_there_was_to_check(dockmend, tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKMEND_RULES", str(tmp_path / "none"))
+    (tmp_path / "c.yaml").write_text("heal: off\n")
+    ran = dockmend("check", "--config", tmp_path / "c.yaml")
+    assert (ran.code, ran.out) == (0, "fine: 0 rules, with 1 warning\n")
+    assert "none:1:1: warning: does not exist: only the built-in rule is in force" in ran.err
+    assert dockmend("check", tmp_path / "c.yaml").out == "fine: 1 settings file\n"
+
+
 def test_check_warns_of_what_the_policy_will_refuse(dockmend, tmp_path):
     (tmp_path / "a.yaml").write_text(RULES)
     (tmp_path / "a.yaml").chmod(0o600)
@@ -289,6 +298,10 @@ def test_doctor_without_an_engine_looks_at_the_rest(dockmend, tmp_path):
     assert ran.out.count("PROBLEM settings") == 2
     rows = json.loads(dockmend("doctor", "--engine", "unix:///does/not/exist", "--state", tmp_path, "--json").out)
     assert all(set(row) == {"level", "part", "text", "todo"} for row in rows)
+    missing = dockmend(
+        "doctor", "--engine", "unix:///does/not/exist", "--state", tmp_path, "--rules", tmp_path / "none"
+    )
+    assert "none does not exist: there is the built-in rule only" in missing.out
     assert all(row["todo"] for row in rows if row["level"] == "problem")
 
 
