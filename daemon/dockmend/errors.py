@@ -61,6 +61,20 @@ class NotFound(Permanent):
     """The object does not exist (404)."""
 
 
+def lacking(error: BaseException) -> str | None:
+    """What the host has too little of: memory, disk, files, processes; None where it is a fault of dockmend's own.
+
+    A sick host is no reason to give up: what it could not do now it may do later.
+    """
+    if isinstance(error, OSError):
+        return f"the host could not do it: {error.strerror or error}"
+    if isinstance(error, MemoryError):
+        return "the host has no memory left for it"
+    if "start new thread" in str(error):  # threading's word, a RuntimeError
+        return "the host has no thread or process left for it"
+    return None
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
     """One error or warning in a file a person wrote. Lines and columns count from 1."""

@@ -1,5 +1,5 @@
-"""A host that is sick: a disk that is full or read-only, no file descriptor left. Nothing is done unwritten, it is told
-everywhere, and all is well again by itself."""
+"""A host that is sick: a disk that is full or read-only, no file descriptor left, no thread. Nothing is done unwritten,
+it is told everywhere, and all is well again by itself."""
 
 from __future__ import annotations
 
@@ -152,6 +152,43 @@ def test_a_full_disk_under_the_snapshots(docker: PrivateEngine, daemon: Makes):
         closed(one, "healed", name="db", timeout=60)
         assert len(list(snapshots.rglob("*.tar.zst"))) == 1
         assert list(snapshots.rglob("*.partial")) == []
+
+
+@contextmanager
+def no_thread_left(pid: int) -> Iterator[None]:
+    """The process may begin no other thread and no other process."""
+    pids = Path("/sys/fs/cgroup/pids")
+    group = (pids if pids.is_dir() else pids.parent) / f"dockmend-test-{pid}"
+    group.mkdir()
+    try:
+        (group / "cgroup.procs").write_text(str(pid))
+        (group / "pids.max").write_text("1")
+        yield
+    finally:
+        (group / "pids.max").write_text("max")
+        (group.parent / "cgroup.procs").write_text(str(pid))
+        eventually(lambda: (group / "cgroup.procs").read_text() == "", what="it left the group")
+        group.rmdir()
+
+
+def test_no_thread_left(docker: PrivateEngine, daemon: Makes):
+    """A snapshot needs threads of its own: it fails and says why, leaves nothing, and is made when there are some."""
+    docker.run("db", "--volume", "data:/data", command=("sh", "-c", "exec sleep 86400"))
+    one = daemon(docker.url, rules={"rules.yaml": COPIES}, start=False)
+    one.start(timeout=120)
+    with no_thread_left(one.pid):
+        kill_main(docker, "db")
+        eventually(lambda: one.metric("dockmend_actions_total", action="snapshot_volume", outcome="failed") >= 1, 60,
+                   what="a snapshot failed")  # fmt: skip
+        (incident,) = one.incidents()
+        assert "the host has no thread or process left for it" in incident["reason"]
+        assert docker.state("db") == "exited"
+    closed(one, "healed", name="db", timeout=60)
+    snapshots = one.state / "snapshots"
+    assert (len(list(snapshots.rglob("*.tar.zst"))), list(snapshots.rglob("*.partial"))) == (1, [])
+    assert docker.docker("ps", "--all", "--quiet").split() == [docker.inspect("db")["Id"][:12]]
+    words = ("Traceback", "internal error", "fault of dockmend")
+    assert [line for line in one.text.splitlines() if any(word in line for word in words)] == []
 
 
 def test_no_file_descriptor_left(docker: PrivateEngine, daemon: Makes, manager: Manager):

@@ -122,6 +122,22 @@ async def test_a_journal_that_grows_too_large_forgets_earlier_but_not_what_a_lim
         assert len(await one.journal.incidents()) == 3  # of six days: a cooldown may ask
 
 
+async def test_the_hosts_budget_is_remembered_for_as_long_as_it_counts(fake: FakeEngine, tmp_path: Path):
+    web, machine, told = fake.add_container("web", health=True), Machine(), settings(tmp_path)
+    told = told.model_copy(update={"limits": told.limits.model_copy(update={"rate": (1, 20 * DAY)})})
+    async with running(fake, told, clock=machine.clock()) as one:
+        assert one.rules.looks_back == 20 * DAY
+        fake.set_health(web, "unhealthy")
+        await until(lambda: len(changing(fake)) == 1, "it was restarted")
+        fake.set_health(web, "healthy")
+        await until(lambda: not one.incidents.open, "the incident is closed")
+    machine.passes(9 * DAY)
+    async with running(fake, told, clock=machine.clock()) as two:
+        fake.set_health(web, "unhealthy")
+        await until(lambda: [each.waiting_for for each in two.incidents.open.values()] == ["budget"], "it waits")
+    assert len(changing(fake)) == 1
+
+
 def test_how_far_back_limits_look():
     assert looks_back(Limits()) == 900.0
     assert looks_back(Limits(cooldown=DAY, attempts=None, rate=(1, 2 * DAY))) == 2 * DAY

@@ -42,8 +42,9 @@ class Rules:
 
     @property
     def looks_back(self) -> float:
-        """Seconds of history that the limits of the rules in force ask about."""
-        return max((looks_back(rule.limits) for rule in self.current.rules), default=0.0)
+        """Seconds of history that the limits of the rules in force ask about, and the host's budget."""
+        budget = self.settings.limits.rate
+        return max(budget[1] if budget else 0.0, *(looks_back(rule.limits) for rule in self.current.rules), 0.0)
 
     def counts(self) -> tuple[int, int, int, int]:
         """How many act, are off and only shadow, and the problems that are errors."""

@@ -16,6 +16,7 @@ from dockmend.app.lock import locked
 from dockmend.app.memory import rest_the_collector
 from dockmend.app.stopping import ACTIONS, Stopping
 from dockmend.app.tasks import PartFailed
+from dockmend.app.threads import Threads
 from dockmend.engine.client import DockerEngine
 from dockmend.engine.discover import discover
 from dockmend.errors import UsageError
@@ -50,6 +51,7 @@ async def _main(settings: Settings, policy: Callable[[], Policy], outlet: Outlet
     daemon = Daemon(settings, engine, journal, clock=clock, dice=random.SystemRandom(), policy=policy)
     outlet.on_drop = lambda count: daemon.metrics.dropped("log", count)
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(Threads(thread_name_prefix="work"))
     stopping = Stopping(outlet)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.asked)

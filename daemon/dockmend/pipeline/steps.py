@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from dockmend.actions.base import REGISTRY, Context, Done, Failed, Settled, Teller
 from dockmend.engine.api import Engine
-from dockmend.errors import EngineAway, EngineError, JournalError, Permanent
+from dockmend.errors import EngineAway, EngineError, JournalError, Permanent, Temporary, lacking
 from dockmend.guards import Guards
 from dockmend.journal.api import Journal
 from dockmend.journal.records import ActionRecord, Incident
@@ -218,6 +218,10 @@ class Steps:
             raise StepFailed(f"{step.action}: {error}", not isinstance(error, Permanent)) from None
         except TimeoutError:
             raise StepFailed(f"{step.action}: not done within {timeout:g} s") from None
+        except (OSError, MemoryError, RuntimeError) as error:
+            if (lacks := lacking(error)) is None:
+                raise
+            raise StepFailed(f"{step.action}: {lacks}") from None
         assert isinstance(result, Done)
         return result
 
@@ -253,6 +257,10 @@ class Steps:
             told = replace(record, began_at=self.clock.wall_at(record.began_at))
             try:
                 settled = await action.settle(self._context(intent, incident, rule, None), told)
+            except (OSError, MemoryError, RuntimeError) as error:
+                if (lacks := lacking(error)) is None:
+                    raise
+                raise Temporary(f"{record.action}: {lacks}") from None
             finally:
                 self._heard_out(intent)
             self._followed(incident, record.object_id, settled.facts)

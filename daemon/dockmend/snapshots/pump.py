@@ -94,7 +94,12 @@ class Pump:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._workers = [_Worker(stage, loop, f"snapshot-{number}") for number, stage in enumerate(self._stages)]
+        try:
+            for number, stage in enumerate(self._stages):
+                self._workers.append(_Worker(stage, loop, f"snapshot-{number}"))
+        except BaseException as error:  # the host has no thread left: those that were begun end
+            await self.__aexit__(type(error), error, None)
+            raise
         return self
 
     async def __aexit__(

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from dockmend.errors import DockmendError, UsageError
+from dockmend.errors import DockmendError, UsageError, lacking
 from dockmend.rules import durations
 from dockmend.settings.model import Settings
 from dockmend.settings.secrets import Secret
@@ -102,7 +102,12 @@ class WebServer:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         async with self._rendering:
-            page = await asyncio.to_thread(self._source.metrics)
+            try:
+                page = await asyncio.to_thread(self._source.metrics)
+            except RuntimeError as error:
+                if lacking(error) is None:
+                    raise
+                page = self._source.metrics()  # a host without a thread left: what is wrong is to be told all the same
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 
     async def _healthz(self, request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""What README.md and docs/cli.md show is what there is: rules load, settings hold, commands and files exist."""
+"""What the documents show is what there is: rules load, settings hold, commands, files and `make` targets exist."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from dockmend.settings.model import FileSettings
 TOP = Path(__file__).resolve().parents[3]
 README = (TOP / "README.md").read_text()
 CLI = (TOP / "docs" / "cli.md").read_text()
+DOCUMENTS = sorted(TOP.glob("*.md")) + sorted(TOP.glob("docs/**/*.md")) + sorted(TOP.glob("bench/*.md"))
+FOLDERS = "tests|docs|daemon|bench|deploy|systemd|requirements"
 
 
 def blocks(text: str) -> list[str]:
@@ -78,12 +80,21 @@ def test_the_reference_has_every_command():
         assert re.search(rf"`(dockmend )?{name}\b", CLI), name
 
 
-@pytest.mark.parametrize("text", [README, CLI], ids=["README.md", "docs/cli.md"])
-def test_every_file_it_names_is_there(text):
-    names = set(re.findall(r"\]\(([^)#]+)\)", text)) | set(re.findall(r"`(tests/[^`]+\.py)`", text))
-    names |= {f"tests/integration/{name}" for name in re.findall(r"`(test_[^`]+\.py)`", text)}
-    missing = [name for name in sorted(names) if not name.startswith("http") and not (TOP / name).exists()]
-    assert missing == []
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(TOP)))
+def test_every_file_it_names_is_there(path):
+    text = path.read_text()
+    links = [link for link in re.findall(r"\]\(([^)#\s]+)\)", text) if "://" not in link]
+    missing = [link for link in links if not (path.parent / link).exists()]
+    named = re.findall(rf"(?<![\w/.-])(?:{FOLDERS})/[\w./*-]*[\w*/]", text)
+    named += [f"tests/**/{name}" for name in re.findall(r"(?<![\w/*])test_\w+\.py", text)]
+    assert missing + [name for name in named if not any(TOP.glob(name.rstrip("/")))] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(TOP)))
+def test_every_target_of_make_it_names_is_there(path):
+    named = set(re.findall(r"(?:`|^ {4}|sudo )make ([a-z]+)", path.read_text(), re.MULTILINE))
+    targets = re.findall(r"^([a-z ]+):", (TOP / "Makefile").read_text(), re.MULTILINE)
+    assert named <= {name for line in targets for name in line.split()}
 
 
 def test_what_it_installs_is_there():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 from typing import Any
 
 import pytest
@@ -93,6 +94,46 @@ async def test_what_was_done_of_an_attempt_is_not_done_again_when_the_engine_is_
         await one.quiet()
         assert (one.only().outcome, one.restarts, topics(one)) == ("healed", 1, ["one", "two", "end"])
         assert one.treatment.ending.progress == {}
+
+
+LACKING = {
+    "no thread": RuntimeError("can't start new thread"),
+    "no memory": MemoryError(),
+    "no file": OSError(errno.EMFILE, "Too many open files"),
+}
+
+
+@pytest.mark.parametrize("what", LACKING)
+async def test_a_host_that_has_nothing_left_for_an_action_fails_the_attempt_and_it_is_tried_again(what: str):
+    async with clinic() as one:
+        restarted = one.engine.on["restart"]
+
+        def refused() -> None:
+            one.engine.on["restart"] = restarted
+            raise LACKING[what]
+
+        one.engine.on["restart"] = refused
+        one.sicken()
+        await one.quiet()
+        (record,) = one.journal.actions.values()
+        assert (record.outcome, record.detail.startswith("restart: the host ")) == ("failed", True)
+        assert (one.only().state, one.only().waiting_for) == ("waiting", "backoff")
+        await one.later()
+        assert (one.only().outcome, one.only().attempts) == ("healed", 2)
+
+
+@pytest.mark.parametrize("what", LACKING)
+async def test_a_host_that_has_nothing_left_to_settle_with_is_asked_again(what: str):
+    async with clinic() as one:
+        away_after(one, "restart")
+        one.sicken()
+        await one.quiet()
+        one.engine.trouble["inspect"] = [LACKING[what]]
+        one.treatment.engine_back()
+        await one.quiet()
+        assert (one.only().state, "the host" in one.only().reason) == ("waiting", True)
+        await one.later()
+        assert (one.only().outcome, one.restarts) == ("healed", 1)
 
 
 async def test_what_is_done_of_an_attempt_after_the_engine_was_away_is_counted_then():
