@@ -24,6 +24,7 @@ from dockmend.model import Change, Container
 from dockmend.observer import Observer
 from dockmend.settings.model import Mqtt
 from dockmend.settings.secrets import Secret
+from dockmend.tell.mqtt_client import Client
 from dockmend.tell.text import iso, topic_level
 
 log = structlog.get_logger("dockmend.mqtt")
@@ -169,7 +170,7 @@ class MqttTeller(Observer):
             context = ssl.create_default_context(cafile=str(settings.tls.ca) if settings.tls.ca else None)
             if settings.tls.cert is not None:
                 context.load_cert_chain(settings.tls.cert, settings.tls.key)
-        client = aiomqtt.Client(
+        client = Client(
             settings.host,
             settings.effective_port,
             username=settings.username,

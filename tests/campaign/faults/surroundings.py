@@ -21,7 +21,7 @@ from .troubles import running, send
 if TYPE_CHECKING:
     from tests.campaign.driver import Driver
 
-FLOOD, FLOOD_SECONDS = 6000, 6.0
+FLOOD, FLOOD_SECONDS = 12_000, 20.0
 LONGEST_FULL = 3.0
 
 
