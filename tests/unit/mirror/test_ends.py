@@ -133,7 +133,7 @@ def test_a_stop_in_the_engines_backoff_is_a_persons():
 
 def test_five_restarts_in_ten_minutes_are_a_loop():
     host = started(restart_policy="always")
-    for _ in range(6):
+    for number in range(1, 7):
         host.now += 1.0
         host.emit("die", exitCode="1")
         host.now += 0.2
@@ -142,7 +142,7 @@ def test_five_restarts_in_ten_minutes_are_a_loop():
         assert present is not None
         host.look(replace(present, started_at=host.now - 0.05))
         host.wait(0.3)
-    assert host.triggers().count("container.restart_loop") == 1
+        assert host.triggers().count("container.restart_loop") == (number >= 5)
 
 
 @pytest.mark.parametrize(

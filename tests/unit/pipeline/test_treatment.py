@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dockmend.decide import CODES
-from dockmend.model import Actor, Change, Event
+from dockmend.model import Actor, Change, Event, HealthCheck
 from dockmend.rules.loader import load_texts
 from tests.unit.pipeline.clinic import HEAL, ID, TARGET, Clinic, clinic, rule_text, until
 
@@ -24,6 +24,16 @@ async def test_a_sick_container_is_restarted_verified_and_closed():
         assert one.incidents.open == {}
         echo = one.mirror.entries[ID].echo
         assert echo is None or not echo.covers(one.now + 2)
+
+
+async def test_without_within_the_check_has_its_own_time_and_half_a_minute():
+    """rules.md: start period + (interval + timeout) × (retries + 1) + 30 s."""
+    async with clinic(rule_text(limits="{attempts: 1 per 15m}")) as one:
+        one.engine.set(check=HealthCheck(interval=10.0, timeout=5.0, start_period=7.0, retries=2))
+        one.health_after = "starting"
+        one.sicken()
+        await one.quiet()
+        assert one.only().reason == "not healthy within 82 s; given up after 1 attempts"
 
 
 async def test_one_that_got_well_before_its_turn_is_not_touched():
