@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dockmend.app.daemon import Daemon
+from dockmend.errors import EngineAway
+from dockmend.mirror import Mirror
+from dockmend.observer import Observer
+from dockmend.pipeline.watch import Watch
 from tests.fakes.engine import FakeEngine
 from tests.unit.test_daemon import running, settings, until
 from tests.unit.test_metrics import page
@@ -69,3 +77,28 @@ async def test_a_ring_without_the_last_event_read_is_a_gap_and_one_with_it_is_no
         fake.log.forget()
         await until(lambda: connects(one) == 3, "the stream is taken a third time")
         assert gaps() == 1
+
+
+async def test_an_engine_that_is_away_is_asked_less_and_less_often_at_moments_that_differ(monkeypatch):
+    class Away:
+        async def connect(self) -> None:
+            raise EngineAway("nobody")
+
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 12:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    engine: Any = Away()
+    watch = Watch(engine, Mirror(), lambda changes: None, Observer(), time.time, random.Random(1))
+    with pytest.raises(asyncio.CancelledError):
+        await watch.run()
+    low, high = watch.pace.backoff
+    longest = [min(high, low * 2**number) for number in range(12)]
+    shares = [wait / most for wait, most in zip(waits, longest, strict=True)]
+    assert all(0.5 <= share <= 1.0 for share in shares)
+    assert max(shares) - min(shares) > 0.25
+    assert longest[-1] == high
