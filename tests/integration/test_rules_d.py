@@ -170,6 +170,17 @@ def test_a_reload_narrows_the_policy_and_only_a_restart_widens_it(docker: Privat
         closed(one, outcome="healed")
 
 
+def test_an_image_that_a_reload_trusts_no_longer_steers_nothing_from_then_on(docker: PrivateEngine) -> None:
+    docker.toolbox_image("ours:1", labels={"dockmend.heal": "true"})
+    docker.patient("web", image="ours:1")
+    with daemon(docker, {}, config='policy: {trusted_images: ["ours:*"]}\n') as one:
+        one.cli("trigger", "builtin-heal", "web")
+        closed(one, outcome="healed")
+        one.config.write_text("heal: labelled\n")
+        one.cli("reload")
+        eventually(lambda: b"does not match" in one.command("trigger", "builtin-heal", "web").stderr)
+
+
 # ---------------------------------------------------------------------------------------- steering
 def test_pause_and_resume(docker: PrivateEngine) -> None:
     docker.patient("web")
