@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.healing import CRASHED, UNHEALTHY, actions_seen, closed
 from tests.integration.test_ends import kill_main
-from tests.lab import Daemon, PrivateEngine, eventually
+from tests.lab import QUICK_HEALTH, Daemon, PrivateEngine, eventually
 
 ALL = {"unhealthy.yaml": UNHEALTHY, "crashed.yaml": CRASHED}
 COMPOSE = """
@@ -74,6 +74,38 @@ def test_one_that_is_paused_is_not_said_to_be_well_and_not_tried_again(docker: P
 
 def waiting_for(one: Daemon, name: str) -> list[str]:
     return [row["waiting_for"] for row in one.incidents(object_name=name)]
+
+
+RENAMED = """
+version: 1
+rules:
+  - name: heal
+    when: [container.unhealthy, container.crashed]
+    match: all
+    then: {restart: {timeout: 1s}}
+    verify: {state: healthy, within: 3s}
+    limits: {backoff: 15s to 20s}
+"""
+
+
+def test_a_container_renamed_in_the_middle_of_an_incident_has_no_second_one(docker: PrivateEngine, daemon: Makes):
+    docker.patient("web", cured_by_restart=False)
+    one = daemon(docker.url, rules={"rules.yaml": RENAMED})
+    docker.sicken("web")
+    eventually(lambda: waiting_for(one, "web") == ["backoff"], 60, what="the first attempt failed", every=0.5)
+
+    docker.docker("rename", "web", "shop")
+    kill_main(docker, "shop")  # a trouble of its own, under its new name
+    docker.await_state("shop", "exited")
+    docker.run("witness", "--health-cmd", "true", *QUICK_HEALTH)
+    kill_main(docker, "witness")  # its trouble comes after the other's
+    closed(one, "healed", name="witness", timeout=60)
+
+    assert [row["object_name"] for row in one.incidents() if row["object_name"] != "witness"] == ["web"]
+    eventually(lambda: docker.state("shop") == "running", 60, what="it is restarted")
+    docker.cure("shop")
+    (row,) = closed(one, "healed", name="web", timeout=120)
+    assert row["attempts"] >= 2
 
 
 def test_compose_up_that_replaces_a_container(docker: PrivateEngine, daemon: Makes, tmp_path: Path):

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from dockmend.journal.api import Journal
 from dockmend.journal.records import Incident, Outcome
-from dockmend.model import Change
+from dockmend.model import Change, Container, owner_in
 from dockmend.observer import Observer
 from dockmend.pipeline.backlog import Backlog
 from dockmend.rules.model import Rule
@@ -66,6 +66,7 @@ class Incidents:
         self.dice = dice
         self.open: dict[str, Incident] = {}
         self._by_key: dict[tuple[str, str], str] = {}
+        self._by_container: dict[tuple[str, str], str] = {}  # rule and id: its name may change meanwhile
         self._answered: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._last: dict[tuple[str, str], Outcome] = {}  # how the latest incident of a rule and target ended
         self._folded: dict[tuple[str, str, str], Incident] = {}
@@ -74,6 +75,13 @@ class Incidents:
 
     def of(self, rule: str, target: str) -> Incident | None:
         found = self._by_key.get((rule, target))
+        return self.open[found] if found else None
+
+    def about(self, rule: str, change: Change) -> Incident | None:
+        """The open incident that a change concerns: of its target, or of a container that was renamed since."""
+        found = self._by_key.get((rule, change.target))
+        if found is None and change.kind == "container" and owner_in(change.target) is None:
+            found = self._by_container.get((rule, change.subject.id)) if isinstance(change.subject, Container) else None
         return self.open[found] if found else None
 
     def answered(self, rule: str, trouble: str) -> bool:
@@ -111,8 +119,7 @@ class Incidents:
     def begin(self, rule: Rule, change: Change, dry_run: bool, actor: str = "", over: tuple[str, ...] = ()) -> Incident:
         incident = self._make(rule, change, self.clock(), dry_run, actor, over)
         self.remember_answered(rule.name, change.trouble)
-        self.open[incident.id] = incident
-        self._by_key[rule.name, incident.target] = incident.id
+        self._opened(incident)
         self._tell(incident)
         self.began(incident)
         return incident
@@ -145,14 +152,23 @@ class Incidents:
 
     def adopt(self, incident: Incident) -> None:
         """Takes up one that was open when dockmend ended."""
-        self.open[incident.id] = incident
-        self._by_key[incident.rule, incident.target] = incident.id
+        self._opened(incident)
         self.remember(incident)
         self._observer.incident(incident)
 
+    def _opened(self, incident: Incident) -> None:
+        self.open[incident.id] = incident
+        self._by_key[incident.rule, incident.target] = incident.id
+        if _of_one(incident):
+            self._by_container[incident.rule, incident.object_id] = incident.id
+
     def update(self, incident_id: str, **changes: Any) -> Incident:
-        incident = replace(self.open[incident_id], updated_at=self.clock(), **changes)
+        before = self.open[incident_id]
+        incident = replace(before, updated_at=self.clock(), **changes)
         self.open[incident_id] = incident
+        if incident.object_id != before.object_id and _of_one(incident):
+            self._let_go(before)
+            self._by_container[incident.rule, incident.object_id] = incident_id
         self._tell(incident)
         return incident
 
@@ -169,9 +185,14 @@ class Incidents:
         )  # fmt: skip
         if self._by_key.get((incident.rule, incident.target)) == incident_id:
             del self._by_key[incident.rule, incident.target]
+        self._let_go(incident)
         self.remember_outcome(incident)
         self._tell(incident)
         return incident
+
+    def _let_go(self, incident: Incident) -> None:
+        if self._by_container.get((incident.rule, incident.object_id)) == incident.id:
+            del self._by_container[incident.rule, incident.object_id]
 
     def record(self, rule: Rule, change: Change, outcome: Outcome, code: str, reason: str) -> None:
         """A decision not to act, as a closed incident; the same one again within the hour only counts."""
@@ -195,6 +216,11 @@ class Incidents:
     def _tell(self, incident: Incident) -> None:
         self.backlog.write(("incident", incident.id), self._journal.put_incident, incident)
         self._observer.incident(incident)
+
+
+def _of_one(incident: Incident) -> bool:
+    """Whether it is about one container, and not about a group of them."""
+    return incident.kind == "container" and owner_in(incident.target) is None
 
 
 def change_of(incident: Incident, subject: Any) -> Change:

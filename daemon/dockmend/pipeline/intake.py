@@ -112,7 +112,7 @@ class Intake:
         """None where it does not answer; Wait where its hours have yet to begin."""
         if change.group and rule.grouped:
             change = replace(change, target=change.group)
-        running = self.incidents.of(rule.name, change.target)
+        running = self.incidents.about(rule.name, change)
         if running is not None and self._blocks(rule, running, change):
             self.observer.decision(rule.name, "suppress", "running")
             return None
@@ -155,9 +155,10 @@ class Intake:
         """True where the incident that is open stays, and the change is not for `mode: queued` or `restart`."""
         if running.trouble == change.trouble:
             return True
-        if not (change.group and rule.grouped) and (rule.mode != "single" or _is_void(running, change)):
+        renamed = running.target != change.target  # its lane is another: it waits, whatever the mode
+        if not renamed and not (change.group and rule.grouped) and (rule.mode != "single" or _is_void(running, change)):
             return False
-        refused = self._refused.setdefault(change.target, {})
+        refused = self._refused.setdefault(running.target, {})
         if len(refused) < REFUSED_KEPT:
             refused[change.trouble] = change
         return True
@@ -241,8 +242,8 @@ class Intake:
 
     def asked(self, rule: Rule, change: Change, actor: str) -> Incident | Suppress:
         """`dockmend trigger`: when, for, if and the standing of the trouble are replaced; the guards hold."""
-        target = change.group if change.group and rule.grouped else change.target
-        if self.incidents.of(rule.name, target) is not None:
+        whole = replace(change, target=change.group) if change.group and rule.grouped else change
+        if self.incidents.about(rule.name, whole) is not None:
             return Suppress("running", "an incident of this rule is open for it")
         if forbidden := self.guards.forbids(change.subject) or self.guards.forbidden_step(rule.then):
             return forbidden

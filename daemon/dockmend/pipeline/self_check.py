@@ -119,7 +119,7 @@ class SelfCheck:
         incidents = self.intake.incidents
         for change in self.mirror.standing():
             remedies = [rule for rule in self.intake.matcher.candidates(change) if rule.remedies]
-            if not remedies or any(incidents.of(rule.name, change.target) for rule in remedies):
+            if not remedies or any(incidents.about(rule.name, change) for rule in remedies):
                 continue
             rule = order_remedies(remedies)[0][0]
             last = incidents.last_of(rule.name, change.target)

@@ -7,7 +7,7 @@ import pytest
 from dockmend.decide import CODES
 from dockmend.model import Actor, Change, Event, HealthCheck
 from dockmend.rules.loader import load_texts
-from tests.unit.pipeline.clinic import HEAL, ID, TARGET, Clinic, clinic, rule_text, until
+from tests.unit.pipeline.clinic import HEAL, ID, TARGET, WEB, Clinic, clinic, replace, rule_text, until
 
 TWICE = rule_text(limits="{attempts: 2 per 15m, backoff: 1s to 2s}")
 
@@ -461,12 +461,52 @@ async def test_what_only_tells_costs_the_hosts_budget_nothing():
         assert [each.waiting_for for each in one.incidents.open.values()] == ["budget"]
 
 
+async def renamed_while_it_waits(one: Clinic) -> None:
+    """An attempt failed; before the next one a person gives the container another name, and it ends."""
+    one.health_after = "unhealthy"
+    one.sicken()
+    await one.quiet()
+    assert (one.only().waiting_for, one.restarts) == ("backoff", 1)
+    one.engine.set(name="shop")
+    one.emit("rename", name="shop", oldName="/web")
+    one.emit("die", exitCode="1")
+    one.engine.set(state="exited", exit_code=1, finished_at=one.now, health="")
+    one.look()
+    one.now += 1.0  # nobody stopped it: it crashed
+    one.tick()
+    await one.quiet()
+    assert (one.only().waiting_for, one.restarts) == ("backoff", 1)
+    one.health_after = "healthy"
+
+
+ANY_END = rule_text(limits="{attempts: 5 per 15m, backoff: 60s to 2m}").replace(
+    "container.unhealthy", "[container.unhealthy, container.crashed]"
+)
+
+
+@pytest.mark.parametrize("mode", ["single", "queued"])
+async def test_a_container_that_is_renamed_in_the_middle_of_an_incident_has_no_second_one(mode: str):
+    async with clinic(f"{ANY_END}    mode: {mode}\n") as one:
+        await renamed_while_it_waits(one)
+        await one.later()
+        assert (one.only().outcome, one.only().target, one.restarts) == ("healed", TARGET, 2)
+        assert one.incidents._by_container == {}
+
+
+async def test_what_comes_up_of_a_renamed_container_is_treated_once_its_incident_is_over():
+    async with clinic(ANY_END) as one:
+        await renamed_while_it_waits(one)
+        one.treatment.ending.close(one.only().id, "failed", "given up")
+        await one.quiet()
+        assert (one.last().outcome, one.last().target, one.restarts) == ("healed", "container:shop", 2)
+
+
 async def test_what_only_tells_keeps_nothing_from_being_healed():
     slow = TELLS.replace("[{publish: {topic: sick}}]", "[{wait: {time: 1h}}]").replace("unhealthy", "started", 1)
     async with clinic(slow) as one:
-        web = one.mirror.container(ID)
         for number in range(8):  # twice as many as may change something at a time
-            one.offer([Change(("container.started",), "container", web, f"container:w{number}", f"t{number}", one.now)])
+            web, target = replace(WEB, id=f"{number:064}"), f"container:w{number}"
+            one.offer([Change(("container.started",), "container", web, target, f"t{number}", one.now)])
         await until(lambda: [each.state for each in one.incidents.open.values()] == ["acting"] * 8)
         one.sicken()
         await until(lambda: any(each.outcome == "healed" for each in one.journal.incidents.values()))
