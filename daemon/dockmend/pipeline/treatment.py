@@ -28,7 +28,6 @@ from dockmend.pipeline.need import Need
 from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
 from dockmend.pipeline.verification import PAUSED, Verification
-from dockmend.rules.catalogue import changes_something
 from dockmend.rules.model import Rule, RuleSet
 from dockmend.timekeeping import Clock
 
@@ -227,7 +226,8 @@ class Treatment:
         rule = self.rules.by_name(incident.rule)
         began_at, owed = None, False
         while unsettled := self.steps.unsettled.get(incident_id):
-            record = min(unsettled, key=_members_first)
+            # The members of a group come before the group, which goes on from what became of them.
+            record = min(unsettled, key=lambda each: each.part != "member")
             began_at, owed = record.began_at, owed or record.part == "then"
             await self._settle(incident, rule, record)
             unsettled.remove(record)
@@ -259,7 +259,7 @@ class Treatment:
         elif not progress.get(incident.id):
             progress.pop(incident.id, None)
             if settled.untouched:
-                self._take_back(incident, record.began_at, int(changes_something(record.action)))
+                self._take_back(incident, rule, record.began_at)
         else:
             # It counts: a step that takes the engine down each time must not be repeated for ever.
             self.history.attempted(incident.rule, incident.target, self.clock(), actions=0)
@@ -373,11 +373,11 @@ class Treatment:
         except (JournalError, EngineAway):
             untouched = not self.ending.progress.get(incident.id) and not self.steps.unsettled.get(incident.id)
             if untouched and counted_at is not None and self.ending.is_open(incident.id):
-                self._take_back(incident, counted_at, rule.costs)
+                self._take_back(incident, rule, counted_at)
             raise
 
-    def _take_back(self, incident: Incident, counted_at: float, actions: int) -> None:
-        self.history.take_back(incident.rule, incident.target, counted_at, actions)
+    def _take_back(self, incident: Incident, rule: Rule | None, counted_at: float) -> None:
+        self.history.take_back(incident.rule, incident.target, counted_at, rule.costs if rule is not None else 1)
         self.incidents.update(incident.id, attempts=incident.attempts - 1)
 
     async def _verify(self, incident: Incident, rule: Rule, began_at: float) -> None:
@@ -401,8 +401,3 @@ class Treatment:
 
     async def _climb(self, incident_id: str, rule: Rule, reason: str) -> None:
         await self.ladder.climb(self.incidents.open[incident_id], rule, reason)
-
-
-def _members_first(record: ActionRecord) -> bool:
-    """Of what is unsettled the members of a group come before the group, which goes on from what became of them."""
-    return record.part != "member"

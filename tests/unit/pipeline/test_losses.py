@@ -313,6 +313,16 @@ async def test_an_attempt_that_dockmends_death_cut_off_before_anything_was_done_
         assert [each.untouched for each in one.journal.actions.values()] == [True, False]
 
 
+async def test_an_attempt_of_two_actions_that_was_none_gives_both_places_back():
+    async with clinic(HEAL.replace("then: restart", "then: [restart, restart]")) as one:
+        one.sicken()
+        one.treatment.stop()
+        await one.quiet()
+        one.history.attempted("heal", TARGET, one.now, actions=2)  # as it is counted within a run
+        await resume(one, ["then None"], action="restart")
+        assert (one.only().outcome, one.restarts, len(one.history.host)) == ("healed", 2, 2)
+
+
 async def test_a_journal_that_takes_no_more_stops_actions_and_ends_nothing():
     async with clinic() as one:
         one.journal.full = True
