@@ -79,7 +79,11 @@ Listen = Annotated[
     WithJsonSchema({"type": "string", "examples": ["127.0.0.1:9468"], "pattern": ":[0-9]+$"}),
 ]
 File = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})]
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Patterns = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_names),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 ActionName = Annotated[str, AfterValidator(_action), WithJsonSchema({"enum": sorted(ACTIONS | {IN_PLACE})})]
 
 

@@ -7,12 +7,14 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from dockmend.cli.frame import COMMANDS, Commands, root
 from dockmend.rules.loader import load_texts
-from dockmend.settings import check_file
+from dockmend.settings import check_file, schema
 from dockmend.settings.load import VARIABLES
 from dockmend.settings.model import FileSettings
+from tests.unit.rules.schema_subset import errors
 
 TOP = Path(__file__).resolve().parents[3]
 README = (TOP / "README.md").read_text()
@@ -58,6 +60,14 @@ def test_the_errors_it_shows_are_those_that_come(dockmend, tmp_path, monkeypatch
     monkeypatch.chdir(tmp_path)
     [shown] = [block for block in blocks(README) if block.startswith("$ dockmend check")]
     assert dockmend("check", "rules.d").err == shown.partition("\n")[2] + "\n"
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/settings.md"])
+def test_an_editor_that_goes_by_the_schema_finds_nothing_wrong_with_the_settings_shown(path):
+    [shown] = [block for block in blocks((TOP / path).read_text()) if block.startswith("heal: ")]
+    told = schema()
+    assert errors(told, yaml.safe_load(shown), told) == []
+    assert errors(told, {"policy": {"protect": {"name": 3}}}, told) != []
 
 
 @pytest.mark.parametrize("text", [README, CLI], ids=["README.md", "docs/cli.md"])
