@@ -78,7 +78,9 @@ def test_the_version(dockmend):
     [
         ((), 2, "Usage: dockmend"),
         (("statsu",), 2, "there is no command 'statsu': did you mean status?"),
-        (("xyzzy",), 2, "`dockmend --help` lists them"),
+        (("xyzzy",), 2, "there is no command 'xyzzy' (`dockmend --help` explains it)"),
+        (("test", "rules"), 2, "not yet in this version: test"),
+        (("fleet",), 2, "not yet in this version: fleet"),
         (("status", "--nope"), 2, "No such option"),
         (("status", "extra"), 2, "unexpected extra argument"),
         (("reset", "one"), 2, "Missing argument"),
