@@ -17,6 +17,7 @@ import structlog
 
 from dockmend.app.commands import DaemonCommands
 from dockmend.app.daemon import Daemon
+from dockmend.app.source import DaemonSource
 from dockmend.engine.client import DockerEngine
 from dockmend.errors import JournalError
 from dockmend.journal.sqlite import SqliteJournal
@@ -142,6 +143,7 @@ async def test_it_lives_through_a_journal_that_takes_nothing_and_acts_when_it_do
         journal.full = True
         fake.set_health(web, "unhealthy")
         await until(lambda: "journal" in one.degraded, "it says that it is degraded")
+        assert "nothing is done" in (DaemonSource(one).ready()["journal"] or "")
         await until(lambda: any(each.waiting_for == "journal" for each in one.incidents.open.values()), "it waits")
         assert not any("/restart" in request for request in fake.requests)
         journal.full = False
@@ -150,6 +152,7 @@ async def test_it_lives_through_a_journal_that_takes_nothing_and_acts_when_it_do
         fake.set_health(web, "healthy")
         await until(lambda: not one.incidents.open, "the incident is closed")
         await until(lambda: "journal" not in one.degraded, "it is well")
+        assert DaemonSource(one).ready() == {"stream": None, "journal": None}
         (row,) = await incidents(one)
         assert (row["outcome"], row["attempts"]) == ("healed", 1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from dockmend.app.keeping import Keeping
+from dockmend.app.keeping import PROBED_EVERY, Keeping
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Actor, Container, Event
@@ -57,3 +57,22 @@ def test_a_new_incident_takes_its_containers_state_with_it() -> None:
     again = Mirror()
     assert again.restore(ID, kept[1])
     assert again.stands(ID, crashed.trouble), "a dockmend that dies now finds the trouble again"
+
+
+def test_something_is_written_now_and_then_though_nothing_changes() -> None:
+    """A disk that takes nothing is known before it is needed."""
+    journal: Any = Journal()
+    journal.set_aside = None
+    now, cursor = [1000.0], Cursor()
+    incidents = Incidents(journal, Observers(), lambda: now[0], random.Random(1))
+    keeping = Keeping(
+        journal, incidents.backlog, Mirror(), Observers(), Clock(lambda: now[0], lambda: now[0]), lambda: cursor
+    )
+    keeping.persist()
+    written = len(journal.given)
+    assert written
+    keeping.persist()
+    assert len(journal.given) == written
+    now[0] += PROBED_EVERY
+    keeping.persist()
+    assert len(journal.given) == 2 * written

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from dockmend.errors import JournalError
 from dockmend.journal import schema
@@ -33,7 +34,9 @@ def damaged(path: Path, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["garbage", "cut", "pages"])
-async def test_a_corrupt_file_is_set_aside_and_a_new_one_begun(tmp_path, how):
+async def test_a_corrupt_file_is_set_aside_and_a_new_one_begun(tmp_path, how, monkeypatch):
+    lines = structlog.testing.CapturingLogger()
+    monkeypatch.setattr(schema, "log", lines)
     path = tmp_path / "journal.sqlite3"
     damaged(path, how)
     kept = path.read_bytes()
@@ -44,6 +47,9 @@ async def test_a_corrupt_file_is_set_aside_and_a_new_one_begun(tmp_path, how):
     assert journal.set_aside is not None
     assert journal.set_aside.name.startswith("journal.sqlite3.corrupt-")
     assert journal.set_aside.read_bytes() == kept
+    (said,) = lines.calls
+    assert (said.method_name, said.kwargs["set_aside"]) == ("error", str(journal.set_aside))
+    assert "the journal is damaged" in said.args[0]
     assert len(await journal.open_incidents()) == 1
     await journal.close()
 
