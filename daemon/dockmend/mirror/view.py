@@ -98,7 +98,8 @@ class View:
         if found is None or not found.kept.run.over or join_failed(found.container):
             return False
         run = found.kept.run
-        return (run.told or cause_of(run, found.container, blind=True)) == "stopped"
+        # Also where it was told as a crash before its `stop` came.
+        return run.told == "stopped" or cause_of(run, found.container, blind=True) == "stopped"
 
     def taken_down(self, container_id: str) -> bool:
         """Whether it is down because dockmend stopped it."""

@@ -12,7 +12,7 @@ from dockmend.errors import EngineAway, JournalError
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
 from dockmend.mirror.echo import Echo
-from dockmend.model import Object
+from dockmend.model import Container, Object
 from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.looking import Looking
 from dockmend.pipeline.steps import Part, StepFailed, Steps
@@ -23,6 +23,9 @@ log = structlog.get_logger("dockmend.treatment")
 
 ATTEMPT_MADE = 1 << 20
 """Progress of an attempt of which all was done, `finally` too: only its verification is still to come."""
+
+HEARD_WITHIN = 1.0
+"""Seconds within which the stream has told whose doing an end was that a look found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,18 @@ class Doing:
         if step.target is not None or incident.kind != "container" or not would_start((step,)):
             return None
         seen = await self.looking.look(incident)
-        return None if seen.gone else self.looking.forbidden(incident, (step,), seen.subject)
+        if seen.gone:
+            return None
+        if isinstance(seen.subject, Container) and not self.mirror.settled(seen.subject.id):
+            await self._hear_out(incident, seen.subject.id)
+        return self.looking.forbidden(incident, (step,), seen.subject)
+
+    async def _hear_out(self, incident: Incident, container_id: str) -> None:
+        """A look is ahead of the stream: it has just ended, and whose doing that was is still to be told."""
+        clock = self.verification.clock
+        until = clock() + HEARD_WITHIN
+        while (left := until - clock()) > 0 and not self.mirror.stopped(container_id):
+            await self.verification.pulse.wait(incident.target, left)
 
     async def step(
         self,

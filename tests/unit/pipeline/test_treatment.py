@@ -321,6 +321,27 @@ async def test_one_that_somebody_stopped_during_an_earlier_step_is_not_started_b
         assert (one.only().outcome, one.only().reason_code) == ("suppressed", "stopped")
 
 
+async def test_one_whose_stop_comes_after_the_look_that_found_it_ended_is_not_started():
+    """The stream may be behind a look: an end that no event told of yet has its second (campaign, seed 2026)."""
+    steps = "then: [{publish: {topic: seen}}, restart]"
+    async with clinic(rule_text().replace("then: restart", steps)) as one:
+        wait = one.pulse.wait
+
+        async def heard_late(target: str, timeout: float, *more: str) -> None:
+            await wait(target, timeout / 2, *more)  # by now the end has been told of as a crash
+            for action in ("kill", "die", "stop"):
+                one.emit(action, signal="15", exitCode="143")
+
+        def stopped_unheard(topic: str, payload: str, retain: bool = False) -> None:
+            one.engine.set(state="exited", exit_code=143, finished_at=one.now, health="")
+
+        one.publish, one.pulse.wait = stopped_unheard, heard_late  # type: ignore[method-assign]
+        one.sicken()
+        await one.quiet()
+        assert one.restarts == 0
+        assert (one.only().outcome, one.only().reason_code) == ("suppressed", "stopped")
+
+
 async def test_an_incident_is_never_treated_before_its_backoff_because_it_was_submitted_twice():
     async with clinic(TWICE) as one:
         one.health_after = "unhealthy"
