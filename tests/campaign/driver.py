@@ -195,7 +195,8 @@ class Driver:
             if state == "paused":
                 self.hands.do(slot, "unpause")
             elif state != "running":
-                self.hands.do(slot, "start")
+                with contextlib.suppress(LabError):  # a guest whose owner was made anew: only dockmend joins it again
+                    self.hands.do(slot, "start")
             elif slot.checked and seen["State"]["Health"]["Status"] == "unhealthy":
                 self.hands.do(slot, "restart?t=2")
             if slot.networked and not fleet.placed(slot, self.inspect(slot)):

@@ -14,6 +14,7 @@ from . import fleet
 from .fleet import Slot
 
 PATIENCE = 90.0
+UNCHANGED = 304
 """Seconds for which a person waits for an engine that hangs."""
 FULL_READER, SLOW_IN_A_ROW = 0.1, 6
 _LINE = "POST /volumes/create HTTP/1.1\r\nHost: x\r\n"
@@ -25,9 +26,10 @@ class Hands:
     def __init__(self, engine: PrivateEngine) -> None:
         self._engine = engine
 
-    def do(self, slot: Slot, what: str) -> None:
-        """`docker stop`, `kill`, `restart`, `pause`, …: `what` is the last part of the path, with its query."""
-        self._ask("POST", f"/containers/{slot.id}/{what}")
+    def do(self, slot: Slot, what: str) -> bool:
+        """`docker stop`, `kill`, …: `what` is the last part of the path, with its query. False where
+        it was so already: then the engine says nothing of it to anybody."""
+        return self._ask("POST", f"/containers/{slot.id}/{what}") != UNCHANGED
 
     def rename(self, slot: Slot, name: str) -> None:
         self._ask("POST", f"/containers/{slot.id}/rename?name={name}")
@@ -47,10 +49,11 @@ class Hands:
     def disconnect(self, slot: Slot) -> None:
         self._ask("POST", f"/networks/{fleet.NETWORK}/disconnect", {"Container": slot.id})
 
-    def _ask(self, method: str, path: str, body: object = None) -> None:
+    def _ask(self, method: str, path: str, body: object = None) -> int:
         status, answer = self._engine.api(method, path, body, timeout=PATIENCE)
         if status >= 400:
             raise LabError(f"{method} {path}: {status} {answer}")
+        return status
 
     def flood(self, most: int, seconds: float) -> int:
         """Volumes made and removed over one connection until a reader that takes nothing is full; returns their number.

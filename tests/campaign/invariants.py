@@ -102,8 +102,10 @@ class Invariants:
             kept += [tag for tag in tags if tag.startswith("kept:")]
             if strange := [tag for tag in tags if not tag.startswith(("toolbox:", "dockmend", "kept:"))]:
                 verdict.found("leftover", f"image {strange}")
-        if len(kept) > fleet.KEEP:
-            verdict.found("leftover", f"{len(kept)} images where {fleet.KEEP} are to be kept: {kept}")
+        # As many of each name: a renamed container is another one to `keep`.
+        most = fleet.KEEP * sum(1 + slot.renamed for slot in self.driver.slots if slot.tier == "kept")
+        if len(kept) > most:
+            verdict.found("leftover", f"{len(kept)} images where {most} are to be kept: {kept}")
         for row in self.driver.engine.api("GET", "/volumes")[1]["Volumes"] or ():
             if not row["Name"].startswith("data-"):
                 verdict.found("leftover", f"volume {row['Name']}")

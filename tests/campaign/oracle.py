@@ -23,6 +23,8 @@ from .verdict import Verdict
 
 QUIET_WITHIN = 60.0
 """Seconds after the last fault within which everything is to be well, or suppressed for a reason that holds."""
+GOES_DOWN = 1.0
+"""Seconds before the engine's end within which dockmend may not have looked who stopped a container."""
 CALM = 1.0
 """Seconds for which nothing is under way and nobody unwell before a round is judged."""
 RING, CHANNEL = 250, 1000
@@ -150,6 +152,8 @@ class Oracle:
         relay, log = self.driver.relay, self.driver.events
         if any(each.container == container and abs(each.at - at) < 1.0 for each in relay.spoilt):
             return "its event was made unreadable on the way"
+        if self.ledger.engine_ended(at, at + GOES_DOWN):
+            return "the engine ended within a second of it: what it stops as it goes down looks the same"
         late = max((span.end - at for span in relay.late if span.meets(at, at)), default=0.0)
         streams = [each for each in list(relay.streams) if each.answered and each.status == 200]
         for stream in streams:
@@ -225,7 +229,10 @@ class Oracle:
                 continue
             self._doubles_known.add(id(request))
             # A guest that dockmend made anew answers a trouble of the container before it.
-            before = done[index - 1].sent if index else 0.0 if slot.owner is not None else born
+            # A start does not answer a lost network, and a connect does not answer an end.
+            network = request.operation == "connect"
+            last = next((each for each in reversed(done[:index]) if (each.operation == "connect") == network), None)
+            before = last.sent if last is not None else 0.0 if slot.owner is not None else born
             trouble = self._trouble_between(slot, container, before, request)
             if trouble is None:
                 text = f"{slot.key}: {request.operation} at {request.sent:.3f} answers no trouble after {before:.3f}"

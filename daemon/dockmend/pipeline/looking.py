@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -74,7 +75,15 @@ class Looking:
         return Seen(None)
 
     async def _look_at_one_of(self, incident: Incident) -> Seen:
-        """Of a group the container whose trouble was told first or, where it is gone, another one."""
+        """Of a group the container whose trouble was told first or, where it is gone, another one.
+
+        And its owner: the stream may be behind, and an attempt without an owner that runs is none.
+        """
+        owner = self.mirror.of_target(owner_in(incident.target) or "")
+        if owner is not None:
+            asked = self.mirror.heard(owner.id)
+            with contextlib.suppress(NotFound):
+                self.learn(await self.engine.inspect(owner.id), asked)
         ids = [incident.object_id, *(each.id for each in self.groups.broken(incident) + self.groups.members(incident))]
         for container_id in dict.fromkeys(ids):
             asked = self.mirror.heard(container_id)

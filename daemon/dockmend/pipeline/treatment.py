@@ -378,7 +378,9 @@ class Treatment:
 
     def _take_back(self, incident: Incident, rule: Rule | None, counted_at: float) -> None:
         self.history.take_back(incident.rule, incident.target, counted_at, rule.costs if rule is not None else 1)
-        self.incidents.update(incident.id, attempts=incident.attempts - 1)
+        # Down, it ended while its restart was awaited: that end was taken for dockmend's own doing, and is not let lie.
+        if not self.mirror.taken_down(incident.object_id):
+            self.incidents.update(incident.id, attempts=incident.attempts - 1)
 
     async def _verify(self, incident: Incident, rule: Rule, began_at: float) -> None:
         if not self.doing.verifiable(incident, rule, rule.then):

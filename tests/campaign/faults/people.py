@@ -19,16 +19,22 @@ if TYPE_CHECKING:
 
 def stop(driver: Driver, fault: Fault, act: Act) -> None:
     if chosen := driver.choose(fault, act, running):
-        driver.hands.do(chosen[0], "stop?t=2")
-        driver.means(act, chosen[0], "stopped", "exited")
+        _stop(driver, chosen[0], act)
 
 
 def stop_acting(driver: Driver, fault: Fault, act: Act) -> None:
     """A stop in the middle of what dockmend does about the same container."""
     if while_acting(driver, fault, act):
         slot = driver.by_key(act.slot)
-        driver.hands.do(slot, "stop?t=2")
+        _stop(driver, slot, act)
+
+
+def _stop(driver: Driver, slot: Slot, act: Act) -> None:
+    """It may have ended meanwhile: then nobody can know that a person wanted it stopped."""
+    if driver.hands.do(slot, "stop?t=2"):
         driver.means(act, slot, "stopped", "exited")
+    else:
+        act.result = "nothing to do it to"
 
 
 def kill(driver: Driver, fault: Fault, act: Act) -> None:

@@ -114,6 +114,20 @@ async def test_they_are_one_incident_that_waits_for_its_owner():
         }
 
 
+async def test_an_owner_whose_end_the_stream_has_not_told_of_yet_is_waited_for():
+    """The stream may be behind: an attempt without the owner would fail, and count (campaign, seed 2026)."""
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1))
+        town.down()
+        await one.quiet()
+        town.up()
+        engine: Any = one.engine  # it went again, and no event of that has come yet
+        engine.containers[OWNER.id] = replace(engine.containers[OWNER.id], state="exited", health="", exit_code=0,
+                                              finished_at=one.now)  # fmt: skip
+        await one.quiet()
+        assert (one.only().attempts, one.only().waiting_for, town.done) == (0, "owner", [])
+
+
 async def test_an_owner_is_waited_for_until_it_is_healthy():
     async with clinic(RULES) as one:
         town = Town(one, guest(1))

@@ -323,6 +323,22 @@ async def test_an_attempt_of_two_actions_that_was_none_gives_both_places_back():
         assert (one.only().outcome, one.restarts, len(one.history.host)) == ("healed", 2, 2)
 
 
+async def test_an_end_that_was_taken_for_a_restart_that_never_came_is_not_let_lie():
+    """The engine went down between the intent and the call, and what it stopped looked like dockmend's own doing."""
+    async with clinic(rule_text(limits="{attempts: 2 per 15m}")) as one:
+        one.sicken()
+        one.treatment.stop()
+        await one.quiet()
+        one.mirror.expect(ID, "restart")
+        one._stopped()
+        one.look()
+        assert one.mirror.taken_down(ID)
+        one.history.attempted("heal", TARGET, one.now)
+        await resume(one, ["then None"], action="restart")
+        assert (one.only().outcome, one.restarts) == ("healed", 1)
+        assert len(one.history.of("heal", TARGET).attempts) == 1
+
+
 async def test_a_journal_that_takes_no_more_stops_actions_and_ends_nothing():
     async with clinic() as one:
         one.journal.full = True
