@@ -14,9 +14,9 @@ from . import fleet
 from .fleet import Slot
 
 PATIENCE = 90.0
-UNCHANGED = 304
 """Seconds for which a person waits for an engine that hangs."""
-FULL_READER, SLOW_IN_A_ROW = 0.1, 6
+UNCHANGED = 304
+FULL_READER, SLOW_IN_A_ROW = 0.09, 6
 _LINE = "POST /volumes/create HTTP/1.1\r\nHost: x\r\n"
 
 

@@ -183,7 +183,7 @@ class Relay:
                 return
             if (silent := self._now("silent")) is not None:
                 await asyncio.sleep(max(0.0, silent.until - time.monotonic()))
-            answers, engine = await asyncio.open_unix_connection(self._engine_socket, limit=1 << 20)
+            answers, engine = await asyncio.open_unix_connection(self._engine_socket, limit=1 << 16)
             engine.write(line + b"\r\nConnection: close\r\n" + _without_connection(rest) + body)
             await engine.drain()
             if request.operation:
