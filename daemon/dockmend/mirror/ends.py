@@ -15,6 +15,8 @@ from dockmend.model import Cause, Container, Origin
 
 STOP_WAIT = 0.2
 """Seconds to wait after a `die` for the `stop` that may follow it without any `kill` (rules.md)."""
+UNHEARD_WAIT = 1.0
+"""Seconds to wait for the `die` itself, and for who did it, where a look was ahead of the stream."""
 KILL_SLACK = 5.0
 """Seconds beyond the stop timeout within which an end is still the work of a signal that asks for one (rules.md)."""
 OOM_SLACK = 5.0

@@ -76,6 +76,7 @@ def die(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) 
         run.code = int(code)
     if run.over:
         run.died_at = at
+        runs.heard_of(mirror, found, run, now)
         return ()
     return runs.over(mirror, found, run, at, now, origin, blind=False)
 

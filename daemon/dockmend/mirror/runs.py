@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from dockmend.mirror import looks, troubles
-from dockmend.mirror.ends import STOP_WAIT, End, Run, cause_of
+from dockmend.mirror.ends import STOP_WAIT, UNHEARD_WAIT, End, Run, cause_of
 from dockmend.model import Change, Container, Origin
 
 if TYPE_CHECKING:
@@ -46,8 +46,18 @@ def begin(
     return changes
 
 
-def over(mirror: Mirror, found: Entry, run: Run, at: float, now: float, origin: Origin, blind: bool) -> list[Change]:
-    """A run is over; its cause is settled a little later, when a `stop` has had its time and inspect was asked."""
+def over(
+    mirror: Mirror,
+    found: Entry,
+    run: Run,
+    at: float,
+    now: float,
+    origin: Origin,
+    blind: bool,
+    patience: float = STOP_WAIT,
+) -> list[Change]:
+    """A run is over; its cause is settled a little later, when a `stop` has had its time (`patience`) and inspect was
+    asked."""
     run.died_at = at
     mirror.changed.add(found.container.id)
     if mirror.engine_was_away_at(at):
@@ -57,7 +67,7 @@ def over(mirror: Mirror, found: Entry, run: Run, at: float, now: float, origin: 
     if run is found.kept.run:
         mirror.put(found, replace(found.container, state="exited", exit_code=run.code, health=""))
         found.kept.standing.pop("health", None)
-    wait = LEFT_DOWN_WAIT if run.by == "engine" else STOP_WAIT
+    wait = LEFT_DOWN_WAIT if run.by == "engine" else patience
     await_cause(mirror, found, End(run=run, at=at, due=now + wait, origin=origin, blind=blind))
     return list(mirror.orphan_dependents(found.container, at, origin, "it ended"))
 
@@ -66,6 +76,14 @@ def await_cause(mirror: Mirror, found: Entry, end: End) -> None:
     if end not in found.ends:
         found.ends.append(end)
     mirror.later(end.due, lambda when: settle_due(mirror, found, end, when))
+
+
+def heard_of(mirror: Mirror, found: Entry, run: Run, now: float) -> None:
+    """The `die` of a run of whose end a look had told: the stream has caught up."""
+    for end in found.ends:
+        if end.run is run and run.by != "engine" and end.due > now + STOP_WAIT:
+            end.due = now + STOP_WAIT
+            await_cause(mirror, found, end)
 
 
 def settle_due(mirror: Mirror, found: Entry, end: End, now: float) -> list[Change]:
@@ -145,7 +163,9 @@ def observed(mirror: Mirror, found: Entry, seen: Container, now: float, origin: 
     run.started_at = seen.started_at
     if not seen.running or seen.state == "restarting":
         if not run.over:
-            changes += over(mirror, found, run, max(run.begun, seen.finished_at), now, origin, blind)
+            # Where events were lost, none will come.
+            patience = STOP_WAIT if blind else UNHEARD_WAIT
+            changes += over(mirror, found, run, max(run.begun, seen.finished_at), now, origin, blind, patience)
         if seen.exit_code is not None:
             run.code = seen.exit_code
         if blind and seen.exit_code == LOST_CODE and mirror.engine_kept_containers:

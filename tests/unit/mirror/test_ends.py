@@ -84,6 +84,36 @@ def test_a_stop_may_follow_its_die():
     assert [change.cause for change in host.seen] == ["stopped"]
 
 
+def test_a_look_that_is_ahead_of_a_late_stream_does_not_call_a_stop_a_crash():
+    host = started()
+    ended = host.ended(143)
+    host.look(ended)
+    host.wait(0.8)
+    host.emit("kill", signal="15")
+    host.emit("die", exitCode="143")
+    host.emit("stop")
+    host.look(ended)
+    host.wait(0.3)
+    assert [change.cause for change in host.seen] == ["stopped"]
+
+
+def test_once_the_stream_has_caught_up_with_a_look_nothing_is_waited_for():
+    host = started()
+    host.look(host.ended(7))
+    host.emit("die", exitCode="7")
+    host.wait(0.3)
+    assert [change.cause for change in host.seen] == ["crashed"]
+
+
+def test_an_end_that_a_look_told_of_alone_is_a_crash_after_a_second():
+    host = started()
+    host.look(host.ended(7))
+    host.wait(0.9)
+    assert host.seen == []
+    host.wait(0.2)
+    assert [change.cause for change in host.seen] == ["crashed"]
+
+
 def test_a_label_cannot_forge_the_exit_code():
     host = started(labels={"exitCode": "0"})
     end(host, 7, forged=True)
