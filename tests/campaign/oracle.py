@@ -104,8 +104,10 @@ class Oracle:
         last = self.journal.last_of(slot.id)
         if status == "running" and slot.networked and not fleet.placed(slot, seen):
             return self._disconnected(slot, last)
+        if slot.owner is not None and self._is_down_for_a_reason(slot.owner):
+            return True, f"the network of {slot.owner.key} is waited for"
         if last is None:
-            return False, "there is no incident"
+            return self._unheard_of(slot), "there is no incident: it was made as the engine went down"
         told = (
             f"{last['rule']} {last['state']} {last.get('outcome')} {last.get('reason_code', '')}: {last.get('reason')}"
         )
@@ -114,6 +116,15 @@ class Oracle:
         if status == "exited" and slot.policy in {"always", "unless-stopped"} and self._unseen_end(slot):
             return True, "its end was not seen: counted as stopped by its restart policy"
         return False, told
+
+    def _is_down_for_a_reason(self, owner: Slot) -> bool:
+        seen = self.driver.inspect(owner)
+        return seen["State"]["Status"] in {"exited", "dead"} and self._accepted(owner, seen)[0]
+
+    def _unheard_of(self, slot: Slot) -> bool:
+        """Whether it was made less than a moment before the engine ended: who never saw it run knows of no trouble."""
+        born = slot.born[slot.id]
+        return any(born <= span.begin <= born + BLINK for span in self.ledger.engine_out)
 
     def _disconnected(self, slot: Slot, last: dict[str, Any] | None) -> tuple[bool, str]:
         """The second disconnect within ten minutes of dockmend's reconnect is a person's will."""

@@ -14,6 +14,7 @@ import pytest
 from dockmend.app.daemon import Daemon
 from dockmend.errors import EngineAway
 from dockmend.mirror import Mirror
+from dockmend.model import Container
 from dockmend.observer import Observer
 from dockmend.pipeline.watch import Watch
 from tests.fakes.engine import FakeEngine
@@ -77,6 +78,19 @@ async def test_a_ring_without_the_last_event_read_is_a_gap_and_one_with_it_is_no
         fake.log.forget()
         await until(lambda: connects(one) == 3, "the stream is taken a third time")
         assert gaps() == 1
+
+
+async def test_nothing_is_learnt_by_a_look_while_there_is_no_stream():
+    """What the engine stopped as it went down would be taken for a person's doing (campaign, seed 2026)."""
+    engine: Any = None
+    mirror = Mirror()
+    watch = Watch(engine, mirror, lambda changes: None, Observer(), time.time, random.Random(1))
+    with pytest.raises(EngineAway, match="not known yet"):
+        watch.learn_from(Container("c" * 64, "web"), 0)
+    assert mirror.container("c" * 64) is None
+    watch.up = True
+    watch.learn_from(Container("c" * 64, "web"), 0)
+    assert mirror.container("c" * 64) is not None
 
 
 async def test_an_engine_that_is_away_is_asked_less_and_less_often_at_moments_that_differ(monkeypatch):

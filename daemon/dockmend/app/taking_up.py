@@ -14,7 +14,7 @@ from dockmend.errors import EngineError, JournalError
 from dockmend.journal.api import Journal
 from dockmend.journal.records import ActionRecord, Incident, Pause
 from dockmend.mirror import Mirror
-from dockmend.mirror.echo import GRACE
+from dockmend.mirror.echo import ENDING, GRACE
 from dockmend.model import HELPER_LABEL
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.treatment import Treatment
@@ -27,8 +27,6 @@ log = structlog.get_logger("dockmend")
 
 HISTORY = 7 * 86400.0
 """Seconds of history that limits can ask about: more than any window a rule is likely to name."""
-ENDING = frozenset({"stop", "kill", "restart", "remove", "recreate"})
-"""Actions that end a container's run, or the container."""
 UNHEARD = 60.0
 """Seconds before the last event that was read within which an action's events may not have been read."""
 LATEST = 5.0

@@ -22,12 +22,8 @@ LAST_EVENTS: dict[str, frozenset[str]] = {
 }
 """Events after all of which nothing more comes of an action; their order varies."""
 
-ENDS_NOTHING = frozenset({
-    "pause", "unpause", "reconnect_network", "connect_network", "disconnect_network", "create_network",
-    "commit_image", "set_limits", "exec", "copy",
-})  # fmt: skip
-"""Actions that leave a container running: an end meanwhile is a trouble of its own, not their echo."""
-
+ENDING = frozenset({"stop", "kill", "restart", "remove", "recreate"})
+"""Actions that end a container's run, or the container: an end during any other is a trouble of its own."""
 
 REMOVES = frozenset({"remove", "recreate"})
 """Actions that remove a container: a removal during any other is somebody else's."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dockmend.mirror import looks
 from dockmend.mirror.due import Due
-from dockmend.mirror.echo import ENDS_NOTHING, GRACE, REMOVES, Echo
+from dockmend.mirror.echo import ENDING, GRACE, REMOVES, Echo
 from dockmend.mirror.entry import Entry
 from dockmend.mirror.view import View
 from dockmend.model import Change
@@ -107,7 +107,7 @@ class OwnDoing(View, Due):
             if action == "stop":
                 echo.stops += 1
             return False
-        if (action == "die" and echo.action in ENDS_NOTHING) or (action == "destroy" and echo.action not in REMOVES):
+        if (action == "die" and echo.action not in ENDING) or (action == "destroy" and echo.action not in REMOVES):
             return False
         echo.note(action)
         return True

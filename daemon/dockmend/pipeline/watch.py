@@ -283,7 +283,13 @@ class Watch:
     # --- looking ------------------------------------------------------------------------------------------------
 
     def learn_from(self, container: Any, asked: int) -> None:
-        """An inspect answer, whoever asked; `asked`: what the mirror had heard of it then."""
+        """An inspect answer, whoever asked; `asked`: what the mirror had heard of it then.
+
+        Raises EngineAway without a stream: an end that is looked at before it is known what became of the engine would
+        be taken for a person's doing (the engine stops its containers as it goes down).
+        """
+        if not self.up:
+            raise EngineAway("what happened meanwhile is not known yet")
         self.offer(self.mirror.observe(container, self.clock(), asked=asked))
         self._due.set()
 

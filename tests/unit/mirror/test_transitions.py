@@ -428,9 +428,10 @@ def test_recreating_one_triggers_nothing_and_the_target_stays(heard_first: bool)
     assert host.mirror.of_target(target) == host.mirror.container(OWNER)
 
 
-def test_an_end_while_a_network_is_put_back_is_no_echo():
+@pytest.mark.parametrize("action", ["reconnect_network", "snapshot_volume", "commit_image", "exec", "pause"])
+def test_an_end_during_what_ends_nothing_is_no_echo(action: str):
     host = started()
-    host.mirror.expect(ID, "reconnect_network")
+    host.mirror.expect(ID, action)
     host.emit("die", exitCode="1")
     host.look(host.ended(1))
     host.mirror.expected(ID, host.now)
