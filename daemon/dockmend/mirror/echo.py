@@ -35,6 +35,7 @@ class Echo(Struct):
     stops: int = 0  # `stop` events: a second one within a restart is a person's
     seen: set[str] = field(default_factory=set)
     until: float | None = None  # set with the outcome: wall seconds
+    earlier: Echo | None = None  # of the step before: its events may still be on their way
 
     def covers(self, now: float) -> bool:
         if self.until is not None and now >= self.until:
@@ -45,6 +46,12 @@ class Echo(Struct):
     def spent(self) -> bool:
         last = LAST_EVENTS.get(self.action)
         return last is not None and last <= self.seen
+
+    def takes(self, action: str) -> bool:
+        """Whether such an event can be its doing at all."""
+        if action == "die":
+            return self.action in ENDING
+        return action != "destroy" or self.action in REMOVES
 
     def note(self, action: str) -> None:
         self.seen.add(action)

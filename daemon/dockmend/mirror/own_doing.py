@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dockmend.mirror import looks
 from dockmend.mirror.due import Due
-from dockmend.mirror.echo import ENDING, GRACE, REMOVES, Echo
+from dockmend.mirror.echo import GRACE, Echo
 from dockmend.mirror.entry import Entry
 from dockmend.mirror.view import View
 from dockmend.model import Change
@@ -26,7 +26,10 @@ class OwnDoing(View, Due):
         found = self.entries.get(container_id)
         if found is None:
             return None
-        found.echo = Echo(action)
+        earlier = found.echo
+        if earlier is not None:
+            earlier.earlier = None
+        found.echo = Echo(action, earlier=earlier)
         return found.echo
 
     def expect_made(self, container_id: str, action: str) -> Echo:
@@ -101,13 +104,13 @@ class OwnDoing(View, Due):
         echo = found.echo
         if echo is None:
             return False
+        for each in (echo, echo.earlier) if echo.takes("die") else (echo.earlier, echo):
+            if each is not None and each.covers(now) and each.takes(action):
+                each.note(action)
+                return True
         if not echo.covers(now):
             if echo.until is not None:
                 found.echo = None
             if action == "stop":
                 echo.stops += 1
-            return False
-        if (action == "die" and echo.action not in ENDING) or (action == "destroy" and echo.action not in REMOVES):
-            return False
-        echo.note(action)
-        return True
+        return False

@@ -439,6 +439,20 @@ def test_an_end_during_what_ends_nothing_is_no_echo(action: str):
     assert "crashed" in [change.cause for change in host.seen]
 
 
+def test_the_end_that_a_step_before_brought_is_its_echo_still():
+    host = started()
+    host.mirror.expect(ID, "stop")
+    host.mirror.expected(ID, host.now)
+    host.mirror.expect(ID, "snapshot_volume")
+    for action in ("kill", "die", "stop"):
+        host.emit(action, signal="15", exitCode="143")
+    host.look(host.ended(143))
+    host.wait(1)
+    assert host.seen == []
+    assert host.mirror.taken_down(ID)
+    assert not host.mirror.stopped(ID)
+
+
 def test_inspect_ahead_of_the_stream_during_dockmends_own_restart():
     host = started()
     echo = host.mirror.expect(ID, "restart")
