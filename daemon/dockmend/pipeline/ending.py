@@ -43,6 +43,10 @@ class Ending:
     def is_open(self, incident_id: str) -> bool:
         return incident_id in self.incidents.open
 
+    def until_it_goes_on(self) -> Wait:
+        """What is done about a container that somebody paused."""
+        return Wait(self.clock() + FROZEN_RETRY, "paused", "somebody paused it: it is looked at when it goes on")
+
     def park(self, incident_id: str, wait: Wait) -> None:
         """It waits, with a timer that brings it back."""
         incident = self.incidents.open.get(incident_id)

@@ -14,7 +14,7 @@ from dockmend.model import Object, target_of
 from dockmend.observer import Observer
 from dockmend.pipeline.admission import Admission
 from dockmend.pipeline.doing import Doing
-from dockmend.pipeline.ending import FROZEN_RETRY, Ending
+from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.lanes import Caps
 from dockmend.pipeline.looking import Looking, outside
@@ -95,7 +95,7 @@ class Ladder:
         elif verified.result in ("stopped", "on_purpose"):
             self.ending.close(incident.id, "on_purpose", verified.reason, verified.result)
         elif verified.result == "paused":
-            self.ending.park(incident.id, Wait(self.clock() + FROZEN_RETRY, "paused", verified.reason))
+            self.ending.park(incident.id, self.ending.until_it_goes_on())
         else:
             self.ending.gave_way(incident.id)
         return True

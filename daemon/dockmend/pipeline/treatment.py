@@ -18,7 +18,7 @@ from dockmend.observer import Observer
 from dockmend.pipeline.admission import Admission
 from dockmend.pipeline.breakers import Breakers
 from dockmend.pipeline.doing import ATTEMPT_MADE, Doing
-from dockmend.pipeline.ending import FROZEN_RETRY, Ending
+from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.ladder import Ladder
@@ -27,7 +27,7 @@ from dockmend.pipeline.looking import Looking, outside
 from dockmend.pipeline.need import Need
 from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
-from dockmend.pipeline.verification import PAUSED, Verification
+from dockmend.pipeline.verification import Verification
 from dockmend.rules.model import Rule, RuleSet
 from dockmend.timekeeping import Clock
 
@@ -315,7 +315,7 @@ class Treatment:
         """Asks the limits at the last moment, with no await between the answer and the attempt being counted."""
         now = self.clock()
         if self.looking.frozen(incident, rule.then, subject):
-            return Wait(now + FROZEN_RETRY, "paused", PAUSED)
+            return self.ending.until_it_goes_on()
         if (held := self.groups.hold(incident, rule, now)) is not None:
             return held
         if not incident.actor and (shut := outside(rule, self.clock)) is not None:
@@ -395,7 +395,7 @@ class Treatment:
         elif verified.result in ("stopped", "on_purpose"):
             self.ending.close(incident.id, "on_purpose", verified.reason, verified.result)
         elif verified.result == "paused":
-            self.ending.park(incident.id, Wait(self.clock() + FROZEN_RETRY, "paused", verified.reason))
+            self.ending.park(incident.id, self.ending.until_it_goes_on())
         elif verified.result == "cut":
             self.ending.gave_way(incident.id)
         elif self.ending.failed(incident, rule, verified.reason, again=True):

@@ -15,7 +15,6 @@ from dockmend.pipeline.pulse import Pulse
 from dockmend.rules.model import Rule
 from dockmend.timekeeping import Clock
 
-PAUSED = "somebody paused it: it is looked at when it goes on"
 STEADY = 2.0
 """Seconds a container must run before "running" is believed: one that ends at once was not healed."""
 WITHOUT_CHECK = 30.0
@@ -117,7 +116,8 @@ class Verification:
         if container.state in ("exited", "dead"):
             return self._ended(container)
         if container.state != "running":
-            return Verified("paused", PAUSED) if container.state == "paused" and not _pauses(rule) else None
+            paused = container.state == "paused" and not _pauses(rule)
+            return Verified("paused", "somebody paused it") if paused else None
         if incident.network is not None and incident.network not in container.networks:
             if self.mirror.left_network(container.id, incident.network):
                 return Verified("on_purpose", left_on_purpose(incident.network))
