@@ -20,6 +20,7 @@ LIMITED = ("restart", "start")
 RECORDED_AS = {"restart": "restart", "start": "start", "reconnect_network": "connect"}
 UNFINISHED = (".tmp", ".part", ".partial")
 FAULTS = ("Traceback", "internal error", "fault of dockmend")
+GIVEN_UP = {"attempts", "breaker", "exhausted"}
 CLOCKS = 0.5
 """Seconds by which the journal's times and the relay's may differ."""
 
@@ -123,7 +124,11 @@ class Invariants:
         for row in self.journal.actions():
             if row.get("ended_at") is None:
                 verdict.found("leftover", f"open action {row['action']} of {row['object_name']}")
+        reasons = {slot.id: verdict.suppressed.get(slot.key, "") for slot in self.driver.slots}
         for row in self.journal.unfinished():
+            code = reasons.get(row["object_id"], "").partition(":")[0].split()
+            if row["state"] == "verifying" and GIVEN_UP.intersection(code):
+                continue  # what cannot help goes on for as many attempts as it has
             verdict.found("leftover", f"incident {row['id']} of {row['object_name']} is {row['state']}")
 
     # --- the journal --------------------------------------------------------------------------------------------

@@ -8,13 +8,14 @@ comes from the relay (dockmend's calls) and the ledger (the driver's acts). What
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
 from . import fleet
 from .driver import Driver
 from .fleet import Slot
-from .invariants import Invariants
+from .invariants import GIVEN_UP, Invariants
 from .ledger import Act, Intent
 from .plan import TROUBLES
 from .record import Journal
@@ -101,21 +102,28 @@ class Oracle:
             return (meant in {"paused", "either"}, "paused by a person" if meant != "running" else "nobody paused it")
         if status in {"exited", "dead"} and meant in {"stopped", "either"}:
             return True, "stopped by a person"
-        last = self.journal.last_of(slot.id)
+        incidents = self.journal.of(slot.id)
+        last = incidents[-1] if incidents else None
         if status == "running" and slot.networked and not fleet.placed(slot, seen):
             return self._disconnected(slot, last)
         if slot.owner is not None and self._is_down_for_a_reason(slot.owner):
             return True, f"the network of {slot.owner.key} is waited for"
         if last is None:
             return self._unheard_of(slot), "there is no incident: it was made as the engine went down"
-        told = (
-            f"{last['rule']} {last['state']} {last.get('outcome')} {last.get('reason_code', '')}: {last.get('reason')}"
-        )
-        if last.get("reason_code") in {"attempts", "breaker", "exhausted"}:
+        told = _told(last)
+        if last.get("reason_code") in GIVEN_UP:
             return self._invariants.worn_out(slot), told
+        if status == "running" and (given_up := self._given_up_since_its_start(seen, incidents)) is not None:
+            return self._invariants.worn_out(slot), _told(given_up)
         if status == "exited" and slot.policy in {"always", "unless-stopped"} and self._unseen_end(slot):
             return True, "its end was not seen: counted as stopped by its restart policy"
         return False, told
+
+    def _given_up_since_its_start(self, seen: dict[str, Any], incidents: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """What was given up of the run that stands; a rule that only starts goes on beside it, and cannot help."""
+        begun = datetime.fromisoformat(seen["State"]["StartedAt"]).timestamp()
+        since = [each for each in incidents if each.get("reason_code") in GIVEN_UP and each["updated_at"] > begun]
+        return since[-1] if since else None
 
     def _is_down_for_a_reason(self, owner: Slot) -> bool:
         seen = self.driver.inspect(owner)
@@ -288,6 +296,10 @@ class Oracle:
         if self.ledger.engine_ended(act.begin - 5.0, time.time()):
             return "ended by the engine's restart"
         return "recovered by the engine's policy" if slot.policy != "no" else "recovered"
+
+
+def _told(row: dict[str, Any]) -> str:
+    return f"{row['rule']} {row['state']} {row.get('outcome')} {row.get('reason_code', '')}: {row.get('reason')}"
 
 
 def _reason(told: str) -> str:

@@ -25,11 +25,11 @@ class Journal:
             rows = [row for row in rows if row["state"] != "waiting" or (row.get("due_at") or 0.0) <= soon]
             return rows + _bodies(journal, "SELECT body FROM actions WHERE ended_at IS NULL")
 
-    def last_of(self, container: str) -> Row | None:
-        """The incident of a container that was changed last."""
+    def of(self, container: str) -> list[Row]:
+        """A container's incidents, the one that was changed last at the end."""
         with self._open() as journal:
             rows = _bodies(journal, "SELECT body FROM incidents WHERE object_id = ?", container)
-        return max(rows, key=lambda row: max(row["opened_at"], row.get("updated_at", 0.0)), default=None)
+        return sorted(rows, key=lambda row: max(row["opened_at"], row.get("updated_at", 0.0)))
 
     def unfinished(self) -> list[Row]:
         with self._open() as journal:

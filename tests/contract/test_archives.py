@@ -37,9 +37,21 @@ async def test_a_commit_carries_its_labels_and_leaves_the_container_running(lab:
         await lab.client.inspect_image("kept:one")
 
 
+async def test_an_empty_image_that_is_loaded_many_times_at_once_is_one_image(lab: Lab) -> None:
+    names = ("dockmend-empty:latest", "dockmend-empty:other")
+    for _ in range(5):
+        await asyncio.gather(*(lab.client.load_empty_image(name) for name in names * 4))
+        images = [image for image in await lab.client.images() if "toolbox:latest" not in image.tags]
+        assert sorted(image.tags for image in images) == [(name,) for name in names]
+        for image in images:
+            await lab.client.remove_image(image.id)
+    await lab.client.load_empty_image(names[0])
+    made = await lab.client.create("never-started", {"Image": names[0], "Cmd": ["-"], "NetworkDisabled": True})
+    assert (await lab.client.inspect(made)).state == "created"
+
+
 async def test_a_volume_is_read_and_written_through_a_helper_that_never_starts(lab: Lab) -> None:
     client = lab.client
-    await client.import_empty_image("dockmend-empty:latest")
     await client.create_volume("from", labels={"a": "b"})
     await client.create_volume("to")
     assert (await client.inspect_volume("from")).labels == {"a": "b"}

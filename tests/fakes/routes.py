@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import io
 import json
 import re
 import signal
+import tarfile
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +41,7 @@ def application(engine: FakeEngine) -> web.Application:
         "POST /networks/create create_network", "GET /networks/{id} network",
         "POST /networks/{id}/connect connect", "POST /networks/{id}/disconnect disconnect", "GET /volumes volumes",
         "POST /volumes/create create_volume", "GET /volumes/{id} volume", "DELETE /volumes/{id} remove_volume",
-        "GET /images/json images", "POST /images/create import_image", "GET /images/{id:.+}/json image",
+        "GET /images/json images", "POST /images/load load_image", "GET /images/{id:.+}/json image",
         "DELETE /images/{id:.+} remove_image", "POST /images/{id:.+}/tag tag_image", "POST /commit commit",
     ):  # fmt: skip
         method, path, name = line.split()
@@ -108,7 +111,8 @@ class _Routes:
 
     async def version(self, request: web.Request) -> web.Response:
         newest, oldest = self.engine.versions
-        return _json({"Version": "26.1.5", "ApiVersion": newest, "MinAPIVersion": oldest})
+        platform = {"Arch": "amd64", "Os": "linux"}
+        return _json({"Version": "26.1.5", "ApiVersion": newest, "MinAPIVersion": oldest, **platform})
 
     async def info(self, request: web.Request) -> web.Response:
         told = {"ID": self.engine.identity, "Name": "fake", "ServerVersion": "26.1.5", "SystemTime": shapes.stamp()}
@@ -295,10 +299,14 @@ class _Routes:
     async def image(self, request: web.Request) -> web.Response:
         return _json(self.engine.image(request.match_info["id"]))
 
-    async def import_image(self, request: web.Request) -> web.Response:
-        await request.read()
-        identity = self.engine.add_image(f"{request.query['repo']}:{request.query['tag']}")
-        return web.Response(text=json.dumps({"status": identity}) + "\r\n", content_type="application/json")
+    async def load_image(self, request: web.Request) -> web.Response:
+        with tarfile.open(fileobj=io.BytesIO(await request.read())) as packed:
+            manifest = json.loads(_member(packed, "manifest.json"))[0]
+            config = _member(packed, manifest["Config"])
+        identity = f"sha256:{hashlib.sha256(config).hexdigest()}"
+        for name in manifest["RepoTags"]:
+            self.engine.add_image(name, json.loads(config)["config"], identity)
+        return web.Response(text=json.dumps({"stream": "Loaded"}) + "\r\n", content_type="application/json")
 
     async def remove_image(self, request: web.Request) -> web.Response:
         self.engine.remove_image(request.match_info["id"], request.query.get("force") == "1")
@@ -316,6 +324,12 @@ class _Routes:
         tag = f"{query['repo']}:{query.get('tag') or 'latest'}"
         identity = self.engine.commit(query["container"], tag, body, query.get("pause") == "1")
         return _json({"Id": identity}, 201)
+
+
+def _member(packed: tarfile.TarFile, name: str) -> bytes:
+    member = packed.extractfile(name)
+    assert member is not None
+    return member.read()
 
 
 def _until(text: str | None) -> int | None:

@@ -32,9 +32,9 @@ class World(Commands, Networks):
 
     # --------------------------------------------------------------------------------------------------- what is there
 
-    def add_image(self, name: str, config: Mapping[str, Any] | None = None) -> str:
-        identity = f"sha256:{shapes.new_id()}"
-        self.images[identity] = shapes.image(identity, [], config)
+    def add_image(self, name: str, config: Mapping[str, Any] | None = None, identity: str | None = None) -> str:
+        identity = identity or f"sha256:{shapes.new_id()}"
+        self.images.setdefault(identity, shapes.image(identity, [], config))
         self.tag_image(identity, name)
         return identity
 

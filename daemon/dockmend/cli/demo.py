@@ -149,7 +149,8 @@ class Demo:
         from dockmend.cli import rootfs
 
         files = await asyncio.to_thread(rootfs.tar)
-        empty = await self.engine.import_empty_image(f"{self.name}:{_owner()}")
+        empty = f"{self.name}:{_owner()}"
+        await self.engine.load_empty_image(empty)
         self.stack.push_async_callback(_gone, self.engine.remove_image, empty)
         config = {"Image": empty, "Cmd": ["/bin/sh"], "Labels": {MARK: _owner()}, "NetworkDisabled": True}
         builder = await self.engine.create(f"{self.name}-builder", config)

@@ -191,7 +191,8 @@ class Engine(Protocol):
     async def tag_image(self, image: str, reference: str) -> None:
         """`reference` (repository:tag) names this image from now on, and no other."""
 
-    async def import_empty_image(self, reference: str) -> str: ...
+    async def load_empty_image(self, reference: str) -> None:
+        """An image of no bytes under this reference (repository:tag); the same one however often, also at once."""
 
     # archives
     def get_archive(self, container: str, path: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:

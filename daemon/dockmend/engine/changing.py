@@ -12,20 +12,19 @@ import msgspec
 from dockmend.errors import EngineError, NotFound, Permanent
 from dockmend.model import Endpoint, Network, Volume
 
+from .empty_image import archive
 from .faults import only_for, tidy
 from .looking import Looking, short
 from .transport import flag, path, segment
-from .wire import WireEnd, WireId, end_decoder, id_decoder, to_volume, volume_decoder
+from .wire import WireEnd, WireId, end_decoder, id_decoder, to_volume, version_decoder, volume_decoder
 from .wire_networks import endpoint_config, network_body, one_network
 
 MARGIN = 60.0  # seconds on top of a container's stop timeout: a busy engine takes long to take a container down
 LONG = 600.0  # seconds a commit of many gigabytes may take
 SEVERAL_NETWORKS = (1, 44)  # the API from which a container is made in several networks at once
-EMPTY_TAR = bytes(1024)  # two zero blocks: the end of an archive, and nothing before it
 
 
-class _ImportLine(msgspec.Struct):
-    status: str = ""
+class _LoadLine(msgspec.Struct):
     error: str = ""
 
 
@@ -188,19 +187,14 @@ class Changing(Looking):
         request = path("images", segment(image, what), "tag", query={"repo": repository, "tag": tag})
         await self._transport.call(what, request, "POST")
 
-    async def import_empty_image(self, reference: str) -> str:
-        """An image of no bytes under this reference; returns its id."""
-        what = f"import {reference}"
-        repository, _, tag = reference.partition(":")
-        query = {"fromSrc": "-", "repo": repository, "tag": tag or "latest", "message": "dockmend"}
-        answer = await self._transport.call(what, path("images", "create", query=query), "POST", body=EMPTY_TAR)
-        lines = msgspec.json.Decoder(_ImportLine)
-        status = ""
+    async def load_empty_image(self, reference: str) -> None:
+        """An image of no bytes under this reference (repository:tag); the same one each time."""
+        what = f"load {reference}"
+        answer = await self._transport.call("version", "version", versioned=False)
+        version = self._transport.decoded(version_decoder, answer, "version")
+        image = archive(reference, version.Arch, version.Os)
+        answer = await self._transport.call(what, path("images", "load", query={"quiet": "1"}), "POST", body=image)
+        lines = msgspec.json.Decoder(_LoadLine)
         for line in answer.splitlines():
-            said = self._transport.decoded(lines, line, what)
-            if said.error:
-                raise Permanent(f"{what}: {tidy(said.error)}")
-            status = said.status or status
-        if not status.startswith("sha256:"):
-            raise Permanent(f"{what}: the engine named no image")
-        return status
+            if error := self._transport.decoded(lines, line, what).error:
+                raise Permanent(f"{what}: {tidy(error)}")

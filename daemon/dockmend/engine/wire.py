@@ -151,6 +151,8 @@ class WireVersion(Struct):
     Version: str = ""
     ApiVersion: str = ""
     MinAPIVersion: str = ""
+    Arch: str = ""
+    Os: str = ""
     Components: list[WireComponent] | None = None
 
     @property

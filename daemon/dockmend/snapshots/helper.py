@@ -64,7 +64,7 @@ async def _create(engine: Engine, name: str, config: dict[str, Any]) -> str:
     try:
         return await engine.create(name, config)
     except NotFound:
-        await engine.import_empty_image(IMAGE)
+        await engine.load_empty_image(IMAGE)
     except EngineError as error:
         if error.status != 409:
             raise

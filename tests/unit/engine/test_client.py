@@ -266,3 +266,14 @@ async def test_an_answer_that_is_none_is_a_temporary_error(answer: bytes, tmp_pa
                 await client.inspect("web")
         finally:
             await client.close()
+
+
+async def test_an_image_that_the_engine_could_not_load_is_an_error(tmp_path: Path) -> None:
+    said = b'{"status":"Loading layer"}\r\n{"errorDetail":{"message":"no space left"},"error":"no space left"}\r\n'
+    async with served(tmp_path / "s", said) as url:
+        client = DockerEngine(url)
+        try:
+            with pytest.raises(Permanent, match=r"^load dockmend-empty:latest: no space left$"):
+                await client.load_empty_image("dockmend-empty:latest")
+        finally:
+            await client.close()
