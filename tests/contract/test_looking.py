@@ -119,3 +119,22 @@ async def test_helpers_are_found_by_their_label(lab: Lab) -> None:
 
 async def _state(lab: Lab, name: str, wanted: str) -> bool:
     return (await lab.client.inspect(name)).state == wanted
+
+
+async def test_a_pause_is_no_verdict_of_a_health_check(lab: Lab) -> None:
+    """Docker calls a check unhealthy that it stopped, without an event, until it has run again."""
+    await lab.run("web", health=True)
+    await lab.client.pause("web")
+    paused = await lab.client.inspect("web")
+    await lab.client.unpause("web")
+    assert paused.health in ("starting", "healthy")  # Podman's checks go on
+    assert (await lab.client.inspect("web")).health in ("starting", "healthy")
+    await lab.run("sick", health=True)
+    await lab.sicken("sick")
+
+    async def is_unhealthy() -> bool:
+        return (await lab.client.inspect("sick")).health == "unhealthy"
+
+    await eventually_async(is_unhealthy, 30)
+    await lab.client.pause("sick")
+    assert (await lab.client.inspect("sick")).health == "unhealthy"

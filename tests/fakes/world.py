@@ -128,8 +128,9 @@ class World(Commands, Networks):
     def set_health(self, name: str, health: str) -> None:
         """Health becomes `health`; the event comes on a change only."""
         container = self.container(name)
-        if container["State"]["Health"]["Status"] != health:
-            container["State"]["Health"]["Status"] = health
+        before = container["State"]["Health"]["Status"]
+        container["State"]["Health"] |= {"Status": health, "FailingStreak": int(health == "unhealthy")}
+        if health != before:
             self.emit(container, f"health_status: {health}")
 
     def exec_noise(self, name: str, times: int = 1) -> None:
@@ -241,6 +242,8 @@ class World(Commands, Networks):
                 409 if paused else 500, f"Container {container['Id']} is {'already' if paused else 'not'} paused"
             )
         state |= {"Paused": paused, "Status": "paused" if paused else "running"}
+        if paused and state.get("Health"):
+            state["Health"]["Status"] = "unhealthy"  # as the engine does whenever it stops a check, and says nothing
         self.emit(container, "pause" if paused else "unpause")
 
     def update_container(self, name: str, changes: Mapping[str, Any]) -> None:

@@ -72,6 +72,40 @@ def test_one_that_is_paused_is_not_said_to_be_well_and_not_tried_again(docker: P
     assert actions_seen(docker, "web", began, "start", "restart", "unpause") == ["unpause"]
 
 
+SLOW_CHECK = (
+    "--health-retries=1", "--health-timeout=5s", "--health-start-period=5m", "--health-start-interval=200ms"
+)  # fmt: skip
+
+
+def test_a_container_that_goes_on_after_a_pause_is_not_unhealthy(docker: PrivateEngine, daemon: Makes):
+    """The engine calls it so until the next probe, and who lists then must not believe it."""
+    docker.run("web", "--health-cmd", "true", "--health-interval=1h", *SLOW_CHECK)
+    docker.await_health("web", "healthy")
+    one = daemon(docker.url, rules=ALL)
+    one.kill()
+    docker.docker("pause", "web")
+    docker.docker("unpause", "web")
+    assert docker.health("web") == "unhealthy"
+    one.start()
+    nothing_but_the_witness(one, docker)
+
+
+def test_a_check_that_fails_on_after_a_pause_is_found_though_no_event_tells(
+    docker: PrivateEngine, daemon: Makes, tmp_path: Path
+):
+    (tmp_path / "well").touch()
+    options = ("--volume", f"{tmp_path}:/h", "--health-cmd", "test -e /h/well", "--health-interval=1s", *SLOW_CHECK)
+    docker.run("web", *options)
+    docker.await_health("web", "healthy")
+    one = daemon(docker.url, rules=ALL)
+    docker.docker("pause", "web")
+    (tmp_path / "well").unlink()
+    began = docker.now()
+    docker.docker("unpause", "web")
+    eventually(lambda: one.incidents(object_name="web", rule="heal"), 60, what="it is found unhealthy")
+    assert docker.events(since=began, container="web", event="health_status: unhealthy") == []
+
+
 def waiting_for(one: Daemon, name: str) -> list[str]:
     return [row["waiting_for"] for row in one.incidents(object_name=name)]
 

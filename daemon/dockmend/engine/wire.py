@@ -35,6 +35,7 @@ class WireId(Struct):
 
 class WireHealth(Struct):
     Status: str = ""
+    FailingStreak: Int64 | None = None
 
 
 class WireState(Struct):
@@ -214,9 +215,7 @@ def to_container(wire: WireContainer, of_image: Mapping[str, str]) -> Container:
     host = wire.HostConfig or WireHostConfig()
     labels = config.Labels or {}
     started = epoch(state.StartedAt)
-    # The engine keeps the last verdict of a container that has ended; it says nothing about one that does not run.
-    alive = state.Health is not None and state.Status in ("running", "paused")
-    health = state.Health.Status if alive and state.Health is not None else ""
+    check = to_check(config.Healthcheck)
     return Container(
         id=wire.Id,
         name=wire.Name.removeprefix("/"),
@@ -225,7 +224,7 @@ def to_container(wire: WireContainer, of_image: Mapping[str, str]) -> Container:
         labels=labels,
         image_steering=image_steering(labels, of_image) if of_image else (),
         state=state.Status,
-        health="" if health == "none" else health,
+        health=to_health(state, check),
         exit_code=state.ExitCode if started and state.Status in _EVER_RAN else None,
         oom_killed=state.OOMKilled,
         error=state.Error,
@@ -235,7 +234,7 @@ def to_container(wire: WireContainer, of_image: Mapping[str, str]) -> Container:
         finished_at=epoch(state.FinishedAt),
         restart_policy=(host.RestartPolicy.Name if host.RestartPolicy else "") or "no",
         auto_remove=host.AutoRemove,
-        check=to_check(config.Healthcheck),
+        check=check,
         stop_signal=config.StopSignal or "SIGTERM",
         stop_timeout=10.0 if config.StopTimeout is None else float(config.StopTimeout),
         network_mode=host.NetworkMode,
@@ -251,6 +250,21 @@ def to_container(wire: WireContainer, of_image: Mapping[str, str]) -> Container:
 def _others(mode: str) -> str:
     """A namespace's mode where it is another container's; nothing of "host", "private" and the like is kept."""
     return mode if mode.startswith("container:") else ""
+
+
+def to_health(state: WireState, check: HealthCheck | None) -> str:
+    """The health check's verdict; "" where there is none, as for a container that has ended, whose last one is kept.
+
+    The engine says `unhealthy` of every check that it has stopped, for a pause as well, and leaves it at that until the
+    next probe (moby, `CloseMonitorChannel`): a check that has not failed as often as it may has given no verdict yet.
+    """
+    health = state.Health
+    if health is None or health.Status == "none" or state.Status not in ("running", "paused"):
+        return ""
+    failed = health.FailingStreak
+    if health.Status == "unhealthy" and check is not None and failed is not None and failed < check.retries:
+        return "starting"
+    return health.Status
 
 
 def to_check(wire: WireHealthcheck | None) -> HealthCheck | None:

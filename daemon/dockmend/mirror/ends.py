@@ -52,6 +52,18 @@ class Run(Struct, omit_defaults=True):
     def over(self) -> bool:
         return self.died_at > 0.0
 
+    def part(self, at: float) -> Run:
+        """Takes out what was heard since `at`, when another run had begun of which nobody heard: it is that run's."""
+        later = Run(started_at=at, kills=[each for each in self.kills if each[0] >= at])
+        self.kills = [each for each in self.kills if each[0] < at]
+        if self.oom_at >= at:
+            later.oom_at, self.oom_at = self.oom_at, 0.0
+        if self.died_at >= at:
+            later.died_at, later.code, later.by, later.told = self.died_at, self.code, self.by, self.told
+            later.stopped, self.stopped = self.stopped, False
+            self.died_at, self.code, self.by, self.told = 0.0, None, "", ""
+        return later
+
 
 class End(Struct, eq=False):
     """An end whose cause is not settled yet."""

@@ -44,15 +44,18 @@ class Entry:
         "ends",
         "health_heard",
         "heard",
+        "judged",
         "kept",
         "late_until",
         "stuck_at",
+        "verdict_due",
     )
 
     def __init__(self, kept: Kept) -> None:
         self.kept = kept
         self.earlier: list[Run] = []  # runs before the present one whose events may still come, in order
         self.heard = 0  # events of it
+        self.judged = kept.container.health in ("healthy", "unhealthy")  # its check gave a verdict in this run
         self.health_heard = 0  # what that was at the last of them that told of its health
         self.late_until = 0.0  # until then the stream may tell of runs before the one inspect told of first
         self.ends: list[End] = []  # not settled yet, in order; mostly none
@@ -61,6 +64,7 @@ class Entry:
         self.ahead_until = 0.0  # then those events are lost
         self.distrusted = 0  # inspect answers in a row that seemed older than what events told
         self.stuck_at: float | None = None
+        self.verdict_due = 0.0  # when it is looked at again for a verdict of its health check
 
     def inspect_was_ahead(self, health: str, now: float) -> None:
         """Inspect told of a health that no event has told of yet."""
@@ -78,6 +82,7 @@ class Entry:
             self.echo.until += by
         self.ahead_until += by
         self.late_until += by
+        self.verdict_due += by
 
     @property
     def container(self) -> Container:
@@ -97,6 +102,7 @@ class Entry:
     def began_another(self, run: Run) -> None:
         self.earlier = [*self.earlier[-3:], self.kept.run]
         self.kept.run = run
+        self.judged = False
 
     def began_before(self, run: Run) -> None:
         """A run that is known to be over: inspect told of a later one."""

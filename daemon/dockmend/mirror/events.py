@@ -38,6 +38,7 @@ def health(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origi
         return ()
     if said == kept.container.health:
         return ()
+    found.judged = said != "starting"
     mirror.put(found, replace(kept.container, health=said))
     return troubles.of_health(found, at, origin)
 
@@ -60,7 +61,7 @@ def start(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin
         found.began_before(between)
         return (troubles.of_container(found, "container.started", at, origin, run=between),)
     mirror.wanted.add(found.container.id)
-    return runs.begin(mirror, found, now, origin, announced_at=at)
+    return runs.begin(mirror, found, now, origin, Run(announced_at=at))
 
 
 def die(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:

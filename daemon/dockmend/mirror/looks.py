@@ -185,6 +185,24 @@ def stuck_state(mirror: Mirror, found: Entry, now: float) -> None:
         found.kept.standing.pop("stuck", None)
 
 
+def await_verdict(mirror: Mirror, found: Entry, now: float) -> None:
+    """Has a container looked at again whose health check gave no verdict so far: no event tells of a check that fails
+    on from its first probe after a pause, as the engine had called it unhealthy all along."""
+    container, check = found.container, found.container.check
+    found.judged = found.judged or container.health in ("healthy", "unhealthy")
+    if check is None or container.state != "running" or container.health != "starting" or found.verdict_due > now:
+        return
+    first = 0.0 if found.judged else container.started_at + check.verdict_within
+    found.verdict_due = max(now + max(check.interval, 1.0), first)
+
+    def look(when: float) -> list[Change]:
+        if mirror.entries.get(container.id) is found and found.container.health == "starting":
+            mirror.wanted.add(container.id)
+        return []
+
+    mirror.later(found.verdict_due, look)
+
+
 def watch_stuck(mirror: Mirror, found: Entry, now: float, why: str) -> None:
     if found.stuck_at is None and "stuck" not in found.kept.standing:
         found.stuck_at = due = now + STUCK_AFTER

@@ -137,7 +137,7 @@ class Mirror(OwnDoing):
         if blind:
             found.ahead = ()
         if seen.state == "running" and seen.health != health_before and seen.health:
-            if not blind:
+            if not blind and seen.health != "starting":
                 found.inspect_was_ahead(seen.health, now)
             changes += troubles.of_health(found, now, origin)
         return changes + self._look_around(found, before, now, origin)
@@ -145,6 +145,7 @@ class Mirror(OwnDoing):
     def _look_around(self, found: Entry, before: Container, now: float, origin: Origin) -> list[Change]:
         changes = looks.networks(self, found, before, now, origin)
         looks.stuck_state(self, found, now)
+        looks.await_verdict(self, found, now)
         changes += looks.orphaned(self, found, now, origin)
         return changes
 

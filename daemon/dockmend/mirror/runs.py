@@ -22,13 +22,11 @@ LOOP_COUNT, LOOP_WITHIN = 5, 600.0
 """`restart_loop`: that many restarts by the engine's own policy within that many seconds."""
 
 
-def begin(
-    mirror: Mirror, found: Entry, now: float, origin: Origin, *, announced_at: float = 0.0, started_at: float = 0.0
-) -> list[Change]:
+def begin(mirror: Mirror, found: Entry, now: float, origin: Origin, run: Run) -> list[Change]:
     """A new run: announced by an event, or inferred from inspect, which tells `started_at`."""
-    kept, at = found.kept, started_at or announced_at
+    kept, at = found.kept, run.begun
     echoed = mirror.echoed(found, "start", now)
-    found.began_another(Run(started_at=started_at, announced_at=announced_at))
+    found.began_another(run)
     kept.unhealthy = 0
     for what in ("health", "end", "stuck", "orphaned"):
         kept.standing.pop(what, None)
@@ -38,7 +36,7 @@ def begin(
     changes: list[Change] = []
     for end in list(found.ends):
         # Events come in order: with the start, all was said about the runs before. Inspect may be ahead of them.
-        if announced_at or end.held:
+        if run.announced_at or end.held:
             changes += settle(mirror, found, end)
     if not echoed:
         changes.append(troubles.of_container(found, "container.started", at, origin))
@@ -155,10 +153,14 @@ def observed(mirror: Mirror, found: Entry, seen: Container, now: float, origin: 
         return changes
     if found.later(seen):
         run = found.kept.run
+        later = run.part(seen.started_at)
+        for end in found.ends:
+            if end.run is run and later.over:
+                end.run = later
         if run.begun and not run.over:
             # The events are lost, or still on their way: then they find their run by its time.
             changes += over(mirror, found, run, max(run.begun, min(now, seen.started_at)), now, origin, blind)
-        changes += begin(mirror, found, now, origin, started_at=seen.started_at)
+        changes += begin(mirror, found, now, origin, later)
     run = found.kept.run
     run.started_at = seen.started_at
     if not seen.running or seen.state == "restarting":

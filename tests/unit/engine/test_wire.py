@@ -102,6 +102,19 @@ def test_defaults_of_the_engine_are_filled_in() -> None:
 
 
 @pytest.mark.parametrize(
+    ("state", "failed", "health"),
+    [("running", 0, "starting"), ("running", 1, "starting"), ("running", 2, "unhealthy"), ("paused", 0, "starting"),
+     ("paused", 2, "unhealthy"), ("running", None, "unhealthy")],
+)  # fmt: skip
+def test_unhealthy_is_a_verdict_only_of_a_check_that_failed_as_often_as_it_may(
+    state: str, failed: int | None, health: str
+) -> None:
+    said = {"Status": "unhealthy"} | ({} if failed is None else {"FailingStreak": failed})
+    config = {"Healthcheck": {"Test": ["CMD", "true"], "Retries": 2}}
+    assert told(State={"Status": state, "Health": said}, Config=config).health == health
+
+
+@pytest.mark.parametrize(
     ("mac", "address", "kept"),
     [
         ("02:42:ac:11:00:02", "172.17.0.2", None),

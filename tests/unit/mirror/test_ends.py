@@ -195,6 +195,33 @@ def test_an_end_that_nobody_saw(setting: str, policy: str, triggers: list[str]):
     assert host.triggers() == triggers
 
 
+def test_a_persons_stop_of_a_run_that_began_unseen_is_that_runs():
+    """What is replayed tells of the stop alone: the crash before it, and the start after that, are forgotten."""
+    host = Host()
+    host.relist(host.container(restart_policy="on-failure"), first=True)
+    host.now += 50
+    host.emit("kill", signal="9")
+    host.emit("die", exitCode="137")
+    host.relist(host.ended(137, started_at=host.now - 20), blind=True)
+    host.wait(0.3)
+    ends = {(change.cause, change.recovered) for change in host.seen if change.cause}
+    assert ends == {("unknown", True), ("stopped", False)}
+    assert host.mirror.stopped(host.container().id)
+
+
+def test_a_kill_of_a_run_that_began_unseen_and_goes_on_excuses_its_end():
+    host = Host()
+    host.relist(host.container(), first=True)
+    host.now += 50
+    host.emit("kill", signal="15")
+    host.relist(host.container(started_at=host.now - 20), blind=True)
+    host.now += 1
+    host.emit("die", exitCode="143")
+    host.look(host.ended(143))
+    host.wait(0.3)
+    assert [change.cause for change in host.seen if change.cause] == ["unknown", "stopped"]
+
+
 def test_at_the_first_start_what_is_exited_is_history():
     host = Host()
     host.relist(host.container(state="exited", exit_code=1, finished_at=950.0), first=True)

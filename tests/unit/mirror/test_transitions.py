@@ -77,6 +77,36 @@ def test_a_health_that_starts_over_with_the_engine_is_the_same_trouble():
     assert host.triggers() == ["container.unhealthy"]
 
 
+def test_a_check_without_a_verdict_is_looked_at_until_there_is_one():
+    """No event tells of a check that fails on after a pause."""
+    check = HealthCheck(interval=5.0, timeout=1.0, retries=2)
+    host = started(check=check, health="healthy")
+    host.now += 100
+    host.emit("unpause")
+    host.look(replace(present(host), health="starting"))
+    host.wait(4.9)
+    assert ID not in host.mirror.wanted
+    host.wait(0.2)
+    assert ID in host.mirror.wanted
+    host.look(replace(present(host), health="starting"))
+    host.wait(5.1)
+    assert ID in host.mirror.wanted
+    host.look(replace(present(host), health="unhealthy"))
+    assert host.triggers() == ["container.unhealthy"]
+    host.wait(600.0)
+    assert ID not in host.mirror.wanted
+
+
+def test_a_check_that_has_just_begun_is_not_looked_at_before_its_verdict_is_due():
+    host = started(check=HealthCheck(interval=5.0, timeout=1.0, retries=2), health="healthy")
+    host.look(replace(present(host), started_at=host.now, health="starting"))
+    host.wait(17.0)
+    assert ID not in host.mirror.wanted
+    host.emit("health_status: healthy")
+    host.wait(600.0)
+    assert ID not in host.mirror.wanted
+
+
 def test_a_replay_of_older_health_changes_nothing():
     host = started(check=HealthCheck(), health="healthy")
     for health in ("unhealthy", "healthy"):
