@@ -33,7 +33,7 @@ async def test_the_self_check_runs_now_and_then(fake: FakeEngine, tmp_path: Path
     fake.set_health(web, "healthy")
     async with running(fake, settings(tmp_path)) as one:
         one.self_check.race = 0.05
-        fake.container(web)["State"]["Health"] |= {"Status": "unhealthy", "FailingStreak": 1}  # and no event tells of it
+        fake.container(web)["State"]["Health"] |= {"Status": "unhealthy", "FailingStreak": 1}  # unheard of
         await until(lambda: restarts(fake) == 1, "it was found and restarted")
         fake.set_health(web, "healthy")
         await until(lambda: not one.incidents.open, "the incident is closed")
