@@ -1,4 +1,4 @@
-"""A connection to the broker that closes while it asks to write: nothing is written, and no fault is told."""
+"""Races of the MQTT library: a connection that closes while it asks to write, an answer that meets a cancellation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import socket
 from typing import Any
 
+import aiomqtt
 import pytest
 
 from dockmend.tell.mqtt_client import Client
@@ -64,3 +65,19 @@ async def test_a_socket_that_is_open_is_written_to():
     assert asyncio.get_running_loop().remove_writer(one.fileno())
     one.close()
     other.close()
+
+
+async def test_who_is_cancelled_as_the_broker_answers_is_cancelled():
+    client, answer = Client("broker.invalid"), asyncio.get_running_loop().create_future()
+    waiting = asyncio.get_running_loop().create_task(client._wait_for(answer, timeout=30))
+    await turn()
+    answer.set_result("granted")
+    waiting.cancel()
+    await asyncio.wait([waiting], timeout=30)
+    assert waiting.cancelled()
+
+
+async def test_a_broker_that_does_not_answer_in_time_is_an_error():
+    client = Client("broker.invalid")
+    with pytest.raises(aiomqtt.MqttError, match="timed out"):
+        await client._wait_for(asyncio.get_running_loop().create_future(), timeout=0.01)

@@ -1,20 +1,36 @@
-"""aiomqtt's client, without a race of its own: where it wants to write, it asks for that in the loop's next round.
+"""aiomqtt's client, without two races of its own (aiomqtt 2.5.1).
 
-By then the connection may be closed, and its number be another connection's: the loop would raise, or call a writer
-that has nothing to write for as long as that other connection can be written to (aiomqtt 2.5.1,
-`_on_socket_register_write`).
+Where it wants to write, it asks for that in the loop's next round (`_on_socket_register_write`). By then the connection
+may be closed, and its number be another connection's: the loop would raise, or call a writer that has nothing to write
+for as long as that other connection can be written to.
+
+It waits by `asyncio.wait_for`, which up to Python 3.11 forgets that it was cancelled where what it waits for comes in
+the same moment: who cancelled it would wait for ever.
 """
 
 from __future__ import annotations
 
+import asyncio
+import math
 import socket
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 import aiomqtt
+
+T = TypeVar("T")
 
 
 class Client(aiomqtt.Client):
     """As aiomqtt.Client."""
+
+    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:
+        limit = self.timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(None if limit == math.inf else limit):
+                return await fut
+        except TimeoutError:
+            raise aiomqtt.MqttError("Operation timed out") from None
 
     def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
         self._loop.call_soon_threadsafe(self._register_write, client, sock)
