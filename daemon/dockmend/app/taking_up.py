@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -126,12 +127,14 @@ async def tell_own_doing(journal: Journal, mirror: Mirror, known: Known) -> None
             if record.action in ENDING and record.attempt == incident.attempts:
                 before = record.undo.get(record.action)
                 undo = before if isinstance(before, dict) else {}
+                begun = float(undo.get("started_at") or math.inf)
                 stopped_at = float(undo.get("at", record.began_at))
                 until = record.ended_at or stopped_at + float(undo.get("stop_timeout", 0.0)) + LATEST
                 for container_id in {record.object_id, str(undo.get("new") or record.object_id)}:
-                    mirror.acted(container_id, record.began_at, until + GRACE)
+                    mirror.acted(container_id, record.began_at, until + GRACE, begun)
                     if known.moved:  # it may have been done before or after the clock was set
-                        mirror.acted(container_id, record.began_at + known.moved, until + known.moved + GRACE)
+                        moved = (record.began_at + known.moved, until + known.moved + GRACE)
+                        mirror.acted(container_id, *moved, begun)
 
 
 async def take_up(

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 from dockmend.mirror import looks
 from dockmend.mirror.due import Due
 from dockmend.mirror.echo import GRACE, Echo
+from dockmend.mirror.ends import Run
 from dockmend.mirror.entry import Entry
 from dockmend.mirror.view import View
 from dockmend.model import Change
+
+ANNOUNCED = 0.5
+"""Seconds by which the event of a start may come after the start as inspect tells it."""
 
 
 class OwnDoing(View, Due):
@@ -18,7 +24,7 @@ class OwnDoing(View, Due):
         Due.__init__(self)
         self.wanted: set[str] = set()
         self.changed: set[str] = set()
-        self._acted: dict[str, list[tuple[float, float]]] = {}
+        self._acted: dict[str, list[tuple[float, float, float]]] = {}  # since, until, the last begin of a run
         self._coming: dict[str, Echo] = {}  # of containers that dockmend makes and the mirror has not heard of yet
 
     def expect(self, container_id: str, action: str) -> Echo | None:
@@ -39,20 +45,24 @@ class OwnDoing(View, Due):
             echo = self._coming[container_id] = Echo(action)
         return echo
 
-    def acted(self, container_id: str, since: float, until: float) -> None:
-        """Between these times (wall seconds) dockmend itself was ending it: what died then, died by that.
+    def acted(self, container_id: str, since: float, until: float, begun: float = math.inf) -> None:
+        """Between these times (wall seconds) dockmend itself was ending its run of `begun`: what died then, died by
+        that, but for a run that began later (a restart's own).
 
         Told at a start, before anything is heard: the echo of an action does not outlive the process.
         """
-        self._acted.setdefault(container_id, []).append((since, until))
+        self._acted.setdefault(container_id, []).append((since, until, begun + ANNOUNCED))
         found = self.entries.get(container_id)
-        if found is not None and found.kept.run.over and self.ended_by_dockmend(container_id, found.kept.run.died_at):
+        if found is None or not found.kept.run.over:
+            return
+        if self.ended_by_dockmend(container_id, found.kept.run, found.kept.run.died_at):
             found.kept.run.by = "dockmend"
             self.changed.add(container_id)
 
-    def ended_by_dockmend(self, container_id: str, at: float) -> bool:
-        """Whether a death at this time falls into one of dockmend's own actions of before its start."""
-        return any(since <= at <= until for since, until in self._acted.get(container_id, ()))
+    def ended_by_dockmend(self, container_id: str, run: Run, at: float) -> bool:
+        """Whether a run's death at this time is that of one of dockmend's own actions of before its start."""
+        spans = self._acted.get(container_id, ())
+        return any(since <= at <= until and run.begun <= begun for since, until, begun in spans)
 
     def echoes(self, container_id: str, now: float) -> bool:
         """Whether what is heard of a container now can be dockmend's own doing."""

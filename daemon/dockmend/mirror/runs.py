@@ -60,7 +60,7 @@ def over(
     mirror.changed.add(found.container.id)
     if mirror.engine_was_away_at(at):
         run.by = "engine"
-    elif mirror.echoed(found, "die", now) or mirror.ended_by_dockmend(found.container.id, at):
+    elif mirror.echoed(found, "die", now) or mirror.ended_by_dockmend(found.container.id, run, at):
         run.by = "dockmend"
     if run is found.kept.run:
         mirror.put(found, replace(found.container, state="exited", exit_code=run.code, health=""))

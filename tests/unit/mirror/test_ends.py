@@ -209,6 +209,22 @@ def test_a_persons_stop_of_a_run_that_began_unseen_is_that_runs():
     assert host.mirror.stopped(host.container().id)
 
 
+def test_a_persons_stop_right_after_a_restart_of_before_this_start_is_no_part_of_that():
+    host = Host()
+    host.relist(host.container(), first=True)
+    host.mirror.acted(host.container().id, 999.0, 1010.0, begun=900.0)
+    for action, said in (("kill", {"signal": "15"}), ("die", {"exitCode": "143"}), ("stop", {}), ("start", {})):
+        host.emit(action, **said)
+        host.now += 0.1
+    host.look(host.container(started_at=1000.3))
+    for action, said in (("kill", {"signal": "15"}), ("die", {"exitCode": "143"}), ("stop", {})):
+        host.emit(action, **said)
+    host.look(host.ended(143))
+    host.wait(0.3)
+    assert [change.cause for change in host.seen if change.cause] == ["stopped"]
+    assert host.mirror.stopped(host.container().id)
+
+
 def test_a_kill_of_a_run_that_began_unseen_and_goes_on_excuses_its_end():
     host = Host()
     host.relist(host.container(), first=True)
