@@ -72,6 +72,29 @@ def test_one_that_is_paused_is_not_said_to_be_well_and_not_tried_again(docker: P
     assert actions_seen(docker, "web", began, "start", "restart", "unpause") == ["unpause"]
 
 
+SLOW_START = """
+version: 1
+rules:
+  - name: slow
+    when: container.crashed
+    match: all
+    then: [{wait: {time: 3s}}, start]
+    limits: {backoff: 100ms to 1s}
+"""
+
+
+def test_a_container_replaced_in_the_middle_of_an_attempt_is_no_reason_to_give_up(docker: PrivateEngine, daemon: Makes):
+    docker.run("web")
+    one = daemon(docker.url, rules={"slow.yaml": SLOW_START})
+    kill_main(docker, "web")
+    eventually(lambda: [row["state"] for row in one.incidents(object_name="web")] == ["acting"], 30)
+    docker.docker("rm", "--force", "web")
+    docker.run("web")
+    closed(one, name="web", timeout=60)
+    kill_main(docker, "web")
+    closed(one, "healed", name="web", timeout=60)
+
+
 SLOW_CHECK = (
     "--health-retries=1", "--health-timeout=5s", "--health-start-period=5m", "--health-start-interval=200ms"
 )  # fmt: skip

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dockmend.errors import EngineError
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
-from dockmend.model import Container, Object
+from dockmend.model import Container, Object, owner_in
 from dockmend.observer import Observer
 from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.looking import MISSING, Looking, Seen
@@ -31,6 +32,21 @@ class Need:
     def _must_stand(self, incident: Incident, rule: Rule) -> bool:
         """What only tells, tells of what was: it may well be over by the remedy that came before it in this lane."""
         return rule.remedies or rule.hold > 0 or incident.waiting_for == "window"
+
+    async def is_leaving(self, incident: Incident, rule: Rule) -> bool:
+        """Whether the container of an attempt that cannot succeed was removed meanwhile, or is being: that is nobody's
+        failure, and no reason to give up on what takes its place. The next attempt finds it gone."""
+        if (
+            incident.kind != "container"
+            or owner_in(incident.target) is not None
+            or not self._must_stand(incident, rule)
+        ):
+            return False
+        try:
+            seen = await self.looking.look(incident)
+        except EngineError:
+            return True  # nobody knows: the next attempt will
+        return seen.gone or (isinstance(seen.subject, Container) and seen.subject.state == "removing")
 
     def of(self, incident: Incident, rule: Rule, seen: Seen, *, resumed: bool) -> bool:
         """False where there is nothing to do any more: then it is closed, or still open where it is to be verified."""

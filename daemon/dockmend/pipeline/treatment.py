@@ -297,8 +297,10 @@ class Treatment:
             return  # cut between two steps: the next start goes on there
         elif failure is None:
             await self._verify(incident, rule, began_at or self.clock())
-        elif self.ending.failed(incident, rule, str(failure), again=failure.again):
-            await self._climb(incident.id, rule, str(failure))
+        else:
+            again = failure.again or await self.need.is_leaving(incident, rule)
+            if self.ending.failed(incident, rule, str(failure), again=again):
+                await self._climb(incident.id, rule, str(failure))
 
     async def _round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
         async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dockmend.decide import CODES
+from dockmend.errors import Permanent
 from dockmend.model import Actor, Change, Event, HealthCheck
 from dockmend.rules.loader import load_texts
 from tests.unit.pipeline.clinic import HEAL, ID, TARGET, WEB, Clinic, clinic, replace, rule_text, until
@@ -50,6 +51,21 @@ async def test_one_that_is_gone_before_its_turn_is_not_touched():
         del one.engine.containers[ID]
         await one.quiet()
         assert (one.only().outcome, one.only().reason) == ("recovered", "recovered on its own: it is gone")
+
+
+async def test_one_that_is_being_removed_is_no_reason_to_give_up():
+    """Its successor bears its name, and with it the breaker."""
+    async with clinic() as one:
+        one.engine.trouble["restart"] = Permanent("it is marked for removal", 409)
+        one.engine.on["restart"] = lambda: one.engine.set(state="removing")
+        one.sicken()
+        await one.quiet()
+        assert (one.only().state, one.only().waiting_for, one.restarts) == ("waiting", "backoff", 1)
+        del one.engine.containers[ID]
+        await one.later()
+        assert (one.only().outcome, one.restarts) == ("recovered", 1)
+        assert one.only().reason.endswith("it is gone")
+        assert one.treatment.history.of(one.only().rule, one.only().target).breaker_at is None
 
 
 async def test_a_failed_attempt_is_parked_for_its_backoff_and_the_next_one_heals():
