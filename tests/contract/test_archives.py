@@ -41,8 +41,9 @@ async def test_an_empty_image_that_is_loaded_many_times_at_once_is_one_image(lab
     names = ("dockmend-empty:latest", "dockmend-empty:other")
     for _ in range(5):
         await asyncio.gather(*(lab.client.load_empty_image(name) for name in names * 4))
-        images = [image for image in await lab.client.images() if "toolbox:latest" not in image.tags]
-        assert sorted(image.tags for image in images) == [(name,) for name in names]
+        images = [image for image in await lab.client.images() if "toolbox" not in str(image.tags)]
+        called = sorted([tag.rpartition("/")[2] for tag in image.tags] for image in images)  # Podman puts a host before
+        assert called == [[name] for name in names]
         for image in images:
             await lab.client.remove_image(image.id)
     await lab.client.load_empty_image(names[0])
