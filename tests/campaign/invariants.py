@@ -141,6 +141,8 @@ class Invariants:
         for row in actions:
             by_container.setdefault(row["object_id"], []).append(row)
             by_container.setdefault(row["object_name"], []).append(row)
+            if made := (row.get("undo", {}).get("recreate") or {}).get("new"):
+                by_container.setdefault(made, []).append(row)  # it may have been taken away again before anybody saw it
         for request in relay.changes():
             if id(request) in self._requests_known or not self.effective(request):
                 continue
