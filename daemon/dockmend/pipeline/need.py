@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dockmend.errors import EngineError
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Container, Object, owner_in
@@ -35,17 +34,10 @@ class Need:
 
     async def is_leaving(self, incident: Incident, rule: Rule) -> bool:
         """Whether the container of an attempt that cannot succeed was removed meanwhile, or is being: that is nobody's
-        failure, and no reason to give up on what takes its place. The next attempt finds it gone."""
-        if (
-            incident.kind != "container"
-            or owner_in(incident.target) is not None
-            or not self._must_stand(incident, rule)
-        ):
+        failure, and no reason to give up on what takes its place. Raises EngineError where that cannot be known."""
+        if incident.kind != "container" or owner_in(incident.target) or not self._must_stand(incident, rule):
             return False
-        try:
-            seen = await self.looking.look(incident)
-        except EngineError:
-            return True  # nobody knows: the next attempt will
+        seen = await self.looking.look(incident)
         return seen.gone or (isinstance(seen.subject, Container) and seen.subject.state == "removing")
 
     def of(self, incident: Incident, rule: Rule, seen: Seen, *, resumed: bool) -> bool:

@@ -298,9 +298,13 @@ class Treatment:
         elif failure is None:
             await self._verify(incident, rule, began_at or self.clock())
         else:
-            again = failure.again or await self.need.is_leaving(incident, rule)
-            if self.ending.failed(incident, rule, str(failure), again=again):
-                await self._climb(incident.id, rule, str(failure))
+            await self._failed(incident, rule, failure)
+
+    async def _failed(self, incident: Incident, rule: Rule, failure: StepFailed) -> None:
+        if not failure.again and await self.need.is_leaving(incident, rule):
+            self.ending.close(incident.id, "interrupted", "it was removed meanwhile")
+        elif self.ending.failed(incident, rule, str(failure), again=failure.again):
+            await self._climb(incident.id, rule, str(failure))
 
     async def _round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
         async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dockmend.decide import CODES
-from dockmend.errors import Permanent
+from dockmend.errors import EngineAway, Permanent
 from dockmend.model import Actor, Change, Event, HealthCheck
 from dockmend.rules.loader import load_texts
 from tests.unit.pipeline.clinic import HEAL, ID, TARGET, WEB, Clinic, clinic, replace, rule_text, until
@@ -53,17 +53,37 @@ async def test_one_that_is_gone_before_its_turn_is_not_touched():
         assert (one.only().outcome, one.only().reason) == ("recovered", "recovered on its own: it is gone")
 
 
-async def test_one_that_is_being_removed_is_no_reason_to_give_up():
-    """Its successor bears its name, and with it the breaker."""
-    async with clinic() as one:
+@pytest.mark.parametrize("is_gone", [False, True], ids=["being removed", "gone"])
+async def test_one_that_is_removed_meanwhile_is_no_reason_to_give_up(is_gone: bool):
+    """Its successor bears its name, and with it the breaker; even the last attempt there is opens none."""
+
+    def remove() -> None:
+        one.engine.set(state="removing")
+        if is_gone:
+            del one.engine.containers[ID]
+
+    async with clinic(HEAL + "    limits: {attempts: 1 per 15m}\n") as one:
         one.engine.trouble["restart"] = Permanent("it is marked for removal", 409)
-        one.engine.on["restart"] = lambda: one.engine.set(state="removing")
+        one.engine.on["restart"] = remove
         one.sicken()
         await one.quiet()
-        assert (one.only().state, one.only().waiting_for, one.restarts) == ("waiting", "backoff", 1)
+        assert (one.only().outcome, one.only().reason) == ("interrupted", "it was removed meanwhile")
+        assert one.restarts == 1
+        assert one.treatment.history.of(one.only().rule, one.only().target).breaker_at is None
+
+
+async def test_an_engine_that_is_away_as_an_attempt_fails_for_good_is_waited_for():
+    async with clinic() as one:
+        one.engine.trouble["restart"] = Permanent("it is marked for removal", 409)
+        one.engine.on["restart"] = lambda: one.engine.trouble.update(inspect=EngineAway("gone"))
+        one.sicken()
+        await one.quiet()
+        assert (one.only().state, one.only().waiting_for) == ("waiting", "engine")
+        one.engine.trouble.clear()
+        one.engine.on.clear()
         del one.engine.containers[ID]
-        await one.later()
-        assert (one.only().outcome, one.restarts) == ("recovered", 1)
+        one.treatment.engine_back()
+        await one.quiet()
         assert one.only().reason.endswith("it is gone")
         assert one.treatment.history.of(one.only().rule, one.only().target).breaker_at is None
 
