@@ -35,7 +35,12 @@ class Need:
     async def is_leaving(self, incident: Incident, rule: Rule) -> bool:
         """Whether the container of an attempt that cannot succeed was removed meanwhile, or is being: that is nobody's
         failure, and no reason to give up on what takes its place. Raises EngineError where that cannot be known."""
-        if incident.kind != "container" or owner_in(incident.target) or not self._must_stand(incident, rule):
+        if (
+            incident.kind != "container"
+            or incident.trigger == MISSING
+            or owner_in(incident.target) is not None
+            or not self._must_stand(incident, rule)
+        ):
             return False
         seen = await self.looking.look(incident)
         return seen.gone or (isinstance(seen.subject, Container) and seen.subject.state == "removing")

@@ -72,6 +72,19 @@ async def test_one_that_is_removed_meanwhile_is_no_reason_to_give_up(is_gone: bo
         assert one.treatment.history.of(one.only().rule, one.only().target).breaker_at is None
 
 
+async def test_one_that_is_gone_to_begin_with_is_given_up_where_it_cannot_be_brought_back():
+    """Of what is missing, being gone is the trouble and not its end."""
+    async with clinic(HEAL.replace("container.unhealthy", "container.missing")) as one:
+        one.engine.trouble["restart"] = Permanent("its files are not as they were")
+        one.engine.on.clear()
+        del one.engine.containers[ID]
+        one.emit("destroy")
+        one.offer([Change(("container.missing",), "container", WEB, TARGET, f"{ID}/missing", one.clock())])
+        await one.quiet()
+        assert one.only().outcome == "failed"
+        assert "its files are not as they were" in one.only().reason
+
+
 async def test_an_engine_that_is_away_as_an_attempt_fails_for_good_is_waited_for():
     async with clinic() as one:
         one.engine.trouble["restart"] = Permanent("it is marked for removal", 409)
