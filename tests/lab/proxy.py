@@ -46,6 +46,21 @@ class Spoil:
         return True
 
 
+@dataclass
+class Refusal:
+    """Requests without a body that the engine never sees: they are answered 500. `met`: how many there were."""
+
+    pattern: re.Pattern[bytes]
+    times: int
+    met: int = 0
+
+
+_WORD = b'{"message":"the proxy refuses"}\n'
+REFUSAL = b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (
+    len(_WORD), _WORD,
+)  # fmt: skip
+
+
 class HoldingProxy:
     """Passes everything on to the engine's socket until a request line matches a hold.
 
@@ -59,6 +74,7 @@ class HoldingProxy:
         self.url = f"unix://{self.path}"
         self._holds: list[Hold] = []
         self._spoils: list[Spoil] = []
+        self._refusals: list[Refusal] = []
         self._lock = threading.Lock()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(self.path))
@@ -81,9 +97,17 @@ class HoldingProxy:
             self._spoils.append(one)
         return one
 
-    def release(self) -> None:
-        """No request is caught and no answer is spoilt from now on."""
+    def refuse(self, pattern: str, times: int) -> Refusal:
+        """Answer the next requests whose "METHOD /path" matches with 500."""
+        one = Refusal(re.compile(pattern.encode()), times)
         with self._lock:
+            self._refusals.append(one)
+        return one
+
+    def release(self) -> None:
+        """No request is caught or refused and no answer is spoilt from now on."""
+        with self._lock:
+            self._refusals.clear()
             self._holds.clear()
             self._spoils.clear()
 
@@ -131,6 +155,10 @@ class HoldingProxy:
                 continue
             if caught is not None and caught.when == "after":
                 line.answered = caught
+            if self._refused(data):
+                if not _sent(line.client, REFUSAL):
+                    break
+                continue
             line.spoil = self._spoiling(data)
             if not _sent(line.engine, data):
                 break
@@ -152,6 +180,15 @@ class HoldingProxy:
         request = data.split(b"\r\n", 1)[0]
         with self._lock:
             return next((one for one in self._spoils if one.takes(request)), None)
+
+    def _refused(self, data: bytes) -> bool:
+        request = data.split(b"\r\n", 1)[0]
+        with self._lock:
+            for one in self._refusals:
+                if one.met < one.times and one.pattern.search(request):
+                    one.met += 1
+                    return True
+        return False
 
     def _caught(self, data: bytes) -> Hold | None:
         request = data.split(b"\r\n", 1)[0]

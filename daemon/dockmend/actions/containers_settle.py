@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dockmend.actions.base import NOT_BEGUN, Container, Context, Settled
-from dockmend.errors import EngineAway, EngineError, NotFound
+from dockmend.errors import EngineAway, EngineError, NotFound, Temporary
 from dockmend.journal.records import ActionRecord
 
 POLL = 0.2
@@ -157,8 +157,8 @@ async def _unpause(ctx: Context, container: str, *, done: bool) -> Settled:
         return Settled(done, "it is not paused")
     try:
         await ctx.engine.unpause(seen.id)
-    except EngineAway:
-        raise
+    except Temporary:
+        raise  # it is tried again: nobody else will
     except EngineError as error:
         if "is not paused" not in str(error):
             return Settled(done=False, detail=f"it is paused, and could not be unpaused: {error}")

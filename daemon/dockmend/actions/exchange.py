@@ -22,7 +22,7 @@ from dockmend.actions.containers_settle import MARGIN, POLL, await_until, look
 from dockmend.actions.definition import Definition
 from dockmend.actions.refusals import failed
 from dockmend.engine.looking import short
-from dockmend.errors import EngineAway, EngineError, NotFound
+from dockmend.errors import EngineAway, EngineError, NotFound, Temporary
 from dockmend.mirror.echo import Echo
 from dockmend.model import aside_name
 
@@ -93,7 +93,7 @@ class Exchange:
         )  # fmt: skip
 
     async def carry_out(self) -> Done:
-        """Raises Failed, after the old one was put back; EngineAway where it is to be settled later."""
+        """Raises Failed, after the old one was put back; EngineAway where that is to be settled later."""
         what = f"recreate {self.undo.name}"
         await self._step("make")
         try:
@@ -197,7 +197,7 @@ async def _stopped_by_person(ctx: Context, echo: Echo | None) -> bool:
 async def put_back(ctx: Context, undo: Undo) -> str:
     """The new one goes, the old one has its name and runs if it ran; returns a sentence. Bears repetition.
 
-    Raises EngineAway; what else cannot be done is said.
+    Raises EngineAway where the engine did not do it now, and may later; what it never will is said.
     """
     try:
         if (new := await _new_one(ctx, undo)) is not None:
@@ -211,16 +211,26 @@ async def put_back(ctx: Context, undo: Undo) -> str:
             await ctx.engine.rename(old.id, undo.name)
         if old.restart_policy != (undo.restart_policy.get("Name") or NO_RESTART):
             await ctx.engine.update(old.id, {"RestartPolicy": undo.restart_policy})
-        if old.running:
-            return "the old one runs"
-        if not undo.was_running or not _stopped_by_us(undo, old):
-            return "the old one was left as it was"
+    except Temporary as error:
+        raise _unfinished(f"{undo.name} could not be put back yet", error) from error
+    except EngineError as error:
+        return f"the old one, {short(undo.old)}, could not be put back: {error}"
+    if old.running:
+        return "the old one runs"
+    if not undo.was_running or not _stopped_by_us(undo, old):
+        return "the old one was left as it was"
+    try:
         await ctx.engine.start(old.id)
     except EngineAway:
         raise
-    except EngineError as error:
-        return f"the old one, {short(undo.old)}, could not be put back: {error}"
+    except EngineError as error:  # what it hangs on may be gone for good: the next attempt finds it under its name
+        return f"the old one, {short(undo.old)}, was put back, but could not be started: {error}"
     return "the old one was put back and started"
+
+
+def _unfinished(what: str, error: Temporary) -> EngineAway:
+    """As if the engine were away, whatever it is: the record stays open, and `settle` tries again."""
+    return error if isinstance(error, EngineAway) else EngineAway(f"{what}: {error}")
 
 
 def _stopped_by_us(undo: Undo, old: Container) -> bool:
@@ -254,7 +264,8 @@ async def _old_at_rest(ctx: Context, undo: Undo) -> Container | None:
 
 
 async def remove_old(ctx: Context, undo: Undo) -> None:
-    """Without its volumes: they are the new one's. Raises Failed where it cannot be removed."""
+    """Without its volumes: they are the new one's. Raises Failed where it cannot be removed; EngineAway where it
+    could not be now."""
     try:
         await ctx.engine.remove(undo.old, force=True)
     except NotFound:
@@ -264,6 +275,8 @@ async def remove_old(ctx: Context, undo: Undo) -> None:
     except EngineError as error:
         if await await_until(ctx, undo.old, ctx.clock() + MARGIN, lambda each: False) is None:
             return  # the engine was at it already
+        if isinstance(error, Temporary):
+            raise _unfinished(f"{undo.aside} could not be removed yet", error) from error
         raise Failed(
             f"{undo.name} was recreated, but the old one, {undo.aside}, could not be removed: {error}", again=False
         ) from error

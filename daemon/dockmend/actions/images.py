@@ -14,7 +14,7 @@ from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, F
 from dockmend.actions.containers_settle import GONE, POLL, look
 from dockmend.actions.images_kept import COMMITTED_AT, INCIDENT, REFERENCE, RULE, SOURCE, holder, made
 from dockmend.actions.refusals import failed
-from dockmend.errors import EngineAway, EngineError, NotFound
+from dockmend.errors import EngineError, NotFound, Temporary
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Object
 
@@ -199,8 +199,8 @@ async def _thawed(ctx: Context, container: Container) -> str:
     try:
         with suppress(NotFound):
             await ctx.engine.unpause(container.id)
-    except EngineAway:
-        raise
+    except Temporary:
+        raise  # it is tried again: nobody else will
     except EngineError as error:
         if "is not paused" not in str(error):
             return f"; it is paused, and could not be unpaused: {error}"

@@ -164,6 +164,16 @@ async def test_nothing_is_settled_where_nothing_was_begun(name):
     assert stage.engine.did() == []
 
 
+@pytest.mark.parametrize("name", ["pause", "unpause"])
+async def test_what_stays_paused_for_now_keeps_the_record_open(name):
+    stage = Stage()
+    stage.engine.set(state="paused")
+    stage.engine.trouble["unpause"] = Temporary("busy", 500)
+
+    with pytest.raises(Temporary, match="busy"):
+        await getattr(containers_settle, name)(stage.context, stage.record(name, {name: {}}))
+
+
 async def test_restart_under_way_is_awaited_until_it_ran_anew(quick):
     stage = Stage()
     looks = iter(["running", "exited", "exited", "running"])

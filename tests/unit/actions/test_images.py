@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from dockmend.actions import images, images_kept
 from dockmend.actions.base import Context, Failed
-from dockmend.errors import EngineAway, Permanent
+from dockmend.errors import EngineAway, Permanent, Temporary
 from dockmend.model import Image
 from tests.unit.actions.stage import ID, WEB, Script, Stage
 
@@ -300,3 +300,19 @@ async def test_what_a_person_made_from_one_of_dockmends_is_no_image_of_the_incid
     original, child = of_incident(5, "kept:web"), of_incident(5)
     found = images_kept.by_incident([replace(child, id="sha256:child", created_at=60.0), original])
     assert found == {("i0", "kept:web"): [original]}
+
+
+async def test_what_stays_paused_for_now_keeps_the_record_open(monkeypatch):
+    monkeypatch.setattr(images, "POLL", 0.0)
+    undo = {"commit": {"reference": "kept:web", "committed_at": images._stamp(1000), "paused_by_engine": True}}
+    stage = Stage(now=5000.0)
+    stage.engine.set(state="paused")
+    stage.engine.trouble["unpause"] = Temporary("busy", 500)
+
+    def time_passes() -> None:
+        stage.now += 1.0
+
+    stage.engine.on["inspect"] = time_passes
+
+    with pytest.raises(Temporary, match="busy"):
+        await images.settle(stage.context, stage.record("commit_image", undo, began_at=1000.0))
