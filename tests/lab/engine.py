@@ -110,7 +110,8 @@ class PrivateEngine:
         except AssertionError as error:
             raise LabError(f"the engine did not start: {error}\n{self.log[-3000:]}") from error
         if not self.running:
-            raise LabError(f"the engine ended at its start\n{self.log[-3000:]}")
+            log = self.log[-3000:].rstrip()
+            raise LabError(f"the engine ended at its start: {log.rpartition(chr(10))[2]}\n{log}")
         return self
 
     def terminate(self, timeout: float = 60.0) -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from tests.campaign.driver import Driver
 
 LONGEST_DOWN, LONGEST_FROZEN = 1.5, 3.0
-STARTS = 3
-"""A dockerd that ends at its start (its containerd came too late) is started again, as its service does."""
+STARTS, BETWEEN_STARTS = 5, 2.0
+"""A dockerd that ends at its start is started again, after seconds, as docker.service does."""
 
 
 def kill(driver: Driver, fault: Fault, act: Act) -> None:
@@ -60,6 +60,7 @@ def _start(driver: Driver) -> None:
         except LabError:
             if driver.engine.running or start == STARTS:
                 raise
+            driver.sleep(BETWEEN_STARTS)
         else:
             return
 
