@@ -110,8 +110,8 @@ class PrivateEngine:
         except AssertionError as error:
             raise LabError(f"the engine did not start: {error}\n{self.log[-3000:]}") from error
         if not self.running:
-            log = self.log[-3000:].rstrip()
-            raise LabError(f"the engine ended at its start: {log.rpartition(chr(10))[2]}\n{log}")
+            said = self.log[-3000:].rstrip()
+            raise LabError(f"the engine ended at its start: {said.rpartition(chr(10))[2]}\n{said}")
         return self
 
     def terminate(self, timeout: float = 60.0) -> None:
