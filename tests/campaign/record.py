@@ -26,9 +26,13 @@ class Journal:
             return rows + _bodies(journal, "SELECT body FROM actions WHERE ended_at IS NULL")
 
     def of(self, container: str) -> list[Row]:
-        """A container's incidents, the one that was changed last at the end."""
+        """A container's incidents, the one that was changed last at the end: also those that were opened for its
+        predecessor of the same name, behind whose breaker its own trouble was counted."""
         with self._open() as journal:
-            rows = _bodies(journal, "SELECT body FROM incidents WHERE object_id = ?", container)
+            rows = _bodies(
+                journal, "SELECT body FROM incidents WHERE object_id = ? OR instr(CAST(body AS TEXT), ?)",
+                container, f'"trouble":"{container[:12]}/',
+            )  # fmt: skip
         return sorted(rows, key=lambda row: max(row["opened_at"], row.get("updated_at", 0.0)))
 
     def unfinished(self) -> list[Row]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from itertools import chain, islice
+from pathlib import Path
 
 from . import faults
 from .plan import WEIGHTS, rounds
+from .record import Journal
 from .shrink import shortest
 
 
@@ -41,3 +45,14 @@ def test_the_shortest_prefix_is_found_by_halves():
 def test_the_search_is_bounded_and_what_does_not_fail_again_stays_as_it_was():
     assert shortest(80, lambda number: 0, runs=3) == 80
     assert shortest(1, lambda number: 1, runs=3) == 1
+
+
+def test_what_is_counted_behind_a_predecessors_breaker_is_a_containers_own(tmp_path: Path):
+    old, new, other = "a" * 64, "b" * 64, "c" * 64
+    with sqlite3.connect(tmp_path / "journal") as journal:
+        journal.execute("CREATE TABLE incidents (object_id TEXT, body BLOB)")
+        for number, (container, trouble) in enumerate([(old, old), (old, new), (other, other), (new, new)]):
+            body = {"id": number, "opened_at": number, "trouble": f"{trouble[:12]}/1.0/unhealthy/1"}
+            journal.execute("INSERT INTO incidents VALUES (?, ?)", (container, json.dumps(body, separators=(",", ":"))))
+
+    assert [row["id"] for row in Journal(tmp_path / "journal").of(new)] == [1, 3]
