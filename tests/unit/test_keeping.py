@@ -10,8 +10,8 @@ from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Actor, Container, Event
 from dockmend.observer import Observers
+from dockmend.pipeline.cursor import Cursor
 from dockmend.pipeline.incidents import Incidents
-from dockmend.pipeline.watch import Cursor
 from dockmend.rules.loader import load_texts
 from dockmend.timekeeping import Clock
 

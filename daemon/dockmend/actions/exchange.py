@@ -20,7 +20,7 @@ import msgspec
 from dockmend.actions.base import Container, Context, Done, Failed, Settled
 from dockmend.actions.containers_settle import MARGIN, POLL, await_until, look
 from dockmend.actions.definition import Definition
-from dockmend.actions.refusals import failed
+from dockmend.actions.refusals import failed, unfinished
 from dockmend.engine.looking import short
 from dockmend.errors import EngineAway, EngineError, NotFound, Temporary
 from dockmend.mirror.echo import Echo
@@ -212,7 +212,7 @@ async def put_back(ctx: Context, undo: Undo) -> str:
         if old.restart_policy != (undo.restart_policy.get("Name") or NO_RESTART):
             await ctx.engine.update(old.id, {"RestartPolicy": undo.restart_policy})
     except Temporary as error:
-        raise _unfinished(f"{undo.name} could not be put back yet", error) from error
+        raise unfinished(f"{undo.name} could not be put back yet", error) from error
     except EngineError as error:
         return f"the old one, {short(undo.old)}, could not be put back: {error}"
     if old.running:
@@ -226,11 +226,6 @@ async def put_back(ctx: Context, undo: Undo) -> str:
     except EngineError as error:  # what it hangs on may be gone for good: the next attempt finds it under its name
         return f"the old one, {short(undo.old)}, was put back, but could not be started: {error}"
     return "the old one was put back and started"
-
-
-def _unfinished(what: str, error: Temporary) -> EngineAway:
-    """As if the engine were away, whatever it is: the record stays open, and `settle` tries again."""
-    return error if isinstance(error, EngineAway) else EngineAway(f"{what}: {error}")
 
 
 def _stopped_by_us(undo: Undo, old: Container) -> bool:
@@ -276,7 +271,7 @@ async def remove_old(ctx: Context, undo: Undo) -> None:
         if await await_until(ctx, undo.old, ctx.clock() + MARGIN, lambda each: False) is None:
             return  # the engine was at it already
         if isinstance(error, Temporary):
-            raise _unfinished(f"{undo.aside} could not be removed yet", error) from error
+            raise unfinished(f"{undo.aside} could not be removed yet", error) from error
         raise Failed(
             f"{undo.name} was recreated, but the old one, {undo.aside}, could not be removed: {error}", again=False
         ) from error

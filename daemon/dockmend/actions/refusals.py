@@ -120,6 +120,12 @@ def failed_call(error: EngineError, what: str) -> Failed:
     return failed(error, what, Container(id="no container", name=""))
 
 
+def unfinished(what: str, error: Temporary) -> EngineAway:
+    """To raise where what stands half-way can be neither finished nor taken back now. As if the engine were away,
+    whatever it is: the record stays open, and `settle` tries again."""
+    return error if isinstance(error, EngineAway) else EngineAway(f"{what}: {error}")
+
+
 def owner_gone(what: str, container: Container) -> Failed:
     """The container whose network namespace this one joined does not exist any more."""
     return Failed(

@@ -13,8 +13,9 @@ from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 from dockmend.actions.base import Action, Context, Done, Failed, Settled, register
+from dockmend.actions.refusals import unfinished
 from dockmend.actions.selection import Selection, select, still_inside
-from dockmend.errors import EngineAway, EngineError, NotFound, Permanent, Temporary
+from dockmend.errors import EngineError, NotFound, Permanent, Temporary
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Container, Object
@@ -171,8 +172,7 @@ async def _let_go(ctx: Context, container: Container) -> None:
             await _unpause(ctx, container.id)
         except Temporary as error:
             if attempt == UNPAUSE_TRIES - 1:
-                # As if the engine were away, whatever it is: the record stays open, and `settle` tries again.
-                raise EngineAway(f"{container.name} is still paused: {error}") from error
+                raise unfinished(f"{container.name} is still paused", error) from error
             await asyncio.sleep(wait)
             wait *= 2
         else:

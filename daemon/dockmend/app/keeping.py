@@ -20,7 +20,7 @@ from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.observer import Observer
 from dockmend.pipeline.backlog import Backlog
-from dockmend.pipeline.watch import Cursor
+from dockmend.pipeline.cursor import Cursor
 from dockmend.timekeeping import Clock
 
 PERSIST_EVERY = 1.0

@@ -17,9 +17,9 @@ from dockmend.journal.records import ActionRecord, Incident, Pause
 from dockmend.mirror import Mirror
 from dockmend.mirror.echo import ENDING, GRACE
 from dockmend.model import HELPER_LABEL
+from dockmend.pipeline.cursor import Cursor
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.treatment import Treatment
-from dockmend.pipeline.watch import Cursor
 from dockmend.rules.catalogue import changes_something
 from dockmend.snapshots.store import Store
 from dockmend.timekeeping import Clock, Stamp

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from dockmend.decide import ACT, History, Host, Suppress, Verdict, Wait, backoff, held_by_person, of_target
+from dockmend.decide import ACT, History, Host, Suppress, Verdict, Wait
 from dockmend.errors import EngineAway, EngineError, JournalError
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord, Incident, Outcome
@@ -23,7 +23,8 @@ from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.ladder import Ladder
 from dockmend.pipeline.lanes import Caps, Lanes
-from dockmend.pipeline.looking import Looking, outside
+from dockmend.pipeline.last_word import LastWord
+from dockmend.pipeline.looking import Looking
 from dockmend.pipeline.need import Need
 from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
@@ -70,6 +71,7 @@ class Treatment:
     looking: Looking = field(init=False)
     ending: Ending = field(init=False)
     need: Need = field(init=False)
+    last_word: LastWord = field(init=False)
     doing: Doing = field(init=False)
     ladder: Ladder = field(init=False)
 
@@ -87,6 +89,10 @@ class Treatment:
             self.clock, self.dice, self.closed,
         )  # fmt: skip
         self.need = Need(self.looking, self.ending, self.mirror, self.observer)
+        self.last_word = LastWord(
+            self.looking, self.ending, self.groups, self.admission, self.history, self.host, self.observer, self.clock,
+            self.dice,
+        )  # fmt: skip
         self.doing = Doing(self.steps, self.looking, self.ending, self.verification, self.mirror, self._cut)
         self.ladder = Ladder(
             self.doing, self.looking, self.ending, self.incidents, self.history, self.host, self.observer, self.clock,
@@ -211,7 +217,7 @@ class Treatment:
         try:
             await self._run(incident_id)
         except EngineAway as error:
-            wait = Wait(now() + ENGINE_RETRY, "engine", f"the engine does not answer: {error}")
+            wait = Wait(now() + ENGINE_RETRY, "engine", f"the engine is waited for: {error}")
             self.ending.park(incident_id, wait)
         except JournalError as error:
             self.ending.park(incident_id, Wait(now() + JOURNAL_RETRY, "journal", f"nothing is done unwritten: {error}"))
@@ -280,7 +286,7 @@ class Treatment:
             return
         subject = seen.subject
         async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)):
-            verdict = ACT if resumed else self._verdict(incident, rule, subject)
+            verdict = ACT if resumed else self.last_word.on(incident, rule, subject)
             if not self._goes_on(incident.id):
                 return
             if verdict is ACT:
@@ -316,34 +322,6 @@ class Treatment:
 
     def _cut(self, incident_id: str) -> bool:
         return self.stopping or incident_id in self.ending.superseded
-
-    def _verdict(self, incident: Incident, rule: Rule, subject: Object | None) -> Verdict:
-        """Asks the limits at the last moment, with no await between the answer and the attempt being counted."""
-        now = self.clock()
-        if self.looking.frozen(incident, rule.then, subject):
-            return self.ending.until_it_goes_on()
-        if (held := self.groups.hold(incident, rule, now)) is not None:
-            return held
-        if not incident.actor and (shut := outside(rule, self.clock)) is not None:
-            return shut
-        renamed = target_of(subject)
-        if renamed != incident.target and (held := held_by_person(rule, renamed, self.host, now)) is not None:
-            return held
-        verdict = of_target(rule, incident.target, self.history, self.host, now, failures=incident.attempts)
-        if verdict is not ACT:
-            return verdict
-        # The wait after a failed attempt was drawn when it failed; here it only holds back a new incident.
-        if not incident.actor and incident.waiting_for != "backoff":
-            mine = self.history.targets.get((rule.name, incident.target))
-            if (wait := backoff(rule.limits, mine, now, self.dice)) is not None:
-                return wait
-        if incident.dry_run or rule.dry_run:
-            would = ", ".join(step.action for step in rule.then)
-            return Suppress("dry_run", f"shadow mode: would have done {would}")
-        if (wait := self.admission.ask(incident, rule, spends=rule.costs)) is not None:
-            return wait
-        self.observer.decision(rule.name, "act", "")
-        return ACT
 
     async def _hold_back(self, incident: Incident, rule: Rule, verdict: Verdict) -> None:
         if isinstance(verdict, Wait):

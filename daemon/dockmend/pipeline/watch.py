@@ -14,13 +14,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace
 
 from dockmend.engine.api import Batch, Engine, EngineInfo, EventStream, Listing
 from dockmend.errors import EngineAway, EngineError, Temporary
 from dockmend.mirror import Mirror
-from dockmend.model import Actor, Change, Event, Origin
+from dockmend.model import Change, Event, Origin
 from dockmend.observer import Observer
+from dockmend.pipeline.cursor import Cursor
 from dockmend.pipeline.looks import Looks
 from dockmend.pipeline.raw_events import RawEvents
 
@@ -49,24 +50,6 @@ class Pace:
     pings: int = 2  # without an answer, in a row, after which the engine is given up
     backoff: tuple[float, float] = (0.1, 10.0)
     stalled: float = 2.0  # in which nothing here ran: the engine drops events once 1,024 wait for a reader
-
-
-class Cursor(msgspec.Struct, frozen=True):
-    """Where the stream was read to, and which engine it was: journalled with the last known state.
-
-    `boot` tells one start of the engine from the next: the default network is made anew by each.
-    """
-
-    time_ns: int = 0
-    type: str = ""
-    action: str = ""
-    id: str = ""
-    boot: str = ""
-
-    @property
-    def marker(self) -> Event | None:
-        """The last event that was read; None where there was none since `time_ns`."""
-        return Event(self.type, self.action, Actor(self.id), self.time_ns) if self.type else None
 
 
 class Watch:
@@ -181,7 +164,7 @@ class Watch:
         if not first:
             changes += self.mirror.engine_back(now)
         seen_ns = self.cursor.time_ns or int(listing.began_at * 1e9)
-        self.cursor = msgspec.structs.replace(self.cursor, time_ns=seen_ns, boot=boot)
+        self.cursor = replace(self.cursor, time_ns=seen_ns, boot=boot)
         self._connected_before, self._hung_up = True, False
         self.up = True
         self.since = now

@@ -25,7 +25,7 @@ from dockmend.engine.stream import Drain, decode_lines
 from dockmend.errors import DockmendError, InvalidFiles, UsageError
 from dockmend.journal.records import ActionRecord, Breaker, Incident, Pause
 from dockmend.mirror import Mirror
-from dockmend.pipeline.watch import Cursor
+from dockmend.pipeline.cursor import Cursor
 from dockmend.rules import durations, patterns, schedules, templates, windows
 from dockmend.rules.expressions import compile_condition
 from dockmend.rules.language_error import LanguageError

@@ -16,7 +16,7 @@ from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Change, Container, Endpoint, Mount, Network, Volume
 from dockmend.pipeline.backlog import KEPT, Backlog
-from dockmend.pipeline.watch import Cursor
+from dockmend.pipeline.cursor import Cursor
 from dockmend.settings import Policy
 from tests.unit.pipeline.clinic import HEAL, ID, TARGET, Clinic, clinic, replace, rule_text
 

@@ -1,0 +1,58 @@
+"""The last word before an attempt: whether the limits, the hours, a person or the host's budget let it be made now."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from dockmend.decide import ACT, History, Host, Suppress, Verdict, backoff, held_by_person, of_target
+from dockmend.journal.records import Incident
+from dockmend.model import Object, target_of
+from dockmend.observer import Observer
+from dockmend.pipeline.admission import Admission
+from dockmend.pipeline.ending import Ending
+from dockmend.pipeline.groups import Groups
+from dockmend.pipeline.looking import Looking, outside
+from dockmend.rules.model import Rule
+from dockmend.timekeeping import Clock
+
+
+@dataclass(slots=True)
+class LastWord:
+    looking: Looking
+    ending: Ending
+    groups: Groups
+    admission: Admission
+    history: History
+    host: Host
+    observer: Observer
+    clock: Clock
+    dice: random.Random
+
+    def on(self, incident: Incident, rule: Rule, subject: Object | None) -> Verdict:
+        """Asks the limits at the last moment, with no await between the answer and the attempt being counted."""
+        now = self.clock()
+        if self.looking.frozen(incident, rule.then, subject):
+            return self.ending.until_it_goes_on()
+        if (held := self.groups.hold(incident, rule, now)) is not None:
+            return held
+        if not incident.actor and (shut := outside(rule, self.clock)) is not None:
+            return shut
+        renamed = target_of(subject)
+        if renamed != incident.target and (held := held_by_person(rule, renamed, self.host, now)) is not None:
+            return held
+        verdict = of_target(rule, incident.target, self.history, self.host, now, failures=incident.attempts)
+        if verdict is not ACT:
+            return verdict
+        # The wait after a failed attempt was drawn when it failed; here it only holds back a new incident.
+        if not incident.actor and incident.waiting_for != "backoff":
+            mine = self.history.targets.get((rule.name, incident.target))
+            if (wait := backoff(rule.limits, mine, now, self.dice)) is not None:
+                return wait
+        if incident.dry_run or rule.dry_run:
+            would = ", ".join(step.action for step in rule.then)
+            return Suppress("dry_run", f"shadow mode: would have done {would}")
+        if (wait := self.admission.ask(incident, rule, spends=rule.costs)) is not None:
+            return wait
+        self.observer.decision(rule.name, "act", "")
+        return ACT
