@@ -160,8 +160,21 @@ class Invariants:
             if operation is None or row.get("outcome") != "done" or "already" in row.get("detail", ""):
                 continue
             mine = relay.changes(row["object_id"])
-            if not any(_covers(row, each) and each.operation in {operation, "start"} for each in mine):
+            called = any(_covers(row, each) and each.operation in {operation, "start"} for each in mine)
+            if not called and not self._settled(row, operation):
                 verdict.found("journal", f"{row['action']} of {row['object_name']} is called done: {row['detail']}")
+
+    def _settled(self, row: dict[str, Any], operation: str) -> bool:
+        """Whether the dockmend that began a step died, and the next one rightly called it done, whoever did it.
+
+        One that died before its call left its intent alone; a person may have done the same before the next one looked.
+        """
+        died = any(
+            span.death and row["began_at"] < span.end <= row["ended_at"] for span in self.driver.ledger.dockmend_out
+        )
+        shown = "connect" if operation == "connect" else "start"  # a restart says `start` as well
+        since, until = row["began_at"] - CLOCKS, row["ended_at"] + CLOCKS
+        return died and any(self.driver.events.of(row["object_id"], shown, since=since, until=until))
 
     def _guest(self, container: str) -> str:
         return next((slot.key for slot in self.driver.slots if slot.owner is not None and container in slot.born), "-")

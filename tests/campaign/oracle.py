@@ -38,6 +38,11 @@ BLINK = 1.0
 STARTING = ("start", "restart", "unpause")
 OWNERS = ("owner_crash", "owner_restart", "owner_recreate")
 DOING = ("restart", "start", "connect")
+DONE = (200, 204)
+DONE_WITHIN = 15.0
+"""Seconds within which the engine has done what was asked of it, if it does it at all."""
+SAID_BY = {"start": ("start", "restart")}
+"""Calls that the engine says an event of, where not only the call of that name: a restart says `start` as well."""
 
 
 class Oracle:
@@ -231,14 +236,28 @@ class Oracle:
     # --- nothing twice ------------------------------------------------------------------------------------------
 
     def effective(self, request: Request) -> bool:
-        """Whether the engine did it: it said so, or its caller died and the event came all the same."""
+        """Whether the engine did it: it said so, or its answer was lost and an event is left that is its own.
+
+        One event tells of one call, and the engine does them one after the other. So from the last call on each takes
+        its event: what was cut is tried again, and the event of the second try says nothing of the first.
+        """
         if request.operation not in DOING:
             return False
         if request.status is not None:
-            return request.status in {200, 204}
-        until = request.sent + 15.0
-        seen = self.driver.events.of(request.container, request.operation, since=request.sent, until=until)
-        return next(seen, None) is not None
+            return request.status in DONE
+        told = [each.at for each in self.driver.events.of(request.container, request.operation, since=request.sent)]
+        saying, taken = SAID_BY.get(request.operation, (request.operation,)), float("inf")
+        for call in reversed(self.driver.relay.changes(request.container)):
+            if call.operation not in saying:
+                continue
+            its = [at for at in told if call.sent <= at < min(taken, call.sent + DONE_WITHIN)]
+            if call is request:
+                return bool(its)
+            if call.status is None:
+                taken = min(its, default=taken)
+            elif call.status in DONE:
+                taken = max((at for at in its if at <= (call.answered or taken)), default=call.sent)
+        return False
 
     def _twice(self, verdict: Verdict, slot: Slot, container: str, born: float) -> None:
         """Each thing done needs a trouble of its own: one that came after what was done before was begun."""

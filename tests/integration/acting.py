@@ -78,6 +78,9 @@ class Known:
     def taken_down(self, container_id: str) -> bool:
         return False
 
+    def joined_at(self, container: Container) -> float:
+        return container.started_at
+
     def guests(self, owner: str) -> list[Container]:
         return []
 

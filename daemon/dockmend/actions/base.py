@@ -33,6 +33,9 @@ class View(Protocol):
     def guests(self, owner: str) -> list[Container]:
         """Those that joined the network of a container, which is named by its target."""
 
+    def joined_at(self, container: Container) -> float:
+        """When a container as it was just seen joined another's namespace, at the earliest (wall seconds)."""
+
     def orphans(self, group: str) -> list[Container]:
         """Those of a group whose trouble stands, and that no person stopped."""
 

@@ -27,6 +27,8 @@ KILLED = 137
 """Exit code of what was ended by SIGKILL."""
 WITHOUT_CHECK = 30.0
 """Seconds a member has to run, or to be healthy beyond its check's own verdict, before what hangs on it is started."""
+_JOINED = ("network", "pid", "ipc")
+"""Kinds of edges by which a container is in a namespace of the other's."""
 _SERVICE = "com.docker.swarm.service.name"
 
 
@@ -90,7 +92,11 @@ class Group:
             return False
         if container.started_at <= self.asked.get(container.id, -1.0) and dependency.id == self.root.id:
             return True
-        return dependency.running and container.started_at < dependency.started_at
+        return dependency.running and self._since(container, edge) < dependency.started_at
+
+    def _since(self, container: Container, edge: Edge) -> float:
+        """Since when it has what it takes of another."""
+        return self.ctx.view.joined_at(container) if edge.kind in _JOINED else container.started_at
 
     def _stale(self, container: Container, edge: Edge) -> bool:
         """Whether its definition names one that is gone, whose place another has taken."""
@@ -137,7 +143,9 @@ class Group:
         container = await self._seen(node)
         if container is None:
             return
-        if self._is_back(container):
+        if not container.running and not self._ours(container) and self.ctx.view.stopped(node):
+            self.spared.append(f"{container.name} was left alone: somebody stopped it meanwhile")
+        elif self._is_back(container):
             self.told.append(f"{container.name} was started meanwhile")
         elif any(self._stale(container, edge) for edge in self.graph.edges_of(node)):
             done = await self.ctx.part("recreate", _Rejoin(self.successors), container)
@@ -155,8 +163,12 @@ class Group:
         """Whether another remedy brought it back since it was asked who needs it: it began after all it hangs on."""
         edges = [edge for edge in self.graph.edges_of(container.id) if edge.restart]
         began = max(self.root.started_at, self.asked.get(container.id, 0.0))
-        mine = all(edge.dependency == self.root.id and not self._stale(container, edge) for edge in edges)
-        return container.running and mine and container.started_at > began
+        return container.running and all(
+            edge.dependency == self.root.id
+            and not self._stale(container, edge)
+            and self._since(container, edge) > began
+            for edge in edges
+        )
 
     async def _await_well(self, node: str) -> None:
         """Until it runs, and is healthy where it has a check: then what hangs on it may be started."""

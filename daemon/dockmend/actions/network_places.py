@@ -78,15 +78,17 @@ async def present(ctx: Context, name: str) -> Network | None:
     return network if network.name == name else None  # the engine also takes the beginning of an id
 
 
-async def join(ctx: Context, container: Container, network: Network, endpoint: Endpoint, what: str) -> None:
-    """Connect it exactly so, and make sure that it is. `what`: "reconnect web to lane"."""
+async def join(ctx: Context, container: Container, network: Network, endpoint: Endpoint, what: str) -> bool:
+    """Connect it exactly so, and make sure that it is; False where it was already. `what`: "reconnect web to lane"."""
     endpoint = msgspec.structs.replace(endpoint, network_id=network.id)
     fixed = [address for address in (endpoint.ipv4, endpoint.ipv6) if address]
     if container.running and fixed and (failure := await _taken(ctx, container, network, fixed, what)):
         raise failure
+    mine = True
     try:
         await ctx.engine.connect_network(network.id, container.id, endpoint)
     except EngineError as error:
+        mine = False
         if "already exists in network" not in str(error):
             if container.running and not isinstance(error, EngineAway):
                 await clear(ctx, container.id, network.name)
@@ -96,6 +98,8 @@ async def join(ctx: Context, container: Container, network: Network, endpoint: E
         raise Failed(f"cannot {what}: the container is gone", again=False)
     if await place(ctx, seen, network.name) != "connected":
         await _by_force(ctx, container, network, endpoint, what)
+        mine = True
+    return mine
 
 
 async def clear(ctx: Context, container: str, name: str) -> None:

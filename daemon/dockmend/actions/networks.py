@@ -38,7 +38,7 @@ async def reconnect(ctx: Context, params: Any, subject: Object) -> Done:
     start = lost_for_good(container)
     lost, connected = await _losses(ctx, params, container, everything=start)
     if not lost and not start:
-        return Done(f"was connected already{_to(connected)}" if connected else "it has lost no network")
+        return Done(_already(connected) if connected else "it has lost no network")
     await ctx.remember({
         "reconnect": [
             {
@@ -53,7 +53,8 @@ async def reconnect(ctx: Context, params: Any, subject: Object) -> Done:
     back = await _reconnect_all(ctx, container, lost)
     if start:
         await _start(ctx, container)
-    return await _told(ctx, container, back, start)
+    connected = [each.name for each in lost if each.name not in back]
+    return await _told(ctx, container, back, connected, start)
 
 
 async def _losses(ctx: Context, params: Any, container: Container, *, everything: bool) -> tuple[list[Loss], list[str]]:
@@ -93,13 +94,14 @@ def _settings(container: Container, known: Mapping[str, Endpoint], name: str) ->
 
 
 async def _reconnect_all(ctx: Context, container: Container, lost: list[Loss]) -> list[str]:
-    """Each of them, even where one fails; the failures then fail the action together."""
+    """Each of them, even where one fails; the failures then fail the action together. The names of those that it put
+    back, and that nobody else had by then."""
     failures: list[Failed] = []
     back: list[str] = []
     for loss in lost:
         try:
-            await _reconnect(ctx, container, loss)
-            back.append(loss.name)
+            if await _reconnect(ctx, container, loss):
+                back.append(loss.name)
         except Failed as failure:
             failures.append(failure)
     if failures:
@@ -109,7 +111,8 @@ async def _reconnect_all(ctx: Context, container: Container, lost: list[Loss]) -
     return back
 
 
-async def _reconnect(ctx: Context, container: Container, loss: Loss) -> None:
+async def _reconnect(ctx: Context, container: Container, loss: Loss) -> bool:
+    """False where somebody else was faster."""
     network = await present(ctx, loss.name)
     if network is None and loss.definition is not None:
         network = await making.make(ctx, loss.definition)
@@ -118,7 +121,7 @@ async def _reconnect(ctx: Context, container: Container, loss: Loss) -> None:
             f"cannot reconnect {container.name} to {loss.name}: network {loss.name} does not exist; make it again"
             " (docker network create, or compose up), or let the rule do so (reconnect_network: {create: true})"
         )
-    await join(ctx, container, network, loss.endpoint, f"reconnect {container.name} to {loss.name}")
+    return await join(ctx, container, network, loss.endpoint, f"reconnect {container.name} to {loss.name}")
 
 
 async def _start(ctx: Context, container: Container) -> None:
@@ -128,10 +131,12 @@ async def _start(ctx: Context, container: Container) -> None:
         raise failed(error, f"start {container.name}", container) from error
 
 
-async def _told(ctx: Context, container: Container, back: list[str], started: bool) -> Done:
-    """The outcome, with what the engine did not take over."""
+async def _told(ctx: Context, container: Container, back: list[str], connected: list[str], started: bool) -> Done:
+    """The outcome, with what the engine did not take over. `connected`: what somebody else put back."""
     seen = await look(ctx, container.id)
     said = [f"reconnected{_to(back)}"] if back else []
+    if connected:
+        said.append(_already(connected))
     known = ctx.view.known_networks(container.id)
     addresses: dict[str, str] = {}
     for name in back:
@@ -147,6 +152,10 @@ async def _told(ctx: Context, container: Container, back: list[str], started: bo
     elif seen is not None and not seen.running:
         said.append(f"it was left {seen.state}")
     return Done("; ".join(said), {"networks": addresses})
+
+
+def _already(connected: list[str]) -> str:
+    return f"was connected already{_to(connected)}"
 
 
 def _to(names: list[str]) -> str:

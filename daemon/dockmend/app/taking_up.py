@@ -151,7 +151,8 @@ async def take_up(
         if records or incident.state != "waiting":
             log.info("taking up what was open", incident=incident.id, rule=incident.rule, object=incident.object_name)
         story = await journal.story(incident.id) if incident.attempts else None
-        treatment.take_up(incident, records, story[1] if story is not None else ())
+        past = [replace(each, began_at=times.past(each.began_at)) for each in (story[1] if story is not None else ())]
+        treatment.take_up(incident, records, past)
     for records in actions.values():
         for record in sorted(records, key=lambda each: each.part != "member"):
             await _settle_alone(journal, treatment, record)

@@ -34,6 +34,7 @@ class Echo(Struct):
     leaves: set[str] = field(default_factory=set)  # networks that it takes the container out of
     stops: int = 0  # `stop` events: a second one within a restart is a person's
     seen: set[str] = field(default_factory=set)
+    since: float = 0.0  # when the engine was last asked for something of it: wall seconds, 0.0 while it was not
     until: float | None = None  # set with the outcome: wall seconds
     earlier: Echo | None = None  # of the step before: its events may still be on their way
 

@@ -35,6 +35,7 @@ class Run(Struct, omit_defaults=True):
 
     started_at: float = 0.0  # as inspect tells it; 0.0 until it was asked
     announced_at: float = 0.0  # of its `start` event; 0.0 while none was seen
+    asked_at: float = 0.0  # when dockmend asked for it; 0.0 where it did not
     kills: list[tuple[float, int]] = field(default_factory=list)  # (wall seconds, signal; 0 where labels hide it)
     stopped: bool = False  # a `stop` or `restart` event
     oom_at: float = 0.0  # the last `oom` event

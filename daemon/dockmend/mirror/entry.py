@@ -89,6 +89,12 @@ class Entry:
         return self.kept.container
 
     @property
+    def joined_at(self) -> float:
+        """When it joined another's namespace, at the earliest: the engine lets it join first, and says that it runs
+        later, by seconds on a busy host; another start of the owner in between leaves it in what is gone."""
+        return self.kept.run.asked_at or self.container.started_at
+
+    @property
     def previous(self) -> Run | None:
         return self.earlier[-1] if self.earlier else None
 

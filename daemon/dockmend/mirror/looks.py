@@ -137,7 +137,7 @@ def orphaned(mirror: Mirror, found: Entry, now: float, origin: Origin) -> Iterab
         if owner_id in mirror.unknown:
             return  # it is about to be looked at
         yield from orphan(mirror, found, now, origin, "the container whose network it joined is gone")
-    elif not owner.running or owner.started_at > container.started_at:
+    elif not owner.running or owner.started_at > found.joined_at:
         why = f"{owner.name}, whose network it joined, was stopped or restarted"
         yield from orphan(mirror, found, now, origin, why)
 

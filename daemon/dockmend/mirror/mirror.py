@@ -331,6 +331,6 @@ class Mirror(OwnDoing):
     def orphan_dependents(self, owner: Container, at: float, origin: Origin, why: str) -> Iterable[Change]:
         for dependent in list(self._dependents.get(owner.id, ())):
             found = self.entries.get(dependent)
-            if found is not None and found.container.state == "running" and found.container.started_at <= at:
+            if found is not None and found.container.state == "running" and found.joined_at <= at:
                 note = f"the network of {owner.name} is not its own any more: {why}"
                 yield from looks.orphan(self, found, at, origin, note)

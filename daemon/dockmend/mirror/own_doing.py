@@ -9,11 +9,8 @@ from dockmend.mirror.due import Due
 from dockmend.mirror.echo import GRACE, Echo
 from dockmend.mirror.ends import Run
 from dockmend.mirror.entry import Entry
-from dockmend.mirror.view import View
+from dockmend.mirror.view import ANNOUNCED, View
 from dockmend.model import Change
-
-ANNOUNCED = 0.5
-"""Seconds by which the event of a start may come after the start as inspect tells it."""
 
 
 class OwnDoing(View, Due):
@@ -109,6 +106,20 @@ class OwnDoing(View, Due):
             if found.echo is not None:
                 found.echo.leaves.add(network)
             self.changed.add(container_id)
+
+    def asked_at(self, found: Entry, run: Run, now: float) -> float:
+        """When dockmend asked for a run that begins, by the engine's clock; 0.0 where it did not.
+
+        By how long that is ago, as the engine's clock may be another than ours; and never before the run before it was
+        over, as the engine does one after the other.
+        """
+        echo = found.echo
+        echoes = (echo, echo.earlier) if echo is not None else ()
+        since = max((each.since for each in echoes if each is not None and each.covers(now)), default=0.0)
+        if not since:
+            return 0.0
+        over = found.kept.run.died_at
+        return min(run.begun, max(since, run.begun - (now - since), over))
 
     def echoed(self, found: Entry, action: str, now: float) -> bool:
         echo = found.echo

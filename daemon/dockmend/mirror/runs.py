@@ -25,6 +25,7 @@ LOOP_COUNT, LOOP_WITHIN = 5, 600.0
 def begin(mirror: Mirror, found: Entry, now: float, origin: Origin, run: Run) -> list[Change]:
     """A new run: announced by an event, or inferred from inspect, which tells `started_at`."""
     kept, at = found.kept, run.begun
+    run.asked_at = mirror.asked_at(found, run, now)
     echoed = mirror.echoed(found, "start", now)
     found.began_another(run)
     kept.unhealthy = 0

@@ -13,6 +13,9 @@ from dockmend.mirror.entry import Entry
 from dockmend.mirror.looks import join_failed
 from dockmend.model import Change, Container, Endpoint, Event, Network, Origin, Volume, group_of, target_of
 
+ANNOUNCED = 0.5
+"""Seconds by which the event of a start may come after the start as inspect tells it."""
+
 
 class View:
     """Containers by id, networks by id, volumes by name."""
@@ -105,6 +108,12 @@ class View:
         """Whether it is down because dockmend stopped it."""
         found = self.entries.get(container_id)
         return found is not None and found.kept.run.over and found.kept.run.by == "dockmend"
+
+    def joined_at(self, container: Container) -> float:
+        """When a container as it was just seen joined another's namespace, at the earliest (wall seconds)."""
+        found = self.entries.get(container.id)
+        known = found is not None and abs(found.kept.run.begun - container.started_at) <= ANNOUNCED
+        return found.joined_at if found is not None and known else container.started_at
 
     def guests(self, owner: str) -> list[Container]:
         """Those that joined the network of a container, which is named by its target; whether it is there or not."""

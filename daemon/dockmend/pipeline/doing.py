@@ -24,6 +24,9 @@ log = structlog.get_logger("dockmend.treatment")
 ATTEMPT_MADE = 1 << 20
 """Progress of an attempt of which all was done, `finally` too: only its verification is still to come."""
 
+STOPS, STOP_RETRY = 5, 2.0
+"""How often a person's stop that a restart swallowed is asked for again, and seconds in between."""
+
 HEARD_WITHIN = 1.0
 """Seconds within which the stream has told whose doing an end was that a look found."""
 
@@ -151,9 +154,12 @@ class Doing:
 
     async def _hear_out(self, incident: Incident, container_id: str) -> None:
         """A look is ahead of the stream: it has just ended, and whose doing that was is still to be told."""
+        await self._wait(incident, HEARD_WITHIN, lambda: self.mirror.stopped(container_id))
+
+    async def _wait(self, incident: Incident, seconds: float, over: Callable[[], bool] = lambda: False) -> None:
         clock = self.verification.clock
-        until = clock() + HEARD_WITHIN
-        while (left := until - clock()) > 0 and not self.mirror.stopped(container_id):
+        until = clock() + seconds
+        while (left := until - clock()) > 0 and not over():
             await self.verification.pulse.wait(incident.target, left)
 
     async def step(
@@ -206,7 +212,17 @@ class Doing:
         self.looking.learn(container, asked)
         if echo.stops < 2:
             return
-        await self.steps.carry_out(incident, rule, Step("stop", params=None), container, "after")
+        for left in reversed(range(STOPS)):
+            try:
+                await self.steps.carry_out(incident, rule, Step("stop", params=None), container, "after")
+            except StepFailed as error:
+                if not left or not error.again:
+                    why = f"a person's stop during its restart was lost, and could not be done again: {error}"
+                    self.ending.close(incident.id, "failed", why, "stopped")
+                    return
+                await self._wait(incident, STOP_RETRY)
+            else:
+                break
         self.mirror.stopped_by_person(container.id)
         self.ending.close(incident.id, "on_purpose", "stopped by a person", "stopped")
 

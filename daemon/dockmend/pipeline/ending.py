@@ -37,6 +37,7 @@ class Ending:
     closed: Callable[[Incident], None]
     progress: dict[str, int] = field(default_factory=dict)  # steps run of attempts that were cut short, see doing.Past
     failures: dict[str, StepFailed] = field(default_factory=dict)  # of those of them whose `then` had failed
+    began: dict[str, float] = field(default_factory=dict)  # when the last attempt began, by incident
     put_off: set[str] = field(default_factory=set)  # targets of which something waits for its rule's hours
     superseded: dict[str, str] = field(default_factory=dict)  # incidents at work that are to give way, and why
 
@@ -79,6 +80,7 @@ class Ending:
         self.timers.drop(incident_id)
         self.progress.pop(incident_id, None)
         self.failures.pop(incident_id, None)
+        self.began.pop(incident_id, None)
         self.superseded.pop(incident_id, None)
         self.looking.kept.pop(incident_id, None)
         self.admission.release(incident_id)

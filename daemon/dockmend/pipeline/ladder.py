@@ -17,7 +17,7 @@ from dockmend.pipeline.doing import Doing
 from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.lanes import Caps
-from dockmend.pipeline.looking import Looking, outside
+from dockmend.pipeline.looking import Looking, Seen, outside
 from dockmend.rules.model import Rule, Step
 from dockmend.timekeeping import Clock
 
@@ -60,13 +60,11 @@ class Ladder:
         if not step.available:
             self.incidents.update(incident.id, rung=rung + 1)
             return True
-        seen = await self.looking.look(incident)
-        if not self.ending.is_open(incident.id):
-            return False
-        if forbidden := self.looking.forbidden(incident, (step,), seen.subject):
-            self._skip(incident, rule, forbidden, rung)
-            return True
-        async with self.caps.of(changes=not step.tells).taken(self.admission.rank(incident)):
+        if (seen := await self._allowed(incident, rule, step, rung)) is None:
+            return self.ending.is_open(incident.id)
+        async with self.caps.of(changes=not step.tells).taken(self.admission.rank(incident)) as waited:
+            if waited and (seen := await self._allowed(incident, rule, step, rung)) is None:
+                return self.ending.is_open(incident.id)
             if wait := self._wait(incident, rule, step, seen.subject):
                 self.ending.park(incident.id, wait)
                 return False
@@ -80,6 +78,16 @@ class Ladder:
         if failure is not None or step.tells:
             return True
         return not await self._worked(incident, rule, step, began_at)
+
+    async def _allowed(self, incident: Incident, rule: Rule, step: Step, rung: int) -> Seen | None:
+        """The live state; None where the step may not be taken on it, and the next rung comes, or all is over."""
+        seen = await self.looking.look(incident)
+        if not self.ending.is_open(incident.id):
+            return None
+        if forbidden := self.looking.forbidden(incident, (step,), seen.subject):
+            self._skip(incident, rule, forbidden, rung)
+            return None
+        return seen
 
     async def _worked(self, incident: Incident, rule: Rule, step: Step, began_at: float) -> bool:
         """True where the incident is over, or is to be left as it is."""

@@ -30,10 +30,12 @@ class Slots:
         self._sequence = 0
 
     @asynccontextmanager
-    async def taken(self, rank: float) -> AsyncIterator[None]:
+    async def taken(self, rank: float) -> AsyncIterator[bool]:
+        """True where the place had to be waited for: what was looked at before may be otherwise by now."""
+        waited = self._free <= 0
         await self._take(rank)
         try:
-            yield
+            yield waited
         finally:
             self._give()
 

@@ -45,12 +45,12 @@ Part = Literal["then", "finally", "escalate", "after", "member"]
 @dataclass(slots=True)
 class Intent:
     """An intent and what was remembered of it so far: what it takes to put right what is left half-done. `written`:
-    some of it is on disk, and the engine was asked for something since; `made`: ids of containers that its action made
-    or set right, whose echoes are open."""
+    some of it is on disk, and the engine was asked for something since; `echoes`: what is expected to be heard of its
+    target and of containers that its action made or set right, by id."""
 
     record: ActionRecord
     written: bool = False
-    made: set[str] = field(default_factory=set)
+    echoes: dict[str, Echo] = field(default_factory=dict)
 
 
 class StepFailed(Exception):
@@ -140,9 +140,8 @@ class Steps:
         self.journal.put_action(intent.record)
         self.observer.action(intent.record)
         # On disk it is once the action has awaited `remember`, which each does before its first change: one commit.
-        touched = subject.id if isinstance(subject, Container) and not step.tells else None
-        touched = touched if action.touches else None
-        echo = self.mirror.expect(touched, step.action) if touched is not None else None
+        touched = subject if isinstance(subject, Container) and not step.tells and action.touches else None
+        echo = self._expect(intent, touched) if touched is not None else None
         try:
             done = await self._call(action.run, intent, incident, rule, step, subject)
         except StepFailed as error:
@@ -165,14 +164,19 @@ class Steps:
             raise
         finally:
             if touched is not None:
-                self._note_leaving(touched, intent.record)
-                self.mirror.expected(touched, self.clock.wall())
+                self._note_leaving(touched.id, intent.record)
             self._heard_out(intent)
         self._note_facts(incident, step, subject, done)
         return self._end(intent.record, "done", done.detail), echo, done
 
+    def _expect(self, intent: Intent, touched: Container) -> Echo | None:
+        echo = self.mirror.expect(touched.id, intent.record.action)
+        if echo is not None:
+            intent.echoes[touched.id] = echo
+        return echo
+
     def _heard_out(self, intent: Intent) -> None:
-        for container_id in intent.made:
+        for container_id in intent.echoes:
             self.mirror.expected(container_id, self.clock.wall())
 
     def _followed(self, incident: Incident, object_id: str, facts: Mapping[str, Any]) -> None:
@@ -192,9 +196,8 @@ class Steps:
     def _note_facts(self, incident: Incident, step: Step, subject: Object | None, done: Done) -> None:
         self._followed(incident, getattr(subject, "id", ""), done.facts)
         if step.action == "reconnect_network" and isinstance(subject, Container):
-            for network in done.facts.get("networks", (incident.network,)):
-                if network:
-                    self.mirror.reconnected(subject.id, network, self.clock.wall())
+            for network in done.facts.get("networks", ()):
+                self.mirror.reconnected(subject.id, network, self.clock.wall())
         if step.action == "create_network":
             for container in done.facts.get("reconnected", ()):
                 self.mirror.reconnected(container, getattr(subject, "name", ""), self.clock.wall())
@@ -299,6 +302,8 @@ class Steps:
             self.journal.put_action(intent.record)
             await self.journal.committed()
             intent.written = True
+            for echo in intent.echoes.values():
+                echo.since = self.clock.wall()
 
         def render(text: str) -> str:
             values = field_values(change_of(incident, subject), rule, incident.id, self.clock.wall(), self.host)
@@ -309,8 +314,9 @@ class Steps:
             return verdict.reason if verdict else None
 
         def expect(container_id: str) -> Echo:
-            intent.made.add(container_id)
-            return self.mirror.expect_made(container_id, intent.record.action)
+            echo = intent.echoes[container_id] = self.mirror.expect_made(container_id, intent.record.action)
+            echo.since = self.clock.wall()
+            return echo
 
         async def part(action: str, params: Any, member: Container) -> Done:
             return await self._part(incident, rule, action, params, member)

@@ -24,7 +24,7 @@ from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.ladder import Ladder
 from dockmend.pipeline.lanes import Caps, Lanes
 from dockmend.pipeline.last_word import LastWord
-from dockmend.pipeline.looking import Looking
+from dockmend.pipeline.looking import Looking, Seen
 from dockmend.pipeline.need import Need
 from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
@@ -191,9 +191,11 @@ class Treatment:
 
     def take_up(self, incident: Incident, records: Iterable[ActionRecord], past: Iterable[ActionRecord] = ()) -> None:
         """One that was open when dockmend ended. `records`: its intents without an outcome; `past`: its steps."""
-        records = tuple(records)
+        records, past = tuple(records), tuple(past)
         for record in records:
             self.steps.leave_unsettled(record)
+        if times := [each.began_at for each in past if each.attempt == incident.attempts and each.part == "then"]:
+            self.ending.began[incident.id] = min(times)
         if incident.rung is None and (incident.state == "acting" or incident.midway or records):
             rule = self.rules.by_name(incident.rule)
             if rule is not None:
@@ -246,7 +248,7 @@ class Treatment:
         elif incident.rung is not None:
             await self.ladder.climb(incident, rule, incident.reason)
         elif incident.state == "verifying":
-            await self._verify(incident, rule, incident.updated_at)
+            await self._verify(incident, rule)
         else:
             await self._treat(incident, rule, began_at, owed=owed)
 
@@ -276,41 +278,51 @@ class Treatment:
         """One attempt. `began_at`: of one that was cut short; it goes on or, where nothing of it was done, is made
         anew, and where neither can be, its `finally` is still `owed`."""
         resumed = bool(self.ending.progress.get(incident.id))
-        seen = await self.looking.look(incident)
-        if (resumed or owed) and self._goes_on(incident.id) and not self.need.may_go_on(incident, rule, seen, resumed):
-            await self._round_off(incident, rule, seen.subject)
-            owed = False
-        if not self._goes_on(incident.id) or not self.need.of(incident, rule, seen, resumed=resumed):
-            if self._goes_on(incident.id):  # the trouble went after an attempt: is it well?
-                await self._verify(incident, rule, incident.updated_at)
+        if (seen := await self._needed(incident, rule, resumed=resumed, owed=owed)) is None:
             return
-        subject = seen.subject
-        async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)):
-            verdict = ACT if resumed else self.last_word.on(incident, rule, subject)
+        async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)) as waited:
+            if waited:  # what was seen may be seconds old: a person may have stopped it since
+                seen = await self.looking.look(incident)
+            over = waited and not self.need.may_go_on(incident, rule, seen, resumed)
+            verdict = ACT if resumed or over else self.last_word.on(incident, rule, seen.subject)
             if not self._goes_on(incident.id):
                 return
-            if verdict is ACT:
+            if verdict is ACT and not over:
                 began_at = began_at if resumed and began_at is not None else self.clock()
                 incident = self._begin(incident, rule, began_at, resumed=resumed)
-                failure = await self._attempt(incident, rule, subject, None if resumed else began_at)
-        if verdict is not ACT:
+                failure = await self._attempt(incident, rule, seen.subject, None if resumed else began_at)
+        if over:
+            await self._treat(incident, rule, began_at, owed=owed)
+        elif verdict is not ACT:
             if owed:
-                await self._round_off(incident, rule, subject)
+                await self._round_off(incident, rule, seen.subject)
             await self._hold_back(incident, rule, verdict)
         elif self.ending.gave_way(incident.id) or not self.ending.is_open(incident.id):
             return
         elif self.stopping and incident.id in self.ending.progress:
             return  # cut between two steps: the next start goes on there
         elif failure is None:
-            await self._verify(incident, rule, began_at or self.clock())
+            await self._verify(incident, rule)
         else:
-            await self._failed(incident, rule, failure)
+            await self._failed(incident, rule, failure, tells=not failure.again)
 
-    async def _failed(self, incident: Incident, rule: Rule, failure: StepFailed) -> None:
-        if not failure.again and await self.need.is_leaving(incident, rule):
+    async def _needed(self, incident: Incident, rule: Rule, *, resumed: bool, owed: bool) -> Seen | None:
+        """The live state; None where there is nothing to do any more, which was verified then, or closed."""
+        seen = await self.looking.look(incident)
+        if (resumed or owed) and self._goes_on(incident.id) and not self.need.may_go_on(incident, rule, seen, resumed):
+            await self._round_off(incident, rule, seen.subject)
+        if self._goes_on(incident.id) and self.need.of(incident, rule, seen, resumed=resumed):
+            return seen
+        if self._goes_on(incident.id):  # the trouble went after an attempt: is it well?
+            await self._verify(incident, rule)
+        return None
+
+    async def _failed(self, incident: Incident, rule: Rule, failure: StepFailed, *, tells: bool) -> None:
+        """`tells`: what failed may tell that it was removed meanwhile, and then it is nobody's failure."""
+        if tells and await self.need.is_leaving(incident, rule):
             self.ending.close(incident.id, "interrupted", "it was removed meanwhile")
         elif self.ending.failed(incident, rule, str(failure), again=failure.again):
-            await self._climb(incident.id, rule, str(failure))
+            await self.ladder.climb(self.incidents.open[incident.id], rule, str(failure))
 
     async def _round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
         async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)):
@@ -330,7 +342,7 @@ class Treatment:
             self.observer.decision(rule.name, "suppress", verdict.code)
             if verdict.code == "attempts" and not incident.dry_run:
                 if self.ending.give_up(incident, rule, verdict.reason):
-                    await self._climb(incident.id, rule, verdict.reason)
+                    await self.ladder.climb(self.incidents.open[incident.id], rule, verdict.reason)
             else:
                 outcome: Outcome = _CLOSES.get(verdict.code, "suppressed")
                 self.ending.close(incident.id, outcome, verdict.reason, verdict.code)
@@ -338,6 +350,7 @@ class Treatment:
     def _begin(self, incident: Incident, rule: Rule, began_at: float, *, resumed: bool) -> Incident:
         attempts = incident.attempts
         if not resumed:
+            self.ending.began[incident.id] = began_at
             self.history.attempted(rule.name, incident.target, began_at, rule.costs)
             attempts += 1
         else:
@@ -366,13 +379,14 @@ class Treatment:
         if not self.mirror.taken_down(incident.object_id):
             self.incidents.update(incident.id, attempts=incident.attempts - 1)
 
-    async def _verify(self, incident: Incident, rule: Rule, began_at: float) -> None:
+    async def _verify(self, incident: Incident, rule: Rule) -> None:
         if not self.doing.verifiable(incident, rule, rule.then):
             self.ending.succeeded(incident, rule, "done", "done")
             return
         self.ending.progress[incident.id] = ATTEMPT_MADE  # whatever interrupts this, it is not made again
         self.incidents.update(incident.id, state="verifying")
         await self.looking.look(incident)  # the stream may be behind what was just done
+        began_at = self.ending.began.get(incident.id, incident.updated_at)
         verified = await self.doing.outcome(incident, rule, began_at)
         if verified.result == "healed":
             self.ending.succeeded(incident, rule, "healed", verified.reason)
@@ -382,8 +396,5 @@ class Treatment:
             self.ending.park(incident.id, self.ending.until_it_goes_on())
         elif verified.result == "cut":
             self.ending.gave_way(incident.id)
-        elif self.ending.failed(incident, rule, verified.reason, again=True):
-            await self._climb(incident.id, rule, verified.reason)
-
-    async def _climb(self, incident_id: str, rule: Rule, reason: str) -> None:
-        await self.ladder.climb(self.incidents.open[incident_id], rule, reason)
+        else:
+            await self._failed(incident, rule, StepFailed(verified.reason), tells=True)

@@ -80,7 +80,7 @@ class Verification:
         steady_at = begun + min(STEADY, within)
         while not cut():
             now = self.clock()
-            verdict = self._judge_group(incident, rule, began_at, now >= steady_at)
+            verdict = self._judge_group(incident, rule, self.clock.wall_at(began_at), now >= steady_at)
             if verdict is not None:
                 return verdict
             if now >= begun + within:
@@ -125,7 +125,8 @@ class Verification:
         if _wanted(rule, container) == "healthy":
             if container.health == "healthy":
                 return Verified("healed", "healthy again")
-            if container.health == "unhealthy" and container.started_at >= began_at:
+            mine = container.started_at >= began_at or _only_starts(rule)
+            if container.health == "unhealthy" and mine:
                 return Verified("failed", "unhealthy again")
             return None
         return Verified("healed", "running") if steady else None
@@ -145,6 +146,11 @@ def left_on_purpose(network: str) -> str:
 def _pauses(rule: Rule) -> bool:
     """Whether a pause may be its own doing."""
     return any(step.action == "pause" for step in (*rule.then, *rule.escalate))
+
+
+def _only_starts(rule: Rule) -> bool:
+    """Whether a container that ran already is left as it is: its health is then a verdict, whenever it began."""
+    return {step.action for step in rule.then if step.action in MENDING} == {"start"}
 
 
 def _wanted(rule: Rule, container: Container | None) -> str:

@@ -182,6 +182,9 @@ class Stage:
     def taken_down(self, container_id: str) -> bool:
         return False
 
+    def joined_at(self, container: Container) -> float:
+        return container.started_at
+
     def guests(self, owner: str) -> list[Container]:
         return []
 

@@ -182,3 +182,17 @@ async def test_settling_does_not_start_what_ran_since():
     await networks.settle_reconnect(web.context, web.record("reconnect_network"))
 
     assert web.engine.did() == []
+
+
+@pytest.mark.parametrize("before", ["the look", "the call"])
+async def test_a_network_that_a_person_put_back_first_is_not_dockmends_own(before: str):
+    """Its loss soon after would be taken for a person's will, as is a second one after dockmend's (campaign, 2063)."""
+    there = replace(OLD, network_id="new", address="10.0.0.5")
+    web = stage(endpoint=there if before == "the look" else None)
+    web.network = "lane"
+    web.engine.trouble["connect"] = Permanent("endpoint with name web already exists in network lane", 403)
+
+    done = await networks.reconnect(web.context, ANY, WEB)
+
+    assert done.detail == "was connected already to lane"
+    assert not done.facts.get("networks")

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.mirror import Mirror
+from dockmend.mirror.ends import Run
 from dockmend.model import Container, Event, HealthCheck, Network, Volume, target_of
 from tests.unit.mirror.host import ID, Host, endpoint, event
 
@@ -561,3 +562,63 @@ def test_dockmend_dies_before_the_cause_was_settled():
     again.relist(present(later), networks=(LAN,))
     again.wait(1)
     assert again.seen == []
+
+
+@pytest.mark.parametrize("asked", ["before the owner began anew", "after it"])
+def test_a_guest_that_dockmend_asked_to_start_before_its_owner_began_anew_is_orphaned(asked: str):
+    """The engine lets it join first and says that it started later (campaign, seed 2064)."""
+    host = joined()
+    host.now += 1
+    host.emit("die", exitCode="1")
+    host.look(host.ended(1))
+    host.wait(1)
+    echo = host.mirror.expect(ID, "start")
+    assert echo is not None
+    if asked == "before the owner began anew":
+        echo.since = host.now
+    for action in ("die", "start"):
+        host.now += 1
+        host.emit(action, OWNER, exitCode="1")
+    host.look(replace(present(host, OWNER), started_at=host.now))
+    if asked == "after it":
+        host.now += 1
+        echo.since = host.now
+    host.now += 1
+    host.emit("start")
+    guest = replace(present(host), started_at=host.now - 0.01, exit_code=None)
+    host.look(guest)
+    early = asked == "before the owner began anew"
+    assert host.triggers().count("container.orphaned") == int(early)
+    assert (host.mirror.joined_at(guest) < present(host, OWNER).started_at) == early
+
+
+def test_a_guest_whose_start_was_learnt_before_its_owners_is_orphaned_by_that():
+    """A look is ahead of the stream, which then tells of the owner in the middle of the guest's start."""
+    host = joined()
+    host.now += 1
+    host.emit("die", exitCode="1")
+    host.look(host.ended(1))
+    host.wait(1)
+    echo = host.mirror.expect(ID, "start")
+    assert echo is not None
+    echo.since, host.now = host.now, host.now + 2
+    host.look(replace(present(host), state="running", started_at=host.now, exit_code=None))
+    assert "container.orphaned" not in host.triggers()
+    for action, at in (("die", host.now - 1.5), ("start", host.now - 1)):
+        host.seen += host.mirror.apply(event("container", action, OWNER, at, exitCode="1"), host.now)
+    assert host.triggers().count("container.orphaned") == 1
+
+
+def test_when_dockmend_asked_is_told_by_how_long_that_is_ago():
+    """The engine's clock may be another, and a restart starts only what it has ended."""
+    host = joined()
+    host.now += 1
+    echo = host.mirror.expect(ID, "restart")
+    assert echo is not None
+    echo.since = host.now
+    found = host.mirror.entries[ID]
+    behind, ahead = Run(started_at=host.now - 99), Run(started_at=host.now + 101)
+    assert host.mirror.asked_at(found, behind, host.now + 1) == behind.begun
+    assert host.mirror.asked_at(found, ahead, host.now + 1) == pytest.approx(host.now + 100)
+    found.kept.run.died_at = host.now + 100.5
+    assert host.mirror.asked_at(found, ahead, host.now + 1) == pytest.approx(host.now + 100.5)

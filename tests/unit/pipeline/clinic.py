@@ -205,7 +205,7 @@ class Clinic:
     # --- what happens -------------------------------------------------------------------------------------------
 
     def learn(self, container: Container, asked: int | None = None) -> None:
-        self.offer(self.mirror.observe(container, self.now))
+        self.offer(self.mirror.observe(container, self.clock.wall()))
 
     def offer(self, changes: Iterable[Change]) -> None:
         self.intake.offer_all(list(changes))
@@ -222,12 +222,12 @@ class Clinic:
                 self.intake.again(change)
 
     def tick(self) -> None:
-        self.offer(self.mirror.tick(self.now))
+        self.offer(self.mirror.tick(self.clock.wall()))
 
     def emit(self, action: str, **attributes: str) -> None:
         self.now += 0.001  # no two events have one stamp
-        event = Event("container", action, Actor(ID, attributes), int(self.now * 1e9))
-        self.offer(self.mirror.apply(event, self.now))
+        event = Event("container", action, Actor(ID, attributes), int(self.clock.wall() * 1e9))
+        self.offer(self.mirror.apply(event, self.clock.wall()))
 
     def look(self) -> None:
         """What events made doubtful is inspected, as the watch does."""

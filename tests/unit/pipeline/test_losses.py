@@ -684,3 +684,25 @@ def _patient(one: Clinic, action: str) -> Container:
 def _change(one: Clinic, subject: Container) -> Any:
     network = "shop" if one.engine.networks else None
     return Change(("container.unhealthy",), "container", subject, TARGET, "t", one.now, network=network)
+
+
+async def test_what_the_dockmend_before_was_verifying_is_judged_from_when_its_attempt_began():
+    """Its last note is later than the start that it did: an `unhealthy` since is a verdict all the same (seed 2052)."""
+    async with clinic(rule_text(limits="{attempts: 1 per 15m}")) as one:
+        one.health_after = "unhealthy"
+        one.sicken()
+        await one.quiet()
+        first, past = one.only(), list(one.journal.actions.values())
+    async with clinic(rule_text(limits="{attempts: 1 per 15m}")) as two:
+        began = past[0].began_at + 0.5
+        two.now = began + 2
+        two.engine.set(started_at=began, health="unhealthy")
+        two.mirror.observe(two.engine.containers[ID], two.now)
+        taken_up = replace(
+            first, state="verifying", rung=None, reason="", outcome=None, closed_at=None, updated_at=began + 1
+        )
+        two.incidents.adopt(taken_up)
+        two.treatment.take_up(taken_up, [], past)
+        await two.quiet()
+        assert (two.only().outcome, two.only().reason) == ("failed", "unhealthy again; given up after 1 attempts")
+        assert two.now - began < 6

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
 import pytest
 
 from dockmend.decide import CODES
-from dockmend.errors import EngineAway, Permanent
+from dockmend.errors import EngineAway, Permanent, Temporary
 from dockmend.model import Actor, Change, Event, HealthCheck
+from dockmend.pipeline.lanes import Slots
 from dockmend.rules.loader import load_texts
 from tests.unit.pipeline.clinic import HEAL, ID, TARGET, WEB, Clinic, clinic, replace, rule_text, until
 
@@ -598,3 +602,132 @@ async def test_what_stands_under_another_name_when_it_is_given_up_is_what_its_re
         await one.quiet()
         assert one.only().outcome == "failed"
         assert [change.trouble for change in one.mirror.standing()] == [one.only().trouble]
+
+
+@asynccontextmanager
+async def nothing_free(one: Clinic) -> AsyncIterator[Slots]:
+    """Every place under the host's cap is taken, until it is left."""
+    slots = one.treatment.caps.of(changes=True)
+    async with AsyncExitStack() as others:
+        for _ in range(4):
+            await others.enter_async_context(slots.taken(0.0))
+        yield slots
+
+
+@pytest.mark.parametrize("ladder", [False, True], ids=["an attempt", "a rung of the ladder"])
+async def test_one_that_somebody_stopped_while_a_place_was_waited_for_is_not_started(ladder: bool):
+    """What was looked at before a place came free may be seconds old by then (campaign, seed 2083)."""
+    text = rule_text(limits="{attempts: 1 per 15m}", escalate="[restart]")
+    async with clinic(text) as one:
+        one.pulse.real = ladder
+        if ladder:
+            one.engine.trouble["restart"] = [Permanent("no"), None]
+        async with nothing_free(one) as slots:
+            one.sicken()
+            await until(lambda: slots._waiting)
+            if ladder:
+                await _the_attempt_and_then_the_rung(slots)
+            one._stopped()
+        await one.quiet()
+        assert one.restarts == int(ladder)
+        assert one.only().outcome == ("failed" if ladder else "recovered")
+
+
+async def test_one_that_somebody_paused_while_a_place_was_waited_for_stays_paused():
+    """It is looked at again once there is a place: no event of the pause has come yet."""
+    async with clinic() as one:
+        async with nothing_free(one) as slots:
+            one.sicken()
+            await until(lambda: slots._waiting)
+            one.engine.set(state="paused")
+        await one.quiet()
+        assert (one.restarts, one.only().waiting_for) == (0, "paused")
+
+
+async def _the_attempt_and_then_the_rung(slots: Slots) -> None:
+    """One place for the attempt, which is taken again before the rung has it."""
+    slots._give()
+    await until(lambda: not slots._waiting)
+    await slots._take(-1.0)
+    await until(lambda: slots._waiting)
+
+
+async def test_a_persons_stop_that_the_engine_refuses_to_do_again_is_asked_for_again():
+    """It was lost in dockmend's own restart: a refusal of the moment (500) must not undo it (campaign, seed 2061)."""
+    async with clinic() as one:
+        restart = one.engine.on["restart"]
+
+        def stopped_meanwhile() -> None:
+            one.emit("stop")
+            restart()
+
+        one.engine.on["restart"] = stopped_meanwhile
+        stop, refusals = one.engine.on["stop"], 3
+
+        def refused() -> None:
+            nonlocal refusals
+            refusals -= 1
+            if refusals >= 0:
+                raise Temporary("the engine has other worries", 500)
+            stop()
+
+        one.engine.on["stop"] = refused
+        one.sicken()
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason) == ("on_purpose", "stopped by a person")
+        assert [each.outcome for each in one.journal.actions.values()] == ["done", *["failed"] * 3, "done"]
+        assert one.mirror.stopped(ID)
+
+
+async def test_a_persons_stop_that_can_never_be_done_again_is_told():
+    async with clinic() as one:
+        restart = one.engine.on["restart"]
+
+        def stopped_meanwhile() -> None:
+            one.emit("stop")
+            restart()
+
+        one.engine.on["restart"] = stopped_meanwhile
+        del one.engine.on["stop"]
+        one.engine.trouble["stop"] = Temporary("the engine has other worries", 500)
+        one.sicken()
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason_code) == ("failed", "stopped")
+        assert "could not be done again" in one.only().reason
+        assert one.engine.did("remember").count("stop") == 5
+
+
+async def test_one_that_is_removed_while_its_last_attempt_is_verified_is_no_reason_to_give_up():
+    async with clinic(HEAL + "    limits: {attempts: 1 per 15m}\n") as one:
+        one.health_after, wait = "starting", one.pulse.wait
+
+        async def removed(target: str, timeout: float, *more: str) -> None:
+            one.engine.containers.pop(ID, None)
+            one.emit("destroy")
+            await wait(target, timeout, *more)
+
+        one.sicken()
+        one.pulse.wait = removed  # type: ignore[method-assign]
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason) == ("interrupted", "it was removed meanwhile")
+        assert one.treatment.history.of(one.only().rule, one.only().target).breaker_at is None
+
+
+async def test_a_rule_that_only_starts_does_not_wait_for_the_health_of_one_that_ran_already():
+    """It has nothing to do with it, and the rule that has waits in the same lane (campaign, seed 2052)."""
+    text = rule_text(limits="{attempts: 2 per 15m, backoff: 1s to 1s}").replace(
+        "container.unhealthy", "container.crashed"
+    )
+    async with clinic(text.replace("then: restart", "then: start")) as one:
+        one.health_after = "unhealthy"
+        one.emit("die", exitCode="1")
+        one.engine.set(state="exited", exit_code=1, finished_at=one.now, health="")
+        one.look()
+        one.now += 1
+        one.tick()
+        await one.quiet()
+        began_at = one.now
+        await one.later()
+        assert [each.detail for each in one.journal.actions.values()] == ["started", "it ran already"]
+        assert (one.only().outcome, one.only().reason) == ("failed", "unhealthy again; given up after 2 attempts")
+        assert one.now - began_at < 5
