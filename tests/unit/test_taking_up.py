@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
-from dockmend.app.taking_up import Times, history_of
+from dockmend.app.taking_up import Known, Times, history_of, tell_own_doing
 from dockmend.decide import Host, budget
-from dockmend.journal.records import ActionRecord
+from dockmend.journal.records import ActionRecord, Incident
 from dockmend.journal.sqlite import SqliteJournal
+from dockmend.mirror import Mirror
+from dockmend.mirror.ends import Run
+from dockmend.model import Container
 
 
 def step(number: int, action: str, at: float, attempt: int = 1, **more: Any) -> ActionRecord:
@@ -65,3 +69,38 @@ async def test_the_hosts_budget_is_spent_by_what_escalation_changed(tmp_path: Pa
     assert spent is not None
     assert spent.until == 1060.0  # when the oldest of the three leaves the window
     assert budget(history, Host((4, 60.0)), 1040.0) is None
+
+
+async def told(tmp_path: Path, *records: ActionRecord) -> Mirror:
+    """What a new dockmend's mirror is told of steps of an open incident, where the container ran since 1000 s."""
+    mirror = Mirror()
+    web = Container(id="c" * 64, name="web", state="running", started_at=1000.0, created_at=900.0)
+    mirror.relist([web], [], [], 1001.0, "started")
+    journal = SqliteJournal(tmp_path / "journal.sqlite3", time.time)
+    await journal.open()
+    try:
+        journal.put_incident(Incident(
+            id="i1", rule="r", trigger="container.unhealthy", target="container:web", kind="container",
+            object_id=web.id, object_name="web", trouble="t", opened_at=1000.0, attempts=1, state="acting",
+        ))  # fmt: skip
+        for record in records:
+            journal.put_action(record)
+        await journal.committed()
+        await tell_own_doing(journal, mirror, Known())
+    finally:
+        await journal.close()
+    return mirror
+
+
+@pytest.mark.parametrize(("part", "own"), [("then", True), ("after", False)])
+async def test_a_stop_that_was_done_again_for_a_person_is_not_dockmends_own(tmp_path: Path, part: str, own: bool):
+    mirror = await told(tmp_path, msgspec.structs.replace(step(1, "stop", 1010.0), part=part))
+    assert mirror.ended_by_dockmend("c" * 64, mirror.entries["c" * 64].kept.run, 1010.5) is own
+
+
+@pytest.mark.parametrize(("outcome", "asked_at"), [(None, 1010.0), ("done", 0.0)])
+async def test_what_the_dockmend_before_asked_for_is_known_until_it_begins(
+    tmp_path: Path, outcome: Any, asked_at: float
+):
+    mirror = await told(tmp_path, msgspec.structs.replace(step(1, "start", 1010.0), outcome=outcome))
+    assert mirror.asked_at(mirror.entries["c" * 64], Run(started_at=1012.0), 1013.0) == asked_at

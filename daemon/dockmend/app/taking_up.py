@@ -15,7 +15,7 @@ from dockmend.errors import EngineError, JournalError
 from dockmend.journal.api import Journal
 from dockmend.journal.records import ActionRecord, Incident, Pause
 from dockmend.mirror import Mirror
-from dockmend.mirror.echo import ENDING, GRACE
+from dockmend.mirror.echo import ENDING, GRACE, STARTING
 from dockmend.model import HELPER_LABEL
 from dockmend.pipeline.cursor import Cursor
 from dockmend.pipeline.incidents import Incidents
@@ -124,7 +124,9 @@ async def tell_own_doing(journal: Journal, mirror: Mirror, known: Known) -> None
                 mirror.taken_away.add(record.object_id)
             if record.outcome is None and (left := record.undo.get("disconnect")) is not None:
                 mirror.left(record.object_id, str(left))
-            if record.action in ENDING and record.attempt == incident.attempts:
+            if record.outcome is None and record.action in STARTING:
+                mirror.asks(record.object_id, record.began_at + known.moved)
+            if record.action in ENDING and record.part != "after" and record.attempt == incident.attempts:
                 before = record.undo.get(record.action)
                 undo = before if isinstance(before, dict) else {}
                 begun = float(undo.get("started_at") or math.inf)

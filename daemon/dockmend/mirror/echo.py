@@ -25,6 +25,9 @@ LAST_EVENTS: dict[str, frozenset[str]] = {
 ENDING = frozenset({"stop", "kill", "restart", "remove", "recreate"})
 """Actions that end a container's run, or the container: an end during any other is a trouble of its own."""
 
+STARTING = frozenset({"start", "restart", "reconnect_network"})
+"""Actions that begin a run of the container that they are done to."""
+
 REMOVES = frozenset({"remove", "recreate"})
 """Actions that remove a container: a removal during any other is somebody else's."""
 
@@ -34,7 +37,6 @@ class Echo(Struct):
     leaves: set[str] = field(default_factory=set)  # networks that it takes the container out of
     stops: int = 0  # `stop` events: a second one within a restart is a person's
     seen: set[str] = field(default_factory=set)
-    since: float = 0.0  # when the engine was last asked for something of it: wall seconds, 0.0 while it was not
     until: float | None = None  # set with the outcome: wall seconds
     earlier: Echo | None = None  # of the step before: its events may still be on their way
 

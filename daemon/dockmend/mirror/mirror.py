@@ -207,6 +207,7 @@ class Mirror(OwnDoing):
         container = found.container
         del self.entries[container.id]
         self._buried[container.id] = found
+        self._asked.pop(container.id, None)
         if len(self._buried) > BURIED:
             del self._buried[next(iter(self._buried))]
         self.changed.add(container.id)
@@ -300,6 +301,7 @@ class Mirror(OwnDoing):
     def clock_set(self, by: float) -> None:
         """The wall clock was set by that many seconds: what is due, is due after as long as before."""
         self.put_off(by)
+        self._asked = {container_id: at + by for container_id, at in self._asked.items()}
         for found in self.entries.values():
             found.clock_set(by)
             if found.kept.mended or found.kept.standing:

@@ -22,6 +22,7 @@ class OwnDoing(View, Due):
         self.wanted: set[str] = set()
         self.changed: set[str] = set()
         self._acted: dict[str, list[tuple[float, float, float]]] = {}  # since, until, the last begin of a run
+        self._asked: dict[str, float] = {}  # when the engine was asked for a run that has not begun yet (wall seconds)
         self._coming: dict[str, Echo] = {}  # of containers that dockmend makes and the mirror has not heard of yet
 
     def expect(self, container_id: str, action: str) -> Echo | None:
@@ -50,8 +51,8 @@ class OwnDoing(View, Due):
         """
         self._acted.setdefault(container_id, []).append((since, until, begun + ANNOUNCED))
         found = self.entries.get(container_id)
-        if found is None or not found.kept.run.over:
-            return
+        if found is None or not found.kept.run.over or found.kept.run.told:
+            return  # why it ended is told already
         if self.ended_by_dockmend(container_id, found.kept.run, found.kept.run.died_at):
             found.kept.run.by = "dockmend"
             self.changed.add(container_id)
@@ -73,6 +74,14 @@ class OwnDoing(View, Due):
         if found is not None and found.echo is not None:
             found.echo.until = now + GRACE
             self.wanted.add(container_id)
+
+    def asks(self, container_id: str, at: float | None) -> None:
+        """The engine is being asked for a run since then (wall seconds); None where nothing comes of that any more."""
+        found = self.entries.get(container_id)
+        if at is None:
+            self._asked.pop(container_id, None)
+        elif found is None or found.kept.run.begun < at:
+            self._asked[container_id] = at
 
     def look_again(self, container_id: str, at: float) -> None:
         """Has a container inspected at a later time (wall seconds)."""
@@ -113,13 +122,11 @@ class OwnDoing(View, Due):
         By how long that is ago, as the engine's clock may be another than ours; and never before the run before it was
         over, as the engine does one after the other.
         """
-        echo = found.echo
-        echoes = (echo, echo.earlier) if echo is not None else ()
-        since = max((each.since for each in echoes if each is not None and each.covers(now)), default=0.0)
-        if not since:
+        since, over = self._asked.pop(found.container.id, None), found.kept.run.died_at
+        if since is None:
             return 0.0
-        over = found.kept.run.died_at
-        return min(run.begun, max(since, run.begun - (now - since), over))
+        # Where a look told of both, the end before it is put to when it began.
+        return min(run.begun, max(since, run.begun - (now - since), over if over < run.begun else 0.0))
 
     def echoed(self, found: Entry, action: str, now: float) -> bool:
         echo = found.echo

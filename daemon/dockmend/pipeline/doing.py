@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from dockmend.decide import Suppress, makes_again, would_start
+from dockmend.decide import Suppress, Wait, makes_again, would_start
 from dockmend.errors import EngineAway, JournalError
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
@@ -64,6 +64,11 @@ def _passes(step: Step) -> bool:
     return step.tells or step.on_error == "continue"
 
 
+def _pauses_itself(rule: Rule) -> bool:
+    """Whether a pause in the middle of an attempt is the rule's own matter."""
+    return any(step.action in ("pause", "unpause") for step in rule.then)
+
+
 @dataclass(slots=True)
 class Doing:
     """`cut(incident_id)`: whether its attempt or its verification is to end before its time."""
@@ -102,7 +107,9 @@ class Doing:
                 if incident.id in self.ending.superseded:
                     break
                 return None  # dockmend ends: the next start goes on here
-            if index > 0 and await self._overtaken(incident, step):
+            if index > 0 and await self._overtaken(incident, rule, step):
+                if self.ending.is_open(incident.id):
+                    return None  # it waits, and goes on here
                 break
             failure = await self.step(incident, rule, step, subject, began_at=began_at if index == 0 else None)
             incident, subject = await self._followed(incident, subject, index + 1)
@@ -134,15 +141,22 @@ class Doing:
         self.ending.progress[incident.id] = done
         return now, (await self.looking.look(now)).subject
 
-    async def _overtaken(self, incident: Incident, step: Step) -> bool:
-        """Steps take their time: who stopped the container during those before is heard before one that starts it."""
-        forbidden = await self._forbidden_start(incident, step)
-        if forbidden is None:
-            return False
-        self.ending.close(incident.id, "suppressed", forbidden.reason, forbidden.code)
-        return True
+    def frozen(self, incident: Incident, rule: Rule, subject: Object | None) -> bool:
+        """Whether a person paused it in the middle of an attempt of which the next step would end that."""
+        left = rule.then[self.ending.progress.get(incident.id, 0) :][:1]
+        return not _pauses_itself(rule) and self.looking.frozen(incident, left, subject)
 
-    async def _forbidden_start(self, incident: Incident, step: Step) -> Suppress | None:
+    async def _overtaken(self, incident: Incident, rule: Rule, step: Step) -> bool:
+        """Steps take their time: who stopped or paused the container during those before is heard before one that
+        starts it. What somebody paused waits in the middle, else the incident is over."""
+        forbidden = await self._forbidden_start(incident, rule, step)
+        if isinstance(forbidden, Suppress):
+            self.ending.close(incident.id, "suppressed", forbidden.reason, forbidden.code)
+        elif forbidden is not None:
+            self.ending.park(incident.id, forbidden)
+        return forbidden is not None
+
+    async def _forbidden_start(self, incident: Incident, rule: Rule, step: Step) -> Suppress | Wait | None:
         if step.target is not None or incident.kind != "container" or not would_start((step,)):
             return None
         seen = await self.looking.look(incident)
@@ -150,6 +164,8 @@ class Doing:
             return None
         if isinstance(seen.subject, Container) and not self.mirror.settled(seen.subject.id):
             await self._hear_out(incident, seen.subject.id)
+        if not _pauses_itself(rule) and self.looking.frozen(incident, (step,), seen.subject):
+            return self.ending.until_it_goes_on()
         return self.looking.forbidden(incident, (step,), seen.subject)
 
     async def _hear_out(self, incident: Incident, container_id: str) -> None:
@@ -189,7 +205,7 @@ class Doing:
         for index, step in enumerate(rule.finally_[done:], done):
             self.ending.progress[incident.id] = len(rule.then) + index
             try:
-                if forbidden := await self._forbidden_start(incident, step):
+                if forbidden := await self._forbidden_start(incident, rule, step):
                     log.warning(
                         "a step of `finally` is left out", rule=rule.name, action=step.action, why=forbidden.reason
                     )
@@ -210,20 +226,30 @@ class Doing:
         asked = self.mirror.heard(record.object_id)
         container = await self.steps.engine.inspect(record.object_id)
         self.looking.learn(container, asked)
-        if echo.stops < 2:
-            return
+        if echo.stops >= 2:
+            await self.stop_for_person(incident, rule, container)
+
+    async def stop_for_person(self, incident: Incident, rule: Rule | None, container: Container) -> None:
+        """The run of `container` is ended for the person whose stop was lost; one that somebody began since is not."""
+        began_at = container.started_at
         for left in reversed(range(STOPS)):
             try:
                 await self.steps.carry_out(incident, rule, Step("stop", params=None), container, "after")
+                break
             except StepFailed as error:
                 if not left or not error.again:
                     why = f"a person's stop during its restart was lost, and could not be done again: {error}"
                     self.ending.close(incident.id, "failed", why, "stopped")
                     return
-                await self._wait(incident, STOP_RETRY)
-            else:
-                break
-        self.mirror.stopped_by_person(container.id)
+            await self._wait(incident, STOP_RETRY)
+            container = await self.steps.engine.inspect(container.id)
+            if container.started_at != began_at:
+                self.ending.close(incident.id, "on_purpose", "a person stopped it, and started it again", "stopped")
+                return
+        self.stopped_for_person(incident, container.id)
+
+    def stopped_for_person(self, incident: Incident, container_id: str) -> None:
+        self.mirror.stopped_by_person(container_id)
         self.ending.close(incident.id, "on_purpose", "stopped by a person", "stopped")
 
     def verifiable(self, incident: Incident, rule: Rule, steps: Iterable[Step]) -> bool:

@@ -38,6 +38,7 @@ class Ending:
     progress: dict[str, int] = field(default_factory=dict)  # steps run of attempts that were cut short, see doing.Past
     failures: dict[str, StepFailed] = field(default_factory=dict)  # of those of them whose `then` had failed
     began: dict[str, float] = field(default_factory=dict)  # when the last attempt began, by incident
+    owed: set[str] = field(default_factory=set)  # incidents of whose attempt a step was cut short: its `finally` too
     put_off: set[str] = field(default_factory=set)  # targets of which something waits for its rule's hours
     superseded: dict[str, str] = field(default_factory=dict)  # incidents at work that are to give way, and why
 
@@ -81,6 +82,7 @@ class Ending:
         self.progress.pop(incident_id, None)
         self.failures.pop(incident_id, None)
         self.began.pop(incident_id, None)
+        self.owed.discard(incident_id)
         self.superseded.pop(incident_id, None)
         self.looking.kept.pop(incident_id, None)
         self.admission.release(incident_id)

@@ -61,10 +61,10 @@ class Ladder:
             self.incidents.update(incident.id, rung=rung + 1)
             return True
         if (seen := await self._allowed(incident, rule, step, rung)) is None:
-            return self.ending.is_open(incident.id)
+            return self._climbs_on(incident.id)
         async with self.caps.of(changes=not step.tells).taken(self.admission.rank(incident)) as waited:
             if waited and (seen := await self._allowed(incident, rule, step, rung)) is None:
-                return self.ending.is_open(incident.id)
+                return self._climbs_on(incident.id)
             if wait := self._wait(incident, rule, step, seen.subject):
                 self.ending.park(incident.id, wait)
                 return False
@@ -80,14 +80,21 @@ class Ladder:
         return not await self._worked(incident, rule, step, began_at)
 
     async def _allowed(self, incident: Incident, rule: Rule, step: Step, rung: int) -> Seen | None:
-        """The live state; None where the step may not be taken on it, and the next rung comes, or all is over."""
+        """The live state; None where the step may not be taken on it: the next rung comes, it waits, or all is over."""
         seen = await self.looking.look(incident)
         if not self.ending.is_open(incident.id):
             return None
         if forbidden := self.looking.forbidden(incident, (step,), seen.subject):
             self._skip(incident, rule, forbidden, rung)
             return None
+        if self.looking.frozen(incident, (step,), seen.subject):
+            self.ending.park(incident.id, self.ending.until_it_goes_on())
+            return None
         return seen
+
+    def _climbs_on(self, incident_id: str) -> bool:
+        incident = self.incidents.open.get(incident_id)
+        return incident is not None and incident.state != "waiting"
 
     async def _worked(self, incident: Incident, rule: Rule, step: Step, began_at: float) -> bool:
         """True where the incident is over, or is to be left as it is."""

@@ -21,7 +21,7 @@ from dockmend.guards import Guards
 from dockmend.journal.api import Journal
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
-from dockmend.mirror.echo import Echo
+from dockmend.mirror.echo import STARTING, Echo
 from dockmend.model import Container, Object
 from dockmend.observer import Observer
 from dockmend.pipeline.incidents import Incidents, change_of, new_id
@@ -109,7 +109,7 @@ class Steps:
     async def carry_out(
         self,
         incident: Incident,
-        rule: Rule,
+        rule: Rule | None,
         step: Step,
         subject: Object | None,
         part: Part,
@@ -145,6 +145,7 @@ class Steps:
         try:
             done = await self._call(action.run, intent, incident, rule, step, subject)
         except StepFailed as error:
+            self.mirror.asks(intent.record.object_id, None)
             self._end(intent.record, "failed", str(error))
             raise
         except JournalError as error:
@@ -267,6 +268,7 @@ class Steps:
             finally:
                 self._heard_out(intent)
             self._followed(incident, record.object_id, settled.facts)
+        self.mirror.asks(record.object_id, None)  # what it began was listed by now
         ended = replace(record, untouched=settled.untouched)
         self._end(ended, "done" if settled.done else "interrupted", settled.detail)
         return settled
@@ -302,8 +304,8 @@ class Steps:
             self.journal.put_action(intent.record)
             await self.journal.committed()
             intent.written = True
-            for echo in intent.echoes.values():
-                echo.since = self.clock.wall()
+            if intent.record.action in STARTING:
+                self.mirror.asks(intent.record.object_id, self.clock.wall())
 
         def render(text: str) -> str:
             values = field_values(change_of(incident, subject), rule, incident.id, self.clock.wall(), self.host)
@@ -315,7 +317,7 @@ class Steps:
 
         def expect(container_id: str) -> Echo:
             echo = intent.echoes[container_id] = self.mirror.expect_made(container_id, intent.record.action)
-            echo.since = self.clock.wall()
+            self.mirror.asks(container_id, self.clock.wall())
             return echo
 
         async def part(action: str, params: Any, member: Container) -> Done:

@@ -26,6 +26,7 @@ from dockmend.pipeline.lanes import Caps, Lanes
 from dockmend.pipeline.last_word import LastWord
 from dockmend.pipeline.looking import Looking, Seen
 from dockmend.pipeline.need import Need
+from dockmend.pipeline.settling import Settling
 from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
 from dockmend.pipeline.verification import Verification
@@ -73,6 +74,7 @@ class Treatment:
     need: Need = field(init=False)
     last_word: LastWord = field(init=False)
     doing: Doing = field(init=False)
+    settling: Settling = field(init=False)
     ladder: Ladder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +96,9 @@ class Treatment:
             self.dice,
         )  # fmt: skip
         self.doing = Doing(self.steps, self.looking, self.ending, self.verification, self.mirror, self._cut)
+        self.settling = Settling(
+            self.steps, self.doing, self.ending, self.incidents, self.history, self.mirror, self.clock
+        )  # fmt: skip
         self.ladder = Ladder(
             self.doing, self.looking, self.ending, self.incidents, self.history, self.host, self.observer, self.clock,
             self.caps, self.admission,
@@ -194,7 +199,7 @@ class Treatment:
         records, past = tuple(records), tuple(past)
         for record in records:
             self.steps.leave_unsettled(record)
-        if times := [each.began_at for each in past if each.attempt == incident.attempts and each.part == "then"]:
+        if times := [each.began_at for each in past if _is_of_attempt(each, incident)]:
             self.ending.began[incident.id] = min(times)
         if incident.rung is None and (incident.state == "acting" or incident.midway or records):
             rule = self.rules.by_name(incident.rule)
@@ -232,17 +237,10 @@ class Treatment:
     async def _run(self, incident_id: str) -> None:
         incident = self.incidents.open[incident_id]
         rule = self.rules.by_name(incident.rule)
-        began_at, owed = None, False
-        while unsettled := self.steps.unsettled.get(incident_id):
-            # The members of a group come before the group, which goes on from what became of them.
-            record = min(unsettled, key=lambda each: each.part != "member")
-            began_at, owed = record.began_at, owed or record.part == "then"
-            await self._settle(incident, rule, record)
-            unsettled.remove(record)
-            if incident_id not in self.incidents.open:
-                return
-            incident = self.incidents.open[incident_id]
-        self.steps.unsettled.pop(incident_id, None)
+        began_at = await self.settling.all_of(incident, rule)
+        if not self.ending.is_open(incident_id):
+            return
+        incident = self.incidents.open[incident_id]
         if rule is None or not rule.enabled:
             self.ending.close(incident_id, "interrupted", "its rule is no longer in force")
         elif incident.rung is not None:
@@ -250,41 +248,19 @@ class Treatment:
         elif incident.state == "verifying":
             await self._verify(incident, rule)
         else:
-            await self._treat(incident, rule, began_at, owed=owed)
+            await self._treat(incident, rule, began_at)
 
-    async def _settle(self, incident: Incident, rule: Rule | None, record: ActionRecord) -> None:
-        """What became of the step that was cut short. Where nothing of an attempt was done, it is made anew."""
-        settled = await self.steps.settle(record, incident, rule)
-        if record.part == "escalate" and settled.done and incident.id in self.incidents.open:
-            self.incidents.update(incident.id, rung=(incident.rung or 0) + 1, state="verifying")
-        progress, mine = self.ending.progress, self.history.of(incident.rule, incident.target)
-        if record.part == "finally" and settled.done and progress.get(incident.id, ATTEMPT_MADE) != ATTEMPT_MADE:
-            progress[incident.id] += 1
-        if record.part != "then":
-            return
-        if settled.done:
-            progress[incident.id] = progress.get(incident.id, 0) + 1
-        elif not progress.get(incident.id):
-            progress.pop(incident.id, None)
-            if settled.untouched:
-                self._take_back(incident, rule, record.began_at)
-        else:
-            # It counts: a step that takes the engine down each time must not be repeated for ever.
-            self.history.attempted(incident.rule, incident.target, self.clock(), actions=0)
-            if rule and (limit := rule.limits.attempts) and mine.in_window(self.clock(), limit[1]) > limit[0]:
-                del progress[incident.id]
-
-    async def _treat(self, incident: Incident, rule: Rule, began_at: float | None, *, owed: bool) -> None:
+    async def _treat(self, incident: Incident, rule: Rule, began_at: float | None) -> None:
         """One attempt. `began_at`: of one that was cut short; it goes on or, where nothing of it was done, is made
-        anew, and where neither can be, its `finally` is still `owed`."""
+        anew, and where neither can be, its `finally` is still owed."""
         resumed = bool(self.ending.progress.get(incident.id))
-        if (seen := await self._needed(incident, rule, resumed=resumed, owed=owed)) is None:
+        if (seen := await self._needed(incident, rule, resumed=resumed)) is None:
             return
         async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)) as waited:
             if waited:  # what was seen may be seconds old: a person may have stopped it since
                 seen = await self.looking.look(incident)
             over = waited and not self.need.may_go_on(incident, rule, seen, resumed)
-            verdict = ACT if resumed or over else self.last_word.on(incident, rule, seen.subject)
+            verdict = ACT if over else self._verdict(incident, rule, seen.subject, resumed=resumed)
             if not self._goes_on(incident.id):
                 return
             if verdict is ACT and not over:
@@ -292,24 +268,30 @@ class Treatment:
                 incident = self._begin(incident, rule, began_at, resumed=resumed)
                 failure = await self._attempt(incident, rule, seen.subject, None if resumed else began_at)
         if over:
-            await self._treat(incident, rule, began_at, owed=owed)
+            await self._treat(incident, rule, began_at)
         elif verdict is not ACT:
-            if owed:
+            if incident.id in self.ending.owed:
                 await self._round_off(incident, rule, seen.subject)
             await self._hold_back(incident, rule, verdict)
         elif self.ending.gave_way(incident.id) or not self.ending.is_open(incident.id):
             return
-        elif self.stopping and incident.id in self.ending.progress:
-            return  # cut between two steps: the next start goes on there
+        elif incident.id in self.ending.progress:
+            return  # between two steps: it goes on there after the next start, or a person's pause
         elif failure is None:
             await self._verify(incident, rule)
         else:
             await self._failed(incident, rule, failure, tells=not failure.again)
 
-    async def _needed(self, incident: Incident, rule: Rule, *, resumed: bool, owed: bool) -> Seen | None:
+    def _verdict(self, incident: Incident, rule: Rule, subject: Object | None, *, resumed: bool) -> Verdict:
+        if not resumed:
+            return self.last_word.on(incident, rule, subject)
+        return self.ending.until_it_goes_on() if self.doing.frozen(incident, rule, subject) else ACT
+
+    async def _needed(self, incident: Incident, rule: Rule, *, resumed: bool) -> Seen | None:
         """The live state; None where there is nothing to do any more, which was verified then, or closed."""
         seen = await self.looking.look(incident)
-        if (resumed or owed) and self._goes_on(incident.id) and not self.need.may_go_on(incident, rule, seen, resumed):
+        owed = resumed or incident.id in self.ending.owed
+        if owed and self._goes_on(incident.id) and not self.need.may_go_on(incident, rule, seen, resumed):
             await self._round_off(incident, rule, seen.subject)
         if self._goes_on(incident.id) and self.need.of(incident, rule, seen, resumed=resumed):
             return seen
@@ -325,6 +307,7 @@ class Treatment:
             await self.ladder.climb(self.incidents.open[incident.id], rule, str(failure))
 
     async def _round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
+        self.ending.owed.discard(incident.id)
         async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)):
             self.history.acted(self.clock(), self.doing.left(incident, rule, len(rule.then)))
             await self.doing.round_off(incident, rule, subject)
@@ -349,6 +332,7 @@ class Treatment:
 
     def _begin(self, incident: Incident, rule: Rule, began_at: float, *, resumed: bool) -> Incident:
         attempts = incident.attempts
+        self.ending.owed.discard(incident.id)
         if not resumed:
             self.ending.began[incident.id] = began_at
             self.history.attempted(rule.name, incident.target, began_at, rule.costs)
@@ -370,14 +354,8 @@ class Treatment:
         except (JournalError, EngineAway):
             untouched = not self.ending.progress.get(incident.id) and not self.steps.unsettled.get(incident.id)
             if untouched and counted_at is not None and self.ending.is_open(incident.id):
-                self._take_back(incident, rule, counted_at)
+                self.settling.take_back(incident, rule, counted_at)
             raise
-
-    def _take_back(self, incident: Incident, rule: Rule | None, counted_at: float) -> None:
-        self.history.take_back(incident.rule, incident.target, counted_at, rule.costs if rule is not None else 1)
-        # Down, it ended while its restart was awaited: that end was taken for dockmend's own doing, and is not let lie.
-        if not self.mirror.taken_down(incident.object_id):
-            self.incidents.update(incident.id, attempts=incident.attempts - 1)
 
     async def _verify(self, incident: Incident, rule: Rule) -> None:
         if not self.doing.verifiable(incident, rule, rule.then):
@@ -398,3 +376,8 @@ class Treatment:
             self.ending.gave_way(incident.id)
         else:
             await self._failed(incident, rule, StepFailed(verified.reason), tells=True)
+
+
+def _is_of_attempt(record: ActionRecord, incident: Incident) -> bool:
+    """Whether a step was one of an incident's last attempt; one of which nothing was asked of the engine is none."""
+    return record.attempt == incident.attempts and record.part == "then" and not record.untouched

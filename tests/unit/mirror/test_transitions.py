@@ -572,17 +572,15 @@ def test_a_guest_that_dockmend_asked_to_start_before_its_owner_began_anew_is_orp
     host.emit("die", exitCode="1")
     host.look(host.ended(1))
     host.wait(1)
-    echo = host.mirror.expect(ID, "start")
-    assert echo is not None
     if asked == "before the owner began anew":
-        echo.since = host.now
+        host.mirror.asks(ID, host.now)
     for action in ("die", "start"):
         host.now += 1
         host.emit(action, OWNER, exitCode="1")
     host.look(replace(present(host, OWNER), started_at=host.now))
     if asked == "after it":
         host.now += 1
-        echo.since = host.now
+        host.mirror.asks(ID, host.now)
     host.now += 1
     host.emit("start")
     guest = replace(present(host), started_at=host.now - 0.01, exit_code=None)
@@ -599,9 +597,8 @@ def test_a_guest_whose_start_was_learnt_before_its_owners_is_orphaned_by_that():
     host.emit("die", exitCode="1")
     host.look(host.ended(1))
     host.wait(1)
-    echo = host.mirror.expect(ID, "start")
-    assert echo is not None
-    echo.since, host.now = host.now, host.now + 2
+    host.mirror.asks(ID, host.now)
+    host.now += 2
     host.look(replace(present(host), state="running", started_at=host.now, exit_code=None))
     assert "container.orphaned" not in host.triggers()
     for action, at in (("die", host.now - 1.5), ("start", host.now - 1)):
@@ -609,16 +606,43 @@ def test_a_guest_whose_start_was_learnt_before_its_owners_is_orphaned_by_that():
     assert host.triggers().count("container.orphaned") == 1
 
 
-def test_when_dockmend_asked_is_told_by_how_long_that_is_ago():
+@pytest.mark.parametrize(
+    ("began", "over", "told"),
+    [(-99.0, 0.0, -99.0), (101.0, 0.0, 100.0), (101.0, 100.5, 100.5), (101.0, 101.0, 100.0)],
+    ids=["a clock behind", "a clock ahead", "the run before it ended later", "a look told of both"],
+)
+def test_when_dockmend_asked_is_told_by_how_long_that_is_ago(began: float, over: float, told: float):
     """The engine's clock may be another, and a restart starts only what it has ended."""
     host = joined()
     host.now += 1
-    echo = host.mirror.expect(ID, "restart")
-    assert echo is not None
-    echo.since = host.now
-    found = host.mirror.entries[ID]
-    behind, ahead = Run(started_at=host.now - 99), Run(started_at=host.now + 101)
-    assert host.mirror.asked_at(found, behind, host.now + 1) == behind.begun
-    assert host.mirror.asked_at(found, ahead, host.now + 1) == pytest.approx(host.now + 100)
-    found.kept.run.died_at = host.now + 100.5
-    assert host.mirror.asked_at(found, ahead, host.now + 1) == pytest.approx(host.now + 100.5)
+    found, since = host.mirror.entries[ID], host.now
+    host.mirror.asks(ID, since)
+    found.kept.run.died_at = since + over if over else 0.0
+    assert host.mirror.asked_at(found, Run(started_at=since + began), since + 1) == pytest.approx(since + told)
+    assert host.mirror.asked_at(found, Run(started_at=since + began), since + 1) == 0.0  # of one run only
+
+
+def test_what_the_engine_refused_to_start_was_not_asked_for():
+    host = joined()
+    host.mirror.asks(ID, host.now)
+    host.mirror.asks(ID, None)
+    assert host.mirror.asked_at(host.mirror.entries[ID], Run(started_at=host.now + 5), host.now + 5) == 0.0
+
+
+def test_a_run_that_is_known_already_is_none_that_is_being_asked_for():
+    """As it may be of a step that the dockmend before left without an outcome."""
+    host = joined()
+    host.mirror.asks(ID, present(host).started_at - 1)
+    assert host.mirror.asked_at(host.mirror.entries[ID], Run(started_at=host.now + 5), host.now + 5) == 0.0
+
+
+def test_the_end_that_was_told_as_a_persons_stays_so_when_dockmend_tells_of_its_own_doing():
+    """It did the stop again that its restart had swallowed: to a new dockmend that looks like its own."""
+    host = joined()
+    host.now += 1
+    for action in ("kill", "die"):
+        host.emit(action, signal="15", exitCode="143")
+    host.mirror.stopped_by_person(ID)
+    host.mirror.acted(ID, host.now - 1, host.now + 1)
+    assert host.mirror.stopped(ID)
+    assert not host.mirror.taken_down(ID)

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.actions import waves
+from dockmend.errors import EngineAway
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Actor, Container, Event, HealthCheck
 from tests.unit.pipeline.clinic import WEB, Clinic, clinic
@@ -381,3 +382,38 @@ async def test_members_are_judged_by_the_engines_clock_where_that_was_set():
         assert (one.only().outcome, one.only().attempts) == ("failed", 1)
         assert "guest1: unhealthy again" in one.only().reason
         assert one.now - before < 10
+
+
+async def test_one_whose_start_is_told_of_long_after_its_answer_was_lost_is_restarted():
+    """By then the echo of what dockmend did is over; when it asked is not forgotten."""
+    rules = (
+        RULES
+        + """
+  - name: start
+    when: container.crashed
+    match: {name: "guest*"}
+    then: start
+"""
+    )
+    async with clinic(rules) as one:
+        town = Town(one, guest(1))
+        start: Any = one.engine.start
+
+        async def cut(container_id: str) -> None:
+            one.engine.start = start  # type: ignore[method-assign]
+            raise EngineAway("the connection was cut")
+
+        one.engine.start = cut  # type: ignore[assignment, method-assign]
+        town.emit(guest(1).id, "die")
+        town.set(guest(1).id, state="exited", exit_code=1, finished_at=one.now)
+        one.now += 1
+        one.tick()
+        await one.quiet()
+        one.now += 2
+        town.emit(OWNER.id, "die", "start")
+        town.set(OWNER.id, started_at=town.began)
+        one.now += 1
+        town.up(guest(1).id)
+        one.treatment.engine_back()
+        await one.quiet()
+        assert town.done == [("restart", "guest1")]

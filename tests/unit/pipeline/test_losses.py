@@ -686,6 +686,27 @@ def _change(one: Clinic, subject: Container) -> Any:
     return Change(("container.unhealthy",), "container", subject, TARGET, "t", one.now, network=network)
 
 
+async def test_what_is_left_of_an_attempt_is_done_once_though_the_trouble_comes_back_meanwhile():
+    async with clinic(STEPS + "    limits: {attempts: 1 per 15m}\n") as one:
+        del one.engine.on["restart"]
+        one.engine.trouble["restart"] = AWAY
+        one.sicken()
+        await one.quiet()
+        assert (one.only().waiting_for, topics(one)) == ("engine", ["one"])
+        one.engine.set(health="healthy")
+        one.emit("health_status: healthy")
+
+        def tell(topic: str, payload: str, retain: bool = False) -> None:
+            one.published.append((topic, payload))
+            one.sicken()
+
+        one.publish = tell  # type: ignore[method-assign]
+        one.now += 60
+        one.treatment.engine_back()
+        await one.quiet()
+        assert topics(one) == ["one", "end"]
+
+
 async def test_what_the_dockmend_before_was_verifying_is_judged_from_when_its_attempt_began():
     """Its last note is later than the start that it did: an `unhealthy` since is a verdict all the same (seed 2052)."""
     async with clinic(rule_text(limits="{attempts: 1 per 15m}")) as one:
@@ -702,7 +723,9 @@ async def test_what_the_dockmend_before_was_verifying_is_judged_from_when_its_at
             first, state="verifying", rung=None, reason="", outcome=None, closed_at=None, updated_at=began + 1
         )
         two.incidents.adopt(taken_up)
-        two.treatment.take_up(taken_up, [], past)
+        none = replace(past[0], id="a0", untouched=True, began_at=began - 100)
+        two.treatment.take_up(taken_up, [], [none, *past])
+        assert two.treatment.ending.began == {first.id: past[0].began_at}
         await two.quiet()
         assert (two.only().outcome, two.only().reason) == ("failed", "unhealthy again; given up after 1 attempts")
         assert two.now - began < 6

@@ -731,3 +731,80 @@ async def test_a_rule_that_only_starts_does_not_wait_for_the_health_of_one_that_
         assert [each.detail for each in one.journal.actions.values()] == ["started", "it ran already"]
         assert (one.only().outcome, one.only().reason) == ("failed", "unhealthy again; given up after 2 attempts")
         assert one.now - began_at < 5
+
+
+@pytest.mark.parametrize("escalates", [False, True], ids=["the next step", "the next rung"])
+async def test_what_somebody_pauses_during_an_earlier_step_stays_paused_and_goes_on_with_it(escalates: bool):
+    """A snapshot takes its time: who pauses the container meanwhile is heeded, and the attempt goes on later."""
+    text = rule_text().replace("then: restart", "then: [{publish: {topic: seen}}, restart]")
+    if escalates:
+        text = rule_text(limits="{attempts: 1 per 15m}", escalate="[{publish: {topic: seen}}, restart]")
+    async with clinic(text) as one:
+
+        def pause(topic: str, payload: str, retain: bool = False) -> None:
+            one.engine.set(state="paused")
+            one.emit("pause")
+            one.published.append((topic, payload))
+
+        one.publish = pause  # type: ignore[method-assign]
+        one.engine.trouble["restart"] = [Permanent("no"), None] if escalates else []
+        one.sicken()
+        await one.quiet()
+        assert (one.restarts, one.only().state, one.only().waiting_for) == (int(escalates), "waiting", "paused")
+        await one.later(2)
+        assert (one.restarts, one.only().waiting_for) == (int(escalates), "paused")  # for as long as it is
+        assert len(one.history.host) == 1  # and a look costs nothing
+        one.engine.set(state="running")
+        one.emit("unpause")
+        await one.later()
+        assert (one.only().outcome, one.restarts, len(one.published)) == ("healed", 1 + int(escalates), 1)
+        assert one.only().attempts == 1
+
+
+@pytest.mark.parametrize("stopped", [True, False], ids=["the engine did it", "it did not"])
+async def test_a_persons_stop_of_which_the_answer_was_lost_is_carried_through(stopped: bool):
+    """It is the person's whatever became of the answer: nobody starts what it ended, and nobody forgets it."""
+    async with clinic() as one:
+        restart, stop = one.engine.on["restart"], one.engine.on["stop"]
+
+        def stopped_meanwhile() -> None:
+            one.emit("stop")
+            restart()
+
+        def cut() -> None:
+            one.engine.on["stop"] = stop
+            if stopped:
+                stop()
+            raise EngineAway("the connection was cut")
+
+        one.engine.on.update(restart=stopped_meanwhile, stop=cut)
+        one.sicken()
+        await one.quiet()
+        assert one.only().waiting_for == "engine"
+        one.now += 30  # longer than a stop takes
+        one.treatment.engine_back()
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason) == ("on_purpose", "stopped by a person")
+        assert (one.restarts, one.engine.did().count("stop")) == (1, 1 if stopped else 2)
+        assert len(one.journal.actions) == (2 if stopped else 3)
+        assert one.mirror.stopped(ID)
+        assert one.treatment.steps.unsettled == {}
+
+
+async def test_a_person_who_starts_again_what_is_to_be_stopped_again_is_heeded():
+    async with clinic() as one:
+        restart = one.engine.on["restart"]
+
+        def stopped_meanwhile() -> None:
+            one.emit("stop")
+            restart()
+
+        def started_by_person() -> None:
+            one.engine.set(started_at=one.now + 1)
+            raise Temporary("the engine has other worries", 500)
+
+        one.engine.on.update(restart=stopped_meanwhile, stop=started_by_person)
+        one.sicken()
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason) == ("on_purpose", "a person stopped it, and started it again")
+        assert one.engine.did().count("stop") == 1
