@@ -21,6 +21,8 @@ RECORDED_AS = {"restart": "restart", "start": "start", "reconnect_network": "con
 UNFINISHED = (".tmp", ".part", ".partial")
 FAULTS = ("Traceback", "internal error", "fault of dockmend")
 GIVEN_UP = {"attempts", "breaker", "exhausted"}
+POLL = 0.2
+"""Seconds between two looks of one who waits until all is calm."""
 CLOCKS = 0.5
 """Seconds by which the journal's times and the relay's may differ."""
 
@@ -35,11 +37,12 @@ class Invariants:
         self._log_read = 0
         self._breaches: set[str] = set()
 
-    def check(self, verdict: Verdict) -> None:
+    def check(self, verdict: Verdict, calm_at: float) -> None:
+        """`calm_at`: when nothing was under way; what began since is judged after the next round."""
         self._limits(verdict)
         self._leftover_objects(verdict)
         self._leftover_files(verdict)
-        self._leftover_work(verdict)
+        self._leftover_work(verdict, calm_at - POLL)
         self._complete(verdict)
         self._faults(verdict)
         self._told(verdict)
@@ -120,15 +123,17 @@ class Invariants:
         for zombie in _zombies(self.driver.daemon.pid):
             verdict.found("leftover", f"zombie {zombie} of dockmend's")
 
-    def _leftover_work(self, verdict: Verdict) -> None:
+    def _leftover_work(self, verdict: Verdict, until: float) -> None:
         for row in self.journal.actions():
-            if row.get("ended_at") is None:
+            if row.get("ended_at") is None and row["began_at"] < until:
                 verdict.found("leftover", f"open action {row['action']} of {row['object_name']}")
         reasons = {slot.id: verdict.suppressed.get(slot.key, "") for slot in self.driver.slots}
         for row in self.journal.unfinished():
             code = reasons.get(row["object_id"], "").partition(":")[0].split()
             if row["state"] == "verifying" and GIVEN_UP.intersection(code):
                 continue  # what cannot help goes on for as many attempts as it has
+            if row["opened_at"] >= until:
+                continue
             verdict.found("leftover", f"incident {row['id']} of {row['object_name']} is {row['state']}")
 
     # --- the journal --------------------------------------------------------------------------------------------

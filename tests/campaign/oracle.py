@@ -15,7 +15,7 @@ from typing import Any
 from . import fleet
 from .driver import Driver
 from .fleet import Slot
-from .invariants import GIVEN_UP, Invariants
+from .invariants import GIVEN_UP, POLL, Invariants
 from .ledger import Act, Intent
 from .plan import TROUBLES
 from .record import Journal
@@ -70,7 +70,7 @@ class Oracle:
                 calm_since = now
             if now - calm_since > CALM or now > end:
                 return looks
-            time.sleep(0.2)
+            time.sleep(POLL)
 
     def _wrong(self, slot: Slot, seen: dict[str, Any]) -> bool:
         return slot.covered and not self.driver.well(slot, seen) and not self._accepted(slot, seen)[0]
@@ -78,7 +78,7 @@ class Oracle:
     # --- the round's verdict ------------------------------------------------------------------------------------
 
     def judge(self) -> Verdict:
-        looks = self.settle()
+        looks, calm_at = self.settle(), time.time()
         verdict = Verdict()
         for slot in self.driver.slots:
             seen = looks[slot.key]
@@ -95,7 +95,7 @@ class Oracle:
             for container, born in slot.born.items():
                 self._touched(verdict, slot, container)
                 self._twice(verdict, slot, container, born)
-        self._invariants.check(verdict)
+        self._invariants.check(verdict, calm_at)
         return verdict
 
     # --- nothing missed -----------------------------------------------------------------------------------------
@@ -135,9 +135,13 @@ class Oracle:
         return seen["State"]["Status"] in {"exited", "dead"} and self._accepted(owner, seen)[0]
 
     def _unheard_of(self, slot: Slot) -> bool:
-        """Whether it was made less than a moment before the engine ended: who never saw it run knows of no trouble."""
+        """Whether it was made just before the engine ended, or while dockmend was away until then: who never saw it run
+        knows of no trouble."""
         born = slot.born[slot.id]
-        return any(born <= span.begin <= born + BLINK for span in self.ledger.engine_out)
+        return any(
+            born <= span.begin and (span.begin <= born + BLINK or not self._could_look(born, span.begin))
+            for span in self.ledger.engine_out
+        )
 
     def _disconnected(self, slot: Slot, last: dict[str, Any] | None) -> tuple[bool, str]:
         """The second disconnect within ten minutes of dockmend's reconnect is a person's will."""
@@ -189,7 +193,7 @@ class Oracle:
                 lost = log.in_channel(frozen.begin, min(frozen.end, time.time())) >= CHANNEL
                 return "the engine's channel of 1,024 events had run over" if lost else None
         again = min(
-            (each.answered for each in streams if each.answered and each.answered > at + PERSISTED),
+            (each.answered for each in streams if each.answered and each.answered > at + PERSISTED and _lasted(each)),
             default=time.time(),
         )
         if self.ledger.engine_ended(at - 1.0, again):
@@ -220,6 +224,9 @@ class Oracle:
             return
         if request.operation not in STARTING or request.status == 304:
             return
+        ended = self.driver.events.of(request.container, "die", since=intent.act.begin, until=request.sent)
+        if intent.meant == "paused" and any(ended):
+            return  # it crashed in the same moment: what has ended is not paused any more
         intent.overridden = True
         text = (
             f"{slot.key} was {intent.meant} by a person at {intent.since:.3f} ({intent.act.kind}), and dockmend sent "
@@ -315,6 +322,11 @@ class Oracle:
         if self.ledger.engine_ended(act.begin - 5.0, time.time()):
             return "ended by the engine's restart"
         return "recovered by the engine's policy" if slot.policy != "no" else "recovered"
+
+
+def _lasted(stream: Request) -> bool:
+    """Whether a stream was there for so long that what it told is on disk."""
+    return (stream.closed or float("inf")) - (stream.answered or 0.0) > PERSISTED
 
 
 def _told(row: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ import pytest
 
 from . import faults
 from .fleet import Slot
-from .ledger import Ledger, Span
+from .ledger import Act, Intent, Ledger, Meant, Span
 from .oracle import Oracle
 from .plan import WEIGHTS, rounds
 from .record import Journal
@@ -154,3 +154,66 @@ def test_what_a_person_did_between_a_death_and_the_next_look_is_rightly_called_d
 )
 def test_what_is_called_done_without_a_call_is_found_all_the_same(tmp_path: Path, event: tuple[float, str], span: Span):
     assert journal_findings(oracle_of(tmp_path, [], [event], span), tmp_path, 100.0, 106.0) == ["journal"]
+
+
+def touched(folder: Path, meant: Meant, events: list[tuple[float, str]], streams: list[Request], *out: Span) -> Verdict:
+    """What is said of a start at 120 s, where a person wanted it so at 110 s and the engine ended at 115 s."""
+    oracle = oracle_of(folder, [call("start", 120.0, 120.5)], events, *out)
+    oracle.driver.relay.streams, oracle.driver.relay.spoilt, oracle.driver.relay.late = streams, [], []
+    oracle.ledger.engine_out.append(Span(115.0, 118.0))
+    act = Act(1, f"person_{meant}", "p1", ID, 110.0, 110.2)
+    oracle.ledger.means("p1", Intent(meant, 110.2, act))
+    verdict = Verdict()
+    oracle._touched(verdict, Slot("p1", "patient", id=ID, born={ID: 1.0}), ID)
+    return verdict
+
+
+@pytest.mark.parametrize(("ended_at", "found"), [(110.4, []), (109.0, ["touched"]), (121.0, ["touched"])])
+def test_what_crashes_in_the_moment_in_which_it_is_paused_may_be_started(
+    tmp_path: Path, ended_at: float, found: list[str]
+):
+    stream = Request("GET", "/events", 1.0, status=200, answered=1.1)
+    verdict = touched(tmp_path, "paused", [(ended_at, "die")], [stream])
+    assert [finding.kind for finding in verdict.findings] == found
+
+
+@pytest.mark.parametrize("seconds", [0.04, 1.2, 2.0])
+def test_a_stream_that_ends_before_anything_is_on_disk_tells_nobody_of_a_stop(tmp_path: Path, seconds: float):
+    """dockmend died right after it, and the engine, or the next dockmend, right after that: nobody can know."""
+    before = Request("GET", "/events", 1.0, status=200, answered=1.1, closed=110.5)
+    blink = Request("GET", "/events", 114.0, status=200, answered=114.1, closed=114.1 + seconds)
+    after = Request("GET", "/events", 118.5, status=200, answered=118.6)
+    out = Span(110.5, 113.9, death=True)
+    verdict = touched(tmp_path, "stopped", [(110.1, "stop")], [before, blink, after], out)
+    assert [finding.kind for finding in verdict.findings] == ([] if seconds < 1.5 else ["touched"])
+    assert len(verdict.excused) == int(seconds < 1.5)
+
+
+@pytest.mark.parametrize(("opened_at", "found"), [(99.0, ["leftover", "leftover"]), (100.1, [])])
+def test_what_begins_while_a_round_is_judged_is_judged_after_the_next(
+    tmp_path: Path, opened_at: float, found: list[str]
+):
+    row = {"id": "i1", "object_id": ID, "object_name": "p1", "state": "acting", "opened_at": opened_at}
+    action = {"id": "a1", "object_id": ID, "object_name": "p1", "action": "restart", "began_at": opened_at}
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite3")) as journal, journal:
+        journal.execute("CREATE TABLE incidents (object_id TEXT, body BLOB, closed_at REAL)")
+        journal.execute("INSERT INTO incidents VALUES (?, ?, NULL)", (ID, json.dumps(row)))
+        journal.execute("CREATE TABLE actions (began_at REAL, body BLOB)")
+        journal.execute("INSERT INTO actions VALUES (?, ?)", (opened_at, json.dumps(action)))
+    verdict = Verdict()
+    oracle_of(tmp_path, [], [])._invariants._leftover_work(verdict, 100.0)
+    assert [finding.kind for finding in verdict.findings] == found
+
+
+@pytest.mark.parametrize(
+    ("still", "ended_at", "unheard"),
+    [((), 110.6, True), ((), 112.0, False), ((109.0, 112.5), 112.0, True), ((109.0, 110.5), 112.0, False)],
+    ids=["at once", "later", "dockmend stood still", "it stood still before"],
+)
+def test_one_that_was_made_before_anybody_could_look_is_unheard_of(
+    tmp_path: Path, still: tuple[float, float] | tuple[()], ended_at: float, unheard: bool
+):
+    oracle = oracle_of(tmp_path, [], [], *([Span(*still)] if still else []))
+    oracle.driver.relay.streams = [Request("GET", "/events", 1.0, status=200, answered=1.1, closed=ended_at)]
+    oracle.ledger.engine_out.append(Span(ended_at, ended_at + 2))
+    assert oracle._unheard_of(Slot("p1", "patient", id=ID, born={ID: 110.0})) is unheard

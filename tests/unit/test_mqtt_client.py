@@ -81,3 +81,21 @@ async def test_a_broker_that_does_not_answer_in_time_is_an_error():
     client = Client("broker.invalid")
     with pytest.raises(aiomqtt.MqttError, match="timed out"):
         await client._wait_for(asyncio.get_running_loop().create_future(), timeout=0.01)
+
+
+@pytest.mark.parametrize("which", ["subscribe", "unsubscribe"])
+async def test_an_answer_for_which_nobody_waits_any_more_is_no_fault(which: str, caplog: pytest.LogCaptureFixture):
+    """It was given up as the connection ended, and the broker is late (campaign, seed 2103)."""
+    client = Client("broker.invalid")
+    getattr(client._client, f"on_{which}")(client._client, None, 79, [])
+    assert caplog.records == []
+
+
+async def test_an_answer_that_is_waited_for_is_heard():
+    client = Client("broker.invalid")
+    answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    left = asyncio.Event()
+    client._pending_subscribes[1], client._pending_unsubscribes[2] = answered, left
+    client._client.on_subscribe(client._client, None, 1, ["granted"])  # type: ignore[misc, call-arg, arg-type]
+    client._client.on_unsubscribe(client._client, None, 2, [])  # type: ignore[misc, call-arg, arg-type]
+    assert (answered.result(), left.is_set()) == (["granted"], True)

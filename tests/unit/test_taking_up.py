@@ -98,9 +98,12 @@ async def test_a_stop_that_was_done_again_for_a_person_is_not_dockmends_own(tmp_
     assert mirror.ended_by_dockmend("c" * 64, mirror.entries["c" * 64].kept.run, 1010.5) is own
 
 
-@pytest.mark.parametrize(("outcome", "asked_at"), [(None, 1010.0), ("done", 0.0)])
+@pytest.mark.parametrize(
+    ("began_at", "outcome", "asked_at"), [(1010.0, None, 1010.0), (1010.0, "done", 0.0), (995.0, None, 0.0)],
+    ids=["without an outcome", "done", "known to have begun"],
+)  # fmt: skip
 async def test_what_the_dockmend_before_asked_for_is_known_until_it_begins(
-    tmp_path: Path, outcome: Any, asked_at: float
+    tmp_path: Path, began_at: float, outcome: Any, asked_at: float
 ):
-    mirror = await told(tmp_path, msgspec.structs.replace(step(1, "start", 1010.0), outcome=outcome))
+    mirror = await told(tmp_path, msgspec.structs.replace(step(1, "start", began_at), outcome=outcome))
     assert mirror.asked_at(mirror.entries["c" * 64], Run(started_at=1012.0), 1013.0) == asked_at

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,10 +14,12 @@ from dockmend.errors import EngineError, JournalError
 from dockmend.journal.api import Journal
 from dockmend.journal.records import ActionRecord, Incident, Pause
 from dockmend.mirror import Mirror
-from dockmend.mirror.echo import ENDING, GRACE, STARTING
+from dockmend.mirror.echo import STARTING
 from dockmend.model import HELPER_LABEL
+from dockmend.pipeline import own_ends
 from dockmend.pipeline.cursor import Cursor
 from dockmend.pipeline.incidents import Incidents
+from dockmend.pipeline.steps import WITHIN
 from dockmend.pipeline.treatment import Treatment
 from dockmend.rules.catalogue import changes_something
 from dockmend.snapshots.store import Store
@@ -30,8 +31,6 @@ HISTORY = 7 * 86400.0
 """Seconds of history that limits can ask about: more than any window a rule is likely to name."""
 UNHEARD = 60.0
 """Seconds before the last event that was read within which an action's events may not have been read."""
-LATEST = 5.0
-"""Seconds beyond the stop timeout within which the engine has ended it."""
 CONTAINER, NETWORK, CURSOR, SCHEDULE, STAMP = "container/", "network/", "cursor", "schedule/", "stamp"
 
 
@@ -125,18 +124,11 @@ async def tell_own_doing(journal: Journal, mirror: Mirror, known: Known) -> None
             if record.outcome is None and (left := record.undo.get("disconnect")) is not None:
                 mirror.left(record.object_id, str(left))
             if record.outcome is None and record.action in STARTING:
-                mirror.asks(record.object_id, record.began_at + known.moved)
-            if record.action in ENDING and record.part != "after" and record.attempt == incident.attempts:
-                before = record.undo.get(record.action)
-                undo = before if isinstance(before, dict) else {}
-                begun = float(undo.get("started_at") or math.inf)
-                stopped_at = float(undo.get("at", record.began_at))
-                until = record.ended_at or stopped_at + float(undo.get("stop_timeout", 0.0)) + LATEST
-                for container_id in {record.object_id, str(undo.get("new") or record.object_id)}:
-                    mirror.acted(container_id, record.began_at, until + GRACE, begun)
-                    if known.moved:  # it may have been done before or after the clock was set
-                        moved = (record.began_at + known.moved, until + known.moved + GRACE)
-                        mirror.acted(container_id, *moved, begun)
+                at, seen = record.began_at + known.moved, mirror.container(record.object_id)
+                if seen is None or seen.started_at < at:  # else it is known to have begun
+                    mirror.asks(record.object_id, at)
+            if record.attempt == incident.attempts:
+                own_ends.tell(mirror, record, known.moved)
 
 
 async def take_up(
@@ -156,7 +148,7 @@ async def take_up(
         past = [replace(each, began_at=times.past(each.began_at)) for each in (story[1] if story is not None else ())]
         treatment.take_up(incident, records, past)
     for records in actions.values():
-        for record in sorted(records, key=lambda each: each.part != "member"):
+        for record in sorted(records, key=lambda each: each.part not in WITHIN):
             await _settle_alone(journal, treatment, record)
     for closed in await journal.recent_incidents(times.now - HISTORY - abs(times.moved)):
         rule = treatment.rules.by_name(closed.rule)

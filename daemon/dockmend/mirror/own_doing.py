@@ -12,6 +12,9 @@ from dockmend.mirror.entry import Entry
 from dockmend.mirror.view import ANNOUNCED, View
 from dockmend.model import Change
 
+KEPT = 600.0
+"""Seconds for which it is remembered what dockmend was ending when it was cut short."""
+
 
 class OwnDoing(View, Due):
     """`wanted` holds ids of containers to inspect, `changed` those whose last known state is to be journalled."""
@@ -47,9 +50,10 @@ class OwnDoing(View, Due):
         """Between these times (wall seconds) dockmend itself was ending its run of `begun`: what died then, died by
         that, but for a run that began later (a restart's own).
 
-        Told at a start, before anything is heard: the echo of an action does not outlive the process.
+        Told where an action was cut short, and at a start, before anything is heard: its echo does not last.
         """
-        self._acted.setdefault(container_id, []).append((since, until, begun + ANNOUNCED))
+        known = [each for each in self._acted.get(container_id, ()) if each[1] > since - KEPT]
+        self._acted[container_id] = [*known, (since, until, begun + ANNOUNCED)]
         found = self.entries.get(container_id)
         if found is None or not found.kept.run.over or found.kept.run.told:
             return  # why it ended is told already
@@ -77,10 +81,9 @@ class OwnDoing(View, Due):
 
     def asks(self, container_id: str, at: float | None) -> None:
         """The engine is being asked for a run since then (wall seconds); None where nothing comes of that any more."""
-        found = self.entries.get(container_id)
         if at is None:
             self._asked.pop(container_id, None)
-        elif found is None or found.kept.run.begun < at:
+        else:
             self._asked[container_id] = at
 
     def look_again(self, container_id: str, at: float) -> None:

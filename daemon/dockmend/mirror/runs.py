@@ -61,6 +61,8 @@ def over(
     mirror.changed.add(found.container.id)
     if mirror.engine_was_away_at(at):
         run.by = "engine"
+    elif run.told == "stopped":
+        mirror.echoed(found, "die", now)  # done for the person whose stop was lost: it is that person's
     elif mirror.echoed(found, "die", now) or mirror.ended_by_dockmend(found.container.id, run, at):
         run.by = "dockmend"
     if run is found.kept.run:

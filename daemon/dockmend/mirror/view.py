@@ -115,6 +115,11 @@ class View:
         known = found is not None and abs(found.kept.run.begun - container.started_at) <= ANNOUNCED
         return found.joined_at if found is not None and known else container.started_at
 
+    def ran(self, container_id: str) -> bool:
+        """Whether a container has ever run, as far as is known."""
+        found = self.entries.get(container_id)
+        return found is not None and found.kept.run.begun > 0.0
+
     def guests(self, owner: str) -> list[Container]:
         """Those that joined the network of a container, which is named by its target; whether it is there or not."""
         return [each.container for each in self.entries.values() if each.kept.owner == owner]

@@ -108,7 +108,7 @@ class Doing:
                     break
                 return None  # dockmend ends: the next start goes on here
             if index > 0 and await self._overtaken(incident, rule, step):
-                if self.ending.is_open(incident.id):
+                if self.ending.is_open(incident.id) and incident.id not in self.ending.superseded:
                     return None  # it waits, and goes on here
                 break
             failure = await self.step(incident, rule, step, subject, began_at=began_at if index == 0 else None)
@@ -194,6 +194,9 @@ class Doing:
         if echo is not None and echo.action == "restart":
             if part == "then":
                 self.ending.progress[incident.id] += 1
+            elif part == "escalate":
+                self.ending.progress[incident.id] = ATTEMPT_MADE
+                self.looking.incidents.update(incident.id, rung=(incident.rung or 0) + 1)
             await self._stop_what_was_stopped(incident, rule, record, echo)
         return None
 
@@ -229,8 +232,13 @@ class Doing:
         if echo.stops >= 2:
             await self.stop_for_person(incident, rule, container)
 
-    async def stop_for_person(self, incident: Incident, rule: Rule | None, container: Container) -> None:
-        """The run of `container` is ended for the person whose stop was lost; one that somebody began since is not."""
+    async def stop_for_person(
+        self, incident: Incident, rule: Rule | None, container: Container, *, closes: bool = True
+    ) -> None:
+        """The run of `container` is ended for the person whose stop was lost; one that somebody began since is not.
+
+        `closes`: the incident is over with it, which that of a group is not.
+        """
         began_at = container.started_at
         for left in reversed(range(STOPS)):
             try:
@@ -239,18 +247,22 @@ class Doing:
             except StepFailed as error:
                 if not left or not error.again:
                     why = f"a person's stop during its restart was lost, and could not be done again: {error}"
-                    self.ending.close(incident.id, "failed", why, "stopped")
+                    log.warning("a stop was lost", container=container.name, why=str(error))
+                    if closes:
+                        self.ending.close(incident.id, "failed", why, "stopped")
                     return
             await self._wait(incident, STOP_RETRY)
             container = await self.steps.engine.inspect(container.id)
             if container.started_at != began_at:
-                self.ending.close(incident.id, "on_purpose", "a person stopped it, and started it again", "stopped")
+                if closes:
+                    self.ending.close(incident.id, "on_purpose", "a person stopped it, and started it again", "stopped")
                 return
-        self.stopped_for_person(incident, container.id)
+        self.stopped_for_person(incident, container.id, closes=closes)
 
-    def stopped_for_person(self, incident: Incident, container_id: str) -> None:
+    def stopped_for_person(self, incident: Incident, container_id: str, *, closes: bool = True) -> None:
         self.mirror.stopped_by_person(container_id)
-        self.ending.close(incident.id, "on_purpose", "stopped by a person", "stopped")
+        if closes:
+            self.ending.close(incident.id, "on_purpose", "stopped by a person", "stopped")
 
     def verifiable(self, incident: Incident, rule: Rule, steps: Iterable[Step]) -> bool:
         """Whether there is anything to verify after these steps."""

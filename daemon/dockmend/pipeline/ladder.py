@@ -13,11 +13,12 @@ from dockmend.journal.records import Incident
 from dockmend.model import Object, target_of
 from dockmend.observer import Observer
 from dockmend.pipeline.admission import Admission
-from dockmend.pipeline.doing import Doing
+from dockmend.pipeline.doing import ATTEMPT_MADE, Doing
 from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.lanes import Caps
 from dockmend.pipeline.looking import Looking, Seen, outside
+from dockmend.pipeline.verification import pauses
 from dockmend.rules.model import Rule, Step
 from dockmend.timekeeping import Clock
 
@@ -37,11 +38,12 @@ class Ladder:
 
     async def climb(self, incident: Incident, rule: Rule, reason: str) -> None:
         """From the rung where the incident is: the first remedy that heals ends it, the last rung closes it."""
-        verifying = (incident.state == "verifying" or incident.waiting_for == "paused") and incident.rung
+        verifying = (incident.state == "verifying" or incident.midway) and incident.rung
         self.ending.progress.pop(incident.id, None)
         incident = self.incidents.update(
-            incident.id, state="acting", rung=incident.rung or 0, reason=reason, waiting_for="", due_at=None
-        )
+            incident.id, state="acting", rung=incident.rung or 0, reason=reason, waiting_for="", due_at=None,
+            midway=False,
+        )  # fmt: skip
         if verifying and await self._worked(incident, rule, rule.escalate[verifying - 1], incident.opened_at):
             return
         while (rung := self.incidents.open[incident.id].rung or 0) < len(rule.escalate):
@@ -72,6 +74,7 @@ class Ladder:
             if not step.tells:
                 self.history.acted(began_at)
             failure = await self.doing.step(incident, rule, step, seen.subject, "escalate", began_at)
+            self.ending.progress.pop(incident.id, None)
         if not self.ending.is_open(incident.id):
             return False
         self.incidents.update(incident.id, rung=rung + 1)
@@ -87,7 +90,7 @@ class Ladder:
         if forbidden := self.looking.forbidden(incident, (step,), seen.subject):
             self._skip(incident, rule, forbidden, rung)
             return None
-        if self.looking.frozen(incident, (step,), seen.subject):
+        if not pauses(rule) and self.looking.frozen(incident, (step,), seen.subject):
             self.ending.park(incident.id, self.ending.until_it_goes_on())
             return None
         return seen
@@ -100,10 +103,12 @@ class Ladder:
         """True where the incident is over, or is to be left as it is."""
         if not self.doing.verifiable(incident, rule, (step,)):
             return False
+        self.ending.progress[incident.id] = ATTEMPT_MADE  # whatever interrupts this, it is not made again
         self.incidents.update(incident.id, state="verifying")
         await self.looking.look(incident)
         verified = await self.doing.outcome(incident, rule, began_at)
         if verified.result == "failed":
+            self.ending.progress.pop(incident.id, None)
             return False
         if verified.result == "healed":
             self.ending.succeeded(incident, rule, "healed", f"{verified.reason}, by {step.action} of its escalation")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dockmend.actions.base import Settled
 from dockmend.decide import History
 from dockmend.errors import NotFound
 from dockmend.journal.records import ActionRecord, Incident
@@ -11,7 +12,7 @@ from dockmend.mirror import Mirror
 from dockmend.pipeline.doing import ATTEMPT_MADE, Doing
 from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.incidents import Incidents
-from dockmend.pipeline.steps import Steps
+from dockmend.pipeline.steps import WITHIN, Steps
 from dockmend.rules.model import Rule
 from dockmend.timekeeping import Clock
 
@@ -31,23 +32,20 @@ class Settling:
         began_at = None
         while unsettled := self.steps.unsettled.get(incident.id):
             # The members of a group come before the group, which goes on from what became of them.
-            record = min(unsettled, key=lambda each: each.part != "member")
-            began_at = record.began_at
-            if record.part == "then":
-                self.ending.owed.add(incident.id)
-            await self._one(incident, rule, record)
+            record = min(unsettled, key=lambda each: each.part not in WITHIN)
+            settled = await self.steps.settle(record, incident, rule)
             unsettled.remove(record)
-            if not self.ending.is_open(incident.id):
-                break
-            incident = self.incidents.open[incident.id]
-        if not self.steps.unsettled.get(incident.id):
-            self.steps.unsettled.pop(incident.id, None)
+            if self.ending.is_open(incident.id):
+                began_at, incident = record.began_at, self.incidents.open[incident.id]
+                await self._one(incident, rule, record, settled)
+        self.steps.unsettled.pop(incident.id, None)
         return began_at
 
-    async def _one(self, incident: Incident, rule: Rule | None, record: ActionRecord) -> None:
-        """Where nothing of an attempt was done, it is made anew."""
-        settled = await self.steps.settle(record, incident, rule)
-        if record.part == "escalate" and settled.done and self.ending.is_open(incident.id):
+    async def _one(self, incident: Incident, rule: Rule | None, record: ActionRecord, settled: Settled) -> None:
+        """What a settled step means for its incident. Where nothing of an attempt was done, it is made anew."""
+        if record.part == "then":
+            self.ending.owed.add(incident.id)
+        if record.part == "escalate" and settled.done:
             self.incidents.update(incident.id, rung=(incident.rung or 0) + 1, state="verifying")
         progress, mine = self.ending.progress, self.history.of(incident.rule, incident.target)
         if record.part == "finally" and settled.done and progress.get(incident.id, ATTEMPT_MADE) != ATTEMPT_MADE:
@@ -70,8 +68,9 @@ class Settling:
 
     async def _stop_again(self, incident: Incident, rule: Rule | None, record: ActionRecord, *, done: bool) -> None:
         """A person's stop that a restart had swallowed: what dockmend began for that person is finished."""
+        whole = incident.id not in self.steps.unsettled or not self.steps.unsettled[incident.id]
         if done:
-            self.doing.stopped_for_person(incident, record.object_id)
+            self.doing.stopped_for_person(incident, record.object_id, closes=whole)
             return
         try:
             container = await self.steps.engine.inspect(record.object_id)
@@ -79,7 +78,7 @@ class Settling:
             return
         before = record.undo.get("stop")
         if not isinstance(before, dict) or before.get("started_at") == container.started_at:
-            await self.doing.stop_for_person(incident, rule, container)
+            await self.doing.stop_for_person(incident, rule, container, closes=whole)
 
     def take_back(self, incident: Incident, rule: Rule | None, counted_at: float) -> None:
         """An attempt in which nothing was asked of the engine was none."""

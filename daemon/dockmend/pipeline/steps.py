@@ -24,6 +24,7 @@ from dockmend.mirror import Mirror
 from dockmend.mirror.echo import STARTING, Echo
 from dockmend.model import Container, Object
 from dockmend.observer import Observer
+from dockmend.pipeline import own_ends
 from dockmend.pipeline.incidents import Incidents, change_of, new_id
 from dockmend.rules.fields import field_values
 from dockmend.rules.model import Rule, Step, Verify
@@ -40,6 +41,10 @@ LONG = frozenset(
 
 
 Part = Literal["then", "finally", "escalate", "after", "member"]
+
+
+WITHIN: tuple[Part, ...] = ("member", "after")
+"""Parts that belong to another step, which goes on from what became of them."""
 
 
 @dataclass(slots=True)
@@ -145,23 +150,22 @@ class Steps:
         try:
             done = await self._call(action.run, intent, incident, rule, step, subject)
         except StepFailed as error:
-            self.mirror.asks(intent.record.object_id, None)
-            self._end(intent.record, "failed", str(error))
+            self._refused(intent, str(error))
             raise
         except JournalError as error:
             if intent.written:  # in the middle of it: what became of it is found out, as after a death
-                self.leave_unsettled(intent.record)
+                self._cut_short(intent.record)
             else:
                 # The intent is pending all the same, and will be written once the disk takes it: with its true end.
                 untouched = replace(intent.record, untouched=True)
                 self._end(untouched, "interrupted", f"nothing was done unwritten: {error}")
             raise
         except EngineAway:
-            self.leave_unsettled(intent.record)
+            self._cut_short(intent.record)
             raise
         except asyncio.CancelledError:
             if part == "member":  # the group's time is up: what became of this one is found out before it goes on
-                self.leave_unsettled(intent.record)
+                self._cut_short(intent.record)
             raise
         finally:
             if touched is not None:
@@ -175,6 +179,19 @@ class Steps:
         if echo is not None:
             intent.echoes[touched.id] = echo
         return echo
+
+    def _refused(self, intent: Intent, why: str) -> None:
+        if intent.record.action in STARTING:
+            self.mirror.asks(intent.record.object_id, None)
+        self._end(intent.record, "failed", why)
+
+    def _asks(self, intent: Intent) -> None:
+        """From now on the engine may be asked for a run of its target, and of what it has made."""
+        if intent.record.action in STARTING:
+            self.mirror.asks(intent.record.object_id, self.clock.wall())
+        for container_id in intent.echoes.keys() - {intent.record.object_id}:
+            if not self.mirror.ran(container_id):
+                self.mirror.asks(container_id, self.clock.wall())
 
     def _heard_out(self, intent: Intent) -> None:
         for container_id in intent.echoes:
@@ -229,6 +246,10 @@ class Steps:
         assert isinstance(result, Done)
         return result
 
+    def _cut_short(self, record: ActionRecord) -> None:
+        self.leave_unsettled(record)
+        own_ends.tell(self.mirror, replace(record, began_at=self.clock.wall_at(record.began_at)))
+
     def leave_unsettled(self, record: ActionRecord) -> None:
         self.unsettled.setdefault(record.incident, []).append(record)
 
@@ -240,7 +261,7 @@ class Steps:
         try:
             record, echo, done = await self._do(incident, rule, step, subject, "member")
             if echo is not None and action == "restart" and await self._stopped_meanwhile(subject, echo):
-                await self._do(incident, rule, Step("stop", params=None), subject, "member")
+                await self._do(incident, rule, Step("stop", params=None), subject, "after")
                 self.mirror.stopped_by_person(subject.id)
                 return Done(f"{record.detail}; stopped by a person meanwhile, and so stopped again")
         except StepFailed as error:
@@ -268,7 +289,8 @@ class Steps:
             finally:
                 self._heard_out(intent)
             self._followed(incident, record.object_id, settled.facts)
-        self.mirror.asks(record.object_id, None)  # what it began was listed by now
+            for container_id in (record.object_id, *intent.echoes):
+                self.mirror.asks(container_id, None)  # what it began was listed by now
         ended = replace(record, untouched=settled.untouched)
         self._end(ended, "done" if settled.done else "interrupted", settled.detail)
         return settled
@@ -304,8 +326,7 @@ class Steps:
             self.journal.put_action(intent.record)
             await self.journal.committed()
             intent.written = True
-            if intent.record.action in STARTING:
-                self.mirror.asks(intent.record.object_id, self.clock.wall())
+            self._asks(intent)
 
         def render(text: str) -> str:
             values = field_values(change_of(incident, subject), rule, incident.id, self.clock.wall(), self.host)

@@ -253,9 +253,9 @@ class Treatment:
     async def _treat(self, incident: Incident, rule: Rule, began_at: float | None) -> None:
         """One attempt. `began_at`: of one that was cut short; it goes on or, where nothing of it was done, is made
         anew, and where neither can be, its `finally` is still owed."""
-        resumed = bool(self.ending.progress.get(incident.id))
-        if (seen := await self._needed(incident, rule, resumed=resumed)) is None:
+        if (seen := await self._needed(incident, rule)) is None:
             return
+        resumed = bool(self.ending.progress.get(incident.id))
         async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)) as waited:
             if waited:  # what was seen may be seconds old: a person may have stopped it since
                 seen = await self.looking.look(incident)
@@ -270,7 +270,7 @@ class Treatment:
         if over:
             await self._treat(incident, rule, began_at)
         elif verdict is not ACT:
-            if incident.id in self.ending.owed:
+            if incident.id in self.ending.owed and not resumed:
                 await self._round_off(incident, rule, seen.subject)
             await self._hold_back(incident, rule, verdict)
         elif self.ending.gave_way(incident.id) or not self.ending.is_open(incident.id):
@@ -285,14 +285,17 @@ class Treatment:
     def _verdict(self, incident: Incident, rule: Rule, subject: Object | None, *, resumed: bool) -> Verdict:
         if not resumed:
             return self.last_word.on(incident, rule, subject)
-        return self.ending.until_it_goes_on() if self.doing.frozen(incident, rule, subject) else ACT
+        waits = self.doing.frozen(incident, rule, subject) and incident.id not in self.ending.superseded
+        return self.ending.until_it_goes_on() if waits else ACT
 
-    async def _needed(self, incident: Incident, rule: Rule, *, resumed: bool) -> Seen | None:
+    async def _needed(self, incident: Incident, rule: Rule) -> Seen | None:
         """The live state; None where there is nothing to do any more, which was verified then, or closed."""
         seen = await self.looking.look(incident)
+        resumed = bool(self.ending.progress.get(incident.id))
         owed = resumed or incident.id in self.ending.owed
         if owed and self._goes_on(incident.id) and not self.need.may_go_on(incident, rule, seen, resumed):
             await self._round_off(incident, rule, seen.subject)
+            return await self._needed(incident, rule)  # that took its time
         if self._goes_on(incident.id) and self.need.of(incident, rule, seen, resumed=resumed):
             return seen
         if self._goes_on(incident.id):  # the trouble went after an attempt: is it well?

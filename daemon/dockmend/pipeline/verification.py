@@ -116,7 +116,7 @@ class Verification:
         if container.state in ("exited", "dead"):
             return self._ended(container)
         if container.state != "running":
-            paused = container.state == "paused" and not _pauses(rule)
+            paused = container.state == "paused" and not pauses(rule)
             return Verified("paused", "somebody paused it") if paused else None
         if incident.network is not None and incident.network not in container.networks:
             if self.mirror.left_network(container.id, incident.network):
@@ -143,7 +143,7 @@ def left_on_purpose(network: str) -> str:
     return f"disconnected from {network} on purpose: again, soon after it was put back"
 
 
-def _pauses(rule: Rule) -> bool:
+def pauses(rule: Rule) -> bool:
     """Whether a pause may be its own doing."""
     return any(step.action == "pause" for step in (*rule.then, *rule.escalate))
 

@@ -1,4 +1,4 @@
-"""aiomqtt's client, without two races of its own (aiomqtt 2.5.1).
+"""aiomqtt's client, without three races of its own (aiomqtt 2.5.1).
 
 Where it wants to write, it asks for that in the loop's next round (`_on_socket_register_write`). By then the connection
 may be closed, and its number be another connection's: the loop would raise, or call a writer that has nothing to write
@@ -6,6 +6,8 @@ for as long as that other connection can be written to.
 
 It waits by `asyncio.wait_for`, which up to Python 3.11 forgets that it was cancelled where what it waits for comes in
 the same moment: who cancelled it would wait for ever.
+
+A broker that answers a subscription after nobody waits for that any more is logged with a traceback.
 """
 
 from __future__ import annotations
@@ -31,6 +33,14 @@ class Client(aiomqtt.Client):
                 return await fut
         except TimeoutError:
             raise aiomqtt.MqttError("Operation timed out") from None
+
+    def _on_subscribe(self, client: Any, userdata: Any, mid: int, *rest: Any) -> None:
+        if mid in self._pending_subscribes:
+            super()._on_subscribe(client, userdata, mid, *rest)
+
+    def _on_unsubscribe(self, client: Any, userdata: Any, mid: int, *rest: Any) -> None:
+        if mid in self._pending_unsubscribes:
+            super()._on_unsubscribe(client, userdata, mid, *rest)
 
     def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
         self._loop.call_soon_threadsafe(self._register_write, client, sock)

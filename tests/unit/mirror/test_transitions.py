@@ -629,13 +629,6 @@ def test_what_the_engine_refused_to_start_was_not_asked_for():
     assert host.mirror.asked_at(host.mirror.entries[ID], Run(started_at=host.now + 5), host.now + 5) == 0.0
 
 
-def test_a_run_that_is_known_already_is_none_that_is_being_asked_for():
-    """As it may be of a step that the dockmend before left without an outcome."""
-    host = joined()
-    host.mirror.asks(ID, present(host).started_at - 1)
-    assert host.mirror.asked_at(host.mirror.entries[ID], Run(started_at=host.now + 5), host.now + 5) == 0.0
-
-
 def test_the_end_that_was_told_as_a_persons_stays_so_when_dockmend_tells_of_its_own_doing():
     """It did the stop again that its restart had swallowed: to a new dockmend that looks like its own."""
     host = joined()
@@ -646,3 +639,25 @@ def test_the_end_that_was_told_as_a_persons_stays_so_when_dockmend_tells_of_its_
     host.mirror.acted(ID, host.now - 1, host.now + 1)
     assert host.mirror.stopped(ID)
     assert not host.mirror.taken_down(ID)
+
+
+def test_a_stop_that_was_done_for_a_person_before_its_end_was_heard_of_is_that_persons():
+    """The answer may come before the event, and then the echo of dockmend's own call is still open."""
+    host = joined()
+    host.now += 1
+    host.mirror.expect(ID, "stop")
+    host.mirror.stopped_by_person(ID)
+    host.mirror.expected(ID, host.now)
+    for action in ("kill", "die", "stop"):
+        host.emit(action, signal="15", exitCode="143")
+    host.look(host.ended(143))
+    host.wait(1)
+    assert host.mirror.stopped(ID)
+    assert not host.mirror.taken_down(ID)
+
+
+def test_what_dockmend_was_ending_is_not_remembered_for_ever():
+    host = joined()
+    for number in range(100):
+        host.mirror.acted(ID, host.now + 60.0 * number, host.now + 60.0 * number + 10.0)
+    assert len(host.mirror._acted[ID]) <= 11

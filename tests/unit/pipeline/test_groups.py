@@ -417,3 +417,63 @@ async def test_one_whose_start_is_told_of_long_after_its_answer_was_lost_is_rest
         one.treatment.engine_back()
         await one.quiet()
         assert town.done == [("restart", "guest1")]
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["the engine did it", "it did not"])
+async def test_a_members_stop_that_is_done_again_and_cut_off_is_the_persons(done: bool):
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1), guest(2))
+        town.down()
+        restart: Any = one.engine.restart
+        stop: Any = one.engine.stop
+
+        async def stopped_meanwhile(container_id: str, *more: Any) -> None:
+            if container_id == guest(1).id:
+                town.emit(container_id, "stop")
+            await restart(container_id, *more)
+
+        async def cut(container_id: str, *more: Any) -> None:
+            one.engine.stop = stop  # type: ignore[method-assign]
+            if done:
+                await stop(container_id, *more)
+            raise EngineAway("the connection was cut")
+
+        one.engine.restart, one.engine.stop = stopped_meanwhile, cut  # type: ignore[assignment, method-assign]
+        town.up()
+        await one.quiet()
+        assert one.only().waiting_for == "engine"
+        one.now += 30
+        one.treatment.engine_back()
+        await one.quiet()
+        assert ("start", "guest1") not in town.done
+        assert one.mirror.stopped(guest(1).id)
+        assert town.done.count(("restart", "guest2")) == 1
+        assert one.only().outcome == "healed"
+        assert {each.outcome for each in one.journal.actions.values()} <= {"done", "interrupted"}
+
+
+async def test_a_stop_that_a_dead_dockmend_owed_to_a_person_comes_before_the_rest_of_its_group():
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1), guest(2))
+        town.down()
+        await one.quiet()
+        incident = one.only()
+        town.up()
+        one.treatment.timers.drop(incident.id)
+        for action in ("die", "start"):
+            town.emit(guest(1).id, action)
+        town.set(guest(1).id, state="running", exit_code=None, started_at=town.began)
+        outer = ActionRecord(
+            id="a1", incident=incident.id, rule="rejoin", target=GROUP, attempt=1, action="restart_dependents",
+            object_id=guest(1).id, object_name="guest1", params={}, began_at=one.now - 1,
+            undo={"dependents": {"root": OWNER.id, "asked": {}, "halted": []}},
+        )  # fmt: skip
+        before = {"stop": {"started_at": one.engine.containers[guest(1).id].started_at}}
+        owed = replace(outer, id="a2", action="stop", part="after", undo=before, began_at=one.now)
+        one.now += 30
+        one.incidents.update(incident.id, state="acting", attempts=1, waiting_for="", due_at=None)
+        one.treatment.take_up(one.only(), [outer, owed])
+        await one.quiet()
+        assert town.done == [("stop", "guest1"), ("restart", "guest2")]
+        assert one.mirror.stopped(guest(1).id)
+        assert one.only().outcome == "healed"

@@ -537,7 +537,7 @@ async def test_finally_starts_nothing_that_a_person_stopped_while_dockmend_was_d
         one.engine.set(state="exited", exit_code=143, finished_at=one.now, health="")
         one.look()
         await resume(one, ["then done"])
-        assert (one.only().outcome, one.only().reason_code) == ("suppressed", "stopped")
+        assert (one.only().outcome, one.only().reason_code) == ("on_purpose", "stopped")
         assert (topics(one), one.engine.did()) == (["end"], [])
 
 
@@ -729,3 +729,110 @@ async def test_what_the_dockmend_before_was_verifying_is_judged_from_when_its_at
         await two.quiet()
         assert (two.only().outcome, two.only().reason) == ("failed", "unhealthy again; given up after 1 attempts")
         assert two.now - began < 6
+
+
+@pytest.mark.parametrize("seconds", [0.3, 12.0], ids=["at once", "after its stop timeout"])
+async def test_what_a_cut_stop_ends_is_dockmends_own_and_is_started_again(seconds: float):
+    """A backup stops, copies and starts: an answer that was lost must not leave the database down."""
+    text = rule_text(then="[stop, {publish: {topic: copied}}, start]").replace("    then: restart\n", "")
+    async with clinic(text) as one:
+
+        def cut() -> None:
+            raise AWAY
+
+        one.engine.on["stop"] = cut
+        one.sicken()
+        await one.quiet()
+        assert one.only().waiting_for == "engine"
+        one.now += seconds
+        for action in ("kill", "die", "stop"):
+            one.emit(action, signal="15", exitCode="143")
+        one.engine.set(state="exited", exit_code=143, finished_at=one.now, health="")
+        one.look()
+        one.now += 1
+        one.tick()
+        one.treatment.engine_back()
+        await one.quiet()
+        assert topics(one) == ["copied"]
+        assert one.engine.did("remember") == ["stop", "start"]
+        assert one.only().outcome == "healed"
+
+
+async def test_what_somebody_paused_while_an_attempt_was_cut_off_goes_on_in_its_middle():
+    async with clinic(STEPS + "    limits: {attempts: 1 per 15m}\n") as one:
+        away_after(one, "inspect")  # the look before the second step
+        one.engine.on.pop("inspect")
+        looks, inspect = 0, one.engine.inspect
+
+        async def cut(container_id: str, *more: Any) -> Container:
+            nonlocal looks
+            looks += 1
+            if looks == 2:
+                raise AWAY
+            return await inspect(container_id, *more)
+
+        one.engine.inspect = cut  # type: ignore[assignment, method-assign]
+        one.sicken()
+        await one.quiet()
+        assert (one.only().waiting_for, topics(one)) == ("engine", ["one"])
+        one.engine.set(state="paused")
+        one.emit("pause")
+        one.treatment.ending.owed.add(one.only().id)  # as where it was cut off within a step
+        one.treatment.engine_back()
+        await one.quiet()
+        assert (one.only().waiting_for, topics(one)) == ("paused", ["one"])
+        one.engine.set(state="running")
+        one.emit("unpause")
+        one.treatment.look_again("paused")
+        await one.quiet()
+        assert (topics(one), one.only().outcome, one.restarts) == (["one", "two", "end"], "healed", 1)
+
+
+async def test_one_that_a_person_stops_and_starts_again_while_what_is_left_is_done_is_a_new_attempt():
+    """What is done to it then is counted, and done to it as it is by then."""
+    async with clinic(STEPS) as one:
+        one.publish, told = (lambda *_, **__: None), one.published  # type: ignore[method-assign]
+        away_after(one, "restart")
+        one.sicken()
+        await one.quiet()
+
+        def person(topic: str, payload: str, retain: bool = False) -> None:
+            told.append((topic, payload))
+            if topic == "end" and len(told) == 1:
+                one.engine.set(state="running", health="healthy", started_at=one.now)
+                one.emit("start")
+
+        one.publish = person  # type: ignore[method-assign]
+        one._stopped()
+        one.treatment.engine_back()
+        await one.quiet()
+        assert topics(one) == ["end"]
+        assert (one.only().state, one.only().attempts, one.restarts) == ("closed", 1, 1)
+
+
+async def test_a_stop_for_a_person_that_is_cut_off_twice_leaves_no_step_without_an_end():
+    async with clinic() as one:
+        restart, stop = one.engine.on["restart"], one.engine.on["stop"]
+        cuts = 2
+
+        def stopped_meanwhile() -> None:
+            one.emit("stop")
+            restart()
+
+        def cut() -> None:
+            nonlocal cuts
+            cuts -= 1
+            if cuts >= 0:
+                raise AWAY
+            stop()
+
+        one.engine.on.update(restart=stopped_meanwhile, stop=cut)
+        one.sicken()
+        for _ in range(3):
+            await one.quiet()
+            one.now += 30
+            one.treatment.engine_back()
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason) == ("on_purpose", "stopped by a person")
+        assert [each.outcome for each in one.journal.actions.values()] == ["done", "interrupted", "interrupted", "done"]
+        assert one.treatment.steps.unsettled == {}

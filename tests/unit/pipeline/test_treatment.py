@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 
 from dockmend.decide import CODES
 from dockmend.errors import EngineAway, Permanent, Temporary
-from dockmend.model import Actor, Change, Event, HealthCheck
+from dockmend.journal.records import ActionRecord
+from dockmend.mirror.echo import Echo
+from dockmend.model import Actor, Change, Container, Event, HealthCheck
 from dockmend.pipeline.lanes import Slots
+from dockmend.pipeline.steps import Intent
 from dockmend.rules.loader import load_texts
 from tests.unit.pipeline.clinic import HEAL, ID, TARGET, WEB, Clinic, clinic, replace, rule_text, until
 
@@ -808,3 +812,75 @@ async def test_a_person_who_starts_again_what_is_to_be_stopped_again_is_heeded()
         await one.quiet()
         assert (one.only().outcome, one.only().reason) == ("on_purpose", "a person stopped it, and started it again")
         assert one.engine.did().count("stop") == 1
+
+
+async def test_a_ladder_that_pauses_does_not_wait_for_its_own_pause():
+    text = rule_text(limits="{attempts: 1 per 15m}", escalate="[pause, restart]")
+    async with clinic(text) as one:
+        one.engine.trouble["restart"] = [Permanent("no"), None]
+        one.engine.on["pause"] = lambda: one.engine.set(state="paused")
+        one.sicken()
+        await one.quiet()
+        assert (one.only().outcome, one.restarts) == ("healed", 2)
+
+
+async def test_a_rung_whose_look_afterwards_is_cut_off_is_not_climbed_twice():
+    text = rule_text(limits="{attempts: 1 per 15m}", escalate="[restart]")
+    async with clinic(text) as one:
+        one.engine.trouble["restart"] = [Permanent("no"), None]
+        inspect, cuts = one.engine.inspect, [EngineAway("the connection was cut")]
+
+        async def cut_after_the_rung(container_id: str, *more: Any) -> Container:
+            if one.restarts == 2 and cuts:
+                raise cuts.pop()
+            return await inspect(container_id, *more)
+
+        one.engine.inspect = cut_after_the_rung  # type: ignore[assignment, method-assign]
+        one.sicken()
+        await one.quiet()
+        assert one.only().waiting_for == "engine"
+        one.treatment.engine_back()
+        await one.quiet()
+        assert (one.only().outcome, one.restarts) == ("healed", 2)
+
+
+@pytest.mark.parametrize("when", ["as it is looked at", "while it waits"])
+async def test_one_that_is_paused_in_its_middle_gives_way_to_the_next_trigger_of_its_rule(when: str):
+    text = rule_text(then="[{publish: {topic: one}}, restart]", mode="restart").replace("    then: restart\n", "")
+    async with clinic(text + "    finally: {publish: {topic: end}}\n") as one:
+
+        def pause(topic: str, payload: str, retain: bool = False) -> None:
+            one.published.append((topic, payload))
+            one.engine.set(state="paused")
+            one.emit("pause")
+
+        one.publish = pause  # type: ignore[method-assign]
+        inspect = one.engine.inspect
+
+        async def superseded(container_id: str, *more: Any) -> Container:
+            if one.published and when == "as it is looked at":
+                one.treatment.supersede(one.only().id, "its rule was triggered again")
+            return await inspect(container_id, *more)
+
+        one.engine.inspect = superseded  # type: ignore[assignment, method-assign]
+        one.sicken()
+        await one.quiet()
+        if when == "while it waits":
+            assert one.only().waiting_for == "paused"
+            one.treatment.supersede(one.only().id, "its rule was triggered again")
+            await one.quiet()
+        assert [topic for topic, _ in one.published] == ["one", "end"]
+        assert (one.only().outcome, one.only().reason) == ("interrupted", "its rule was triggered again")
+        assert one.restarts == 0
+
+
+async def test_a_run_of_what_an_action_made_is_asked_for_until_it_has_begun():
+    """A recreation proves the new one well for a minute: a start by a person after that is none of its doing."""
+    async with clinic() as one:
+        made = "d" * 64
+        record = ActionRecord(
+            id="a1", incident="i1", rule="heal", target=TARGET, attempt=1, action="recreate", object_id="e" * 64,
+            object_name="web", params={}, began_at=one.now,
+        )  # fmt: skip
+        one.treatment.steps._asks(Intent(record, echoes={ID: Echo("recreate"), made: Echo("recreate")}))
+        assert one.mirror._asked == {made: one.now}

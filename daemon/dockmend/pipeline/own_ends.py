@@ -1,0 +1,34 @@
+"""Own ends: what dockmend itself was ending when it was cut short, told to the mirror.
+
+The echo of an action lasts as long as its call and a second. The engine goes on without either: what ends after the
+connection was lost, or after dockmend died, is dockmend's doing all the same, and no person's.
+"""
+
+from __future__ import annotations
+
+import math
+
+from dockmend.journal.records import ActionRecord
+from dockmend.mirror import Mirror
+from dockmend.mirror.echo import ENDING, GRACE
+
+LATEST = 5.0
+"""Seconds beyond the stop timeout within which the engine has ended it."""
+
+
+def tell(mirror: Mirror, record: ActionRecord, moved: float = 0.0) -> None:
+    """`record`: a step with times of the wall clock; `moved`: by how many seconds that was set since.
+
+    What was done for a person whose stop was lost (`after`) is that person's.
+    """
+    if record.action not in ENDING or record.part == "after":
+        return
+    before = record.undo.get(record.action)
+    undo = before if isinstance(before, dict) else {}
+    begun = float(undo.get("started_at") or math.inf)
+    stopped_at = float(undo.get("at", record.began_at))
+    until = record.ended_at or stopped_at + float(undo.get("stop_timeout", 0.0)) + LATEST
+    for container_id in {record.object_id, str(undo.get("new") or record.object_id)}:
+        mirror.acted(container_id, record.began_at, until + GRACE, begun)
+        if moved:  # it may have been done before or after the clock was set
+            mirror.acted(container_id, record.began_at + moved, until + moved + GRACE, begun)
