@@ -93,9 +93,10 @@ async def test_an_answer_for_which_nobody_waits_any_more_is_no_fault(which: str,
 
 async def test_an_answer_that_is_waited_for_is_heard():
     client = Client("broker.invalid")
+    paho: Any = client._client
     answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     left = asyncio.Event()
     client._pending_subscribes[1], client._pending_unsubscribes[2] = answered, left
-    client._client.on_subscribe(client._client, None, 1, ["granted"])  # type: ignore[misc, call-arg, arg-type]
-    client._client.on_unsubscribe(client._client, None, 2, [])  # type: ignore[misc, call-arg, arg-type]
+    paho.on_subscribe(paho, None, 1, ["granted"])
+    paho.on_unsubscribe(paho, None, 2, [])
     assert (answered.result(), left.is_set()) == (["granted"], True)
