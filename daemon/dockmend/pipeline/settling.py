@@ -77,7 +77,11 @@ class Settling:
         except NotFound:
             return
         before = record.undo.get("stop")
-        if not isinstance(before, dict) or before.get("started_at") == container.started_at:
+        if isinstance(before, dict):
+            same = before.get("started_at") == container.started_at
+        else:  # it was cut off before it was written down which run it was
+            same = container.started_at <= self.clock.wall_at(record.began_at)
+        if same:
             await self.doing.stop_for_person(incident, rule, container, closes=whole)
 
     def take_back(self, incident: Incident, rule: Rule | None, counted_at: float) -> None:

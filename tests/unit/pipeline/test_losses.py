@@ -836,3 +836,27 @@ async def test_a_stop_for_a_person_that_is_cut_off_twice_leaves_no_step_without_
         assert (one.only().outcome, one.only().reason) == ("on_purpose", "stopped by a person")
         assert [each.outcome for each in one.journal.actions.values()] == ["done", "interrupted", "interrupted", "done"]
         assert one.treatment.steps.unsettled == {}
+
+
+@pytest.mark.parametrize("undo", [{}, {"stop": {"started_at": 990.0}}], ids=["nothing written", "another run"])
+@pytest.mark.parametrize("since", [True, False], ids=["begun since", "the run it was"])
+async def test_a_stop_that_is_owed_to_a_person_ends_the_run_that_was_meant(undo: dict[str, Any], since: bool):
+    """The dockmend before died as it did the stop again; the person may have started it since."""
+    async with clinic() as one:
+        one.sicken()
+        one.treatment.stop()
+        await one.quiet()
+        one.treatment.stopping = False
+        began_at = one.now + 1
+        one.engine.set(started_at=began_at + 1 if since else 990.0, health="healthy")
+        one.emit("health_status: healthy")
+        record = ActionRecord(
+            id="a9", incident=one.only().id, rule="heal", target=TARGET, attempt=1, action="stop", object_id=ID,
+            object_name="web", params={}, began_at=began_at, part="after", undo=undo,
+        )  # fmt: skip
+        one.incidents.update(one.only().id, state="acting", attempts=1)
+        one.now += 30
+        one.treatment.take_up(one.only(), [record])
+        await one.quiet()
+        assert one.engine.did().count("stop") == int(not since)
+        assert one.mirror.stopped(ID) is not since
