@@ -45,12 +45,12 @@ class Need:
         seen = await self.looking.look(incident)
         return seen.gone or (isinstance(seen.subject, Container) and seen.subject.state == "removing")
 
-    def of(self, incident: Incident, rule: Rule, seen: Seen, *, resumed: bool) -> bool:
+    def of(self, incident: Incident, rule: Rule, seen: Seen, *, resumed: bool, cut: bool = False) -> bool:
         """False where there is nothing to do any more: then it is closed, or still open where it is to be verified."""
         close = self.ending.close
         must_stand = self._must_stand(incident, rule)
         if seen.gone and must_stand and incident.trigger != MISSING:
-            if resumed:
+            if resumed or cut:
                 close(incident.id, "interrupted", "it is gone")
             else:
                 close(incident.id, "recovered", "recovered on its own: it is gone")

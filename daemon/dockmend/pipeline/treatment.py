@@ -288,15 +288,16 @@ class Treatment:
         waits = self.doing.frozen(incident, rule, subject) and incident.id not in self.ending.superseded
         return self.ending.until_it_goes_on() if waits else ACT
 
-    async def _needed(self, incident: Incident, rule: Rule) -> Seen | None:
-        """The live state; None where there is nothing to do any more, which was verified then, or closed."""
+    async def _needed(self, incident: Incident, rule: Rule, *, cut: bool = False) -> Seen | None:
+        """The live state; None where there is nothing to do any more, which was verified then, or closed. `cut`: an
+        attempt was cut short and is not gone on with."""
         seen = await self.looking.look(incident)
         resumed = bool(self.ending.progress.get(incident.id))
         owed = resumed or incident.id in self.ending.owed
         if owed and self._goes_on(incident.id) and not self.need.may_go_on(incident, rule, seen, resumed):
             await self._round_off(incident, rule, seen.subject)
-            return await self._needed(incident, rule)  # that took its time
-        if self._goes_on(incident.id) and self.need.of(incident, rule, seen, resumed=resumed):
+            return await self._needed(incident, rule, cut=True)  # that took its time
+        if self._goes_on(incident.id) and self.need.of(incident, rule, seen, resumed=resumed, cut=cut):
             return seen
         if self._goes_on(incident.id):  # the trouble went after an attempt: is it well?
             await self._verify(incident, rule)

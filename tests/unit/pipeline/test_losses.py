@@ -860,3 +860,14 @@ async def test_a_stop_that_is_owed_to_a_person_ends_the_run_that_was_meant(undo:
         await one.quiet()
         assert one.engine.did().count("stop") == int(not since)
         assert one.mirror.stopped(ID) is not since
+
+
+async def test_an_attempt_that_was_cut_off_and_whose_container_is_gone_was_interrupted():
+    async with clinic(STEPS) as one:
+        one.sicken()
+        one.treatment.stop()
+        await one.quiet()
+        del one.engine.containers[ID]
+        await resume(one, ["then done"])
+        assert (one.only().outcome, one.only().reason) == ("interrupted", "it is gone")
+        assert topics(one).count("end") == 1
