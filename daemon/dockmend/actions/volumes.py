@@ -147,8 +147,11 @@ async def _still(ctx: Context, users: Sequence[Container]) -> AsyncIterator[None
             try:
                 await ctx.engine.pause(container.id)
             except EngineError as error:
-                if await _runs_not(ctx, container):
-                    paused.pop()  # it ended, or a person paused it just now: theirs, not ours
+                state = await _state(ctx, container)
+                if state == "paused" and not isinstance(error, Permanent):
+                    continue  # the engine did it, and its answer was lost
+                if state != "running":
+                    paused.pop()  # it ended, or a person had paused it just before: theirs, not ours
                     continue
                 raise Failed(f"cannot hold {container.name} still: {error}") from error
         yield
@@ -157,11 +160,11 @@ async def _still(ctx: Context, users: Sequence[Container]) -> AsyncIterator[None
             await _let_go(ctx, container)
 
 
-async def _runs_not(ctx: Context, container: Container) -> bool:
+async def _state(ctx: Context, container: Container) -> str:
     try:
-        return (await ctx.engine.inspect(container.id)).state != "running"
+        return (await ctx.engine.inspect(container.id)).state
     except NotFound:
-        return True
+        return "gone"
 
 
 async def _let_go(ctx: Context, container: Container) -> None:

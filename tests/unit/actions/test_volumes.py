@@ -9,7 +9,7 @@ import pytest
 from dockmend.actions import volumes
 from dockmend.actions.base import Failed
 from dockmend.actions.selection import select
-from dockmend.errors import EngineAway, NotFound, Permanent, Temporary
+from dockmend.errors import EngineAway, EngineError, NotFound, Permanent, Temporary
 from dockmend.model import Container, Mount, Network
 from tests.unit.actions.stage import ID, WEB, Stage
 
@@ -74,6 +74,21 @@ async def test_one_that_a_person_paused_in_between_stays_paused():
     async with volumes._still(stage.context, [WEB]):
         pass
     assert stage.engine.did() == ["pause"]
+
+
+@pytest.mark.parametrize("error", [Temporary("a garbled answer", 200), EngineAway("the connection was cut")])
+async def test_one_that_was_paused_though_the_answer_was_lost_is_let_go(error: EngineError):
+    """Else it would stay paused, and be taken for a person's ever after (campaign, seed 2113)."""
+    stage = Pausing()
+
+    def lost() -> None:
+        stage.engine.set(state="paused")
+        raise error
+
+    stage.engine.on["pause"] = lost
+    async with volumes._still(stage.context, [WEB]):
+        assert stage.state() == "paused"
+    assert stage.engine.did() == ["pause", "unpause"]
 
 
 async def test_an_engine_that_will_not_pause_it_makes_no_snapshot():
