@@ -27,19 +27,17 @@ class Settling:
     mirror: Mirror
     clock: Clock
 
-    async def all_of(self, incident: Incident, rule: Rule | None) -> float | None:
-        """Settles what is unsettled, and says when the last of it had begun. Raises EngineError, JournalError."""
-        began_at = None
+    async def all_of(self, incident: Incident, rule: Rule | None) -> None:
+        """Settles what is unsettled. Raises EngineError, JournalError."""
         while unsettled := self.steps.unsettled.get(incident.id):
             # The members of a group come before the group, which goes on from what became of them.
             record = min(unsettled, key=lambda each: each.part not in WITHIN)
             settled = await self.steps.settle(record, incident, rule)
             unsettled.remove(record)
             if self.ending.is_open(incident.id):
-                began_at, incident = record.began_at, self.incidents.open[incident.id]
+                incident = self.incidents.open[incident.id]
                 await self._one(incident, rule, record, settled)
         self.steps.unsettled.pop(incident.id, None)
-        return began_at
 
     async def _one(self, incident: Incident, rule: Rule | None, record: ActionRecord, settled: Settled) -> None:
         """What a settled step means for its incident. Where nothing of an attempt was done, it is made anew."""

@@ -237,7 +237,7 @@ class Treatment:
     async def _run(self, incident_id: str) -> None:
         incident = self.incidents.open[incident_id]
         rule = self.rules.by_name(incident.rule)
-        began_at = await self.settling.all_of(incident, rule)
+        await self.settling.all_of(incident, rule)
         if not self.ending.is_open(incident_id):
             return
         incident = self.incidents.open[incident_id]
@@ -248,11 +248,11 @@ class Treatment:
         elif incident.state == "verifying":
             await self._verify(incident, rule)
         else:
-            await self._treat(incident, rule, began_at)
+            await self._treat(incident, rule)
 
-    async def _treat(self, incident: Incident, rule: Rule, began_at: float | None) -> None:
-        """One attempt. `began_at`: of one that was cut short; it goes on or, where nothing of it was done, is made
-        anew, and where neither can be, its `finally` is still owed."""
+    async def _treat(self, incident: Incident, rule: Rule) -> None:
+        """One attempt. One that was cut short goes on or, where nothing of it was done, is made anew; where neither can
+        be, its `finally` is still owed."""
         if (seen := await self._needed(incident, rule)) is None:
             return
         resumed = bool(self.ending.progress.get(incident.id))
@@ -264,11 +264,11 @@ class Treatment:
             if not self._goes_on(incident.id):
                 return
             if verdict is ACT and not over:
-                began_at = began_at if resumed and began_at is not None else self.clock()
+                began_at = self.clock()
                 incident = self._begin(incident, rule, began_at, resumed=resumed)
                 failure = await self._attempt(incident, rule, seen.subject, None if resumed else began_at)
         if over:
-            await self._treat(incident, rule, began_at)
+            await self._treat(incident, rule)
         elif verdict is not ACT:
             if incident.id in self.ending.owed and not resumed:
                 await self._round_off(incident, rule, seen.subject)

@@ -255,6 +255,16 @@ class Clinic:
             self.emit(action, signal="15", exitCode="143")
         self.engine.set(state="exited", exit_code=143, finished_at=self.now, health="")
 
+    def swallow_a_stop(self) -> None:
+        """From now on a person stops the container in the middle of each of dockmend's restarts, which loses that."""
+        restart = self.engine.on["restart"]
+
+        def stopped_meanwhile() -> None:
+            self.emit("stop")
+            restart()
+
+        self.engine.on["restart"] = stopped_meanwhile
+
     # --- waiting ------------------------------------------------------------------------------------------------
 
     async def quiet(self) -> None:

@@ -22,6 +22,12 @@ rules:
     then: restart_dependents
     limits: {backoff: 1s to 1s}
 """
+START = """
+  - name: start
+    when: container.crashed
+    match: {name: "guest*"}
+    then: start
+"""
 OWNER = replace(WEB, id="0" * 64, name="owner", check=HealthCheck(1, 1, 0, 1))
 GROUP = "dependents:container:owner"
 
@@ -70,6 +76,12 @@ class Town:
         self.one.now += 1
         self.one.tick()
         self.one.look()
+
+    def crash(self, container_id: str) -> None:
+        self.emit(container_id, "die")
+        self.set(container_id, state="exited", exit_code=1, finished_at=self.one.now)
+        self.one.now += 1
+        self.one.tick()
 
     @property
     def began(self) -> float:
@@ -279,16 +291,7 @@ async def test_what_was_given_up_in_the_middle_goes_on_where_it_was():
 
 async def test_one_whose_start_took_longer_than_its_owners_restart_is_restarted():
     """Well by its times, and in a namespace that is gone: its own start had been asked for before (seed 2064)."""
-    rules = (
-        RULES
-        + """
-  - name: start
-    when: container.crashed
-    match: {name: "guest*"}
-    then: start
-"""
-    )
-    async with clinic(rules) as one:
+    async with clinic(RULES + START) as one:
         town = Town(one, guest(1))
         start: Any = one.engine.start
 
@@ -299,10 +302,7 @@ async def test_one_whose_start_took_longer_than_its_owners_restart_is_restarted(
             await start(container_id)
 
         one.engine.start = owner_begins_anew  # type: ignore[assignment, method-assign]
-        town.emit(guest(1).id, "die")
-        town.set(guest(1).id, state="exited", exit_code=1, finished_at=one.now)
-        one.now += 1
-        one.tick()
+        town.crash(guest(1).id)
         await one.quiet()
         assert town.done == [("start", "guest1"), ("restart", "guest1")]
         assert {each.outcome for each in one.journal.incidents.values() if each.target == GROUP} == {"healed"}
@@ -386,16 +386,7 @@ async def test_members_are_judged_by_the_engines_clock_where_that_was_set():
 
 async def test_one_whose_start_is_told_of_long_after_its_answer_was_lost_is_restarted():
     """By then the echo of what dockmend did is over; when it asked is not forgotten."""
-    rules = (
-        RULES
-        + """
-  - name: start
-    when: container.crashed
-    match: {name: "guest*"}
-    then: start
-"""
-    )
-    async with clinic(rules) as one:
+    async with clinic(RULES + START) as one:
         town = Town(one, guest(1))
         start: Any = one.engine.start
 
@@ -404,10 +395,7 @@ async def test_one_whose_start_is_told_of_long_after_its_answer_was_lost_is_rest
             raise EngineAway("the connection was cut")
 
         one.engine.start = cut  # type: ignore[assignment, method-assign]
-        town.emit(guest(1).id, "die")
-        town.set(guest(1).id, state="exited", exit_code=1, finished_at=one.now)
-        one.now += 1
-        one.tick()
+        town.crash(guest(1).id)
         await one.quiet()
         one.now += 2
         town.emit(OWNER.id, "die", "start")

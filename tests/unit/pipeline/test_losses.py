@@ -812,12 +812,8 @@ async def test_one_that_a_person_stops_and_starts_again_while_what_is_left_is_do
 
 async def test_a_stop_for_a_person_that_is_cut_off_twice_leaves_no_step_without_an_end():
     async with clinic() as one:
-        restart, stop = one.engine.on["restart"], one.engine.on["stop"]
-        cuts = 2
-
-        def stopped_meanwhile() -> None:
-            one.emit("stop")
-            restart()
+        one.swallow_a_stop()
+        stop, cuts = one.engine.on["stop"], 2
 
         def cut() -> None:
             nonlocal cuts
@@ -826,7 +822,7 @@ async def test_a_stop_for_a_person_that_is_cut_off_twice_leaves_no_step_without_
                 raise AWAY
             stop()
 
-        one.engine.on.update(restart=stopped_meanwhile, stop=cut)
+        one.engine.on["stop"] = cut
         one.sicken()
         for _ in range(3):
             await one.quiet()

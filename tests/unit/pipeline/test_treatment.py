@@ -276,13 +276,7 @@ async def test_shadow_mode_decides_records_and_touches_nothing():
 
 async def test_a_persons_stop_during_the_restart_wins():
     async with clinic() as one:
-        restart = one.engine.on["restart"]
-
-        def stopped_meanwhile() -> None:
-            one.emit("stop")
-            restart()
-
-        one.engine.on["restart"] = stopped_meanwhile
+        one.swallow_a_stop()
         one.sicken()
         await one.quiet()
         assert (one.only().outcome, one.only().reason) == ("on_purpose", "stopped by a person")
@@ -659,13 +653,7 @@ async def _the_attempt_and_then_the_rung(slots: Slots) -> None:
 async def test_a_persons_stop_that_the_engine_refuses_to_do_again_is_asked_for_again():
     """It was lost in dockmend's own restart: a refusal of the moment (500) must not undo it (campaign, seed 2061)."""
     async with clinic() as one:
-        restart = one.engine.on["restart"]
-
-        def stopped_meanwhile() -> None:
-            one.emit("stop")
-            restart()
-
-        one.engine.on["restart"] = stopped_meanwhile
+        one.swallow_a_stop()
         stop, refusals = one.engine.on["stop"], 3
 
         def refused() -> None:
@@ -685,13 +673,7 @@ async def test_a_persons_stop_that_the_engine_refuses_to_do_again_is_asked_for_a
 
 async def test_a_persons_stop_that_can_never_be_done_again_is_told():
     async with clinic() as one:
-        restart = one.engine.on["restart"]
-
-        def stopped_meanwhile() -> None:
-            one.emit("stop")
-            restart()
-
-        one.engine.on["restart"] = stopped_meanwhile
+        one.swallow_a_stop()
         del one.engine.on["stop"]
         one.engine.trouble["stop"] = Temporary("the engine has other worries", 500)
         one.sicken()
@@ -769,11 +751,8 @@ async def test_what_somebody_pauses_during_an_earlier_step_stays_paused_and_goes
 async def test_a_persons_stop_of_which_the_answer_was_lost_is_carried_through(stopped: bool):
     """It is the person's whatever became of the answer: nobody starts what it ended, and nobody forgets it."""
     async with clinic() as one:
-        restart, stop = one.engine.on["restart"], one.engine.on["stop"]
-
-        def stopped_meanwhile() -> None:
-            one.emit("stop")
-            restart()
+        one.swallow_a_stop()
+        stop = one.engine.on["stop"]
 
         def cut() -> None:
             one.engine.on["stop"] = stop
@@ -781,7 +760,7 @@ async def test_a_persons_stop_of_which_the_answer_was_lost_is_carried_through(st
                 stop()
             raise EngineAway("the connection was cut")
 
-        one.engine.on.update(restart=stopped_meanwhile, stop=cut)
+        one.engine.on["stop"] = cut
         one.sicken()
         await one.quiet()
         assert one.only().waiting_for == "engine"
@@ -797,17 +776,13 @@ async def test_a_persons_stop_of_which_the_answer_was_lost_is_carried_through(st
 
 async def test_a_person_who_starts_again_what_is_to_be_stopped_again_is_heeded():
     async with clinic() as one:
-        restart = one.engine.on["restart"]
-
-        def stopped_meanwhile() -> None:
-            one.emit("stop")
-            restart()
+        one.swallow_a_stop()
 
         def started_by_person() -> None:
             one.engine.set(started_at=one.now + 1)
             raise Temporary("the engine has other worries", 500)
 
-        one.engine.on.update(restart=stopped_meanwhile, stop=started_by_person)
+        one.engine.on["stop"] = started_by_person
         one.sicken()
         await one.quiet()
         assert (one.only().outcome, one.only().reason) == ("on_purpose", "a person stopped it, and started it again")
