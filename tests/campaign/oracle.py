@@ -7,6 +7,7 @@ comes from the relay (dockmend's calls) and the ledger (the driver's acts). What
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import datetime
 from itertools import chain
@@ -32,6 +33,8 @@ RING, CHANNEL = 250, 1000
 """Events after which the engine's memory of 256, its channel of 1,024, may no longer hold what came before."""
 PERSISTED = 1.5
 """Seconds after which what dockmend saw is on its disk."""
+BESIDE = 5.0
+"""Seconds between an end and what dockerd's log says of it."""
 ON_PURPOSE = 600.0
 BLINK = 1.0
 """Seconds that a look takes, at the most, on a machine that is busy."""
@@ -120,9 +123,27 @@ class Oracle:
             return self._invariants.worn_out(slot), told
         if status == "running" and (given_up := self._given_up_since_its_start(seen, incidents)) is not None:
             return self._invariants.worn_out(slot), _told(given_up)
+        why = self._by_its_policy(slot, status)
+        return why is not None, why or told
+
+    def _by_its_policy(self, slot: Slot, status: str) -> str | None:
+        """Why its restart policy leaves it as it is, without a trouble for dockmend; None where it does not."""
         if status == "exited" and slot.policy in {"always", "unless-stopped"} and self._unseen_end(slot):
-            return True, "its end was not seen: counted as stopped by its restart policy"
-        return False, told
+            return "its end was not seen: counted as stopped by its restart policy"
+        if slot.policy != "no" and self._torn_by_the_engine(slot):
+            return "the engine ends what its own restart policy starts"
+        return None
+
+    def _torn_by_the_engine(self, slot: Slot) -> bool:
+        """Whether the engine says that it fell over the run that ended last, which it had started twice at once.
+
+        Of a container that was paused as the engine was killed it may keep a record that is wrong until it starts anew:
+        each start by its policy ends in two seconds, one after a person's `docker restart` as well.
+        """
+        ended = max((each.at for each in self.driver.events.of(slot.id, "die")), default=0.0)
+        line = rf'^time="(\S+)".*cannot delete running task {slot.id}'
+        said = re.finditer(line, self.driver.engine.log, re.MULTILINE)
+        return any(abs(datetime.fromisoformat(each[1]).timestamp() - ended) < BESIDE for each in said)
 
     def _given_up_since_its_start(self, seen: dict[str, Any], incidents: list[dict[str, Any]]) -> dict[str, Any] | None:
         """What was given up of the run that stands; a rule that only starts goes on beside it, and cannot help."""

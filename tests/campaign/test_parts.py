@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from itertools import chain, islice
 from pathlib import Path
 from types import SimpleNamespace
@@ -217,3 +218,21 @@ def test_one_that_was_made_before_anybody_could_look_is_unheard_of(
     oracle.driver.relay.streams = [Request("GET", "/events", 1.0, status=200, answered=1.1, closed=ended_at)]
     oracle.ledger.engine_out.append(Span(ended_at, ended_at + 2))
     assert oracle._unheard_of(Slot("p1", "patient", id=ID, born={ID: 110.0})) is unheard
+
+
+@pytest.mark.parametrize(
+    ("container", "after", "torn"),
+    [(ID, 0.1, True), ("b" * 64, 0.1, False), (ID, -60.0, False)],
+    ids=["its last end", "another's", "an earlier end"],
+)
+def test_what_the_engine_tears_down_itself_is_told_by_its_log_alone(
+    tmp_path: Path, container: str, after: float, torn: bool
+):
+    oracle = oracle_of(tmp_path, [], [(1010.0, "start"), (1012.0, "die")])
+    said = datetime.fromtimestamp(1012.0 + after, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+    driver: Any = oracle.driver
+    driver.engine = SimpleNamespace(
+        log=f'time="{said}" level=info msg="x"\ntime="{said}" level=error msg="{container} cleanup: failed to delete '
+        f'container from containerd: cannot delete running task {container}: failed precondition"\n'
+    )
+    assert oracle._torn_by_the_engine(Slot("p3", "patient", "always", id=ID)) is torn
