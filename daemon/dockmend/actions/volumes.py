@@ -148,10 +148,10 @@ async def _still(ctx: Context, users: Sequence[Container]) -> AsyncIterator[None
                 await ctx.engine.pause(container.id)
             except EngineError as error:
                 state = await _state(ctx, container)
-                if state == "paused" and not isinstance(error, Permanent):
+                if state == "paused" and error.status is None:
                     continue  # the engine did it, and its answer was lost
                 if state != "running":
-                    paused.pop()  # it ended, or a person had paused it just before: theirs, not ours
+                    paused.pop()  # it ended, or a person paused it in the same moment: theirs, not ours
                     continue
                 raise Failed(f"cannot hold {container.name} still: {error}") from error
         yield

@@ -67,16 +67,18 @@ async def test_nothing_more_is_needed_where_somebody_else_ended_it(gone: Any):
     assert stage.engine.did() == ["pause", "unpause"]
 
 
-async def test_one_that_a_person_paused_in_between_stays_paused():
+@pytest.mark.parametrize("said", [Permanent("already paused", 409), Temporary("not now", 409), Temporary("no", 500)])
+async def test_one_that_a_person_paused_in_between_stays_paused(said: EngineError):
+    """An engine that refuses has not done it: the pause is somebody else's (campaign, seed 2135)."""
     stage = Pausing()
     stage.engine.set(state="paused")
-    stage.engine.trouble["pause"] = Permanent("already paused", 409)
+    stage.engine.trouble["pause"] = said
     async with volumes._still(stage.context, [WEB]):
         pass
     assert stage.engine.did() == ["pause"]
 
 
-@pytest.mark.parametrize("error", [Temporary("a garbled answer", 200), EngineAway("the connection was cut")])
+@pytest.mark.parametrize("error", [Temporary("not understood"), EngineAway("the connection was cut")])
 async def test_one_that_was_paused_though_the_answer_was_lost_is_let_go(error: EngineError):
     """Else it would stay paused, and be taken for a person's ever after (campaign, seed 2113)."""
     stage = Pausing()
