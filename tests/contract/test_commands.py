@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dockmend.errors import NotFound, Permanent, Temporary
+from tests.lab import eventually_async
 
 from .labs import Lab
 
@@ -38,10 +39,14 @@ async def test_a_command_that_is_not_there_ends_with_126_and_says_so(lab: Lab) -
 
 async def test_leaving_a_commands_output_leaves_it_running(lab: Lab) -> None:
     await lab.run("web")
-    execution = await lab.client.exec_create("web", ["sleep", "0.5"])
+    execution = await lab.client.exec_create("web", ["sleep", "60"])
+
+    async def runs() -> bool:
+        return (await lab.client.exec_inspect(execution)).running
 
     async with lab.client.exec_start(execution):
-        assert (await lab.client.exec_inspect(execution)).running
+        await eventually_async(runs, 30)  # the engine answers before the command's process is there
+    assert await runs()
 
 
 async def test_what_does_not_run_takes_no_command(lab: Lab) -> None:
