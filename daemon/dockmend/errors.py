@@ -42,6 +42,14 @@ class EngineError(DockmendError):
         super().__init__(message)
         self.status = status
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether the engine's own answer is lost, so that it may have done what was asked.
+
+        A proxy before it says so with 502 and 504 (RFC 9110, 15.6.3 and 15.6.5).
+        """
+        return self.status in (None, 502, 504)
+
 
 class Temporary(EngineError):
     """Worth another try later: no answer, time-out, 409 of a passing state, 429, 5xx."""

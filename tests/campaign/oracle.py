@@ -34,7 +34,7 @@ RING, CHANNEL = 250, 1000
 PERSISTED = 1.5
 """Seconds after which what dockmend saw is on its disk."""
 BESIDE = 5.0
-"""Seconds between an end and what dockerd's log says of it."""
+"""Seconds between an end and what dockerd's log says of it, and more than a run lasts that the engine tears down."""
 ON_PURPOSE = 600.0
 BLINK = 1.0
 """Seconds that a look takes, at the most, on a machine that is busy."""
@@ -123,23 +123,29 @@ class Oracle:
             return self._invariants.worn_out(slot), told
         if status == "running" and (given_up := self._given_up_since_its_start(seen, incidents)) is not None:
             return self._invariants.worn_out(slot), _told(given_up)
-        why = self._by_its_policy(slot, status)
+        why = self._by_its_policy(slot, seen)
         return why is not None, why or told
 
-    def _by_its_policy(self, slot: Slot, status: str) -> str | None:
+    def _by_its_policy(self, slot: Slot, seen: dict[str, Any]) -> str | None:
         """Why its restart policy leaves it as it is, without a trouble for dockmend; None where it does not."""
-        if status == "exited" and slot.policy in {"always", "unless-stopped"} and self._unseen_end(slot):
+        state = seen["State"]
+        if state["Status"] == "exited" and slot.policy in {"always", "unless-stopped"} and self._unseen_end(slot):
             return "its end was not seen: counted as stopped by its restart policy"
-        if slot.policy != "no" and self._torn_by_the_engine(slot):
+        if slot.policy != "no" and self._torn_by_the_engine(slot, state):
             return "the engine ends what its own restart policy starts"
         return None
 
-    def _torn_by_the_engine(self, slot: Slot) -> bool:
-        """Whether the engine says that it fell over the run that ended last, which it had started twice at once.
+    def _torn_by_the_engine(self, slot: Slot, state: dict[str, Any]) -> bool:
+        """Whether the engine goes on starting it, and says of the run that ended last that it fell over it.
 
-        Of a container that was paused as the engine was killed it may keep a record that is wrong until it starts anew:
-        each start by its policy ends in two seconds, one after a person's `docker restart` as well.
+        Why it does so is not known. It is over two seconds after each start, also after one by hand: who has run for
+        longer, or is not started any more, is not torn.
         """
+        if state["Status"] not in {"running", "restarting"}:
+            return False
+        began = datetime.fromisoformat(state["StartedAt"]).timestamp()
+        if state["Status"] == "running" and time.time() - began > BESIDE:
+            return False
         ended = max((each.at for each in self.driver.events.of(slot.id, "die")), default=0.0)
         line = rf'^time="(\S+)".*cannot delete running task {slot.id}'
         said = re.finditer(line, self.driver.engine.log, re.MULTILINE)

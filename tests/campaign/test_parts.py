@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -221,18 +222,31 @@ def test_one_that_was_made_before_anybody_could_look_is_unheard_of(
 
 
 @pytest.mark.parametrize(
-    ("container", "after", "torn"),
-    [(ID, 0.1, True), ("b" * 64, 0.1, False), (ID, -60.0, False)],
-    ids=["its last end", "another's", "an earlier end"],
+    ("container", "after", "status", "runs_for", "torn"),
+    [
+        (ID, 0.1, "running", 1.0, True),
+        (ID, 0.1, "restarting", 60.0, True),
+        (ID, 0.1, "running", 60.0, False),
+        (ID, 0.1, "exited", 1.0, False),
+        ("b" * 64, 0.1, "running", 1.0, False),
+        (ID, -60.0, "running", 1.0, False),
+    ],
+    ids=["just started", "to be started", "it goes on", "left", "another's", "an earlier end"],
 )
 def test_what_the_engine_tears_down_itself_is_told_by_its_log_alone(
-    tmp_path: Path, container: str, after: float, torn: bool
+    tmp_path: Path, container: str, after: float, status: str, runs_for: float, torn: bool
 ):
     oracle = oracle_of(tmp_path, [], [(1010.0, "start"), (1012.0, "die")])
-    said = datetime.fromtimestamp(1012.0 + after, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+    said = _stamp(1012.0 + after)
     driver: Any = oracle.driver
     driver.engine = SimpleNamespace(
         log=f'time="{said}" level=info msg="x"\ntime="{said}" level=error msg="{container} cleanup: failed to delete '
         f'container from containerd: cannot delete running task {container}: failed precondition"\n'
     )
-    assert oracle._torn_by_the_engine(Slot("p3", "patient", "always", id=ID)) is torn
+    state = {"Status": status, "StartedAt": _stamp(time.time() - runs_for)}
+    assert oracle._torn_by_the_engine(Slot("p3", "patient", "always", id=ID), state) is torn
+
+
+def _stamp(at: float) -> str:
+    """As the engine writes a time: nanoseconds, UTC."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")

@@ -148,7 +148,7 @@ async def _still(ctx: Context, users: Sequence[Container]) -> AsyncIterator[None
                 await ctx.engine.pause(container.id)
             except EngineError as error:
                 state = await _state(ctx, container)
-                if state == "paused" and error.status is None:
+                if state == "paused" and error.unanswered:
                     continue  # the engine did it, and its answer was lost
                 if state != "running":
                     paused.pop()  # it ended, or a person paused it in the same moment: theirs, not ours

@@ -78,7 +78,10 @@ async def test_one_that_a_person_paused_in_between_stays_paused(said: EngineErro
     assert stage.engine.did() == ["pause"]
 
 
-@pytest.mark.parametrize("error", [Temporary("not understood"), EngineAway("the connection was cut")])
+@pytest.mark.parametrize(
+    "error",
+    [Temporary("not understood"), EngineAway("the connection was cut"), Temporary("a proxy's gateway time-out", 504)],
+)
 async def test_one_that_was_paused_though_the_answer_was_lost_is_let_go(error: EngineError):
     """Else it would stay paused, and be taken for a person's ever after (campaign, seed 2113)."""
     stage = Pausing()
