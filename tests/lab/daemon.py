@@ -206,4 +206,6 @@ class Daemon:
         kept = {
             key: value for key, value in os.environ.items() if not key.startswith(("DOCKER_", "DOCKMEND_", "NOTIFY_"))
         }
-        return kept | {"PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1"} | self.environment
+        return kept | {
+            "PYTHONPATH": str(SOURCE), "PYTHONUNBUFFERED": "1", "DOCKMEND_RUNTIME": str(self.folder / "run"),
+        } | self.environment  # fmt: skip

@@ -196,7 +196,7 @@ def test_the_rest_of_what_is_worth_knowing():
         "warning: events may have been lost: everything was listed again cause=marker",
         "warning: mqtt does not work error=refused",
         "mqtt works again",
-        "error: rule heal gives up on container:web: `dockmend reset` lets it try again",
+        "error: rule heal gives up on container:web; to let it try again: dockmend reset heal container:web",
         "rule heal treats container:web again",
         "pauses in force pauses=1",
         "snapshot of volume data completed bytes=1024",

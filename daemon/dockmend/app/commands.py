@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dockmend import __version__
-from dockmend.control.api import BreakerRow, Done, PauseRow, RuleRow, Rules, Status
+from dockmend.app.given_up import given_up
+from dockmend.control.api import BreakerRow, Done, GivenUpRow, PauseRow, RuleRow, Rules, Status
 from dockmend.decide import Suppress, span_text
 from dockmend.errors import DockmendError, UsageError
 from dockmend.journal.records import Pause
@@ -50,6 +51,16 @@ class DaemonCommands:
             containers=dict(containers),
             rules=dict(rules),
             incidents_open=len(daemon.incidents.open),
+            given_up=[
+                GivenUpRow(
+                    rule=each.rule,
+                    target=each.target,
+                    object_name=each.object_name,
+                    since=each.since,
+                    reason=each.reason,
+                )
+                for each in given_up(daemon.history, daemon.mirror)
+            ],
             breakers=self._breakers(),
             pauses=[self._pause_row(pause) for pause in daemon.pauses.in_force()],
             degraded=dict(daemon.degraded),

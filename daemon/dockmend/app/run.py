@@ -17,6 +17,7 @@ from dockmend.app.memory import rest_the_collector
 from dockmend.app.stopping import ACTIONS, Stopping
 from dockmend.app.tasks import PartFailed
 from dockmend.app.threads import Threads
+from dockmend.control.pidfiles import announced
 from dockmend.engine.client import DockerEngine
 from dockmend.engine.discover import discover
 from dockmend.errors import UsageError
@@ -39,7 +40,7 @@ def run(settings: Settings, policy: Callable[[], Policy]) -> int:
     for warning in settings.warnings:
         log.warning(warning)
     rest_the_collector()
-    with locked(settings.paths.state):
+    with locked(settings.paths.state), announced(settings.paths.socket, settings.paths.state, os.environ):
         return asyncio.run(_main(settings, policy, outlet))
 
 

@@ -6,9 +6,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from dockmend.app.commands import DaemonCommands
+from dockmend.app.given_up import given_up
 
 if TYPE_CHECKING:
     from dockmend.app.daemon import Daemon
+
+
+WITHIN = 10.0
+"""Seconds that the loop may take to say what is broken."""
 
 
 class DaemonSource(DaemonCommands):
@@ -20,7 +25,12 @@ class DaemonSource(DaemonCommands):
         self._loop = asyncio.get_running_loop()
 
     def metrics(self) -> bytes:
-        return self._of.metrics.render(len(asyncio.all_tasks(self._loop)))
+        broken = asyncio.run_coroutine_threadsafe(self._broken(), self._loop).result(WITHIN)
+        return self._of.metrics.render(len(asyncio.all_tasks(self._loop)), broken)
+
+    async def _broken(self) -> list[tuple[str, str]]:
+        """On the loop, which owns the mirror: the page is written in another thread."""
+        return [(each.object_name, each.rule) for each in given_up(self._of.history, self._of.mirror)]
 
     def ready(self) -> dict[str, str | None]:
         watch = self._of.watch

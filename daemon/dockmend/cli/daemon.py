@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from typing import Any
 
@@ -14,13 +15,13 @@ from dockmend.cli.text import ago, clean, emit, say, show, span, when
 @click.command()
 @options("state", "socket", "json")
 def status(as_json: bool, **flags: Any) -> int:
-    """How the running daemon is; exit 1 where it is degraded or has no engine."""
+    """How the running daemon is; exit 1 if it is degraded, has no engine, or gave up on something that is broken."""
     found = client(flags).ask("status")
     if as_json:
         emit(found)
     else:
         _tell_status(found, time.time())
-    return 1 if found["degraded"] or not found["engine"]["up"] else 0
+    return 1 if found["degraded"] or found["given_up"] or not found["engine"]["up"] else 0
 
 
 def _tell_status(found: dict[str, Any], now: float) -> None:
@@ -33,6 +34,9 @@ def _tell_status(found: dict[str, Any], now: float) -> None:
     say(f"containers {_counts(found['containers'])}")
     say(f"rules      {_counts(found['rules'])}")
     say(f"incidents  {found['incidents_open']} open")
+    for each in found["given_up"]:
+        say(f"GIVEN UP   {each['object_name']}, by {each['rule']} since {when(each['since'])}: {each['reason']}")
+        say(f"{'':<11}to let it try again: dockmend reset {shlex.quote(each['rule'])} {shlex.quote(each['target'])}")
     say(f"mqtt       {found['mqtt']}")
     if found["dry_run"]:
         say("dry run    decides and records, touches nothing")
@@ -41,7 +45,10 @@ def _tell_status(found: dict[str, Any], now: float) -> None:
     for pause in found["pauses"]:
         what = ", ".join(filter(None, (pause["rule"] and f"rule {pause['rule']}", pause["target"]))) or "everything"
         say(f"paused     {what}, {_until(pause['until'])}, by {pause['actor']}")
+    told = {(each["rule"], each["target"]) for each in found["given_up"]}
     for breaker in found["breakers"]:
+        if (breaker["rule"], breaker["target"]) in told:
+            continue
         since = when(breaker["opened_at"])
         say(f"breaker    open for {breaker['rule']} on {breaker['target']} since {since}: {breaker['reason']}")
     for healer in found["healers"]:
@@ -90,7 +97,7 @@ def pause(rule: str | None, container: str | None, for_: str | None, **flags: An
     The way to stop what is already stopped, or to work on a container without dockmend's help.
     """
     limit = seconds(for_, "--for")
-    return _told(client(flags).ask("pause", rule=rule, container=container, for_=limit))
+    return _told(client(flags, changes=True).ask("pause", rule=rule, container=container, for_=limit))
 
 
 @click.command()
@@ -99,7 +106,7 @@ def pause(rule: str | None, container: str | None, for_: str | None, **flags: An
 @click.option("--container", metavar="NAME", help="Only this container's.")
 def resume(rule: str | None, container: str | None, **flags: Any) -> int:
     """Ends a pause; troubles that still stand are treated now."""
-    return _told(client(flags).ask("resume", rule=rule, container=container))
+    return _told(client(flags, changes=True).ask("resume", rule=rule, container=container))
 
 
 @click.command()
@@ -108,14 +115,14 @@ def resume(rule: str | None, container: str | None, **flags: Any) -> int:
 @click.argument("target")
 def reset(rule: str, target: str, **flags: Any) -> int:
     """Closes RULE's breaker for TARGET (or a container's name) and forgets its attempts."""
-    return _told(client(flags).ask("reset", rule=rule, target=target))
+    return _told(client(flags, changes=True).ask("reset", rule=rule, target=target))
 
 
 @click.command()
 @options("state", "socket")
 def reload(**flags: Any) -> int:
     """Reads the rules and the settings' policy again; where one is wrong nothing changes, and every error is shown."""
-    return _told(client(flags).ask("reload"))
+    return _told(client(flags, changes=True).ask("reload"))
 
 
 @click.command()
@@ -128,7 +135,7 @@ def trigger(rule: str, name: str, **flags: Any) -> int:
     This stands for the rule's `when`, `for`, `if` and the check that the trouble still stands; match, ignore, policy,
     limits and lanes hold.
     """
-    return _told(client(flags).ask("trigger", rule=rule, name=name))
+    return _told(client(flags, changes=True).ask("trigger", rule=rule, name=name))
 
 
 def _told(done: dict[str, Any]) -> int:

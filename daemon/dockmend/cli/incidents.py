@@ -47,7 +47,7 @@ def incidents(id: str | None, container: str | None, since: str | None, limit: i
             if as_json:
                 emit({"incident": msgspec.to_builtins(incident), "actions": msgspec.to_builtins(actions)})
             else:
-                for line in story(incident, actions, now):
+                for line in (*story(incident, actions, now), *_earlier(journal, incident)):
                     say(line)
             return 0
         found = journal.incidents(container, now - within if within is not None else None, limit)
@@ -144,7 +144,8 @@ def story(incident: Incident, actions: list[ActionRecord], now: float) -> Iterat
     yield ""
     learnt = {"live": "", "replayed": " (replayed by the engine)", "relisted": " (found by listing again)",
               "started": " (found at dockmend's start)"}.get(incident.origin, f" ({incident.origin})")  # fmt: skip
-    yield f"{clock(incident.opened_at)}  seen      {incident.trigger}{network}{cause}{learnt}"
+    note = f": {incident.note}" if incident.note else ""
+    yield f"{clock(incident.opened_at)}  seen      {incident.trigger}{network}{cause}{learnt}{note}"
     if incident.actor:
         yield f"{clock(incident.opened_at)}  asked by  {incident.actor}"
     yield from _attempts(incident, actions, now)
@@ -155,6 +156,26 @@ def story(incident: Incident, actions: list[ActionRecord], now: float) -> Iterat
         why = f" for {incident.waiting_for}" if incident.waiting_for else ""
         reason = f": {incident.reason}" if incident.reason else ""
         yield f"{clock(now)}  now       {incident.state}{why}{due}{reason}"
+
+
+EARLIER, EARLIER_WITHIN = 5, 3600.0
+"""How many earlier incidents of the same rule and target a story ends with, and of how many seconds before it."""
+
+
+def _earlier(journal: _Source, incident: Incident) -> Iterator[str]:
+    """What the same rule did to the same target shortly before: a single incident does not show a crash loop."""
+    found = journal.incidents(incident.target, incident.opened_at - EARLIER_WITHIN, 1000)
+    before = [
+        each for each in found if each.rule == incident.rule and each.opened_at < incident.opened_at and each.attempts
+    ]
+    if before:
+        count = f", the last {EARLIER} of {len(before)}" if len(before) > EARLIER else ""
+        yield ""
+        yield f"Earlier tries within the hour before{count}:"
+    for each in before[:EARLIER][::-1]:
+        outcome = OUTCOMES.get(each.outcome or "", each.state)
+        seen = f": {each.note}" if each.note else ""
+        yield f"{clock(each.opened_at)}  {each.id}  {each.trigger}{seen} → {outcome}: {each.reason}"
 
 
 def _attempts(incident: Incident, actions: list[ActionRecord], now: float) -> Iterator[str]:

@@ -73,11 +73,41 @@ def _warnings_to_stderr() -> None:
     )
 
 
-def client(flags: dict[str, Any]) -> Client:
-    """The running daemon's socket."""
+def client(flags: dict[str, Any], *, changes: bool = False) -> Client:
+    """The running daemon's socket, found without flags if one daemon runs on this host.
+
+    `changes`: the command changes something. With several daemons UsageError then, which names them.
+    """
     from dockmend.control.client import Client
 
-    return Client(paths(flags).socket)
+    return Client(found_paths(flags, changes=changes).socket)
+
+
+def found_paths(flags: dict[str, Any], *, changes: bool = False) -> Paths:
+    """As `paths`; if no flag or variable names a place, those of the daemon that runs on this host."""
+    from dockmend.control import pidfiles
+
+    where = paths(flags)
+    if any(flags.get(key) is not None or os.environ.get(f"DOCKMEND_{key.upper()}") for key in ("state", "socket")):
+        return where
+    daemons = pidfiles.running(os.environ)
+    if not daemons:
+        return where
+    chosen = next((each for each in daemons if Path(each.socket) == where.socket), daemons[0])
+    if len(daemons) > 1 and changes:
+        names = " or ".join(f"--state {each.state}" for each in daemons)
+        raise UsageError(f"{len(daemons)} dockmends run here: say which with {names}")
+    if len(daemons) > 1:
+        others = ", ".join(f"--state {each.state}" for each in daemons if each is not chosen)
+        tell_aside(f"{len(daemons)} dockmends run here; this is the one in {chosen.state}; for another: {others}")
+    return where.model_copy(update={"state": Path(chosen.state), "socket": Path(chosen.socket)})
+
+
+def tell_aside(text: str) -> None:
+    """A line on standard error that says what an answer is based on: standard output is the answer's alone."""
+    from dockmend.cli.text import clean
+
+    click.echo(clean(text), err=True)
 
 
 def engine_of(found: Settings) -> DockerEngine:

@@ -38,6 +38,16 @@ class BreakerRow(TypedDict):
     reason: str
 
 
+class GivenUpRow(TypedDict):
+    """A trouble that still stands and that a rule gave up on; `since`: when it did (wall seconds)."""
+
+    rule: str
+    target: str
+    object_name: str
+    since: float
+    reason: str
+
+
 class Status(TypedDict):
     """`containers`: how many by "state" or "state/health"; `rules`: by state; `degraded`: part -> why."""
 
@@ -49,6 +59,7 @@ class Status(TypedDict):
     containers: dict[str, int]
     rules: dict[str, int]
     incidents_open: int
+    given_up: list[GivenUpRow]  # what is broken and what nobody treats any more
     breakers: list[BreakerRow]
     pauses: list[PauseRow]
     degraded: dict[str, str]

@@ -33,6 +33,7 @@ class Incident(Struct, frozen=True):
     opened_at: float
     state: State = "waiting"
     outcome: Outcome | None = None
+    note: str = ""  # what was seen when it was opened, for a person: "it ended by itself with exit code 3"
     reason: str = ""  # for a person
     reason_code: str = ""  # for metrics: cooldown, budget, ignored, …; bounded set
     closed_at: float | None = None

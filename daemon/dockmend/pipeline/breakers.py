@@ -21,6 +21,8 @@ from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.timers import Timers
 from dockmend.rules.model import Rule, RuleSet
 
+MISSING = "container.missing"
+
 log = structlog.get_logger("dockmend.breakers")
 
 
@@ -81,6 +83,17 @@ class Breakers:
             rule = rules.by_name(name)
             if mine.breaker_at is not None and rule is not None:
                 self._plan(rule, target, mine)
+
+    def removed(self, target: str) -> None:
+        """Nothing bears this target any more: nobody is to be told of its breakers for ever.
+
+        Those of a rule that makes a missing container again stay: it would go on without end.
+        """
+        rules = self.rules()
+        for name, of in [key for key, mine in self.history.targets.items() if mine.breaker_at is not None]:
+            rule = rules.by_name(name)
+            if of == target and (rule is None or MISSING not in rule.named):
+                self._close(name, target, self.history.targets[name, target])
 
     def drop(self, rule: str, target: str) -> None:
         """A person reset it."""

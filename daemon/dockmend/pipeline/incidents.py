@@ -139,6 +139,7 @@ class Incidents:
             object_name=name,
             trouble=change.trouble,
             opened_at=now,
+            note=change.note,
             reason=change.note,
             origin=change.origin,
             cause=change.cause,
@@ -234,6 +235,6 @@ def change_of(incident: Incident, subject: Any) -> Change:
         at=incident.opened_at,
         origin=incident.origin,  # type: ignore[arg-type]
         cause=incident.cause,  # type: ignore[arg-type]
-        note=incident.reason,
+        note=incident.note or incident.reason,
         network=incident.network,
     )

@@ -38,6 +38,7 @@ class Treats(Protocol):
     def hold(self, incident: Incident, wait: Wait) -> None: ...
     def supersede(self, incident_id: str, reason: str) -> None: ...
     def refuses(self, rule: Rule, target: str) -> Suppress | None: ...
+    def removed(self, target: str) -> None: ...
 
 
 class Intake:
@@ -79,6 +80,7 @@ class Intake:
         self.again(change)
         if change.triggers[0] in GONE:
             self.matcher.forget(getattr(change.subject, "id", "") or getattr(change.subject, "name", ""))
+            self.treats.removed(change.target)
 
     def again(self, change: Change) -> None:
         """A trouble that stands, offered again: rules that have answered it stay silent."""

@@ -137,6 +137,10 @@ class Treatment:
         """Why a new trouble is not even looked at."""
         return self.breakers.refuses(rule, target)
 
+    def removed(self, target: str) -> None:
+        """An object is gone, and nothing took its place."""
+        self.breakers.removed(target)
+
     def forgotten(self) -> list[str]:
         """Open incidents that nothing will wake: there must be none."""
         return [
@@ -328,8 +332,9 @@ class Treatment:
         elif isinstance(verdict, Suppress):
             self.observer.decision(rule.name, "suppress", verdict.code)
             if verdict.code == "attempts" and not incident.dry_run:
-                if self.ending.give_up(incident, rule, verdict.reason):
-                    await self.ladder.climb(self.incidents.open[incident.id], rule, verdict.reason)
+                reason = f"{verdict.reason}, and {incident.note}" if incident.note else verdict.reason
+                if self.ending.give_up(incident, rule, reason):
+                    await self.ladder.climb(self.incidents.open[incident.id], rule, reason)
             else:
                 outcome: Outcome = _CLOSES.get(verdict.code, "suppressed")
                 self.ending.close(incident.id, outcome, verdict.reason, verdict.code)

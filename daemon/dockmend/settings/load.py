@@ -28,7 +28,7 @@ VARIABLES = (
 )  # fmt: skip
 """The keys of the file that a variable can set: DOCKMEND_ and the key in capitals, dots as underscores."""
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-_OTHER_VARIABLES = {"DOCKMEND_DEBUG"}
+_OTHER_VARIABLES = {"DOCKMEND_DEBUG", "DOCKMEND_RUNTIME"}
 _SECRETS = {"mqtt.password": ("mqtt", "password_file"), "http.token": ("http", "token_file"),
             "http.read_token": ("http", "read_token_file")}  # fmt: skip
 

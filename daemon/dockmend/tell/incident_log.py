@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import OrderedDict, deque
 
 import structlog
@@ -112,7 +113,8 @@ class LogTeller(Observer):
     def breaker(self, rule: str, target: str, opened: bool) -> None:
         rule, target = shown(rule, 128), shown(target, 128)
         if opened:
-            self._log.error(f"rule {rule} gives up on {target}: `dockmend reset` lets it try again")
+            again = f"dockmend reset {shlex.quote(rule)} {shlex.quote(target)}"
+            self._log.error(f"rule {rule} gives up on {target}; to let it try again: {again}")
         else:
             self._log.info(f"rule {rule} treats {target} again")
 

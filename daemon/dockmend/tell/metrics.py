@@ -67,7 +67,7 @@ class Metrics(Observer):
         )
         self._open = Family("dockmend_incidents_open", "Incidents that are not closed.", ("rule",))
         self._unhealed = Family(
-            "dockmend_unhealed", "Objects with an open incident; the 100 that have waited longest.",
+            "dockmend_unhealed", "Objects that are broken: given up, or with an open incident; at most 100.",
             ("container", "rule"), MOST_UNHEALED,
         )  # fmt: skip
         self._heals = Family("dockmend_heals_total", "Incidents closed, by outcome.", ("rule", "outcome"))
@@ -110,10 +110,13 @@ class Metrics(Observer):
             _Registered(each for each in vars(self).values() if isinstance(each, Family | Histogram))
         )
 
-    def render(self, tasks: int = 0) -> bytes:
-        """The page in Prometheus's text format; may be called in another thread. `tasks`: on the event loop now."""
+    def render(self, tasks: int = 0, given_up: Iterable[tuple[str, str]] = ()) -> bytes:
+        """The page in Prometheus's text format; may be called in another thread.
+
+        `tasks`: on the event loop now; `given_up`: (object's name, rule) of what is broken with no incident open.
+        """
         self._tasks.set(to=float(tasks))
-        self._count_what_is()
+        self._count_what_is(given_up)
         return generate_latest(self.registry)
 
     # ------------------------------------------------------------------------------------------------ the hot path
@@ -251,17 +254,19 @@ class Metrics(Observer):
             self._event_keys[type, action] = key
         return key
 
-    def _count_what_is(self) -> None:
+    def _count_what_is(self, given_up: Iterable[tuple[str, str]]) -> None:
         """Gauges of what is open or there at the moment: counted for each page, not at each change."""
         self._containers.count(self._containers_by_id.copy().values())
         self._open.count((incident.rule,) for incident in self._open_incidents.copy().values())
-        self._refresh_unhealed()
+        self._refresh_unhealed(given_up)
 
-    def _refresh_unhealed(self) -> None:
+    def _refresh_unhealed(self, given_up: Iterable[tuple[str, str]]) -> None:
         oldest = sorted(self._open_incidents.copy().values(), key=lambda incident: incident.opened_at)
         values: Counter[tuple[str, ...]] = Counter()
-        for incident in oldest:
-            key = (label(_object(incident.kind, incident.object_name)), label(incident.rule))
+        names = [(name, rule) for name, rule in given_up]
+        names += [(_object(incident.kind, incident.object_name), incident.rule) for incident in oldest]
+        for name, rule in names:
+            key = (label(name), label(rule))
             if key in values or len(values) < MOST_UNHEALED:
                 values[key] += 1
         self._unhealed.values = {key: float(count) for key, count in values.items()}

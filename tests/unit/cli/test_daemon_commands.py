@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from dockmend.control import pidfiles
+from dockmend.control.pidfiles import PidFile, announced
 from dockmend.control.server import Server
 from dockmend.errors import InvalidFiles, Problem, UsageError
 
@@ -18,6 +21,7 @@ STATUS: dict[str, Any] = {
     "version": "0.1.0", "pid": 42, "started_at": 0.0, "state": "/s", "engine": {
         "url": "unix:///e", "up": True, "name": "host", "version": "26.1", "since": 1.0},
     "containers": {"running/healthy": 3, "exited": 0}, "rules": {"enabled": 2}, "incidents_open": 1,
+    "given_up": [],
     "breakers": [{"rule": "r", "target": "container:web", "opened_at": 5.0, "reason": "tried 5 times"}],
     "pauses": [{"rule": None, "target": "container:db", "until": None, "actor": "uid 0 (root)", "at": 1.0}],
     "degraded": {}, "dry_run": True, "mqtt": "off", "healers": ["\x1bautoheal"],
@@ -64,6 +68,41 @@ def state(tmp_path: Path) -> Iterator[tuple[Path, Scripted]]:
     loop.call_soon_threadsafe(stop.set)
     thread.join(10)
     loop.close()
+
+
+def test_what_was_given_up_and_is_still_broken_is_shown_with_a_line_to_paste(dockmend, state):
+    folder, daemon = state
+    lost = {"rule": "r", "target": "container:my web", "object_name": "my web", "since": 5.0, "reason": "tried 5 times"}
+    broken = {"rule": "r", "target": "container:my web", "opened_at": 5.0, "reason": "tried 5 times"}
+    daemon.answers["status"] = {**STATUS, "given_up": [lost], "breakers": [broken]}
+    ran = dockmend("status", "--state", folder)
+    assert ran.code == 1
+    assert "GIVEN UP   my web, by r since" in ran.out
+    assert "dockmend reset r 'container:my web'" in ran.out
+    assert "breaker " not in ran.out  # the same is not said twice
+
+
+def test_the_one_daemon_of_the_host_is_found_without_a_flag(dockmend, state, tmp_path, monkeypatch):
+    folder, _ = state
+    monkeypatch.setenv("DOCKMEND_RUNTIME", str(tmp_path / "run"))
+    assert dockmend("status").code == 3
+    with announced(folder / "dockmend.sock", folder, os.environ):
+        ran = dockmend("status")
+        assert (ran.code, "process 42" in ran.out) == (0, True)
+
+
+def test_with_two_daemons_it_is_said_which_one_answers_and_nothing_is_changed(dockmend, state, tmp_path, monkeypatch):
+    folder, daemon = state
+    monkeypatch.setenv("DOCKMEND_RUNTIME", str(tmp_path / "run"))
+    found = [PidFile(1, "1", str(folder / "dockmend.sock"), str(folder)), PidFile(2, "2", "/b/sock", "/b")]
+    monkeypatch.setattr(pidfiles, "running", lambda environ: found)
+    ran = dockmend("status")
+    assert (ran.code, "process 42" in ran.out) == (0, True)
+    assert f"2 dockmends run here; this is the one in {folder}; for another: --state /b" in ran.err
+    ran = dockmend("pause")
+    assert ran.code == 2
+    assert f"2 dockmends run here: say which with --state {folder} or --state /b" in ran.err
+    assert [name for name, _ in daemon.calls] == ["status"]
 
 
 def test_status_tells_everything_that_matters(dockmend, state):
