@@ -12,7 +12,7 @@ RATE ?= 200
 
 .PHONY: help
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: ## the virtual environment with everything for development
@@ -38,6 +38,29 @@ unit: venv
 test: venv ## every test, against a real engine, broker and Prometheus of their own (root; installs what they need)
 	@tests/lab/install.sh
 	$(BIN)/pytest tests -n 3 --dist worksteal $(ARGS)
+
+# What the next release's engine may do otherwise. Each target stands alone: CI runs them beside `make test`.
+NEXT := test_options test_recreate test_recreate_killed test_networks test_networks_missing test_actions_networks \
+  test_actions_networks_made test_ends test_dependents
+STORE := test_actions_images
+.PHONY: test-next
+test-next: venv ## the tests that an engine can break, on the next Debian release's engine, see docs/engines.md
+	@tests/lab/install.sh
+	@tests/lab/next_engine.sh
+	$(BIN)/pytest tests/contract tests/integration/test_lab.py $(NEXT:%=tests/integration/%.py) --engine next \
+	  -n 3 --dist worksteal $(ARGS)
+
+.PHONY: test-containerd
+test-containerd: venv ## contract and images on the same engine with the containerd image store
+	@tests/lab/install.sh
+	@tests/lab/next_engine.sh
+	$(BIN)/pytest tests/contract tests/integration/test_lab.py $(STORE:%=tests/integration/%.py) \
+	  --engine next-containerd -n 3 --dist worksteal $(ARGS)
+
+.PHONY: unit-313
+unit-313: ## the unit tests on Python 3.13, which is Debian 13's, in a virtual environment of its own
+	@VENV=.venv313 PYTHON=/usr/bin/python3.13 deploy/venv.sh dev
+	.venv313/bin/pytest tests/unit -q -n 2 -o cache_dir=.venv313/pytest_cache
 
 .PHONY: podman
 podman: venv ## the whole contract suite on Podman's Docker API, see docs/engines.md
@@ -81,5 +104,5 @@ pins: ## write requirements/*.txt anew from pyproject.toml (needs uv)
 
 .PHONY: clean
 clean: ## remove the virtual environment and caches; state/ stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist daemon/*.egg-info
+	rm -rf .venv .venv313 .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build dist daemon/*.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
 # Makes .venv and installs dockmend in it with pinned, hashed dependencies: `deploy/venv.sh runtime` or `… dev`.
-# Does nothing where that has been done and nothing has changed since.
+# Does nothing where that has been done and nothing has changed since. VENV names another folder than .venv, and PYTHON
+# the Python that it is made with, and no other.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . deploy/apt.sh
 
 kind=${1:-runtime}
+venv=${VENV:-.venv}
 
 # What an installation depends on: the pins, the package's own metadata, and the folder that it is linked to.
 fingerprint() {
     { cat "requirements/$1.txt" && sed '/^\[tool\.ruff/,$d' pyproject.toml && pwd; } | sha256sum
 }
-up_to_date() { [ "$(cat ".venv/installed-$1" 2>/dev/null)" = "$(fingerprint "$1")" ]; }
+up_to_date() { [ "$(cat "$venv/installed-$1" 2>/dev/null)" = "$(fingerprint "$1")" ]; }
 
-if up_to_date "$kind" && .venv/bin/python -c 'import dockmend' 2>/dev/null; then
+if up_to_date "$kind" && "$venv/bin/python" -c 'import dockmend' 2>/dev/null; then
     exit 0
 fi
 
@@ -21,7 +23,7 @@ fi
 usable() { "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 find_python() {
     local candidate
-    for candidate in ${PYTHON:-} python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3; do
+    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3}; do
         if "$1" "$candidate"; then
             printf '%s\n' "$candidate"
             return
@@ -32,29 +34,29 @@ find_python() {
 
 if ! python=$(find_python usable); then
     if ! on_debian || [ "$(id -u)" != 0 ]; then
-        say "no Python 3.11 or newer with its venv module was found. On Debian or Ubuntu: apt-get install python3-venv; elsewhere name one: make run PYTHON=/path/to/python3"
+        say "no Python 3.11 or newer with its venv module was found (looked for: ${PYTHON:-python3}). On Debian or Ubuntu: apt-get install python3-venv; elsewhere name one: make run PYTHON=/path/to/python3"
         exit 3
     fi
     install_packages python3 python3-venv || exit 3
     python=$(find_python usable) || {
-        say "$(python3 --version) of this machine is too old: dockmend needs Python 3.11 or newer"
+        say "${PYTHON:-python3} is too old or is not there: dockmend needs Python 3.11 or newer with its venv module"
         exit 3
     }
 fi
 
-if ! usable .venv/bin/python; then
-    say "making .venv with $("$python" --version)"
-    rm -rf .venv
-    "$python" -m venv .venv
+if ! usable "$venv/bin/python"; then
+    say "making $venv with $("$python" --version)"
+    rm -rf "$venv"
+    "$python" -m venv "$venv"
 fi
 say "installing what dockmend needs ($kind)"
-pip=(.venv/bin/python -m pip install --quiet --disable-pip-version-check)
+pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
 if ! { "${pip[@]}" --require-hashes --requirement "requirements/$kind.txt" &&
     "${pip[@]}" --no-deps --no-build-isolation --editable .; }; then
     say "pip could not install requirements/$kind.txt (see above): is the package index reachable from here?"
     exit 3
 fi
-fingerprint "$kind" >".venv/installed-$kind"
+fingerprint "$kind" >"$venv/installed-$kind"
 if [ "$kind" = dev ]; then # dev.txt holds all that runtime.txt does
-    fingerprint runtime >.venv/installed-runtime
+    fingerprint runtime >"$venv/installed-runtime"
 fi

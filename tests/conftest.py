@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.lab import Broker, Daemon, PrivateEngine, Prometheus, sweep
+from tests.lab import Broker, Daemon, EngineKind, PrivateEngine, Prometheus, sweep
 
 # `make test` gives every property the same inputs each time, however slow the machine is; `make fuzz` draws new ones.
 settings.register_profile("seeded", derandomize=True, database=None, deadline=None,
@@ -105,12 +105,24 @@ def daemon() -> Iterator[Callable[..., Daemon]]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How far the campaigns go: a short slice, unless `make campaign` asks for more."""
+    """Which engine the tests run on, and how far the campaigns go: a slice, unless `make campaign` asks for more."""
+    kinds = [str(kind) for kind in EngineKind]
+    parser.addoption("--engine", choices=kinds, help="which Docker Engine: tests/lab/kinds.py; installed if not named")
     parser.addoption("--campaign-seed", type=int, default=1, help="seed of the random faults")
     parser.addoption("--campaign-faults", type=int, default=20, help="faults of the chaos campaign's slice")
     parser.addoption("--podman", choices=["slice", "all"], default="slice", help="how much of tests/contract on Podman")
     parser.addoption("--every-death", action="store_true", help="all of the long loops over deaths: `make deaths`")
     parser.addoption("--campaign-examples", type=int, default=200, help="inputs of each fuzz test")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Every engine of this run, and of the programs that it starts, is of the kind that `--engine` names."""
+    if kind := config.getoption("--engine"):
+        EngineKind(kind).choose()
+
+
+def pytest_report_header() -> str:
+    return f"engine: {EngineKind.chosen()}"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from dockmend.engine.client import DockerEngine
 from tests.fakes.engine import FakeEngine
-from tests.lab import PodmanEngine, PrivateEngine, podman_is_there, sweep
+from tests.lab import EngineKind, PodmanEngine, PrivateEngine, podman_is_there, sweep
 
 from .differences import DIFFERS, IN_MAKE_TEST
 from .labs import FakeLab, Lab, PodmanLab, RealLab
@@ -102,24 +102,32 @@ async def _fake(folder: Path) -> AsyncIterator[Lab]:
         await fake.stop()
 
 
-def _on_podman(item: pytest.Item) -> bool:
+def _on(item: pytest.Item, engine: str) -> bool:
     callspec = getattr(item, "callspec", None)
-    return callspec is not None and "podman" in callspec.params.values()
+    return callspec is not None and engine in callspec.params.values()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out what only `make podman` runs on Podman."""
-    if config.getoption("--podman") == "all":
+    """Leaves out what only `make podman` runs on Podman; on another engine than the installed one, all but the real
+    engine: the fake and Podman are the same whatever engine is chosen."""
+    if EngineKind.chosen() is not EngineKind.INSTALLED:
+        left_out = [item for item in items if _on(item, "podman") or _on(item, "fake") or _asks_for_podman(item)]
+    elif config.getoption("--podman") == "all":
         return
-    left_out = [item for item in items if _on_podman(item) and _name(item) not in IN_MAKE_TEST]
+    else:
+        left_out = [item for item in items if _on(item, "podman") and _name(item) not in IN_MAKE_TEST]
     items[:] = [item for item in items if item not in set(left_out)]
     config.hook.pytest_deselected(items=left_out)
+
+
+def _asks_for_podman(item: pytest.Item) -> bool:
+    return not {"podman", "own_podman"}.isdisjoint(getattr(item, "fixturenames", ()))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
     """A test that is said to differ on Podman has to fail there, as said."""
-    difference = DIFFERS.get(_name(pyfuncitem)) if _on_podman(pyfuncitem) else None
+    difference = DIFFERS.get(_name(pyfuncitem)) if _on(pyfuncitem, "podman") else None
     if difference is None:
         return (yield)
     try:

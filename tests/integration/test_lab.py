@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import Broker, LabError, NeverHappenedError, PrivateEngine, check_metrics, eventually, eventually_async
+from tests.lab import (
+    Broker,
+    EngineKind,
+    LabError,
+    NeverHappenedError,
+    PrivateEngine,
+    check_metrics,
+    eventually,
+    eventually_async,
+)
+from tests.lab.kinds import UNPACKED
 from tests.lab.owned import RECORDS, processes_of, started, sweep
 
 
@@ -19,6 +29,16 @@ def test_the_engine_is_private(docker: PrivateEngine):
     assert docker.docker("info", "--format", "{{.DockerRootDir}}") == str(docker.folder / "data")
     own = Path(f"/proc/{docker.pid}/ns/net").readlink()
     assert own != Path("/proc/self/ns/net").readlink()
+
+
+def test_the_engine_is_of_the_kind_that_was_chosen(docker: PrivateEngine):
+    chosen = EngineKind.chosen()
+    unpacked = Path(f"/proc/{docker.pid}/exe").readlink().is_relative_to(UNPACKED)
+    assert unpacked is (chosen is not EngineKind.INSTALLED)
+    assert docker.containerd_store is (chosen is EngineKind.NEXT_CONTAINERD)
+    versions = json.loads(docker.docker("version", "--format", "{{json .}}"))
+    assert versions["Client"]["Version"] == versions["Server"]["Version"]
+    assert versions["Server"]["ApiVersion"] == ".".join(map(str, docker.api_version))
 
 
 def test_a_container_runs_with_the_toolbox(docker: PrivateEngine):

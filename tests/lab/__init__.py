@@ -8,6 +8,7 @@ from __future__ import annotations
 from .broker import Broker, Subscription
 from .daemon import Daemon
 from .engine import QUICK_HEALTH, TOOLBOX, LabError, PrivateEngine
+from .kinds import EngineKind
 from .owned import sweep
 from .podman import PodmanEngine, podman_is_there
 from .prometheus import Prometheus, check_metrics
@@ -20,6 +21,7 @@ __all__ = [
     "TOOLBOX",
     "Broker",
     "Daemon",
+    "EngineKind",
     "Hold",
     "HoldingProxy",
     "LabError",

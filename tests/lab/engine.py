@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
+import functools
 import http.client
 import json
 import os
@@ -25,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from . import owned
+from .kinds import EngineKind
 from .toolbox import BUSYBOX, toolbox_tar
 from .waiting import eventually
 
@@ -71,7 +73,8 @@ class PrivateEngine:
         self.socket = self.folder / "docker.sock"
         self.url = f"unix://{self.socket}"
         self.live_restore = live_restore
-        self.options = tuple(options)
+        self.kind = self._kind()
+        self.options = (*self.kind.options, *options)
         self._process: subprocess.Popen[bytes] | None = None
         self._record = owned.mine(self.name, self.folder)
         self._made = False
@@ -95,6 +98,18 @@ class PrivateEngine:
         """What dockerd wrote since it was first started."""
         path = self.folder / "log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    @functools.cached_property
+    def api_version(self) -> tuple[int, int]:
+        """The newest version of the Engine API that it speaks; it has to run. Tests go by this, never by a release."""
+        major, _, minor = str(self.api("GET", "/version")[1]["ApiVersion"]).partition(".")
+        return int(major), int(minor)
+
+    @functools.cached_property
+    def containerd_store(self) -> bool:
+        """Whether containerd keeps the images, by what the engine says of itself; it has to run."""
+        status = dict(self.api("GET", "/info")[1].get("DriverStatus") or ())
+        return str(status.get("driver-type", "")).startswith("io.containerd.snapshotter")
 
     def start(self, timeout: float = 60.0) -> PrivateEngine:
         """Start dockerd; returns when its socket answers."""
@@ -159,6 +174,9 @@ class PrivateEngine:
         finally:
             owned.dismantle(self._record)
 
+    def _kind(self) -> EngineKind:
+        return EngineKind.chosen()
+
     def _make(self) -> None:
         if self._made:
             return
@@ -166,7 +184,9 @@ class PrivateEngine:
             raise LabError(
                 "the lab's engines need root: run the tests as root, or `make check` for those without an engine"
             )
-        missing = [program for program in self.programs if not shutil.which(program)]
+        if self.kind.lacking:
+            raise LabError(self.kind.lacking)
+        missing = [program for program in self.programs if not shutil.which(program, path=self.kind.search_path)]
         if missing or not BUSYBOX.exists():
             raise LabError(f"the lab lacks {', '.join(missing) or BUSYBOX}: run tests/lab/install.sh")
         self._record.write()
@@ -188,7 +208,7 @@ class PrivateEngine:
         """The machine's, without what would lead the docker command to another engine."""
         refused = ("DOCKER_", "COMPOSE_", "DOCKMEND_")
         kept = {key: value for key, value in os.environ.items() if not key.startswith(refused)}
-        return kept | {"DOCKER_CONFIG": str(self.folder / "cli")}
+        return kept | {"DOCKER_CONFIG": str(self.folder / "cli"), "PATH": self.kind.search_path}
 
     def _answers_or_died(self) -> bool:
         if not self.running:

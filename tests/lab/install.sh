@@ -6,6 +6,7 @@ cd "$(dirname "$0")/../.."
 . deploy/apt.sh
 
 packages=(docker.io docker-cli docker-compose iptables iproute2 busybox-static mosquitto mosquitto-clients prometheus systemd procps zstd curl openssl)
+packages+=(python3-venv) # `make unit-313`
 packages+=(podman runc netavark aardvark-dns catatonit)
 
 if ! on_debian; then

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 from .engine import TOOLBOX, LabError, PrivateEngine
+from .kinds import EngineKind
 from .waiting import eventually
 
 # The mounts of a container and of its network namespace are made in a mount namespace of the service's own, so
@@ -30,6 +31,9 @@ class PodmanEngine(PrivateEngine):
     removal = "/v5.0.0/libpod/containers/{}?force=true&timeout=0&v=true"  # by Docker's API it waits the stop timeout
     removals_at_once = 1  # not before those that share its namespaces
     toolbox = f"docker.io/library/{TOOLBOX}"
+
+    def _kind(self) -> EngineKind:
+        return EngineKind.INSTALLED
 
     def _make(self) -> None:
         if self._made:
