@@ -99,6 +99,7 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
     created_at: float = 0.0
     started_at: float = 0.0
     finished_at: float = 0.0
+    signalled: bool | None = None  # by the engine's own file: a call stopped or signalled this run; None: not known
     restart_policy: str = "no"
     auto_remove: bool = False
     check: HealthCheck | None = None

@@ -46,7 +46,7 @@ def run(settings: Settings, policy: Callable[[], Policy]) -> int:
 
 async def _main(settings: Settings, policy: Callable[[], Policy], outlet: Outlet) -> int:
     address = discover(os.environ, Path.home(), settings.engine)
-    engine = DockerEngine.at(address, trusted=trusted(lambda: daemon.guards.policy))
+    engine = DockerEngine.at(address, trusted=trusted(lambda: daemon.guards.policy), root=settings.engine_root)
     clock = Clock()
     journal = SqliteJournal(settings.paths.journal, clock)
     daemon = Daemon(settings, engine, journal, clock=clock, dice=random.SystemRandom(), policy=policy)

@@ -116,7 +116,8 @@ def engine_of(found: Settings) -> DockerEngine:
     from dockmend.engine.discover import discover
     from dockmend.guards import trusted
 
-    return DockerEngine.at(discover(os.environ, Path.home(), found.engine), trusted=trusted(lambda: found.policy))
+    address = discover(os.environ, Path.home(), found.engine)
+    return DockerEngine.at(address, trusted=trusted(lambda: found.policy), root=found.engine_root)
 
 
 def with_engine(found: Settings, work: Callable[[DockerEngine], Awaitable[T]]) -> T:

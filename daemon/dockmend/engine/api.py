@@ -20,7 +20,10 @@ DOCKER = "Docker Engine"
 
 
 class EngineInfo(Struct, frozen=True):
-    """Who answers: `id` outlives restarts of the engine, `name` is the host's; `product`: DOCKER or PODMAN."""
+    """Who answers: `id` outlives restarts of the engine, `name` is the host's; `product`: DOCKER or PODMAN.
+
+    `started_at`: when this engine began (wall seconds), by its files; 0.0 where they cannot be read.
+    """
 
     id: str
     name: str
@@ -31,6 +34,7 @@ class EngineInfo(Struct, frozen=True):
     manager: bool = False  # of a swarm: it lists all of its networks, a worker only those in use
     containers: int = 0
     product: str = DOCKER
+    started_at: float = 0.0
 
 
 class Listing(Struct, frozen=True):
@@ -105,6 +109,12 @@ class Engine(Protocol):
     async def listing(self) -> Listing: ...
     async def inspect(self, container: str, timeout: float | None = None) -> Container: ...
     async def inspect_raw(self, container: str) -> dict[str, Any]: ...
+    async def desired_macs(self, container: Container) -> Mapping[str, str] | None:
+        """The MAC addresses that were configured for a container as inspect just told of it, by the network's name.
+
+        None where the engine's own files do not tell: they cannot be read, or are of another run.
+        """
+
     async def inspect_network(self, network: str) -> Network: ...
     async def addresses(self, network: str) -> dict[str, str]:
         """Who has which address of a network at present: address -> name of the container."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -15,6 +16,7 @@ from .api import PODMAN, Batch, EngineInfo, EventStream
 from .archives import Archives
 from .changing import Changing
 from .commands import Commands
+from .container_files import ContainerFiles
 from .discover import TLS, EngineAddress
 from .faults import translated
 from .podman import as_docker_says
@@ -33,7 +35,8 @@ class DockerEngine(Changing, Commands, Archives):
     """One engine. Nothing is connected before the first call; `close` gives everything back.
 
     `timeout` is the seconds a call may take unless it says otherwise; `trusted` tells for an image's reference whether
-    its own steering labels count (the settings' `trusted_images`); `clock` is the wall clock.
+    its own steering labels count (the settings' `trusted_images`); `clock` is the wall clock; `root` is the engine's
+    data folder, which a local engine tells itself.
     """
 
     def __init__(
@@ -43,18 +46,24 @@ class DockerEngine(Changing, Commands, Archives):
         timeout: float = 30.0,
         trusted: Callable[[str], bool] | None = None,
         clock: Callable[[], float] = time.time,
+        root: Path | None = None,
     ) -> None:
         super().__init__(Transport(url, tls, timeout), trusted or (lambda image: False), clock)
         self.url = url
+        self._root = root
         self._translate: Callable[[Event], Event] | None = None
         self._engine_ahead = 0.0  # seconds the engine's clock is ahead of ours
 
     @classmethod
     def at(
-        cls, address: EngineAddress, timeout: float = 30.0, trusted: Callable[[str], bool] | None = None
+        cls,
+        address: EngineAddress,
+        timeout: float = 30.0,
+        trusted: Callable[[str], bool] | None = None,
+        root: Path | None = None,
     ) -> DockerEngine:
         """The engine at an address that `discover` found."""
-        return cls(address.url, address.tls, timeout, trusted)
+        return cls(address.url, address.tls, timeout, trusted, root=root)
 
     @property
     def ahead(self) -> float:
@@ -68,6 +77,7 @@ class DockerEngine(Changing, Commands, Archives):
         # Below that it is the time the call took, and would only make the stream begin in the past.
         self._engine_ahead = ahead if abs(ahead) > UNSURE else 0.0
         self._translate = as_docker_says if version.product == PODMAN else None
+        self._find_files(info.DockerRootDir, version.product)
         major, minor = self._transport.api_version or (0, 0)
         return EngineInfo(
             id=info.ID,
@@ -79,7 +89,17 @@ class DockerEngine(Changing, Commands, Archives):
             manager=info.Swarm is not None and info.Swarm.ControlAvailable,
             containers=info.Containers,
             product=version.product,
+            started_at=await self.files.engine_started_at() if self.files is not None else 0.0,
         )
+
+    def _find_files(self, told: str, product: str) -> None:
+        """Where the engine's files are; a path that another host's engine tells is none of this host."""
+        local = told if self.url.startswith("unix:") and product != PODMAN else ""
+        root = self._root or (Path(local) if local.startswith("/") else None)
+        if root is None:
+            self.files = None
+        elif self.files is None or self.files.root != root:
+            self.files = ContainerFiles(root)
 
     async def close(self) -> None:
         await self._transport.close()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from dockmend.errors import EngineAway, EngineError, NotFound, Temporary
 from dockmend.model import HELPER_LABEL, Container, Image, Network, Volume
 
 from .api import Listing
+from .container_files import ContainerFiles
 from .transport import Transport, path, segment
 from .wire import (
     WireContainer,
@@ -55,6 +57,7 @@ class Looking:
 
     def __init__(self, transport: Transport, trusted: Callable[[str], bool], clock: Callable[[], float]) -> None:
         self.trusted = trusted
+        self.files: ContainerFiles | None = None  # the engine's own; None where they are out of reach
         self._transport = transport
         self._clock = clock
         self._image_steering: Remembered[dict[str, str]] = Remembered()
@@ -100,7 +103,7 @@ class Looking:
 
         async def one(container: str) -> Container | None:
             try:
-                return await self.inspect(container, INSPECT_TIMEOUT)
+                return await self._inspect(container, INSPECT_TIMEOUT)
             except NotFound:
                 return None
             except EngineError as error:
@@ -112,11 +115,30 @@ class Looking:
                 return None
 
         found = await bounded(one, list(ids), PARALLEL)
-        return tuple(container for container in found if container is not None), tuple(unread)
+        return await self._with_files([each for each in found if each is not None]), tuple(unread)
 
     # ---------------------------------------------------------------------------------------------------- containers
 
     async def inspect(self, container: str, timeout: float | None = None) -> Container:
+        found = await self._inspect(container, timeout)
+        # What still runs is looked at often, and in a hurry: whether it was signalled, each list tells.
+        return found if found.running or not found.started_at else (await self._with_files([found]))[0]
+
+    async def _with_files(self, containers: Sequence[Container]) -> tuple[Container, ...]:
+        """With what the engine's own files tell of them."""
+        if self.files is None:
+            return tuple(containers)
+        files = await self.files.of_all(each for each in containers if each.started_at)
+        return tuple(
+            replace(each, signalled=files[each.id].HasBeenManuallyStopped) if each.id in files else each
+            for each in containers
+        )
+
+    async def desired_macs(self, container: Container) -> Mapping[str, str] | None:
+        file = await self.files.of(container) if self.files is not None else None
+        return file.desired_macs if file is not None else None
+
+    async def _inspect(self, container: str, timeout: float | None = None) -> Container:
         what = f"inspect {short(container)}"
         answer = await self._transport.call(what, path("containers", segment(container, what), "json"), timeout=timeout)
         wire: WireContainer = self._transport.decoded(container_decoder, answer, what)

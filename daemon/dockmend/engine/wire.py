@@ -175,6 +175,7 @@ class WireInfo(Struct):
     LiveRestoreEnabled: bool = False
     Containers: Int64 = 0
     SystemTime: str = ""
+    DockerRootDir: str = ""
     Swarm: WireSwarm | None = None
 
 

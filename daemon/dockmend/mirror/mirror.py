@@ -117,6 +117,8 @@ class Mirror(OwnDoing):
         """An inspect answer. `blind`: events since the last look may have been lost; `asked`: what `heard` was when it
         was asked for, None where nothing can have been heard since."""
         found = self.entries.get(seen.id)
+        if seen.signalled is not None:  # of its run; a list tells it of what runs, a look does not
+            seen = replace(seen, signalled=None)
         if found is None:
             return self._discover(seen, now, origin)
         if found.outdated(seen) and found.distrusted < TRUSTED_AFTER:

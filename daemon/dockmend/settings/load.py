@@ -21,7 +21,7 @@ DEFAULT_CONFIG = Path("/etc/dockmend/dockmend.yaml")
 _OWN = ("config", "rules", "state", "socket", "dry_run", "log_format")  # no keys of the file
 _SHORT = {"listen": "http.listen", "metrics_listen": "http.metrics_listen"}  # the flags' and variables' short names
 VARIABLES = (
-    "heal", "engine", "unknown_cause", "limits.rate", "limits.parallel",
+    "heal", "engine", "engine_root", "unknown_cause", "limits.rate", "limits.parallel",
     "mqtt.host", "mqtt.port", "mqtt.username", "mqtt.password_file", "mqtt.prefix",
     "mqtt.tls.ca", "mqtt.tls.cert", "mqtt.tls.key",
     "policy.rules_owner", "http.listen", "http.metrics_listen", "http.token_file", "http.read_token_file",

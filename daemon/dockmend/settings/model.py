@@ -205,6 +205,7 @@ class FileSettings(_Part):
 
     heal: Annotated[Literal["labelled", "all", "off"], BeforeValidator(_heal)] = "labelled"
     engine: str | None = Field(default=None, min_length=1)  # None: DOCKER_HOST, the docker context, the default socket
+    engine_root: File | None = None  # None: a local engine tells its own data folder
     limits: Limits = Limits()
     unknown_cause: Literal["restart policy", "act", "leave"] = "restart policy"
     snapshots: Snapshots = Snapshots()
