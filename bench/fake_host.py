@@ -1,12 +1,14 @@
 """A Docker Engine's socket that costs next to nothing: canned answers, and events as fast as the reader takes them.
 
 A process of its own, so that what is measured is the reader. `python bench/fake_host.py SOCKET CONTAINERS EVENTS`.
+SIGUSR1 removes half of the containers at once, as `docker rm -f` of all of them does.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 import time
 
@@ -65,6 +67,28 @@ def events(containers: int, count: int) -> bytes:
     return b"\n".join(lines) + b"\n"
 
 
+def removals(gone: range) -> bytes:
+    """What the engine says as these containers are removed by force."""
+    lines = []
+    begin = time.time_ns()
+    for order, number in enumerate(gone):
+        attributes = {**LABELS, "image": "nginx:1", "name": name(number)}
+        actor = container_id(number)
+        told = (
+            ("container", "kill", actor, {**attributes, "signal": "9"}),
+            ("container", "die", actor, {**attributes, "exitCode": "137"}),
+            ("network", "disconnect", "b" * 64, {"container": actor, "name": "bridge", "type": "bridge"}),
+            ("container", "destroy", actor, attributes),
+        )
+        for step, (kind, action, who, about) in enumerate(told):
+            stamp = begin + order * 4000 + step * 1000
+            lines.append(json.dumps({
+                "Type": kind, "Action": action, "Actor": {"ID": who, "Attributes": about}, "scope": "local",
+                "time": stamp // 1_000_000_000, "timeNano": stamp,
+            }, separators=(",", ":")).encode())  # fmt: skip
+    return b"\n".join(lines) + b"\n"
+
+
 def answers(containers: int) -> dict[str, object]:
     rows = [
         {"Id": container_id(n), "Names": ["/" + name(n)], "Image": "nginx:1", "ImageID": IMAGE, "State": "running",
@@ -93,6 +117,19 @@ async def main(socket: str, containers: int, count: int) -> None:
     canned = {key: json.dumps(value).encode() for key, value in answers(containers).items()}
     for number in range(containers):
         canned[f"containers/{container_id(number)}/json"] = json.dumps(inspect(number)).encode()
+    listeners: list[asyncio.StreamWriter] = []
+
+    def remove_half() -> None:
+        gone = range(containers // 2)
+        for number in gone:
+            del canned[f"containers/{container_id(number)}/json"]
+        rows = json.loads(canned["containers/json"])
+        canned["containers/json"] = json.dumps(rows[len(gone) :]).encode()
+        body = removals(gone)
+        for listener in listeners:
+            listener.write(b"%x\r\n%b\r\n" % (len(body), body))
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, remove_half)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -110,11 +147,13 @@ async def main(socket: str, containers: int, count: int) -> None:
                         piece = body[begin : begin + 32768]
                         writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
                         await writer.drain()
+                    listeners.append(writer)
                     await asyncio.sleep(3600)
-                answer = b"" if path == "events" else canned.get(path, b"{}")
+                missing = path.startswith("containers/") and path not in canned
+                answer = b"" if path == "events" else canned.get(path, b'{"message": "No such container"}')
                 writer.write(
-                    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-                    % (len(answer), answer)
+                    b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+                    % (b"404 Not Found" if missing else b"200 OK", len(answer), answer)
                 )
         except (asyncio.IncompleteReadError, ConnectionError):
             pass

@@ -152,7 +152,7 @@ class DaemonCommands:
         for reason in ("breaker", "cooldown", "backoff"):
             daemon.treatment.look_again(reason)
         daemon.incidents.forget_answered(rule)
-        daemon.offer_standing()
+        daemon.standing_offers.ask()
         return Done(text=f"reset rule {rule} for {name}", incident=None)
 
     async def reload(self, actor: str) -> Done:

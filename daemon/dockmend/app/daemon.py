@@ -47,6 +47,7 @@ from dockmend.pipeline.intake import Intake
 from dockmend.pipeline.lanes import Lanes
 from dockmend.pipeline.pulse import Pulse
 from dockmend.pipeline.self_check import SelfCheck
+from dockmend.pipeline.standing import StandingOffers
 from dockmend.pipeline.steps import Steps
 from dockmend.pipeline.treatment import Treatment
 from dockmend.pipeline.verification import Verification
@@ -115,6 +116,7 @@ class Daemon:
         self.spare_images = SpareImages(engine, self.incidents, settings.dry_run)
         self.reloading = Reloading(self, policy or (lambda: settings.policy))
         self._listed = asyncio.Event()
+        self.standing_offers = StandingOffers(self.mirror, self._again)
         self.healers = OtherHealers(self.mirror, self.rules, self.reloading.put_in_force)
 
     def _mqtt(self) -> MqttTeller | None:
@@ -145,7 +147,7 @@ class Daemon:
         if healers_changed(before, after):
             self.healers.changed.set()
         if after is not None and self._listed.is_set() and self.treatment.owner_changed(after):
-            asyncio.get_running_loop().call_soon(self.offer_standing)  # not in the middle of the mirror's own doing
+            self.standing_offers.ask()
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -228,11 +230,12 @@ class Daemon:
             ("self-check", self.self_check.run),
             ("clock", partial(every, CLOCK_EVERY, self.look_at_the_clock)),
             ("schedules", partial(self._once_listed, self.schedules.run)),
+            ("standing", partial(self._once_listed, self.standing_offers.run)),
             ("spare images", partial(self._once_listed, self.spare_images.run)),
             ("state", self.keeping.run),
             ("definitions", self.definitions.run),
             ("reload", self.reloading.run),
-            ("other healers", partial(self._once_listed, partial(self.healers.follow, self.offer_standing))),
+            ("other healers", partial(self._once_listed, partial(self.healers.follow, self.standing_offers.ask))),
             ("rules folder", partial(watch_folder, self.settings.paths.rules, self.reloading.ask)),
             ("housekeeping", partial(self.keeping.housekeeping, self.history, lambda: self.rules.looks_back)),
             ("memory", keep_small),
@@ -275,10 +278,9 @@ class Daemon:
 
     def _offer_to(self, rule: str, target: str) -> None:
         """What stands of a target, to a rule that has answered it before."""
-        for change in self.mirror.standing():
-            if change.target == target and self.intake.open:
-                self.incidents.forget_trouble(rule, change.trouble)
-                self.intake.again(change)
+        for change in self.mirror.standing_at(target) if self.intake.open else ():
+            self.incidents.forget_trouble(rule, change.trouble)
+            self.intake.again(change)
 
     def _learn(self, container: Container, asked: int) -> None:
         self.watch.learn_from(container, asked)
@@ -316,12 +318,6 @@ class Daemon:
     def listed(self) -> bool:
         """Whether the engine was listed for the first time, and what it showed is on disk."""
         return self._listed.is_set()
-
-    def offer_standing(self) -> None:
-        """Offers again what stands: rules that have answered it stay silent."""
-        if self.intake.open:
-            for change in self.mirror.standing():
-                self.intake.again(change)
 
     def _lane_failed(self, lane: str, error: Exception) -> None:
         log.error("a fault of dockmend's own while treating", target=lane, exc_info=error)

@@ -61,7 +61,7 @@ class Reloading:
             if (rules.digest, daemon.rules.observes) != before:
                 self.put_in_force(rules)
                 daemon.treatment.look_again("window")  # their hours may be others now
-                daemon.offer_standing()
+                daemon.standing_offers.ask()
             return rules
         finally:
             daemon.notifier.ready("rules read again")

@@ -22,10 +22,13 @@ class Due:
         """When `tick` has something to do: wall seconds."""
         return self._due[0][0] if self._due else None
 
-    def tick(self, now: float) -> list[Change]:
+    def tick(self, now: float, at_most: int | None = None) -> list[Change]:
+        """Does what is due; `at_most` so many things, the others are left for the next call."""
         changes: list[Change] = []
-        while self._due and self._due[0][0] <= now:
+        done = 0
+        while self._due and self._due[0][0] <= now and done != at_most:
             changes += heapq.heappop(self._due)[2](now)
+            done += 1
         return changes
 
     def later(self, when: float, then: Then) -> None:

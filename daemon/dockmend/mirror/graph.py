@@ -6,6 +6,7 @@ graph says who they are; the order in which to take them is dockmend.mirror.orde
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Literal
 
@@ -67,21 +68,30 @@ class Graph(Struct, frozen=True):
 
     def dependents(self, roots: Iterable[str], which: Callable[[Edge], bool] = lambda edge: edge.restart) -> set[str]:
         """Those that feel a restart of `roots`, directly or through others; the roots themselves left out."""
-        behind: dict[str, list[str]] = {}
+        return reachable(roots, self.behind(which))
+
+    def behind(self, which: Callable[[Edge], bool] = lambda edge: edge.restart) -> dict[str, list[str]]:
+        """For each container those that hang directly on it; who asks about many makes this once (`reachable`)."""
+        found: dict[str, list[str]] = {}
         for edge in self.edges:
             if which(edge):
-                behind.setdefault(edge.dependency, []).append(edge.dependent)
-        todo = list(roots)
-        left_out, found = set(todo), set[str]()
-        while todo:
-            for dependent in behind.get(todo.pop(), ()):
-                if dependent not in found and dependent not in left_out:
-                    found.add(dependent)
-                    todo.append(dependent)
+                found.setdefault(edge.dependency, []).append(edge.dependent)
         return found
 
     def edges_of(self, dependent: str) -> list[Edge]:
         return [edge for edge in self.edges if edge.dependent == dependent]
+
+
+def reachable(roots: Iterable[str], behind: Mapping[str, Iterable[str]]) -> set[str]:
+    """All that hang on `roots`, directly or through others; the roots themselves left out."""
+    todo = list(roots)
+    left_out, found = set(todo), set[str]()
+    while todo:
+        for dependent in behind.get(todo.pop(), ()):
+            if dependent not in found and dependent not in left_out:
+                found.add(dependent)
+                todo.append(dependent)
+    return found
 
 
 def build(containers: Iterable[Container], successors: Mapping[str, str] | None = None) -> Graph:
@@ -105,6 +115,7 @@ class _Names:
         self.by_name = {each.name: each.id for each in nodes.values()}
         self.services: dict[tuple[str, str], list[str]] = {}
         self.missing: dict[str, str] = {}
+        self._sorted: list[str] = []  # ids, once the beginning of one is asked for
         for each in nodes.values():
             project = each.labels.get(COMPOSE_PROJECT)
             if project is not None and each.labels.get(COMPOSE_ONEOFF, "False") != "True":
@@ -117,11 +128,17 @@ class _Names:
             return str(successor)
         if (named := self.by_name.get(text)) is not None:
             return named
-        if len(text) >= ID_DIGITS:
-            found = [each for each in self.nodes if each.startswith(text)]
-            if len(found) == 1:
-                return found[0]
+        if len(text) >= ID_DIGITS and (found := self._begins_with(text)):
+            return found
         return self._gone(f"container {text[:ID_DIGITS] if len(text) == 64 else text}")
+
+    def _begins_with(self, digits: str) -> str:
+        """The one id that begins so; "" if there is none, or more than one."""
+        if not self._sorted:
+            self._sorted = sorted(self.nodes)
+        at = bisect_left(self._sorted, digits)
+        found = [each for each in self._sorted[at : at + 2] if each.startswith(digits)]
+        return found[0] if len(found) == 1 else ""
 
     def service(self, project: str, service: str) -> list[str]:
         return self.services.get((project, service)) or [self._gone(f"service {service} of project {project}")]

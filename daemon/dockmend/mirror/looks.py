@@ -127,8 +127,7 @@ def orphaned(mirror: Mirror, found: Entry, now: float, origin: Origin) -> Iterab
         return
     owner = mirror.container(owner_id)
     if owner is not None and not kept.owner:
-        kept.owner = target_of(owner)  # as it was first seen: a name changes hands when its bearer is replaced
-        mirror.changed.add(container.id)
+        mirror.joins(found, target_of(owner))  # as it was first seen: a name changes hands when its bearer is replaced
     if container.state == "exited" and join_failed(container):
         yield from orphan(mirror, found, now, origin, "it could not join its owner's network when it was started")
     if container.state != "running":
@@ -166,8 +165,8 @@ def orphan(mirror: Mirror, found: Entry, now: float, origin: Origin, why: str) -
     kept = found.kept
     if "orphaned" in kept.standing:
         return
-    if not kept.owner:
-        kept.owner = _told_owner(found.container)
+    if not kept.owner and (told := _told_owner(found.container)):
+        mirror.joins(found, told)
     owner = kept.owner or f"container:{(found.container.joined or '')[:12]}"
     change = troubles.of_container(found, "container.orphaned", now, origin, note=why, group=group_of(owner))
     kept.standing["orphaned"] = change

@@ -208,6 +208,7 @@ class Mirror(OwnDoing):
     def remove(self, found: Entry, at: float, now: float, origin: Origin) -> list[Change]:
         container = found.container
         del self.entries[container.id]
+        self.index.drop(container.id)
         self._buried[container.id] = found
         self._asked.pop(container.id, None)
         if len(self._buried) > BURIED:
@@ -256,6 +257,7 @@ class Mirror(OwnDoing):
 
     def observe_networks(self, networks: Iterable[Network], now: float, origin: Origin = "live") -> list[Change]:
         before, self.networks = self.networks, {each.id: each for each in networks}
+        self.network_ids = {each.name: each.id for each in reversed(self.networks.values())}  # the first of a name
         for gone in self.defined.observed(self.networks):
             self.later(now + looks.SUCCESSOR_WAIT, self.defined.missing(gone, now, origin))
         changes: list[Change] = []
@@ -314,7 +316,9 @@ class Mirror(OwnDoing):
     def _add(self, found: Entry) -> None:
         container = found.container
         self._buried.pop(container.id, None)
+        self.index.drop(container.id)
         self.entries[container.id] = found
+        self.index.file(found)
         if self._coming:
             found.echo = self._coming.pop(container.id, None)
         self.changed.add(container.id)
@@ -329,8 +333,17 @@ class Mirror(OwnDoing):
         found.kept.container = container
         if self.entries.get(container.id) is not found:
             return  # it is gone
+        if container.name is not before.name or container.labels is not before.labels:
+            self.index.file(found)
         self.changed.add(container.id)
         self.on_container(before, container)
+
+    def joins(self, found: Entry, owner: str) -> None:
+        """It is known whose network a container joined: `owner` is a target."""
+        found.kept.owner = owner
+        self.changed.add(found.container.id)
+        if self.entries.get(found.container.id) is found:
+            self.index.file(found)
 
     def orphan_dependents(self, owner: Container, at: float, origin: Origin, why: str) -> Iterable[Change]:
         for dependent in list(self._dependents.get(owner.id, ())):

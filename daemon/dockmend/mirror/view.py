@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from dockmend.mirror.defining import Definitions
 from dockmend.mirror.ends import cause_of
 from dockmend.mirror.entry import Entry
+from dockmend.mirror.index import EntryIndex
 from dockmend.mirror.looks import join_failed
 from dockmend.model import Change, Container, Endpoint, Event, Network, Origin, Volume, group_of, target_of
 
@@ -22,7 +23,9 @@ class View:
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
+        self.index = EntryIndex()  # of the entries
         self.networks: dict[str, Network] = {}
+        self.network_ids: dict[str, str] = {}  # of the networks, by name
         self.defined = Definitions()  # networks as last seen, those that are gone too
         self.volumes: dict[str, Volume] = {}
         self.unknown: dict[str, deque[tuple[Event, Origin]]] = {}  # heard of containers that are still to be inspected
@@ -32,18 +35,19 @@ class View:
         return found.container if found else None
 
     def container_named(self, name: str) -> Container | None:
-        return next((each.container for each in self.entries.values() if each.container.name == name), None)
+        return next((each.container for each in self.index.named(name)), None)
 
     def of_target(self, target: str) -> Container | None:
         """The container that is this target now; a running one where several bear the name."""
-        found = [each.container for each in self.entries.values() if target_of(each.container) == target]
+        found = [each.container for each in self.index.of_target(target)]
         return next((each for each in found if each.running), found[0] if found else None)
 
     def containers(self) -> Iterator[Container]:
         return (each.container for each in self.entries.values())
 
     def network_named(self, name: str) -> Network | None:
-        return next((each for each in self.networks.values() if each.name == name), None)
+        network_id = self.network_ids.get(name)
+        return self.networks[network_id] if network_id is not None else None
 
     def heard(self, container_id: str) -> int:
         """Grows with each event of a container: where it grew since inspect was asked, the answer may be outdated."""
@@ -73,13 +77,17 @@ class View:
         found = self.entries.get(container_id)
         return found is not None and network not in found.kept.good and network not in found.container.networks
 
-    def standing(self) -> list[Change]:
-        """Troubles that stand at present, to be offered again (at a start, after a reload, now and then)."""
-        return [
-            replace(change, subject=each.container, target=target_of(each.container))
-            for each in self.entries.values()
-            for change in each.kept.standing.values()
-        ]
+    def standing(self, ids: Iterable[str] | None = None) -> list[Change]:
+        """Troubles that stand at present, to be offered again (at a start, after a reload, now and then); of all
+        containers, or of those with these ids that are still there."""
+        if ids is None:
+            return [change for each in self.entries.values() for change in _standing(each)]
+        there = (found for each in ids if (found := self.entries.get(each)) is not None)
+        return [change for each in there for change in _standing(each)]
+
+    def standing_at(self, target: str) -> list[Change]:
+        """The same of one target."""
+        return [change for each in self.index.of_target(target) for change in _standing(each)]
 
     def stands(self, container_id: str, trouble: str) -> bool:
         """Whether a trouble still stands, as far as the mirror has learnt."""
@@ -122,7 +130,7 @@ class View:
 
     def guests(self, owner: str) -> list[Container]:
         """Those that joined the network of a container, which is named by its target; whether it is there or not."""
-        return [each.container for each in self.entries.values() if each.kept.owner == owner]
+        return [each.container for each in self.index.guests_of(owner)]
 
     def orphans(self, group: str) -> list[Container]:
         """Those of a group whose trouble stands, and that no person stopped."""
@@ -139,3 +147,12 @@ class View:
         """False while the cause of an end is not settled."""
         found = self.entries.get(container_id)
         return found is None or not found.ends
+
+
+def _standing(entry: Entry) -> list[Change]:
+    """What stands of a container, as of what it is now: its name may have changed since."""
+    if not entry.kept.standing:
+        return []
+    container = entry.container
+    target = target_of(container)
+    return [replace(change, subject=container, target=target) for change in entry.kept.standing.values()]

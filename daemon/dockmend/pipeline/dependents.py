@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
-from dockmend.mirror.graph import Graph, build
+from dockmend.mirror.graph import build, reachable
 from dockmend.model import Container
 
 KEPT = 10.0
@@ -17,15 +17,16 @@ class Dependents:
     def __init__(self, containers: Callable[[], Iterable[Container]], clock: Callable[[], float]) -> None:
         self._containers = containers
         self._clock = clock
-        self._graph: Graph | None = None
+        self._behind: Mapping[str, Iterable[str]] | None = None
         self._made_at = 0.0
         self._counts: dict[str, int] = {}
 
     def __call__(self, container_id: str) -> int:
         now = self._clock()
-        if self._graph is None or now - self._made_at >= KEPT:
-            self._graph, self._made_at, self._counts = build(self._containers()), now, {}
+        if self._behind is None or now - self._made_at >= KEPT:
+            graph = build(self._containers())
+            self._behind, self._made_at, self._counts = graph.behind(lambda edge: True), now, {}
         found = self._counts.get(container_id)
         if found is None:
-            found = self._counts[container_id] = len(self._graph.dependents((container_id,), lambda edge: True))
+            found = self._counts[container_id] = len(reachable((container_id,), self._behind))
         return found

@@ -62,9 +62,12 @@ class Looks:
         for key, stale in ((NETWORKS, mirror.stale_networks), (VOLUMES, mirror.stale_volumes)):
             if stale and key not in self._at_work and self.clock() >= self._not_before.get(key, 0.0):
                 found.append(key)
-        wanted = [each for each in mirror.wanted if each not in self._at_work][: max(0, free - len(found))]
-        mirror.wanted.difference_update(wanted)
-        return found + wanted
+        kept: list[str] = []  # those that are being looked at already: few
+        while mirror.wanted and len(found) < free:
+            each = mirror.wanted.pop()
+            (kept if each in self._at_work else found).append(each)
+        mirror.wanted.update(kept)
+        return found
 
     async def _look(self, key: str) -> None:
         try:

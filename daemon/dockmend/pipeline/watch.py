@@ -24,6 +24,7 @@ from dockmend.observer import Observer
 from dockmend.pipeline.cursor import Cursor
 from dockmend.pipeline.looks import Looks
 from dockmend.pipeline.raw_events import RawEvents
+from dockmend.pipeline.standing import AT_ONCE, in_slices, offer_standing
 
 OVERLAP_NS = 1_000_000_000
 """How far before the last event a replay begins: `timeNano` steps back, and the engine's search of its ring ends at the
@@ -36,7 +37,7 @@ STREAM_LAG = 5.0
 """Seconds within which the stream brings what the ring holds already: one that does not is dead."""
 LIST_RETRY, LIST_TRIES = 5.0, 3
 """Seconds after a list that the engine refused, and how often in a row until it is given up."""
-SLICE = 2000
+SLICE = 250
 """Events handled before other tasks get their turn."""
 
 
@@ -172,8 +173,8 @@ class Watch:
             await self.listed()
         self.observer.connected(up=True)
         self.observer.degraded("engine", None)
-        self.offer(changes)
-        self.again(self.mirror.standing())
+        await in_slices(changes, self.offer)
+        await offer_standing(self.mirror, self.again)
         self.mirror.wanted.update(listing.unread, touched & self.mirror.entries.keys())
         self._work.set()
 
@@ -317,8 +318,8 @@ class Watch:
             [each for each in listing.containers if each.id not in touched],
             listing.networks, listing.volumes, self.clock(), "relisted", blind=blind,
         )  # fmt: skip
-        self.offer(changes)
-        self.again(mirror.standing())
+        await in_slices(changes, self.offer)
+        await offer_standing(mirror, self.again)
         self.wake()
 
     async def _tick(self) -> None:
@@ -331,7 +332,7 @@ class Watch:
                 # Never longer: the clock that `due` is by may be set.
                 async with asyncio.timeout(min(self.pace.ping_every, max(0.0, (due or now + 3600.0) - now))):
                     await self._due.wait()
-            self.offer(self.mirror.tick(self.clock()))
+            self.offer(self.mirror.tick(self.clock(), AT_ONCE))
             if self.mirror.wanted:
                 self._work.set()  # also for what actions want looked at
 

@@ -101,7 +101,7 @@ class Metrics(Observer):
         self._build.set(version, to=1.0)
         self._containers_by_id: dict[str, tuple[str, str]] = {}
         self._open_incidents: dict[str, Incident] = {}
-        self._broken: set[tuple[str, str]] = set()
+        self._broken: dict[str, set[str]] = {}  # targets, by rule
         self._event_keys: dict[tuple[str, str], tuple[str, str]] = {}
         self._lag = self._lags.cell()
         self._expect_the_known()
@@ -181,11 +181,12 @@ class Metrics(Observer):
         self._durations.cell(record.action).observe(record.ended_at - record.began_at)
 
     def breaker(self, rule: str, target: str, opened: bool) -> None:
+        mine = self._broken.setdefault(rule, set())
         if opened:
-            self._broken.add((rule, target))
+            mine.add(target)
         else:
-            self._broken.discard((rule, target))
-        self._breakers.set(rule, to=float(sum(1 for broken, _ in self._broken if broken == rule)))
+            mine.discard(target)
+        self._breakers.set(rule, to=float(len(mine)))
 
     def breaker_known(self, rule: str, target: str) -> None:
         self.breaker(rule, target, opened=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dockmend.mirror import Mirror
 from dockmend.mirror.graph import build
-from dockmend.model import Change, Container, Event
+from dockmend.model import Change, Container, Event, target_of
 from tests.unit.mirror.simulated import LAN, SimulatedEngine
 
 DEEDS = ("run", "start", "crash", "complete", "stop", "stop late", "restart", "kill", "hang up", "oom",
@@ -228,6 +228,7 @@ class World:
         self.assert_listed()
         held, true = build(self.mirror.containers()), build(self.engine.containers.values())
         assert (set(held.edges), held.missing) == (set(true.edges), true.missing)
+        self.assert_indexed()
         for entry in self.mirror.entries.values():
             assert not entry.ends
             assert not entry.kept.run.over or entry.kept.run.told
@@ -236,6 +237,20 @@ class World:
             assert set(entry.kept.lost) == set(entry.kept.good) - set(container.networks)
             if container.state == "running":
                 assert "end" not in entry.kept.standing
+
+    def assert_indexed(self) -> None:
+        """The index says of each container what a look at all of them says."""
+        for entry in self.mirror.entries.values():
+            container = entry.container
+            bearers = [each for each in self.mirror.containers() if each.name == container.name]
+            assert self.mirror.container_named(container.name) in bearers
+            found = self.mirror.of_target(target_of(container))
+            assert found in [each for each in self.mirror.containers() if target_of(each) == target_of(container)]
+            if entry.kept.owner:
+                assert container in self.mirror.guests(entry.kept.owner)
+        filed = self.mirror.index.filed()
+        assert filed == {(each.container.id, target_of(each.container), each.container.name, each.kept.owner)
+                         for each in self.mirror.entries.values()}  # fmt: skip
 
     def assert_once(self) -> None:
         for trigger in ("container.exited", "container.started", "container.unhealthy", "container.network_lost"):
