@@ -21,6 +21,9 @@ settings.load_profile("seeded")
 # A shell's background job ignores SIGINT, and so would every program that a test starts and interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Files that a group may write are refused as rules and settings; Debian's users make such by default (umask 002).
+os.umask(0o022)
+
 # A test that forgot to say which engine it means must find none.
 for _name in [name for name in os.environ if name.startswith(("DOCKER_", "DOCKMEND_"))]:
     del os.environ[_name]

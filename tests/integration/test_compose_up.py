@@ -110,8 +110,8 @@ def _gone(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("bend", "why"),
     [
-        (_writable, "may be written by others"), (_folder, "may be written by others"),
-        (_variables, "may be written by others"), (_linked, "is a link"), (_gone, "No such file"),
+        (_writable, "compose.yaml may be written by everybody"), (_folder, "shop may be written by everybody"),
+        (_variables, ".env may be written by everybody"), (_linked, "is a link"), (_gone, "No such file"),
     ],
 )  # fmt: skip
 def test_files_that_are_not_to_be_trusted_are_refused(tmp_path: Path, bend: Callable[[Shop], None], why: str) -> None:
@@ -124,6 +124,22 @@ def test_files_that_are_not_to_be_trusted_are_refused(tmp_path: Path, bend: Call
         compose_up.checked(labels)
 
     assert not failure.value.again
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "why"),
+    [
+        (compose_up.VARIABLES, "/etc/shadow", "/etc/shadow is not below the project's folder"),
+        (compose_up.VARIABLES, "FOLDER/../other.env", "is no full path"),
+        (compose_up.FILES, "/etc/passwd", "/etc/passwd is not below the project's folder"),
+        (compose_up.FOLDER, "/", "expected a folder of its own"),
+    ],
+)  # fmt: skip
+def test_a_label_names_no_file_outside_the_projects_folder(tmp_path: Path, label: str, value: str, why: str) -> None:
+    shop = Shop(PrivateEngine.__new__(PrivateEngine), tmp_path / "shop")
+    labels = {compose_up.FILES: str(shop.file), compose_up.FOLDER: str(shop.folder)}
+    with pytest.raises(Failed, match=why):
+        compose_up.checked({**labels, label: value.replace("FOLDER", str(shop.folder))})
 
 
 def test_killed_in_the_middle_its_program_ends_and_the_project_comes_up(

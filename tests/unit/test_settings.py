@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,7 @@ def test_flags_stand_over_the_environment_and_that_over_the_file(file):
 def test_every_variable_reaches_its_key(name, file):
     given_values = {
         "heal": "all", "unknown_cause": "act", "limits.rate": "9 per 9s", "limits.parallel": "9", "mqtt.port": "9",
-        "http.listen": "[::1]:9", "http.metrics_listen": "0.0.0.0:9",
+        "http.listen": "[::1]:9", "http.metrics_listen": "0.0.0.0:9", "policy.rules_owner": "1000",
     }  # fmt: skip
     path = file("mqtt: {host: h, tls: {ca: a, cert: b, key: c}}\n")
     value = given_values.get(name, "word")
@@ -154,6 +156,8 @@ WRONG = [
     ("http: {listen: ':80'}", "0.0.0.0:80 listens everywhere"),
     ("policy: {allow: [restrat]}", "1:18: policy.allow.0: unknown action 'restrat': did you mean 'restart'?"),
     ("policy: {allow: restart}", "1:17: policy.allow: expected a list, found 'restart'"),
+    ("policy: {rules_owner: -1}", "1:23: policy.rules_owner: expected the name or the uid of a user"),
+    ("policy: {rules_owner: true}", "1:23: policy.rules_owner: expected the name or the uid of a user"),
     ("policy: {protect: {labels: [a]}}", "policy.protect.labels: expected keys and values, found a list"),
     ("snapshots: {bind_roots: [srv]}", "1:12: snapshots: bind_roots: srv: expected paths that begin with /"),
     ("engine: 5", "1:9: engine: expected a text, found 5"),
@@ -271,6 +275,47 @@ def test_a_file_that_holds_no_secret_is_an_error_that_does_not_show_it(content, 
 def test_a_secret_everyone_can_read_is_a_warning(with_secret):
     (with_secret.parent / "password").chmod(0o644)
     assert "chmod 600" in load(environ={}, config=with_secret).warnings[0]
+
+
+def test_whoever_may_write_a_secret_has_it(with_secret):
+    secret = with_secret.parent / "password"
+    secret.chmod(0o622)
+    expected = f"1:32: mqtt.password_file: {secret} may be written by everybody, and dockmend goes by what it says"
+    with pytest.raises(InvalidFiles, match=re.escape(expected)):
+        load(environ={}, config=with_secret)
+    assert load(environ={}, config=with_secret, secrets=False).mqtt_password is None
+
+
+def test_whoever_may_write_the_authority_decides_which_broker_is_believed(file):
+    path = file("mqtt: {host: h, tls: {ca: ca.pem}}\n")
+    load(environ={}, config=path)  # that there is no such file, TLS itself says
+    (path.parent / "ca.pem").write_text("")
+    (path.parent / "ca.pem").chmod(0o666)
+    with pytest.raises(InvalidFiles, match=r"mqtt\.tls\.ca: .*/ca\.pem may be written by everybody"):
+        load(environ={}, config=path)
+
+
+def test_settings_that_others_may_write_are_refused(file):
+    path = file("heal: all\n")
+    path.chmod(0o664)
+    with pytest.raises(InvalidFiles, match=r"dockmend\.yaml:1:1: may be written by its group"):
+        load(environ={}, config=path)
+    path.chmod(0o644)
+    path.parent.chmod(0o777)
+    with pytest.raises(InvalidFiles, match=f"^{re.escape(str(path.parent))}:1:1: may be written by everybody"):
+        load(environ={}, config=path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_settings_of_a_user_whom_only_the_environment_can_name(file):
+    path = file("policy: {rules_owner: 4242}\n")
+    os.chown(path, 4242, 4242)
+    with pytest.raises(InvalidFiles, match="belongs to user 4242, not to root"):
+        load(environ={}, config=path)
+    assert load(environ={"DOCKMEND_POLICY_RULES_OWNER": "4242"}, config=path).policy.rules_owner == "4242"
+    assert load(environ={}, config=path, runs_as=4242).policy.rules_owner == "4242"
+    with pytest.raises(UsageError, match="DOCKMEND_POLICY_RULES_OWNER: there is no user nobody-here"):
+        load(environ={"DOCKMEND_POLICY_RULES_OWNER": "nobody-here"}, config=path)
 
 
 def test_a_systemd_credential_stands_in_for_a_file(tmp_path, file):

@@ -13,16 +13,18 @@ import re
 import shutil
 import signal
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dockmend import file_trust
 from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register
 from dockmend.actions.compose import project_of
 from dockmend.actions.containers import expect_container
 from dockmend.actions.output import Output
 from dockmend.errors import NotFound
+from dockmend.file_trust import Untrusted
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror.graph import COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE
 from dockmend.model import Object
@@ -149,37 +151,39 @@ def checked(labels: Mapping[str, str]) -> Files:
     variables = [each for each in labels.get(VARIABLES, "").split(",") if each]
     if not compose or not folder:
         raise Failed("its labels do not tell which files the project was made from", again=False)
+    place = _plain(folder)
+    if place == Path("/"):
+        raise Failed("its labels name / as the project's folder: expected a folder of its own", again=False)
+    trust(place, stat.S_ISDIR)
     for each in (*compose, *variables):
-        trust(each)
-    beside = Path(folder) / ".env"
+        if place not in _plain(each).parents:
+            raise Failed(f"{each[:200]} is not below the project's folder {folder[:200]}", again=False)
+        trust(Path(each), stat.S_ISREG)
+    beside = place / ".env"
     if beside.exists() or beside.is_symlink():
-        trust(str(beside))
-    trust(folder, folder=True)
+        trust(beside, stat.S_ISREG)
     return Files(tuple(compose), folder, tuple(variables))
 
 
-def trust(path: str, *, folder: bool = False) -> None:
-    """Failed unless only root and dockmend's own user could have written what is at `path`."""
+def _plain(path: str) -> Path:
+    """Raises Failed."""
     found = Path(path)
     if not found.is_absolute() or ".." in found.parts:
         raise Failed(f"{path[:200]} is no full path of a file", again=False)
-    owners = {0, os.geteuid()}
-    for each in (found, *found.parents):
-        try:
-            seen = each.lstat()
-        except OSError as error:
-            raise Failed(f"{path[:200]}: {error.strerror or 'cannot be looked at'}", again=False) from error
-        right = stat.S_ISREG if each == found and not folder else stat.S_ISDIR
-        if not right(seen.st_mode):
-            raise Failed(
-                f"{path[:200]}: {each} is a link or no {'folder' if right is stat.S_ISDIR else 'file'}", again=False
-            )
-        shared = seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        sticky = each != found and stat.S_ISDIR(seen.st_mode) and seen.st_mode & stat.S_ISVTX
-        if seen.st_uid not in owners or (shared and not sticky):
-            raise Failed(
-                f"{path[:200]} is not trusted: {each} may be written by others than root and dockmend", again=False
-            )
+    return found
+
+
+def trust(path: Path, kind: Callable[[int], bool]) -> None:
+    """Failed unless only root and dockmend's own user could have written what is at `path`, and it is of that kind."""
+    shown = str(path)[:200]
+    try:
+        seen = file_trust.check(path, file_trust.trusted_uids(), links=False)
+    except Untrusted as error:
+        raise Failed(f"{shown} is not trusted: {error.place[:200]} {error}", again=False) from error
+    except OSError as error:
+        raise Failed(f"{shown}: {error.strerror or 'cannot be looked at'}", again=False) from error
+    if not kind(seen.st_mode):
+        raise Failed(f"{shown} is no {'folder' if kind is stat.S_ISDIR else 'file'}", again=False)
 
 
 # ---------------------------------------------------------------------------------------------------------- the program

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,10 +11,10 @@ import structlog
 from watchfiles import awatch
 
 from dockmend.decide import looks_back
-from dockmend.errors import InvalidFiles, UsageError
+from dockmend.errors import InvalidFiles
 from dockmend.rules.builtin import with_builtin
-from dockmend.rules.files import rule_files
-from dockmend.rules.loader import load_rules, load_texts
+from dockmend.rules.files import read_files, rule_names
+from dockmend.rules.loader import load_texts
 from dockmend.rules.model import RuleSet
 from dockmend.settings import Settings
 
@@ -54,11 +54,12 @@ class Rules:
         errors = sum(1 for problem in self.problems if ": warning: " not in problem)
         return enabled - shadow, len(rules) - enabled, shadow, errors
 
-    def read(self, owner: str) -> RuleSet:
-        """What the folder holds, in files of `owner`. Raises InvalidFiles with every problem; reads, never waits."""
+    def read(self, owner: str) -> tuple[RuleSet, dict[str, bytes]]:
+        """What the folder holds, in files of `owner`, and the bytes that were loaded. Raises InvalidFiles."""
         folder = self.settings.paths.rules
         sources = [folder] if folder.exists() else []  # a fresh install has no folder: the built-in rule is enough
-        return load_rules(sources, host=self.host, owner=owner)
+        contents, problems = read_files(sources, owner)
+        return load_texts(contents, host=self.host, problems=problems), contents
 
     def use(self, files: RuleSet) -> RuleSet:
         """Puts a set in force, and keeps its files as the last good ones."""
@@ -79,8 +80,7 @@ class Rules:
     def start(self) -> RuleSet:
         """The rules of a cold start: the folder's, else the last good set, else none: then dockmend only observes."""
         try:
-            files = self.read(self.settings.policy.rules_owner)
-            self._keep()
+            files, contents = self.read(self.settings.policy.rules_owner)
         except InvalidFiles as error:
             problems = tuple(str(problem) for problem in error.problems)
             kept = self._last_good()
@@ -92,43 +92,47 @@ class Rules:
                 ": the last good set is in force" if kept else " and there is no last good set: nothing is done"
             )
             return self.current
+        self._keep(contents)
         return self.use(files)
 
     def reload(self, owner: str) -> RuleSet:
         """Raises InvalidFiles, and nothing has changed but `problems`."""
         try:
-            files = self.read(owner)
+            files, contents = self.read(owner)
         except InvalidFiles as error:
             self.problems = tuple(str(problem) for problem in error.problems)
             raise
-        self._keep()
+        self._keep(contents)
         self.observes = False
         return self.use(files)
 
     def _last_good(self) -> RuleSet | None:
+        """The set that was kept; None if there is none, or if others than dockmend could have written it."""
         folder = self.settings.paths.state / LAST_GOOD
+        if not folder.exists():
+            return None
+        contents, problems = read_files(folder, owner="root")
         try:
-            texts = {str(path): path.read_text() for path in rule_files(folder)}
-            return load_texts(texts, host=self.host) if texts else None
-        except (OSError, ValueError, UsageError):
+            return load_texts(contents, host=self.host, problems=problems) if contents or problems else None
+        except InvalidFiles as error:
+            log.warning("the last good rules cannot be used", problems=[str(problem) for problem in error.problems])
             return None
 
-    def _keep(self) -> None:
-        """A copy of the files, so that a cold start with wrong ones has something to stand on."""
+    def _keep(self, contents: Mapping[str, bytes]) -> None:
+        """The very bytes that were loaded, so that a cold start with wrong files has something to stand on."""
         folder = self.settings.paths.state / LAST_GOOD
         if not self.settings.paths.rules.exists():
             return
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
-            kept = set()
-            for path in rule_files(self.settings.paths.rules):
-                kept.add(path.name)
-                temporary = folder / f".{path.name}.new"
-                temporary.write_bytes(path.read_bytes())
-                temporary.replace(folder / path.name)
-            for old in rule_files(folder):
-                if old.name not in kept:
-                    old.unlink()
+            for path, content in contents.items():
+                name = Path(path).name
+                temporary = folder / f".{name}.new"
+                temporary.write_bytes(content)
+                temporary.chmod(0o600)
+                temporary.replace(folder / name)
+            for old in set(rule_names(folder)) - {Path(path).name for path in contents}:
+                (folder / old).unlink()
         except OSError as error:
             log.warning("the last good rules could not be kept", error=str(error))
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dockmend.cli.options import options, settings
+from dockmend import file_trust
+from dockmend.cli.options import daemon_uid, options, paths, settings
 from dockmend.cli.text import clean, emit, say
 from dockmend.errors import InvalidFiles, Problem, UsageError
 
@@ -20,25 +24,29 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
 @options("config", "rules", "state", "engine", "json")
-def check(files: tuple[Path, ...], as_json: bool, **flags: Any) -> int:
+@click.option("--content-only", is_flag=True, help="Do not judge who may write the files: they will lie elsewhere.")
+def check(files: tuple[Path, ...], as_json: bool, content_only: bool, **flags: Any) -> int:
     """Validates rule files (or folders of them) and settings files; without a PATH those that `run` would use.
 
-    Exit code 1, and every error of every file as PATH:LINE:COLUMN on standard error, where something is wrong.
-    Warnings are shown too, but are no reason to fail.
+    What `run` would refuse because others may write it, is an error here too. Exit code 1, and every error of every
+    file as PATH:LINE:COLUMN on standard error, if something is wrong. Warnings are shown too, but are no reason to
+    fail.
     """
+    writers = None if content_only else _writers(flags)
     if files:
         configs = [path for path in files if _holds_settings(path)]
         folder: list[Path] = [path for path in files if path not in configs]
-        problems, policy = _settings_problems(configs), None
-        owner = None
+        problems, policy = _settings_problems(configs, writers), None
     else:
-        folder, problems, policy, owner = _of_the_run(flags)
+        folder, problems, policy = _of_the_run(flags, writers)
         configs = []
-    found, more = _rules(folder, owner) if folder else (None, [])
+    found, more = _rules(folder, writers) if folder else (None, [])
     problems += more
     if found is not None and policy is not None:
         problems += _not_allowed(found, policy)
     errors = [problem for problem in problems if problem.level == "error"]
+    if writers is not None and writers.daemon != os.geteuid():
+        click.echo(f"judged for the user {_user(writers.daemon)}, as whom dockmend runs: {writers.why}", err=True)
     if as_json:
         emit([_row(problem) for problem in sorted(problems)])
     for problem in sorted(problems) if not as_json else ():
@@ -52,19 +60,42 @@ def check(files: tuple[Path, ...], as_json: bool, **flags: Any) -> int:
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Writers:
+    """Whose files `run` would read: `daemon` is its uid, known by `why`; `rules` owns the rule files."""
+
+    daemon: int
+    why: str
+    rules: str = "root"
+
+
+def _writers(flags: dict[str, Any]) -> _Writers:
+    state = paths(flags).state
+    try:
+        owner = settings(flags, secrets=False, runs_as=daemon_uid(state)).policy.rules_owner
+    except UsageError:
+        owner = "root"  # what is wrong with the settings is told with the rest
+    return _Writers(daemon_uid(state), f"the owner of {state}", owner)
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'s' if count != 1 else ''}"
 
 
-def _of_the_run(flags: dict[str, Any]) -> tuple[list[Path], list[Problem], Policy | None, str | None]:
-    """What `run` would read: the rules' folder, what is wrong with the settings, their policy, the rules' owner."""
-    from dockmend.settings import find_paths
-
+def _of_the_run(flags: dict[str, Any], writers: _Writers | None) -> tuple[list[Path], list[Problem], Policy | None]:
+    """What `run` would read: the rules' folder, what is wrong with the settings, and their policy."""
     try:
-        found = settings(flags, secrets=True)
+        found = settings(flags, secrets=True, runs_as=writers.daemon if writers is not None else None)
     except InvalidFiles as error:
-        paths = find_paths({key: value for key, value in flags.items() if key in ("rules", "state")})
-        return ([paths.rules] if paths.rules.exists() else []), list(error.problems), None, None
+        rules = paths(flags).rules
+        return ([rules] if rules.exists() else []), list(error.problems), None
     warnings = [Problem(str(found.paths.config or "settings"), 1, 1, each, level="warning") for each in found.warnings]
     folder = found.paths.rules
     if not folder.exists():
@@ -73,20 +104,22 @@ def _of_the_run(flags: dict[str, Any]) -> tuple[list[Path], list[Problem], Polic
         warnings.append(
             Problem(str(folder), 1, 1, "does not exist: only the built-in rule is in force", level="warning")
         )
-    return ([folder] if folder.exists() else []), warnings, found.policy, found.policy.rules_owner
+    return ([folder] if folder.exists() else []), warnings, found.policy
 
 
-def _settings_problems(files: list[Path]) -> list[Problem]:
+def _settings_problems(files: list[Path], writers: _Writers | None) -> list[Problem]:
     from dockmend.settings import check_file
 
-    return [problem for path in files for problem in check_file(path)]
+    owners = file_trust.trusted_uids(runs_as=writers.daemon) if writers is not None else None
+    return [problem for path in files for problem in check_file(path, owners)]
 
 
-def _rules(files: list[Path], owner: str | None) -> tuple[RuleSet | None, list[Problem]]:
+def _rules(files: list[Path], writers: _Writers | None) -> tuple[RuleSet | None, list[Problem]]:
     from dockmend.rules.loader import load_rules
 
+    owner, runs_as = (writers.rules, writers.daemon) if writers is not None else (None, None)
     try:
-        found = load_rules(files, host=socket.gethostname(), owner=owner)
+        found = load_rules(files, host=socket.gethostname(), owner=owner, runs_as=runs_as)
     except InvalidFiles as error:
         return None, list(error.problems)
     return found, list(found.warnings)

@@ -46,13 +46,24 @@ def options(*names: str) -> Callable[[Function], Function]:
     return add
 
 
-def settings(flags: dict[str, Any], secrets: bool = False) -> Settings:
-    """The settings under these flags. Files of secrets are read only with `secrets`: not everyone may."""
+def settings(flags: dict[str, Any], secrets: bool = False, runs_as: int | None = None) -> Settings:
+    """The settings under these flags. Files of secrets are read only with `secrets`: not everyone may.
+
+    `runs_as`: the uid of the daemon, whose files count beside root's; None: this process's.
+    """
     from dockmend.settings import load
 
     _warnings_to_stderr()
     rest = dict(flags)
-    return load(rest, config=rest.pop("config", None), secrets=secrets)
+    return load(rest, config=rest.pop("config", None), secrets=secrets, runs_as=runs_as)
+
+
+def daemon_uid(state: Path) -> int:
+    """As whom dockmend runs on this host: the owner of its state folder; before there is one, who asks."""
+    try:
+        return state.stat().st_uid
+    except OSError:
+        return os.geteuid()
 
 
 def paths(flags: dict[str, Any]) -> Paths:
@@ -156,5 +167,7 @@ def ruleset(found: Settings, containers: Iterable[Container] = ()) -> RuleSet:
 
     folder = found.paths.rules
     sources = [folder] if folder.exists() else []
-    read = load_rules(sources, host=socket.gethostname(), owner=found.policy.rules_owner)
+    read = load_rules(
+        sources, host=socket.gethostname(), owner=found.policy.rules_owner, runs_as=daemon_uid(found.paths.state)
+    )
     return with_builtin(read, found.heal, foreign_healers(containers))

@@ -31,21 +31,23 @@ _NAMED = re.compile(r"\s*-\s+\{?\s*name:\s+(?P<quote>['\"]?)(?P<name>[\w.-]+)(?P
 _KEYS = frozenset(field.alias or name for name, field in RuleModel.model_fields.items())
 
 
-def load_rules(paths: Path | str | Iterable[Path | str], *, host: str, owner: str | None = None) -> RuleSet:
+def load_rules(
+    paths: Path | str | Iterable[Path | str], *, host: str, owner: str | None = None, runs_as: int | None = None
+) -> RuleSet:
     """Loads files, and of folders every *.yaml and *.yml, in the order of their names.
 
-    `host` is this host's name. `owner` is whom the files must belong to (root and who runs dockmend may always);
-    None: whoever. Raises InvalidFiles with everything that is wrong.
+    `host` is this host's name. `owner` (a user's name or uid) is whom the files and every folder above them must belong
+    to; root and the user that dockmend runs as may own them always. None: whoever. `runs_as`: the uid of that user;
+    None: this process's. Raises InvalidFiles with everything that is wrong.
     """
-    contents, problems = read_files(paths, owner)
-    with _collector_paused():
-        return _load(contents, host, problems)
+    contents, problems = read_files(paths, owner, runs_as)
+    return load_texts(contents, host=host, problems=problems)
 
 
-def load_texts(texts: Mapping[str, str | bytes], *, host: str) -> RuleSet:
-    """Loads texts by path: of tests, and of the last good set kept in the state folder. Raises InvalidFiles."""
+def load_texts(texts: Mapping[str, str | bytes], *, host: str, problems: Sequence[Problem] = ()) -> RuleSet:
+    """Loads texts by path. `problems`: those of files that could not be read. Raises InvalidFiles."""
     with _collector_paused():
-        return _load(texts, host, [])
+        return _load(texts, host, problems)
 
 
 @contextmanager

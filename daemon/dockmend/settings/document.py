@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dockmend import file_trust
 from dockmend.errors import Problem
+from dockmend.file_trust import Untrusted
 from dockmend.rules import positions
 
 Location = tuple[str | int, ...]
@@ -37,14 +39,19 @@ class Document:
         self.problems.append(Problem(self.path, line, column, message))
 
 
-def read(path: Path) -> Document:
-    """Reads a YAML file; what is wrong with it is in `problems`, never raised."""
+def read(path: Path, owners: frozenset[int] | None) -> Document:
+    """Reads a YAML file; what is wrong with it is in `problems`, never raised.
+
+    `owners`: the uids that it and every folder above it must belong to; None: whoever.
+    """
     document = Document(str(path))
     try:
-        with path.open("rb") as file:
-            source = positions.decode(str(path), file.read(positions.MAX_BYTES + 1))
+        source = positions.decode(str(path), file_trust.read(path, owners, positions.MAX_BYTES + 1))
     except OSError as error:
         document.problem((), f"cannot be read: {error.strerror or error}")
+        return document
+    except Untrusted as error:
+        document.problems.append(Problem(error.place, 1, 1, str(error)))
         return document
     document.problems += [Problem(str(path), each.line, each.column, each.message) for each in source.troubles]
     document._root = source.root  # noqa: SLF001 - this is where documents are made

@@ -11,7 +11,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from dockmend import file_trust
 from dockmend.errors import InvalidFiles, Problem, UsageError
+from dockmend.file_trust import UnknownOwner, Untrusted
 from dockmend.settings import document as documents
 from dockmend.settings.document import Document, Location
 from dockmend.settings.model import FileSettings, LogFormat, Mqtt, Paths, Policy, Settings
@@ -38,12 +40,14 @@ def load(
     environ: Mapping[str, str] | None = None,
     config: Path | None = None,
     secrets: bool = True,
+    runs_as: int | None = None,
 ) -> Settings:
     """The settings in force.
 
     `flags`: by name (`rules`, `state`, `socket`, `engine`, `listen`, `metrics_listen`, `dry_run`, `log_format`, or
     a key of the file with dots); None values do not count. `config`: the flag `--config`; a file that is named must
     exist. Paths in the file are relative to its folder. Without `secrets` the files of secrets are not read.
+    `runs_as`: the uid of the daemon, whose files count beside root's; None: this process's.
     Raises InvalidFiles, or UsageError where a flag or a variable is wrong too.
     """
     environ = os.environ if environ is None else environ
@@ -52,13 +56,14 @@ def load(
         if value is not None:
             values[_SHORT.get(key, key)] = (value, f"--{key.replace('_', '-')}")
     named = config or (Path(values["config"][0]) if "config" in values else None)
-    source = _source(named)
+    owners, unknown = _owners(values, runs_as)
+    source = _source(named, owners)
     own = {key: values.pop(key) for key in _OWN if key in values}
-    loose = _overlay(source, values)
+    loose = [*unknown, *_overlay(source, values)]
     valid, wrong = _validate(source, source.data, values)
     dry_run, log_format, more = _of_the_run(own)
     loose += [*wrong, *more]
-    told, notes = _secrets(valid, source, environ) if valid is not None and secrets else ({}, [])
+    told, notes = _secrets(valid, source, environ, owners) if valid is not None and secrets else ({}, [])
     _refuse(source.problems, loose)
     assert valid is not None  # else there was a problem
     settings = Settings.model_construct(
@@ -91,16 +96,25 @@ def find_paths(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str
     return _paths(values | {key: value for key, value in (flags or {}).items() if value is not None}, None)
 
 
-def check_file(path: Path) -> list[Problem]:
-    """What is wrong with one settings file; the secrets it names are not read."""
-    source = documents.read(path)
+def check_file(path: Path, owners: frozenset[int] | None = None) -> list[Problem]:
+    """What is wrong with one settings file; the secrets it names are not read. `owners`: see documents.read."""
+    source = documents.read(path, owners)
     _validate(source, source.data, {})
     return sorted(set(source.problems))
 
 
-def _source(named: Path | None) -> Document:
+def _owners(values: Mapping[str, tuple[Any, str]], runs_as: int | None) -> tuple[frozenset[int], list[str]]:
+    """Whose settings and secrets count. Only a flag or a variable can name an owner of the file that would name it."""
+    owner, name = values.get("policy.rules_owner", ("root", ""))
+    try:
+        return file_trust.trusted_uids(str(owner), runs_as), []
+    except UnknownOwner as error:
+        return file_trust.trusted_uids(runs_as=runs_as), [f"{name}: {error}"]
+
+
+def _source(named: Path | None, owners: frozenset[int]) -> Document:
     path = named or DEFAULT_CONFIG
-    return documents.read(path) if named is not None or path.exists() else Document("")
+    return documents.read(path, owners) if named is not None or path.exists() else Document("")
 
 
 def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, tuple[Any, str]], list[str]]:
@@ -243,7 +257,7 @@ def _shown(value: Any) -> str:
 
 
 def _secrets(
-    settings: FileSettings, source: Document, environ: Mapping[str, str]
+    settings: FileSettings, source: Document, environ: Mapping[str, str], owners: frozenset[int]
 ) -> tuple[dict[str, Secret], list[str]]:
     """Reads each secret from its file, else from a systemd credential of its name (`mqtt.password`)."""
     credentials = environ.get("CREDENTIALS_DIRECTORY")
@@ -259,13 +273,28 @@ def _secrets(
         if path is None:
             continue
         try:
-            secrets[name], warning = read_secret(path)
+            secrets[name], warning = read_secret(path, owners)
             warnings += [warning] if warning else []
         except OSError as error:
             source.problem((part, key), f"{part}.{key}: {path} cannot be read: {error.strerror or error}")
+        except Untrusted as error:
+            source.problem((part, key), f"{part}.{key}: {error.place} {error}")
         except ValueError as error:
             source.problem((part, key), f"{part}.{key}: {path} {error}")
+    _certificates(settings, source, base, owners)
     return secrets, warnings
+
+
+def _certificates(settings: FileSettings, source: Document, base: Path, owners: frozenset[int]) -> None:
+    """Whoever may write the authority's certificate decides which broker is believed. Missing ones, TLS itself tells"""
+    for key, file in settings.mqtt.tls if settings.mqtt is not None and settings.mqtt.tls is not None else ():
+        if file is not None:
+            try:
+                file_trust.check(base / file, owners)
+            except Untrusted as error:
+                source.problem(("mqtt", "tls", key), f"mqtt.tls.{key}: {error.place} {error}")
+            except OSError:
+                continue
 
 
 def _anchored(mqtt: Mqtt | None, folder: Path) -> Mqtt | None:

@@ -53,6 +53,15 @@ def _names(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _user(value: Any) -> Any:
+    """A user's name or uid: a container knows the host's users by number only."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return str(value)
+    if not isinstance(value, str):
+        raise ValueError("expected the name or the uid of a user")  # noqa: TRY004 - pydantic's word for it
+    return value
+
+
 def _action(value: str) -> str:
     if value not in ACTIONS and value != IN_PLACE:
         near = difflib.get_close_matches(value, [*ACTIONS, IN_PLACE], 1)
@@ -83,6 +92,12 @@ Patterns = Annotated[
     tuple[str, ...],
     BeforeValidator(_names),
     WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+User = Annotated[
+    str,
+    BeforeValidator(_user),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "integer", "minimum": 0}]}),
 ]
 ActionName = Annotated[str, AfterValidator(_action), WithJsonSchema({"enum": sorted(ACTIONS | {IN_PLACE})})]
 
@@ -163,7 +178,7 @@ class Policy(_Lists):
 
     allow: tuple[ActionName, ...] | None = None
     protect: Protect = Protect()
-    rules_owner: str = Field(default="root", min_length=1)
+    rules_owner: User = "root"
     trusted_images: Patterns = ()
 
     def allows(self, action: str) -> bool:

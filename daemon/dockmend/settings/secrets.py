@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import NoReturn
+
+from dockmend import file_trust
 
 LARGEST = 64 * 1024  # bytes; a token file that is larger is some other file
 
@@ -35,14 +38,15 @@ class Secret:
         raise TypeError("a secret is not written anywhere")
 
 
-def read_secret(path: Path) -> tuple[Secret, str | None]:
-    """The secret in a file, its last newline left out, and a warning where others could read it.
+def read_secret(path: Path, owners: frozenset[int]) -> tuple[Secret, str | None]:
+    """The secret in a file, its last newline left out, and a warning if others can read it.
 
-    Raises OSError, or ValueError with what is wrong with the content (never the content itself).
+    `owners`: the uids that it and every folder above it must belong to: whoever may write a token, has it.
+    Raises OSError, Untrusted, or ValueError with what is wrong with the content (never the content itself).
     """
-    with path.open("rb") as file:
-        raw = file.read(LARGEST + 1)
-        mode = stat.S_IMODE(path.stat().st_mode)
+    with file_trust.opened(path, owners) as descriptor:
+        raw = file_trust.content(descriptor, path, LARGEST + 1)
+        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
     if len(raw) > LARGEST:
         raise ValueError(f"is larger than {LARGEST // 1024} KiB: that is no secret of a line")
     try:

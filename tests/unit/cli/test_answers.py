@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import msgspec
@@ -179,6 +180,39 @@ def test_check_names_every_error_and_counts_what_is_fine(dockmend, tmp_path):
     assert ran.out == ""
     assert f"{tmp_path}/bad.yaml:3:" in ran.err
     assert f"{tmp_path}/dockmend.yaml:1:7: heal: expected labelled" in ran.err
+
+
+def test_check_refuses_what_run_refuses_for_its_writers(dockmend, tmp_path):
+    rules, config = tmp_path / "rules.d", tmp_path / "dockmend.yaml"
+    rules.mkdir()
+    (rules / "a.yaml").write_text(RULES)
+    config.write_text("heal: off\n")
+    used = ("--rules", rules, "--config", config, "--state", tmp_path)
+    assert dockmend("check", *used).code == 0
+    for place in (rules / "a.yaml", rules, config):
+        mode = place.stat().st_mode
+        place.chmod(0o777)
+        for arguments in (used, (rules, config)):
+            ran = dockmend("check", *arguments)
+            assert ran.code == 1
+            assert f"{place}:1:1: may be written by everybody" in ran.err
+        assert dockmend("check", "--content-only", rules, config).code == 0
+        place.chmod(mode)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_check_judges_for_the_user_who_runs_dockmend_and_says_so(dockmend, tmp_path):
+    state, rules = tmp_path / "state", tmp_path / "a.yaml"
+    state.mkdir()
+    rules.write_text(RULES)
+    os.chown(rules, 4242, 4242)
+    used = ("check", "--rules", rules, "--state", state)
+    ran = dockmend(*used)
+    assert (ran.code, ran.err.count("belongs to user 4242, not to root")) == (1, 1)
+    assert "judged for" not in ran.err
+    os.chown(state, 4242, 4242)
+    ran = dockmend(*used)
+    assert (ran.code, ran.err) == (0, f"judged for the user 4242, as whom dockmend runs: the owner of {state}\n")
 
 
 def test_check_without_a_path_looks_at_what_run_would_use(dockmend, tmp_path):

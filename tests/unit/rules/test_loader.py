@@ -282,6 +282,9 @@ def write(folder: Path, name: str, text: str = "version: 1\nrules: []\n") -> Pat
     return path
 
 
+RULE = "version: 1\nrules:\n  - {name: a, when: startup, match: all, then: restart}\n"
+
+
 def test_a_folder_is_read_in_the_order_of_names_without_what_editors_leave(tmp_path: Path) -> None:
     for name in ("20-b.yml", "10-a.yaml"):
         write(
@@ -318,18 +321,95 @@ def test_a_file_that_others_may_write_is_refused(tmp_path: Path, mode: int, whom
     path = write(tmp_path, "a.yaml")
     path.chmod(mode)
     assert refusal(tmp_path, host="lab", owner="root") == (
-        f"{path}:1:1: may be written by {whom}, and rules are orders: expected it closed, chmod go-w {path}"
+        f"{path}:1:1: may be written by {whom}, and dockmend goes by what it says: expected it closed, "
+        f"chmod go-w {path}"
     )
     assert load_rules(tmp_path, host="lab", owner=None).rules == ()
 
 
-def test_a_file_of_somebody_else_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("place", [".", "rules.d"])
+def test_a_folder_that_others_may_write_is_refused_wherever_it_is_above_the_file(tmp_path: Path, place: str) -> None:
+    (tmp_path / "rules.d").mkdir()
+    write(tmp_path / "rules.d", "a.yaml")
+    opened = tmp_path / place
+    opened.chmod(0o777)
+    expected = (
+        f"{opened}:1:1: may be written by everybody, and what is in it can be replaced: expected it closed, "
+        f"chmod go-w {opened}"
+    )
+    assert refusal(tmp_path / "rules.d", host="lab", owner="root") == expected
+    assert refusal(tmp_path / "rules.d" / "a.yaml", host="lab", owner="root") == expected
+
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+
+
+@as_root
+def test_a_link_in_a_folder_that_others_may_write_does_not_lead_to_a_file_that_root_wrote(tmp_path: Path) -> None:
+    """Sticky keeps what is root's; a stranger may still add a link of their own."""
+    folder = tmp_path / "rules.d"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    write(tmp_path, "other.yaml")
+    (folder / "a.yaml").symlink_to(tmp_path / "other.yaml")
+    assert load_rules(folder, host="lab", owner="root").rules == ()
+    os.chown(folder / "a.yaml", 4242, 4242, follow_symlinks=False)
+    assert refusal(folder, host="lab", owner="root") == (
+        f"{folder}/a.yaml:1:1: belongs to user 4242, not to root: expected chown root {folder}/a.yaml, "
+        "or policy.rules_owner set"
+    )
+
+
+def test_links_of_trusted_users_are_followed_and_what_they_lead_through_is_judged(tmp_path: Path) -> None:
+    """Kubernetes mounts a ConfigMap as `a.yaml -> ..data/a.yaml`, `..data -> ..2025_01`."""
+    folder = tmp_path / "rules.d"
+    stage = tmp_path / "rules.d" / "..2025_01"
+    stage.mkdir(parents=True)
+    write(stage, "a.yaml", RULE)
+    (folder / "..data").symlink_to("..2025_01")
+    (folder / "a.yaml").symlink_to("..data/a.yaml")
+    linked = tmp_path / "linked"
+    linked.symlink_to(folder)
+    assert [rule.name for rule in load_rules(linked, host="lab", owner="root").rules] == ["a"]
+    stage.chmod(0o777)
+    assert f"{linked}/..2025_01:1:1: may be written by everybody" in refusal(linked, host="lab", owner="root")
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").symlink_to("b.yaml")
+    (tmp_path / "b.yaml").symlink_to("a.yaml")
+    assert "too many levels of symbolic links" in refusal(tmp_path, host="lab", owner="root")
+
+
+def test_a_file_that_is_swapped_for_a_link_after_it_was_seen_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = write(tmp_path, "a.yaml")
-    facts = os.stat_result((0o100644, 1, 1, 1, 4242, 4242, 10, 0, 0, 0))
-    monkeypatch.setattr("dockmend.rules.files.os.fstat", lambda _descriptor: facts)
+    write(tmp_path, "other", RULE)
+    really = os.stat
+
+    def swapped(name: str, **options: Any) -> os.stat_result:
+        seen = really(name, **options)
+        if name == "a.yaml" and "dir_fd" in options:
+            path.unlink()
+            path.symlink_to("other")
+        return seen
+
+    monkeypatch.setattr("dockmend.file_trust.os.stat", swapped)
+    assert "cannot be read: too many levels of symbolic links" in refusal(tmp_path, host="lab", owner="root")
+
+
+@as_root
+@pytest.mark.parametrize(("owner", "runs_as"), [("4242", None), ("root", 4242)])
+def test_files_of_a_user_who_is_named_by_number_or_runs_dockmend(
+    tmp_path: Path, owner: str, runs_as: int | None
+) -> None:
+    path = write(tmp_path, "a.yaml", RULE)
+    os.chown(path, 4242, 4242)
     assert refusal(tmp_path, host="lab", owner="root") == (
         f"{path}:1:1: belongs to user 4242, not to root: expected chown root {path}, or policy.rules_owner set"
     )
+    assert len(load_rules(tmp_path, host="lab", owner=owner, runs_as=runs_as).rules) == 1
 
 
 def test_an_owner_who_does_not_exist(tmp_path: Path) -> None:

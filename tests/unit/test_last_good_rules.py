@@ -1,0 +1,60 @@
+"""The last good set: what was loaded and nothing else, and of nobody else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dockmend.app.rules import LAST_GOOD, Rules
+from dockmend.rules.loader import load_texts
+from dockmend.rules.model import RuleSet
+from dockmend.settings import Settings
+
+RULE = "version: 1\nrules:\n  - {name: NAME, when: startup, match: all, then: restart}\n"
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Rules:
+    (tmp_path / "rules.d").mkdir()
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "rules.d" / "a.yaml").write_text(RULE)
+    paths = {"rules": tmp_path / "rules.d", "state": tmp_path / "state", "socket": tmp_path / "s"}
+    return Rules(Settings.model_validate({"heal": "off", "paths": paths}), "lab", lambda: 0.0)
+
+
+def kept(one: Rules) -> dict[str, str]:
+    return {path.name: path.read_text() for path in (one.settings.paths.state / LAST_GOOD).iterdir()}
+
+
+def test_it_holds_the_bytes_that_were_loaded_not_what_is_written_meanwhile(
+    one: Rules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(*args: Any, **keys: Any) -> RuleSet:
+        (one.settings.paths.rules / "a.yaml").write_text("an editor has just begun to")
+        return load_texts(*args, **keys)
+
+    monkeypatch.setattr("dockmend.app.rules.load_texts", load)
+    one.start()
+    assert kept(one) == {"a.yaml": RULE}
+
+
+def test_it_is_what_a_start_with_wrong_files_stands_on_and_forgets_files_that_are_gone(one: Rules) -> None:
+    (one.settings.paths.rules / "b.yaml").write_text(RULE.replace("NAME", "b"))
+    one.start()
+    assert sorted(kept(one)) == ["a.yaml", "b.yaml"]
+    (one.settings.paths.rules / "b.yaml").unlink()
+    one.start()
+    assert sorted(kept(one)) == ["a.yaml"]
+    (one.settings.paths.rules / "a.yaml").write_text("rules: [")
+    assert [rule.name for rule in one.start().rules] == ["NAME"]
+    assert not one.observes
+
+
+def test_one_that_others_could_have_written_is_not_used(one: Rules) -> None:
+    one.start()
+    (one.settings.paths.rules / "a.yaml").write_text("rules: [")
+    (one.settings.paths.state / LAST_GOOD / "a.yaml").chmod(0o666)
+    assert one.start().rules == ()
+    assert one.observes
