@@ -159,6 +159,7 @@ def _prepare(connection: sqlite3.Connection, migrations: Sequence[Migration]) ->
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA journal_size_limit = 4194304")  # after a flood the -wal shrinks again
         connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute("PRAGMA secure_delete = ON")  # what was deleted, secrets too, does not stay in free pages
     except sqlite3.DatabaseError as error:
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise _CorruptError(str(error)) from error

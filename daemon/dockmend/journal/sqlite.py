@@ -144,8 +144,8 @@ class SqliteJournal:
         oldest = min(before, day)
         self._put(("prune", "resets"), "DELETE FROM resets WHERE at < ?", (oldest,))
         self._put(("prune", "pauses"), "DELETE FROM pauses WHERE until < ?", (oldest,))
-        self._put(("prune", "space"), "PRAGMA incremental_vacuum(1000)", ())
         await self._writer.flush()
+        self._writer.shrink()
         return removed
 
     # ------------------------------------------------------------------------------------------------------- reading

@@ -29,6 +29,7 @@ Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 BOUND = 20_000  # operations pending; at some 2 KB each, 40 MB
 LINGER = 0.02  # seconds that what nobody waits for may gather, to share a commit
+PAGES = 256  # freed pages given back to the disk at a time (1 MiB): a commit may wait behind one such slice
 CLOSING = 2.0  # seconds for the last commit: a disk that hangs must not hold up the end
 RETRY_FIRST, RETRY_MOST = 0.5, 10.0  # seconds between attempts while the disk refuses
 
@@ -49,6 +50,7 @@ class Writer:
         self._waiters: list[Waiter] = []
         self._busy = False  # a transaction is being written
         self._stopping = False
+        self._shrinking = False  # free pages are given back to the disk, a slice after each batch
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
         self._thread: threading.Thread | None = None
@@ -93,6 +95,12 @@ class Writer:
             if len(self._pending) == 1 and not self._busy:
                 self._lock.notify()
 
+    def shrink(self) -> None:
+        """Has the file give back what was freed in it, slice by slice, whenever nothing waits to be written."""
+        with self._lock:
+            self._shrinking = True
+            self._lock.notify()
+
     async def flush(self) -> None:
         """Returns once everything put so far is on disk. Raises JournalError if it could not be written."""
         with self._lock:
@@ -119,6 +127,8 @@ class Writer:
                     self._pending = {**batch, **self._pending}  # newer values win; the order of keys stays
             pause = RETRY_FIRST if error is None else min(pause * 2, RETRY_MOST)
             _resolve(waiters, error)
+            if self._shrinking and not last:
+                self._shrinking = self._give_back()
             if last:
                 self._disconnect()
                 return
@@ -129,7 +139,7 @@ class Writer:
             if pause is not None:
                 self._lock.wait_for(lambda: self._waiters or self._stopping, pause)
             else:
-                self._lock.wait_for(lambda: self._pending or self._waiters or self._stopping)
+                self._lock.wait_for(lambda: self._pending or self._waiters or self._stopping or self._shrinking)
                 if not self._waiters and not self._stopping:
                     self._lock.wait_for(lambda: self._waiters or self._stopping, LINGER)
             batch, self._pending = self._pending, {}
@@ -159,6 +169,21 @@ class Writer:
         self.healthy = True
         self.commits += 1
         return None
+
+    def _give_back(self) -> bool:
+        """One slice of free pages; True if there are more. Not within a transaction of records: these do not wait."""
+        try:
+            connection = self._connected()
+            free = _free_pages(connection)
+            # The statement returns a row for each page: `execute` would end after the first one.
+            connection.executescript(f"PRAGMA incremental_vacuum({PAGES:d})")
+            left = _free_pages(connection)
+            if 0 < left < free:
+                return True
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # only then is the file itself shorter
+        except (sqlite3.Error, OSError, JournalError) as error:
+            log.info("the journal's file is made smaller later", error=str(error))
+        return False
 
     def _commit(self, connection: sqlite3.Connection, batch: dict[Hashable, Op]) -> None:
         connection.execute("BEGIN IMMEDIATE")
@@ -209,6 +234,10 @@ _UNFIT: tuple[type[Exception], ...] = (
     OverflowError,
     ValueError,
 )
+
+
+def _free_pages(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
 
 
 def _inode(path: Path) -> int:

@@ -16,6 +16,8 @@ from dockmend.journal import schema
 from dockmend.journal.reader import connect_reader
 from dockmend.journal.records import Breaker, Incident, Pause
 from dockmend.journal.sqlite import DAY, SqliteJournal
+from dockmend.journal.writer import PAGES, Writer
+from tests.lab.waiting import eventually_async
 from tests.unit.journal.making import NOW, WEB, an_action, an_incident
 
 
@@ -162,3 +164,47 @@ async def test_prune_goes_through_more_than_one_transaction(journal):
     assert await journal.prune(NOW - 4 * DAY) == 0
     assert await journal.prune(NOW - 2 * DAY) == 450
     assert await journal.incidents() == []
+
+
+def free_pages(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+async def test_a_journal_that_was_large_gives_its_disk_back(journal):
+    """More than one slice, and the file itself is smaller in the end."""
+    for number in range(2 * PAGES):
+        journal.put_incident(an_incident(number, state="closed", closed_at=NOW - 3 * DAY, reason="x" * 8000))
+    await journal.committed()
+    with contextlib.closing(sqlite3.connect(journal.path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    before = journal.path.stat().st_size
+    assert before > 2 * PAGES * 8000
+    assert await journal.prune(NOW - 2 * DAY) == 2 * PAGES
+    await eventually_async(lambda: journal.path.stat().st_size < before / 10, what="the file is small again")
+    assert free_pages(journal.path) == 0
+    assert journal.healthy
+
+
+async def test_records_are_written_while_the_file_is_made_smaller(journal, monkeypatch):
+    monkeypatch.setattr(Writer, "_give_back", lambda self: True)  # it never comes to an end
+    assert await journal.prune(NOW) == 0
+    journal.put_incident(an_incident(1))
+    await journal.committed()
+    assert len(await journal.incidents()) == 1
+
+
+async def test_nothing_of_what_was_deleted_is_left_in_the_file(journal):
+    secret = "correct-horse-battery-staple"
+    for number in range(40):
+        journal.put_known(f"definition/{number}", f"PASSWORD={secret}{number} ".encode() * 100)
+    await journal.committed()
+    with contextlib.closing(sqlite3.connect(journal.path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    assert secret.encode() in journal.path.read_bytes()
+    for number in range(40):
+        journal.put_known(f"definition/{number}", None)
+    await journal.committed()
+    with contextlib.closing(sqlite3.connect(journal.path)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    assert secret.encode() not in journal.path.read_bytes()
