@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import configparser
 import json
+import os
+import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,3 +55,30 @@ def test_it_tells_systemd_how_it_is():
     assert service["Restart"] == "on-failure"
     assert service["RestartPreventExitStatus"] == "2"
     assert service["ExecReload"] == "/opt/dockmend/bin/dockmend reload"
+    assert service["LimitCORE"] == "0"
+
+
+MOVED = """
+import time
+from dockmend.timekeeping import Clock
+before = Clock(lambda: time.time() - 3600.0)  # the clock was an hour slow when dockmend last ran
+print(round(Clock().moved_since(before.stamp())))
+"""
+"""Prints by how many seconds the clock was set between two runs, as far as dockmend can tell."""
+
+
+@pytest.mark.parametrize(("told", "moved"), [(True, "3600"), (False, "0")], ids=["as the unit has it", "untold"])
+def test_a_clock_that_is_set_between_two_runs_is_seen_in_the_units_sandbox(told: bool, moved: str):
+    unit = UNIT.read_text()
+    assert "ProcSubset=pid" in unit
+    variables = [line.removeprefix("Environment=") for line in unit.splitlines() if line.startswith("Environment=")]
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+    environment = dict(each.replace("%b", boot).split("=", 1) for each in variables) if told else {}
+    sandboxed = "mount -t proc -o subset=pid proc /proc && ! test -e /proc/sys && exec " + shlex.join(
+        [sys.executable, "-c", MOVED]
+    )
+    run = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", "sh", "-c", sandboxed],
+        check=False, capture_output=True, text=True, timeout=60, env={**os.environ, **environment},
+    )  # fmt: skip
+    assert (run.stdout.strip(), run.stderr) == (moved, "")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from dockmend import timekeeping
 from dockmend.timekeeping import Clock, Stamp
 
 NOON = 1_767_268_800.0
@@ -115,3 +118,15 @@ def test_what_an_action_waits_for_is_not_moved_by_a_clock_that_is_set():
     machine.wall -= 2 * HOUR
     machine.passes(5)
     assert here() == pytest.approx(NOON + HOUR + 5)
+
+
+def test_the_boot_is_told_by_systemd_or_read_from_the_kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    file = tmp_path / "boot_id"
+    file.write_text("0123abcd-4567-89ef-0123-456789abcdef\n")
+    monkeypatch.setattr(timekeeping, "_BOOT_ID", file)
+    monkeypatch.delenv(timekeeping.BOOT_VARIABLE, raising=False)
+    read = Clock().stamp().boot
+    monkeypatch.setattr(timekeeping, "_BOOT_ID", tmp_path / "hidden")
+    assert Clock().stamp().boot == ""
+    monkeypatch.setenv(timekeeping.BOOT_VARIABLE, "0123abcd456789ef0123456789abcdef")  # as the specifier %b is written
+    assert Clock().stamp().boot == read == "0123abcd456789ef0123456789abcdef"

@@ -18,6 +18,7 @@ from dockmend.settings import document as documents
 from dockmend.settings.document import Document, Location
 from dockmend.settings.model import FileSettings, LogFormat, Mqtt, Paths, Policy, Settings
 from dockmend.settings.secrets import Secret, read_secret
+from dockmend.timekeeping import BOOT_VARIABLE
 
 DEFAULT_CONFIG = Path("/etc/dockmend/dockmend.yaml")
 _OWN = ("config", "rules", "state", "socket", "dry_run", "log_format")  # no keys of the file
@@ -30,7 +31,7 @@ VARIABLES = (
 )  # fmt: skip
 """The keys of the file that a variable can set: DOCKMEND_ and the key in capitals, dots as underscores."""
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-_OTHER_VARIABLES = {"DOCKMEND_DEBUG", "DOCKMEND_RUNTIME"}
+_OTHER_VARIABLES = {BOOT_VARIABLE, "DOCKMEND_DEBUG", "DOCKMEND_RUNTIME"}
 _SECRETS = {"mqtt.password": ("mqtt", "password_file"), "http.token": ("http", "token_file"),
             "http.read_token": ("http", "read_token_file")}  # fmt: skip
 
