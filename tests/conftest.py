@@ -27,6 +27,7 @@ os.umask(0o022)
 # A test that forgot to say which engine it means must find none.
 for _name in [name for name in os.environ if name.startswith(("DOCKER_", "DOCKMEND_"))]:
     del os.environ[_name]
+os.environ["DOCKMEND_RUNTIME"] = "/nonexistent/dockmend"  # nor must a command find a daemon of the machine's
 
 
 @pytest.fixture(scope="session")

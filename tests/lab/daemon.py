@@ -185,9 +185,13 @@ class Daemon:
         )
         return out
 
-    def command(self, *arguments: str, timeout: float = 60.0) -> subprocess.CompletedProcess[bytes]:
-        """As `cli`, for tests that look at the exit code and at standard error."""
-        command = [sys.executable, "-m", "dockmend", *arguments, "--state", str(self.state)]
+    def command(
+        self, *arguments: str, timeout: float = 60.0, found: bool = False
+    ) -> subprocess.CompletedProcess[bytes]:
+        """As `cli`, for tests that look at the exit code and at standard error. `found`: no flag says where it is."""
+        command = [sys.executable, "-m", "dockmend", *arguments]
+        if not found:
+            command += ["--state", str(self.state)]
         return subprocess.run(
             command,
             check=False,

@@ -152,7 +152,7 @@ async def test_it_lives_through_a_journal_that_takes_nothing_and_acts_when_it_do
         fake.set_health(web, "healthy")
         await until(lambda: not one.incidents.open, "the incident is closed")
         await until(lambda: "journal" not in one.degraded, "it is well")
-        assert DaemonSource(one).ready() == {"stream": None, "journal": None}
+        assert DaemonSource(one).ready() == {"stream": None, "rules": None, "journal": None}
         (row,) = await incidents(one)
         assert (row["outcome"], row["attempts"]) == ("healed", 1)
 

@@ -121,6 +121,22 @@ def test_a_person_reads_the_story():
     ]
 
 
+def test_a_step_is_told_of_the_container_that_it_is_done_to():
+    log = Log(format="console")
+    teller = LogTeller()
+    teller.incident(an_incident(state="acting", attempts=1))
+    teller.action(an_action(object_name="guest"))
+    assert log.lines == ["guest → restart (rule heal) [i1]"]
+
+
+def test_what_a_person_asked_for_is_not_called_unhealthy():
+    log = Log(format="console")
+    teller = LogTeller()
+    teller.incident(an_incident(state="acting", attempts=1, actor="uid 0 (root)"))
+    teller.action(an_action())
+    assert log.lines == ["web (asked for by uid 0 (root)) → restart (rule heal) [i1]"]
+
+
 def test_a_machine_reads_the_same_with_fields():
     log = Log(format="json")
     heal(LogTeller())

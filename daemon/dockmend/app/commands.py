@@ -10,7 +10,7 @@ import msgspec
 
 from dockmend import __version__
 from dockmend.app.given_up import given_up
-from dockmend.control.api import BreakerRow, Done, GivenUpRow, PauseRow, RuleRow, Rules, Status
+from dockmend.control.api import BreakerRow, Done, GivenUpRow, InForce, PauseRow, RuleRow, Rules, Status
 from dockmend.decide import Suppress, span_text
 from dockmend.errors import DockmendError, UsageError
 from dockmend.journal.records import Pause
@@ -78,6 +78,24 @@ class DaemonCommands:
             fired[incident.rule] = max(fired.get(incident.rule, 0.0), incident.opened_at)
         rows = [self._rule_row(rule, fired.get(rule.name)) for rule in daemon.rules.current.rules]
         return Rules(rules=rows, problems=list(daemon.rules.problems), loaded_at=daemon.rules.loaded_at)
+
+    async def in_force(self) -> InForce:
+        daemon = self._daemon
+        own = daemon.settings
+        engine = own.engine or (daemon.engine.url if daemon.engine.url.startswith("unix://") else None)
+        return InForce(
+            config=str(own.paths.config.absolute()) if own.paths.config is not None else None,
+            rules=str(own.paths.rules.absolute()),
+            state=str(own.paths.state.absolute()),
+            engine=engine,
+            heal=own.heal,
+            policy=daemon.guards.policy.model_dump(mode="json"),
+            rate=own.limits.rate,
+            texts={path: text.decode("utf-8", "surrogateescape") for path, text in daemon.rules.texts.items()},
+            healers=list(daemon.rules.healers),
+            observes=daemon.rules.observes,
+            dry_run=own.dry_run,
+        )
 
     def _rule_row(self, rule: Rule, fired_at: float | None) -> RuleRow:
         return RuleRow(

@@ -51,12 +51,14 @@ class Reloading:
             before = daemon.rules.current.digest, daemon.rules.observes
             policy, waits = narrowed(daemon.guards.policy, self._read())
             rules = daemon.rules.reload(policy.rules_owner)
-        except InvalidFiles:
+        except InvalidFiles as error:
             daemon.observer.reloaded(ok=False, at=daemon.clock.wall())
+            daemon.observer.degraded("rules", _rejected(error, daemon.rules.degraded))
             self._count_rules()
             raise
         else:
             self._hold(policy, waits)
+            daemon.observer.degraded("rules", daemon.rules.degraded)
             daemon.observer.reloaded(ok=True, at=daemon.clock.wall())
             if (rules.digest, daemon.rules.observes) != before:
                 self.put_in_force(rules)
@@ -117,3 +119,10 @@ class Reloading:
         daemon = self._daemon
         daemon.metrics.rule_names(rule.name for rule in daemon.rules.current.rules)
         daemon.observer.rules(*daemon.rules.counts())
+
+
+def _rejected(error: InvalidFiles, since_the_start: str | None) -> str:
+    """Why the rules in force are not those of the folder, for status and readiness."""
+    errors = sum(1 for each in error.problems if each.level == "error")
+    stay = since_the_start or "the rules before it stay in force"
+    return f"the last reload was rejected, with {errors} error{'s' if errors != 1 else ''} (`dockmend rules`): {stay}"

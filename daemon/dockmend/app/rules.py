@@ -38,6 +38,7 @@ class Rules:
     degraded: str | None = None
     loaded_at: float = 0.0
     observes: bool = False
+    texts: Mapping[str, bytes] = field(default_factory=dict)  # the files of `current`, by path, as they were loaded
     healers: tuple[str, ...] = ()  # other healers on this host: the built-in rule then only shadows
 
     @property
@@ -61,8 +62,9 @@ class Rules:
         contents, problems = read_files(sources, owner)
         return load_texts(contents, host=self.host, problems=problems), contents
 
-    def use(self, files: RuleSet) -> RuleSet:
-        """Puts a set in force, and keeps its files as the last good ones."""
+    def use(self, files: RuleSet, contents: Mapping[str, bytes]) -> RuleSet:
+        """Puts a set in force; `contents`: the files that it was read from."""
+        self.texts = contents
         self.current = with_builtin(files, self.settings.heal, self.healers, acts=not self.observes)
         self.problems = tuple(str(problem) for problem in files.warnings)
         self.degraded = None
@@ -73,7 +75,7 @@ class Rules:
         """The same files, with the built-in rule made anew (another healer was found)."""
         files = replace(self.current, rules=tuple(rule for rule in self.current.rules if not rule.builtin))
         degraded, problems = self.degraded, self.problems
-        rules = self.use(files)
+        rules = self.use(files, self.texts)
         self.degraded, self.problems = degraded, problems
         return rules
 
@@ -86,14 +88,14 @@ class Rules:
             kept = self._last_good()
             _tell(problems)
             self.observes = kept is None
-            self.use(kept or RuleSet())
+            self.use(*(kept or (RuleSet(), {})))
             self.problems = problems
             self.degraded = "the rule files are wrong" + (
                 ": the last good set is in force" if kept else " and there is no last good set: nothing is done"
             )
             return self.current
         self._keep(contents)
-        return self.use(files)
+        return self.use(files, contents)
 
     def reload(self, owner: str) -> RuleSet:
         """Raises InvalidFiles, and nothing has changed but `problems`."""
@@ -104,16 +106,18 @@ class Rules:
             raise
         self._keep(contents)
         self.observes = False
-        return self.use(files)
+        return self.use(files, contents)
 
-    def _last_good(self) -> RuleSet | None:
+    def _last_good(self) -> tuple[RuleSet, Mapping[str, bytes]] | None:
         """The set that was kept; None if there is none, or if others than dockmend could have written it."""
         folder = self.settings.paths.state / LAST_GOOD
         if not folder.exists():
             return None
         contents, problems = read_files(folder, owner="root")
         try:
-            return load_texts(contents, host=self.host, problems=problems) if contents or problems else None
+            if not contents and not problems:
+                return None
+            return load_texts(contents, host=self.host, problems=problems), contents
         except InvalidFiles as error:
             log.warning("the last good rules cannot be used", problems=[str(problem) for problem in error.problems])
             return None

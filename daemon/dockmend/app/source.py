@@ -39,5 +39,6 @@ class DaemonSource(DaemonCommands):
             "stream": None
             if watch.up and self._of.listed
             else degraded.get("engine", "the engine has not been listed yet"),
+            "rules": self._of.rules.degraded if self._of.rules.observes else None,
             "journal": None if self._of.journal.healthy else degraded.get("journal", "it cannot be written"),
         }

@@ -140,7 +140,7 @@ def consent(containers: Iterable[Container]) -> list[Finding]:
             "without one it is never unhealthy: give it one (HEALTHCHECK in its image, or --health-cmd)",
         )
         for each in sorted(containers, key=lambda each: each.name)
-        if each.check is None and any(each.label(label) == "true" for label in LABELS)
+        if each.check is None and _asks(each)
     ]  # fmt: skip
 
 
@@ -157,13 +157,43 @@ def left_aside(containers: Iterable[Container]) -> list[Finding]:
 
 
 def restart_policies(containers: Iterable[Container], rules: RuleSet) -> list[Finding]:
-    """`unless-stopped` stays down after an engine that was killed comes back; a rule on `left_down` mends that."""
-    heard = {trigger.name for rule in rules.rules if rule.enabled for trigger in rule.triggers}
-    left = sorted(each.name for each in containers if each.running and each.restart_policy == "unless-stopped")
-    if not left or heard & {"container.left_down", "container.exited"}:
-        return [Finding("ok", "restarts", "nothing that the engine would leave down unnoticed")]
-    names = ", ".join(left[:3]) + (", …" if len(left) > 3 else "")
-    text = f"{len(left)} with restart: unless-stopped ({names}) stay down when the engine is killed and comes back"
-    return [
-        Finding("note", "restarts", text, "a rule with `when: container.left_down` and `then: start` brings them back")
-    ]
+    """What stays down after the engine comes back, and which no rule on `left_down` would start again.
+
+    An engine that was killed leaves `unless-stopped` ones down; those with no restart policy stay down after any end of
+    the engine, and are named if they ask to be healed (docs/engine.md).
+    """
+    mending = [
+        rule for rule in rules.rules
+        if rule.enabled and not rule.dry_run and {each.name for each in rule.triggers} & STARTS_AGAIN
+    ]  # fmt: skip
+    down = [each for each in containers if not any(rule.match.test(each) for rule in mending)]
+    kept = [each.name for each in down if each.running and each.restart_policy == "unless-stopped"]
+    asks = [each for each in down if each.restart_policy in ("no", "") and _asks(each)]
+    will = [each.name for each in asks if each.running]
+    now = [each.name for each in asks if not each.running and each.finished_at]
+    todo = "a rule with `when: container.left_down` and `then: start` brings them back"
+    found = []
+    if kept:
+        text = f"{_some(kept)} with restart: unless-stopped stay down when the engine is killed and comes back"
+        found.append(Finding("note", "restarts", text, todo))
+    if will:
+        text = f"{_some(will)} ask to be healed and have no restart policy: they stay down when the engine restarts"
+        found.append(Finding("note", "restarts", text, f"docker update --restart unless-stopped NAME, or {todo}"))
+    if now:
+        text = f"{_some(now)} ask to be healed, are down, and have no restart policy"
+        found.append(Finding("note", "restarts", text, f"docker start NAME if it should run; {todo}"))
+    return found or [Finding("ok", "restarts", "nothing that the engine would leave down unnoticed")]
+
+
+STARTS_AGAIN = frozenset({"container.left_down", "container.exited"})
+"""Triggers of a rule that starts what an engine left down."""
+
+
+def _asks(container: Container) -> bool:
+    return any(container.label(label) == "true" for label in LABELS)
+
+
+def _some(names: Iterable[str]) -> str:
+    """How many, with the first three names."""
+    found = sorted(names)
+    return f"{len(found)} ({', '.join(found[:3])}{', …' if len(found) > 3 else ''})"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dockmend.cli.options import options, ruleset, settings, with_engine
+from dockmend.cli.in_force import in_force
+from dockmend.cli.options import options, with_engine
 from dockmend.cli.text import emit, show
 from dockmend.model import HELPER_LABEL, Container, target_of
 
@@ -28,19 +29,19 @@ class Cover:
 
 
 @click.command()
-@options("config", "rules", "engine", "state", "json")
+@options("config", "rules", "engine", "state", "socket", "json")
 def coverage(as_json: bool, **flags: Any) -> int:
     """Every container of the engine: by which rules it is covered, or why by none.
 
     Covered is a container that a rule would act on: one that is enabled, matches it, and listens to something that can
-    happen to it. Asks the engine and reads the rules' files; the daemon need not run.
+    happen to it. Asks the engine and the running daemon; if none runs, reads the rules' files.
     """
     from dockmend.guards import Guards
 
-    found = settings(flags)
-    listing = with_engine(found, lambda engine: engine.listing())
-    rules = ruleset(found, listing.containers)
-    guards = Guards(found.policy)
+    asked = in_force(flags)
+    listing = with_engine(asked.settings, lambda engine: engine.listing())
+    rules = asked.ruleset(listing.containers)
+    guards = Guards(asked.settings.policy)
     rows = [
         (each, cover(each, rules, guards))
         for each in sorted(listing.containers, key=lambda each: each.name)

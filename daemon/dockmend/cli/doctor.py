@@ -13,7 +13,8 @@ import click
 
 from dockmend.cli import checks
 from dockmend.cli.checks import Finding
-from dockmend.cli.options import engine_of, options, ruleset
+from dockmend.cli.in_force import InForce, in_force
+from dockmend.cli.options import engine_of, options
 from dockmend.cli.text import emit, say
 from dockmend.errors import DockmendError, EngineAway, EngineError, InvalidFiles, JournalError, NotFound, UsageError
 from dockmend.model import HELPER_LABEL
@@ -46,14 +47,15 @@ def doctor(as_json: bool, **flags: Any) -> int:
 
 
 async def _findings(flags: dict[str, Any]) -> list[Finding]:
-    settings, found = _settings(flags)
+    asked, found = _settings(flags)
+    settings = asked.settings
     found += _state(settings)
     found += await _daemon(settings)
     listing, of_engine = await _engine(settings)
     found += of_engine
     found += await _broker(settings)
     containers = [each for each in listing.containers if HELPER_LABEL not in each.labels] if listing else []
-    rules, texts, of_rules = _rules(settings, containers)
+    rules, texts, of_rules = _rules(asked, containers)
     found += of_rules
     if listing is not None:
         found += checks.labels(containers, texts)
@@ -64,30 +66,25 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
     return found
 
 
-def _settings(flags: dict[str, Any]) -> tuple[Settings, list[Finding]]:
-    """The settings, or where they are wrong the defaults, so that the rest can still be looked at."""
+def _settings(flags: dict[str, Any]) -> tuple[InForce, list[Finding]]:
+    """The daemon's rules and settings, else those of the files; if they are wrong the defaults, so that the rest can
+    still be looked at."""
     from dockmend.settings import Settings as Plain
     from dockmend.settings import find_paths, load
 
-    rest = dict(flags)
     try:
-        found = load(rest, config=rest.pop("config", None))
-    except InvalidFiles as error:
-        wrong = [
-            Finding("problem", "settings", str(each), "mend it: `dockmend run` will not start")
-            for each in error.problems
-        ]
-        paths = find_paths({key: flags.get(key) for key in ("rules", "state", "socket")})
-        return Plain(paths=paths, engine=flags.get("engine")), wrong
+        asked = in_force(flags, quiet=True)
+        rest = dict(flags)
+        warnings = load(rest, config=rest.pop("config", None)).warnings  # the daemon's own say nothing of these
     except UsageError as error:
+        wrong = [str(each) for each in error.problems] if isinstance(error, InvalidFiles) else str(error).splitlines()
         paths = find_paths({key: flags.get(key) for key in ("rules", "state", "socket")})
-        return Plain(paths=paths, engine=flags.get("engine")), [
-            Finding("problem", "settings", line, "mend it: `dockmend run` will not start")
-            for line in str(error).splitlines()
-        ]
-    notes = [Finding("note", "settings", each) for each in found.warnings]
-    where = str(found.paths.config) if found.paths.config else "no settings file: the defaults hold"
-    return found, notes or [Finding("ok", "settings", where)]
+        plain = InForce(Plain(paths=paths, engine=flags.get("engine")), "the defaults")
+        todo = "mend it: `dockmend run` will not start"
+        return plain, [Finding("problem", "settings", each, todo) for each in wrong]
+    notes = [Finding("note", "settings", each) for each in warnings]
+    where = str(asked.settings.paths.config) if asked.settings.paths.config else "no settings file: the defaults hold"
+    return asked, [Finding("ok", "asks", asked.said), *(notes or [Finding("ok", "settings", where)])]
 
 
 def _state(settings: Settings) -> list[Finding]:
@@ -206,23 +203,25 @@ async def _broker(settings: Settings) -> list[Finding]:
     return [Finding("problem", "broker", f"{where}: {why}", todo)]
 
 
-def _rules(settings: Settings, containers: list[Any]) -> tuple[Any, list[str], list[Finding]]:
+def _rules(asked: InForce, containers: list[Any]) -> tuple[Any, list[str], list[Finding]]:
     """The rules, the texts of their files, and what is wrong with them."""
     from dockmend.rules.files import read_files
     from dockmend.rules.model import RuleSet
 
-    folder = settings.paths.rules
-    contents = read_files(folder)[0] if folder.exists() else {}
+    folder = asked.settings.paths.rules
+    contents = asked.texts
+    if contents is None:
+        contents = read_files(folder)[0] if folder.exists() else {}
     texts = [text.decode(errors="replace") for text in contents.values()]
     try:
-        rules = ruleset(settings, containers)
+        rules = asked.ruleset(containers)
     except InvalidFiles as error:
         todo = "mend them: a reload changes nothing and a start uses the last good set until then"
         return RuleSet(), texts, [Finding("problem", "rules", str(each), todo) for each in error.problems]
     notes = [Finding("note", "rules", str(each)) for each in rules.warnings]
     own = sum(1 for rule in rules.rules if not rule.builtin)
     builtin = own != len(rules.rules)
-    if folder.exists():
+    if asked.texts is not None or folder.exists():
         said = f"{folder}: {own} rules{', and the built-in one' if builtin else ''}"
     else:
         said = f"{folder} does not exist: there is {'the built-in rule only' if builtin else 'no rule at all'}"

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from dockmend.cli.options import options, ruleset, settings, with_engine
+from dockmend.cli.in_force import InForce, in_force
+from dockmend.cli.options import options, with_engine
 from dockmend.cli.text import clock, emit, say, show
 from dockmend.errors import JournalError, Problem, UsageError
 from dockmend.model import LATER_TRANSITIONS, TRANSITIONS, Actor, Change, Container, Event, target_of
@@ -22,12 +23,18 @@ if TYPE_CHECKING:
     from dockmend.settings import Settings
 
 ENDS = {"stopped", "crashed", "oom_killed", "left_down"}
+ASKED_OF = (
+    "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down", "container.network_lost",
+    "container.orphaned", "container.missing", "container.stuck",
+)  # fmt: skip
+"""What `explain NAME` asks about."""
 LONGEST = 4 * 1024 * 1024  # bytes of a line
 SETTLE = 1.0  # seconds after the last line: a cause waits 0.2 s for the `stop` that may follow a `die`
 
 
 @click.command()
-@options("config", "rules", "engine", "state")
+@options("config", "rules", "engine", "state", "socket")
+@click.argument("name", required=False, metavar="[CONTAINER]")
 @click.option(
     "--events", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE.ndjson", help="Of `dockmend record`."
 )
@@ -36,21 +43,31 @@ SETTLE = 1.0  # seconds after the last line: a cause waits 0.2 s for the `stop` 
 @click.option("--all", "everything", is_flag=True, help="Rules too that do not listen to it at all.")
 @options("json")
 def explain(
-    events: Path | None, container: str | None, trigger: str | None, everything: bool, as_json: bool, **flags: Any
+    name: str | None,
+    events: Path | None,
+    container: str | None,
+    trigger: str | None,
+    everything: bool,
+    as_json: bool,
+    **flags: Any,
 ) -> int:
     """What each rule would do, and why; nothing is touched. Exit code 1 where none would do anything.
 
     Limits, pauses and breakers are those of the journal in the state folder, where there is one (live only).
     """
-    if (events is None) == (container is None) or (container is None) != (trigger is None):
-        raise UsageError("say either --events FILE.ndjson, or --container NAME and --trigger T")
-    found = settings(flags)
+    if name is not None and container is not None and name != container:
+        raise UsageError(f"{name} and --container {container}: say which of them")
+    container = container or name
+    if (events is None) == (container is None) or (container is None and trigger is not None):
+        raise UsageError("say either --events FILE.ndjson, or a container's name (and --trigger T)")
+    if trigger is not None:
+        trigger = _known(trigger)
+    found = in_force(flags)
     if events is not None:
         told = _recorded(found, events)
     else:
         assert container is not None
-        assert trigger is not None
-        told = _live(found, container, _known(trigger))
+        told = _live(found, container, trigger)
     rows = [(change, [each for each in answers if each.asked or everything]) for change, answers in told]
     if as_json:
         emit([_json(change, answers) for change, answers in rows])
@@ -73,17 +90,20 @@ def _show(rows: Iterable[tuple[Change, list[Answer]]]) -> None:
         say("no rule listens to any of it (--all shows what they listen to)")
 
 
-def _live(found: Settings, name: str, trigger: str) -> list[tuple[Change, list[Answer]]]:
+def _live(found: InForce, name: str, trigger: str | None) -> list[tuple[Change, list[Answer]]]:
+    """Without a trigger: of each trouble that can befall a container, those that some rule listens to."""
+
     async def look(engine: Any) -> tuple[Container, Any]:
         return await engine.inspect(name), await engine.listing()
 
-    container, listing = with_engine(found, look)
+    container, listing = with_engine(found.settings, look)
     now = time.time()
-    change = change_of(container, trigger, now)
-    history, host = _limits(found, now)
+    history, host = _limits(found.settings, now)
     explainer = _explainer(found, listing.containers)
     explainer.history, explainer.host = history, host
-    return [(change, explainer.explain(change, now))]
+    triggers = [trigger] if trigger is not None else [each for each in ASKED_OF if explainer.heard(each)]
+    changes = [change_of(container, each, now) for each in triggers]
+    return [(change, explainer.explain(change, now)) for change in changes]
 
 
 def change_of(container: Container, trigger: str, now: float) -> Change:
@@ -124,13 +144,13 @@ def _actions() -> tuple[str, ...]:
     return tuple(sorted(ACTIONS.get("container", ())))
 
 
-def _explainer(found: Settings, containers: Iterable[Container]) -> Explainer:
+def _explainer(found: InForce, containers: Iterable[Container]) -> Explainer:
     import socket
 
     from dockmend.cli.explaining import Explainer
     from dockmend.guards import Guards
 
-    return Explainer(ruleset(found, containers), Guards(found.policy), socket.gethostname())
+    return Explainer(found.ruleset(containers), Guards(found.settings.policy), socket.gethostname())
 
 
 def _limits(found: Settings, now: float) -> tuple[History, Host]:
@@ -162,7 +182,7 @@ def _limits(found: Settings, now: float) -> tuple[History, Host]:
     return history, Host(found.limits.rate, pauses.until)
 
 
-def _recorded(found: Settings, path: Path) -> list[tuple[Change, list[Answer]]]:
+def _recorded(found: InForce, path: Path) -> list[tuple[Change, list[Answer]]]:
     explainer = _explainer(found, ())
     return [(change, explainer.explain(change, change.at)) for change in changes_of(_lines(path), str(path))]
 

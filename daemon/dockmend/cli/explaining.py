@@ -40,6 +40,10 @@ class Explainer:
     def __post_init__(self) -> None:
         self._matcher = Matcher(self.rules)
 
+    def heard(self, trigger: str) -> bool:
+        """Whether any rule that acts or shadows listens to this trigger."""
+        return any(rule.enabled and trigger in rule.named for rule in self.rules.rules)
+
     def explain(self, change: Change, now: float) -> list[Answer]:
         """Every rule's answer to a change at `now` (wall seconds), in file order."""
         answers: dict[str, Answer] = {}

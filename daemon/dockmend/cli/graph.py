@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from dockmend.cli.options import options, settings, with_engine
+from dockmend.cli.in_force import in_force
+from dockmend.cli.options import options, with_engine
 from dockmend.cli.text import clean, emit, say, show
 from dockmend.mirror.graph import Edge, Graph, build
 from dockmend.mirror.order import Plan, plan
@@ -38,7 +39,7 @@ def graph(as_json: bool, form: str, **flags: Any) -> int:
     Network, process and IPC namespaces, links, volumes-from, Compose's depends_on and dockmend.depends-on labels; who
     shares a network is shown too. Cycles are named. Asks the engine; the daemon need not run.
     """
-    listing = with_engine(settings(flags), lambda engine: engine.listing())
+    listing = with_engine(in_force(flags).settings, lambda engine: engine.listing())
     found = build(each for each in listing.containers if HELPER_LABEL not in each.labels)
     order = plan(found.nodes, found.needs())
     if as_json:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from dockmend.cli.options import client, options, paths, seconds
+from dockmend.cli.options import client, found_paths, options, seconds
 from dockmend.cli.text import clock, emit, say, show, span, when
 from dockmend.errors import JournalError, UsageError
 from dockmend.journal.records import ActionRecord, Incident
@@ -27,7 +27,7 @@ OUTCOMES = {
 
 
 @click.command()
-@click.argument("id", required=False, metavar="[ID]")
+@click.argument("id", required=False, metavar="[ID or CONTAINER]")
 @click.option("--container", metavar="NAME", help="Only those of this container (name, id or target).")
 @click.option("--since", metavar="TIME", help="Only those open within this long, as in 1d.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="At most this many.")
@@ -35,22 +35,29 @@ OUTCOMES = {
 def incidents(id: str | None, container: str | None, since: str | None, limit: int, as_json: bool, **flags: Any) -> int:
     """What broke and what was done, the newest first; with an ID, one incident's story.
 
-    An ID may be cut to its first characters where they are unique.
+    An ID may be cut to its first characters if they are unique. A container's name lists that container's incidents.
     """
     import msgspec
 
     within = seconds(since, "--since")
     now = time.time()
     with _source(flags) as journal:
-        if id is not None:
-            incident, actions = _found(journal, id)
+        by_name = None
+        try:
+            one = _found(journal, id) if id is not None else None
+        except UsageError:
+            if not (container is None and id is not None and journal.incidents(id, None, 1)):
+                raise
+            one, by_name = None, id
+        if one is not None:
+            incident, actions = one
             if as_json:
                 emit({"incident": msgspec.to_builtins(incident), "actions": msgspec.to_builtins(actions)})
             else:
                 for line in (*story(incident, actions, now), *_earlier(journal, incident)):
                     say(line)
             return 0
-        found = journal.incidents(container, now - within if within is not None else None, limit)
+        found = journal.incidents(container or by_name, now - within if within is not None else None, limit)
     if as_json:
         emit(msgspec.to_builtins(found))
     else:
@@ -98,7 +105,7 @@ def _source(flags: dict[str, Any]) -> Iterator[_Source]:
     """The journal, or the daemon where the journal cannot be read; JournalError where neither answers."""
     from dockmend.journal.sqlite import read_only
 
-    where = paths(flags)
+    where = found_paths(flags)
     with contextlib.ExitStack() as stack:
         source: _Source
         try:

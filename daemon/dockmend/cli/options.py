@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,8 +16,6 @@ from dockmend.errors import UsageError
 if TYPE_CHECKING:
     from dockmend.control.client import Client
     from dockmend.engine.client import DockerEngine
-    from dockmend.model import Container
-    from dockmend.rules.model import RuleSet
     from dockmend.settings import Paths, Settings
 
 T = TypeVar("T")
@@ -99,7 +96,7 @@ def found_paths(flags: dict[str, Any], *, changes: bool = False) -> Paths:
     from dockmend.control import pidfiles
 
     where = paths(flags)
-    if any(flags.get(key) is not None or os.environ.get(f"DOCKMEND_{key.upper()}") for key in ("state", "socket")):
+    if named(flags, "state", "socket"):
         return where
     daemons = pidfiles.running(os.environ)
     if not daemons:
@@ -112,6 +109,11 @@ def found_paths(flags: dict[str, Any], *, changes: bool = False) -> Paths:
         others = ", ".join(f"--state {each.state}" for each in daemons if each is not chosen)
         tell_aside(f"{len(daemons)} dockmends run here; this is the one in {chosen.state}; for another: {others}")
     return where.model_copy(update={"state": Path(chosen.state), "socket": Path(chosen.socket)})
+
+
+def named(flags: dict[str, Any], *keys: str) -> bool:
+    """Whether a flag or an environment variable gives one of these settings."""
+    return any(flags.get(key) is not None or os.environ.get(f"DOCKMEND_{key.upper()}") for key in keys)
 
 
 def tell_aside(text: str) -> None:
@@ -155,19 +157,3 @@ def seconds(text: str | None, flag: str) -> float | None:
         return duration(text)
     except ValueError as error:
         raise UsageError(f"{flag}: {error}") from None
-
-
-def ruleset(found: Settings, containers: Iterable[Container] = ()) -> RuleSet:
-    """The rules that `run` would use under these settings, the built-in one too. Raises InvalidFiles.
-
-    `containers`: those of the host, among which other healers may be. A folder that does not exist holds no rules.
-    """
-    from dockmend.rules.builtin import foreign_healers, with_builtin
-    from dockmend.rules.loader import load_rules
-
-    folder = found.paths.rules
-    sources = [folder] if folder.exists() else []
-    read = load_rules(
-        sources, host=socket.gethostname(), owner=found.policy.rules_owner, runs_as=daemon_uid(found.paths.state)
-    )
-    return with_builtin(read, found.heal, foreign_healers(containers))

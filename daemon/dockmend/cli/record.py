@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dockmend.cli.options import engine_of, options, seconds, settings
+from dockmend.cli.in_force import in_force
+from dockmend.cli.options import engine_of, options, seconds
 
 if TYPE_CHECKING:
     from dockmend.engine.client import DockerEngine
@@ -27,7 +28,7 @@ def record(for_: str | None, count: int | None, **flags: Any) -> int:
     each with its time, so that `explain --events` knows what a rule would have known.
     """
     limit = seconds(for_, "--for")
-    found = settings(flags)
+    found = in_force(flags).settings
 
     async def work() -> None:
         engine = engine_of(found)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dockmend.cli.options import engine_of, options, paths, settings
+from dockmend.cli.in_force import in_force, state_folder
+from dockmend.cli.options import engine_of, options
 from dockmend.cli.text import emit, say, show, size
 from dockmend.errors import DockmendError, UsageError
 
@@ -27,12 +28,12 @@ def snapshots() -> None:
 
 @snapshots.command("list")
 @click.argument("volume", required=False)
-@options("state", "json")
+@options("config", "state", "engine", "json")
 def list_(volume: str | None, as_json: bool, **flags: Any) -> int:
     """The snapshots in the state folder, or those of VOLUME; the oldest first."""
     from dockmend.snapshots import commands
 
-    found = asyncio.run(commands.list_(commands.store_of(paths(flags).state), volume))
+    found = asyncio.run(commands.list_(commands.store_of(state_folder(flags)), volume))
     rows = [manifest.row() for manifest in found]
     if as_json:
         emit(rows)
@@ -52,7 +53,7 @@ def create(volume: str, as_json: bool, **flags: Any) -> int:
     """Takes a snapshot of VOLUME as it is now: what writes to it is not held still."""
     from dockmend.snapshots import commands
 
-    found = settings(flags)
+    found = in_force(flags).settings
 
     async def work() -> Any:
         engine = engine_of(found)
@@ -75,12 +76,12 @@ def create(volume: str, as_json: bool, **flags: Any) -> int:
 
 @snapshots.command()
 @click.argument("id")
-@options("state", "json")
+@options("config", "state", "engine", "json")
 def verify(id: str, as_json: bool, **flags: Any) -> int:
     """Reads a snapshot back and compares it with its manifest; exit 1 where it is damaged."""
     from dockmend.snapshots import commands
 
-    found = asyncio.run(commands.verify(commands.store_of(paths(flags).state), id))
+    found = asyncio.run(commands.verify(commands.store_of(state_folder(flags)), id))
     if as_json:
         emit({**found.manifest.row(), "problems": found.problems})
     elif not found.problems:
@@ -109,7 +110,7 @@ def restore(id: str, to: str | None, in_place: bool, yes: bool, as_json: bool, *
 
     if in_place and to is not None:
         raise UsageError("--to and --in-place: one of them")
-    found = settings(flags)
+    found = in_force(flags).settings
     store = commands.store_of(found.paths.state)
     if in_place and not yes and not _agreed(store.load(id)):
         say("nothing was done")
@@ -148,13 +149,13 @@ def _agreed(manifest: Manifest) -> bool:
 @click.option("--volume", metavar="NAME", help="Only this volume's.")
 @click.option("--keep", type=click.IntRange(1), required=True, metavar="N", help="The newest of each volume that stay.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
-@options("state", "json")
+@options("config", "state", "engine", "json")
 def prune(volume: str | None, keep: int, dry_run: bool, as_json: bool, **flags: Any) -> int:
     """Removes all but the newest snapshots of each volume, whatever made them."""
     from dockmend.snapshots import commands, marks
 
     async def work() -> list[str]:
-        store = commands.store_of(paths(flags).state)
+        store = commands.store_of(state_folder(flags))
         by_volume: dict[str, list[str]] = {}
         for manifest in await commands.list_(store, volume):
             by_volume.setdefault(manifest.volume, []).append(manifest.id)
@@ -187,8 +188,8 @@ def diff(id: str, other: str | None, as_json: bool, **flags: Any) -> int:
     """
     from dockmend.snapshots import commands
 
-    found = settings(flags) if other is None else None
-    store = commands.store_of(found.paths.state if found is not None else paths(flags).state)
+    found = in_force(flags).settings if other is None else None
+    store = commands.store_of(found.paths.state if found is not None else state_folder(flags))
 
     async def work() -> list[Difference]:
         if found is None:

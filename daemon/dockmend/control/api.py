@@ -68,6 +68,22 @@ class Status(TypedDict):
     healers: list[str]  # other healers on this host, by container
 
 
+class InForce(TypedDict):
+    """What the daemon goes by. `texts`: rule files by path; `rate`: the host's budget, (actions, seconds) or None."""
+
+    config: str | None
+    rules: str
+    state: str
+    engine: str | None  # None: found in the daemon's own environment
+    heal: str
+    policy: dict[str, Any]
+    rate: tuple[int, float] | None
+    texts: dict[str, str]
+    healers: list[str]
+    observes: bool
+    dry_run: bool
+
+
 class RuleRow(TypedDict):
     """`state`: enabled, disabled, shadow (decides and records only)."""
 
@@ -105,6 +121,9 @@ class Commands(Protocol):
 
     async def status(self) -> Status: ...
     async def rules(self) -> Rules: ...
+    async def in_force(self) -> InForce:
+        """For commands that answer by the rules and settings of the daemon; no secrets of the settings."""
+
     async def incidents(
         self, container: str | None = None, since: float | None = None, limit: int = 100
     ) -> list[dict[str, Any]]:
@@ -137,6 +156,7 @@ CHANGING = frozenset({"pause", "resume", "reset", "reload", "trigger"})
 ARGUMENTS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
     "status": {},
     "rules": {},
+    "in_force": {},
     "incidents": {"container": (str, False), "since": ((int, float), False), "limit": (int, False)},
     "incident": {"id": (str, True)},
     "containers": {},

@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from dockmend.engine.api import Engine
+from dockmend.errors import NotFound
 from dockmend.snapshots import in_place, marks
 from dockmend.snapshots.archive import Why, take
 from dockmend.snapshots.diff import Difference, compare, of_snapshot, of_volume
@@ -42,7 +43,13 @@ async def create(engine: Engine, store: Store, volume: str, clock: Callable[[], 
     info = await engine.connect()
     await tidy(engine, store)
     try:
-        return await take(engine, store, Source("volume", volume), Why(command_owner()), clock, info)
+        found = await engine.inspect_volume(volume)
+    except NotFound:
+        raise SnapshotError(f"there is no volume {volume} on this engine", again=False) from None
+    users = [each for each in await in_place.references(engine, found) if each.state in ("running", "restarting")]
+    why = Why(command_owner(), unpaused=tuple(sorted(each.name for each in users)))
+    try:
+        return await take(engine, store, Source("volume", volume), why, clock, info)
     except OSError as error:
         raise unwritable(store, error) from error
 

@@ -23,7 +23,7 @@ from dockmend.snapshots.archive import Why, take
 from dockmend.snapshots.clearing import clear
 from dockmend.snapshots.diff import Difference, compare, of_snapshot, of_volume
 from dockmend.snapshots.helper import Source, helper
-from dockmend.snapshots.losses import readable_root, same_host
+from dockmend.snapshots.losses import INEXACT, readable_root, same_host
 from dockmend.snapshots.manifest import Manifest, SnapshotError
 from dockmend.snapshots.marks import Mark
 from dockmend.snapshots.restore import DROPPED_LABELS, FROM_LABEL, Restored, body, verify
@@ -130,8 +130,10 @@ async def _keep(work: Exchange, volume: Volume, id: str, clock: Callable[[], flo
             await to_end(work.store.remove, safety.id)
         raise
     work.notes.append(f"what {volume.name} held before is kept as {safety.id}")
-    work.notes.extend(f"gone for good: {each.count} {each.what} of what it held" for each in safety.not_kept)
-    work.notes.extend(f"may be gone for good, of what it held: {limit}" for limit in safety.limits)
+    for each in safety.not_kept:
+        word = "not kept exactly" if each.what in INEXACT else "gone for good"
+        work.notes.append(f"{word}: {each.count} {each.what} of what it held")
+    work.notes.extend(f"may be lost, of what it held: {limit}" for limit in safety.limits)
     return mark
 
 
@@ -179,16 +181,16 @@ async def _whole(work: Exchange, id: str) -> None:
 
 async def _refuse_users(work: Exchange, name: str) -> None:
     volume = await _present(work, name) or Volume(name=name)
-    users = [each for each in await _references(work, volume) if each.running]
+    users = [each for each in await references(work.engine, volume) if each.running]
     if users:
         raise SnapshotError(
             f"{name} is in use by {_names(users)}: stop {'them' if len(users) > 1 else 'it'} first", again=False
         )
 
 
-async def _references(work: Exchange, volume: Volume) -> list[Container]:
+async def references(engine: Engine, volume: Volume) -> list[Container]:
     """Containers in any state that have the volume mounted, or (by path) its folder or one within it."""
-    containers = (await work.engine.listing()).whole()
+    containers = (await engine.listing()).whole()
     return [each for each in containers if any(_shows(volume, mount.name, mount.source) for mount in each.mounts)]
 
 
@@ -219,10 +221,10 @@ async def _folder(work: Exchange, volume: Volume) -> Path | None:
             f"the content of {volume.name} lies elsewhere (its driver's options {', '.join(elsewhere)}) and cannot be "
             "cleared from here: restore into a fresh volume with --to", again=False,
         )  # fmt: skip
-    if references := await _references(work, volume):
+    if users := await references(work.engine, volume):
         raise SnapshotError(
             f"the folder of {volume.name} cannot be written from here, and the volume cannot be made anew while "
-            f"{_names(references)} refer to it: remove those containers, {instead}", again=False,
+            f"{_names(users)} refer to it: remove those containers, {instead}", again=False,
         )  # fmt: skip
     return None
 

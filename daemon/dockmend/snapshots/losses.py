@@ -24,6 +24,10 @@ LIMITS = (
     "holes of sparse files are filled with zeros",
     "times of modification are cut to seconds",
 )
+SPARSE = "sparse files: their holes were filled with zeros"
+TIMES = "times of modification, cut to the second"
+INEXACT = frozenset({SPARSE, TIMES})
+"""Findings of what is kept, but not exactly: nothing is gone."""
 FLAGS = "file flags (chattr), SELinux labels, and the times of access and of change are not kept"
 # SELinux labels are on every file of a host that has them, and are given anew when a volume is mounted.
 _NOT_NAMED = frozenset({"security.capability", "security.selinux"})
@@ -64,8 +68,8 @@ def walk(root: Path) -> Losses:
     look sparse. What vanishes in the meantime is left out. Raises OSError if the folder itself cannot be read."""
     sockets = Collected("unix sockets")
     attributes = Collected("extended attributes")
-    sparse = Collected("sparse files: their holes were filled with zeros")
-    fractions = Collected("times of modification, cut to the second")
+    sparse = Collected(SPARSE)
+    fractions = Collected(TIMES)
     unreadable = Collected("folders that could not be looked into")
     entries = 0
     for path, name, status in _walk(os.fsencode(root), unreadable):

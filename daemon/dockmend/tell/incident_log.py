@@ -97,7 +97,8 @@ class LogTeller(Observer):
         name = shown(record.object_name or record.target, 128)
         about = {"rule": record.rule, "target": record.target, "action": record.action, "attempt": record.attempt}
         if record.outcome is None:
-            what = _subject(incident) if incident is not None and record.attempt <= 1 else name
+            same = incident is not None and record.object_name in ("", incident.object_name)
+            what = _subject(incident) if incident is not None and same and record.attempt <= 1 else name
             nth = f", attempt {record.attempt}" if record.attempt > 1 else ""
             text = f"{what} → {record.action} (rule {shown(record.rule, 128)}{nth})"
             self._log.info(text, incident=record.incident, about=about)
@@ -218,8 +219,11 @@ class LogTeller(Observer):
 
 
 def _subject(incident: Incident) -> str:
-    """The object and what happened to it."""
-    return f"{shown(incident.object_name or incident.target, 128)} {_words(incident.trigger, incident.network)}"
+    """The object and what happened to it; if a person asked for it, nothing has to have happened."""
+    name = shown(incident.object_name or incident.target, 128)
+    if incident.actor:
+        return f"{name} (asked for by {shown(incident.actor, 64)})"
+    return f"{name} {_words(incident.trigger, incident.network)}"
 
 
 def _words(trigger: str, network: str | None) -> str:

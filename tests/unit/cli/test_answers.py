@@ -292,11 +292,21 @@ def test_doctor_finds_those_that_ask_for_healing_without_a_health_check():
 
 def test_doctor_knows_what_stays_down(rules):
     down = [container("a", restart_policy="unless-stopped"), container("b", restart_policy="always")]
-    assert "1 with restart: unless-stopped (a)" in checks.restart_policies(down, rules)[0].text
+    assert "1 (a) with restart: unless-stopped" in checks.restart_policies(down, rules)[0].text
     mended = load_texts(
         {"r": "version: 1\nrules: [{name: x, when: container.left_down, match: all, then: start}]\n"}, host="h"
     )
     assert checks.restart_policies(down, mended)[0].level == "ok"
+
+
+def test_doctor_knows_what_asks_to_be_healed_and_stays_down_with_the_engine(rules):
+    asks = {"labels": {"dockmend.heal": "true"}, "restart_policy": "no"}
+    found = checks.restart_policies(
+        [container("up", **asks), container("down", state="exited", finished_at=1.0, **asks), container("job")], rules
+    )
+    assert [each.level for each in found] == ["note", "note"]
+    assert "1 (up) ask to be healed and have no restart policy" in found[0].text
+    assert "1 (down) ask to be healed, are down, and have no restart policy" in found[1].text
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dockmend.cli.in_force import in_force
 from dockmend.control import pidfiles
 from dockmend.control.pidfiles import PidFile, announced
 from dockmend.control.server import Server
@@ -173,7 +174,7 @@ def test_incidents_come_from_the_daemon_where_the_journal_cannot_be_read(dockmen
     daemon.answers |= {"incidents": [incident], "incident": {"incident": incident, "actions": []}}
     assert "web" in dockmend("incidents", "--state", folder).out
     assert "Incident i1" in dockmend("incidents", "i1", "--state", folder).out
-    daemon.answers["incident"] = UsageError("there is no incident")
+    daemon.answers |= {"incident": UsageError("there is no incident"), "incidents": []}
     assert dockmend("incidents", "i2", "--state", folder).code == 2
 
 
@@ -193,3 +194,41 @@ def test_a_refusal_is_the_daemons_own_sentence(dockmend, state):
     assert ran.code == 2
     assert "a:1:1: x" in ran.err
     assert "b:2:2: y" in ran.err
+
+
+ONE_RULE = "version: 1\nrules: [{name: x, when: container.crashed, match: all, then: start}]\n"
+IN_FORCE: dict[str, Any] = {
+    "config": "/d/dockmend.yaml", "rules": "/d/rules.d", "state": "/d/state", "engine": "unix:///d.sock", "heal": "off",
+    "policy": {"allow": ["restart"], "protect": {"name": ["*-db"]}}, "rate": [5, 60.0],
+    "texts": {"/d/rules.d/a.yaml": ONE_RULE},
+    "healers": [], "observes": False, "dry_run": True,
+}  # fmt: skip
+
+
+def test_commands_speak_about_the_rules_and_settings_of_the_daemon(state, capsys):
+    folder, daemon = state
+    daemon.answers["in_force"] = IN_FORCE
+    found = in_force({"state": folder})
+    assert [rule.name for rule in found.ruleset().rules] == ["x"]  # heal: off
+    own = found.settings
+    assert (str(own.paths.rules), str(own.paths.state), own.engine) == ("/d/rules.d", "/d/state", "unix:///d.sock")
+    assert (own.policy.allows("restart"), own.policy.allows("stop"), own.limits.rate) == (True, False, (5, 60.0))
+    assert own.dry_run
+    assert capsys.readouterr().err == ""
+
+
+def test_a_flag_asks_about_other_rules_and_that_is_said(state, capsys, tmp_path):
+    folder, daemon = state
+    daemon.answers["in_force"] = IN_FORCE
+    rules = tmp_path / "mine"
+    rules.mkdir()
+    (rules / "a.yaml").write_text("version: 1\nrules: [{name: mine, when: startup, match: all, then: restart}]\n")
+    found = in_force({"state": folder, "rules": rules})
+    assert [rule.name for rule in found.ruleset().rules] == ["mine", "builtin-heal"]
+    assert f"as the flags say: rules of {rules}" in capsys.readouterr().err
+
+
+def test_without_a_daemon_it_is_said_which_rules_are_read(tmp_path, capsys):
+    found = in_force({"state": tmp_path})
+    assert found.texts is None
+    assert f"no dockmend answers at {tmp_path}/dockmend.sock: rules of /etc/dockmend/rules.d" in capsys.readouterr().err

@@ -1,0 +1,120 @@
+"""What commands speak about: the rules, settings and places of the running daemon, or, without one, those of the files.
+
+A command that read the files while a daemon runs on others would tell of rules that nobody goes by.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dockmend.cli.options import daemon_uid, found_paths, named, settings, tell_aside
+
+if TYPE_CHECKING:
+    from dockmend.model import Container
+    from dockmend.rules.model import RuleSet
+    from dockmend.settings import Settings
+
+PATIENCE = 10.0
+"""Seconds for which the daemon is waited for: a command works without it."""
+OVERRULING = ("rules", "config")
+"""Flags by which a person asks about other rules or settings than the daemon's."""
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """`texts`: the rule files as the daemon loaded them, by path; None: no daemon was asked, the files are read.
+
+    `healers`: other healers the daemon knows of; `observes`: it acts on nothing as its rules are wrong; `said`: what
+    the answer is based on, for a person.
+    """
+
+    settings: Settings
+    said: str
+    texts: dict[str, bytes] | None = None
+    healers: tuple[str, ...] = ()
+    observes: bool = False
+
+    def ruleset(self, containers: Iterable[Container] = ()) -> RuleSet:
+        """The rules, the built-in one too. Raises InvalidFiles. `containers`: those of the host, without a daemon."""
+        from dockmend.rules.builtin import foreign_healers, with_builtin
+        from dockmend.rules.loader import load_rules, load_texts
+
+        host, heal = socket.gethostname(), self.settings.heal
+        if self.texts is not None:
+            read = load_texts(self.texts, host=host)
+            return with_builtin(read, heal, self.healers, acts=not self.observes)
+        folder = self.settings.paths.rules
+        owner, runs_as = self.settings.policy.rules_owner, daemon_uid(self.settings.paths.state)
+        read = load_rules([folder] if folder.exists() else [], host=host, owner=owner, runs_as=runs_as)
+        return with_builtin(read, heal, foreign_healers(containers))
+
+
+def in_force(flags: dict[str, Any], *, quiet: bool = False) -> InForce:
+    """Asks the daemon; if none answers, or flags name other rules, says on standard error what is used instead.
+
+    `quiet`: the command says it itself. Raises InvalidFiles and UsageError for settings that are wrong.
+    """
+    found = _of_daemon(flags)
+    if found is None:
+        found = InForce(own := settings(flags), _of_files(flags, own))
+    if found.texts is None and not quiet:
+        tell_aside(found.said)
+    return found
+
+
+def _of_daemon(flags: dict[str, Any]) -> InForce | None:
+    """None if nobody answers, or a flag asks about other rules or settings."""
+    from dockmend.control.client import Client
+    from dockmend.errors import DockmendError
+    from dockmend.settings import Policy
+
+    if any(flags.get(key) is not None for key in OVERRULING):
+        return None
+    where = found_paths(flags)
+    try:
+        told = Client(where.socket, PATIENCE).ask("in_force")
+    except DockmendError:
+        return None
+    rest = {key: value for key, value in flags.items() if key not in ("state", "socket")}
+    paths = where.model_copy(
+        update={
+            "config": Path(told["config"]) if told["config"] else None, "rules": Path(told["rules"]),
+            "state": Path(told["state"]),
+        }
+    )  # fmt: skip
+    own = settings(rest).model_copy(
+        update={
+            "paths": paths, "heal": told["heal"], "policy": Policy.model_validate(told["policy"]),
+            "engine": flags.get("engine") or told["engine"], "dry_run": told["dry_run"],
+        }
+    )  # fmt: skip
+    rate = (int(told["rate"][0]), float(told["rate"][1])) if told["rate"] else None
+    own = own.model_copy(update={"limits": own.limits.model_copy(update={"rate": rate})})
+    texts = {path: text.encode("utf-8", "surrogateescape") for path, text in told["texts"].items()}
+    return InForce(own, f"the running dockmend, {told['rules']}", texts, tuple(told["healers"]), bool(told["observes"]))
+
+
+def _of_files(flags: dict[str, Any], own: Settings) -> str:
+    files = (
+        f"rules of {own.paths.rules}, {f'settings of {own.paths.config}' if own.paths.config else 'no settings file'}"
+    )
+    if any(flags.get(key) is not None for key in OVERRULING):
+        return f"as the flags say: {files}; not those of a dockmend that runs"
+    return f"no dockmend answers at {found_paths(flags).socket}: {files}"
+
+
+def state_folder(flags: dict[str, Any]) -> Path:
+    """The daemon's state folder, for commands that need no more; the settings file, which not everyone may read, is
+    not asked. Without a daemon, the folder that is used is said on standard error.
+    """
+    from dockmend.control import pidfiles
+
+    where = found_paths(flags)
+    if not pidfiles.running(os.environ) and not named(flags, "state", "socket"):
+        tell_aside(f"no dockmend runs here: state folder {where.state}")
+    return where.state
