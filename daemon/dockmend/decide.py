@@ -21,7 +21,7 @@ LEAVES_STOPPED_ALONE = frozenset({"start", "restart", "recreate", "unpause", "co
 CODES = frozenset({
     "attempts", "backoff", "breaker", "budget", "condition", "condition_error", "cooldown", "dry_run", "engine", "for",
     "ignored", "itself", "journal", "on_purpose", "other_rule", "owner", "paused", "policy", "protected", "rate",
-    "recovered", "running", "stopped", "times", "window",
+    "recovered", "running", "stopped", "times", "unknown_owner", "window",
 })  # fmt: skip
 """Every code a decision can carry, from here, from the guards and from the pipeline: metrics show no others."""
 HALF_OPEN_AFTER = 900.0

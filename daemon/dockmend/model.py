@@ -38,6 +38,10 @@ Kind = Literal["container", "network", "volume", "image", "service", "node", "en
 STEERING_LABELS = ("dockmend.", "autoheal", "deunhealth.", "com.centurylinklabs.watchtower.")
 """Labels that steer dockmend or another healer: they count only where the container's owner set them (rules.md)."""
 
+REFERENCE_LABEL = "dockmend.image"
+"""The image's reference as it was written, on a container that was made anew from the image's id because the reference
+names another image by now: rules and guards go by it. One that the image itself bears does not count."""
+
 HELPER_LABEL = "dockmend.helper"
 """On every container dockmend makes for itself; its value is the incident (or command) it belongs to."""
 
@@ -288,6 +292,19 @@ def group_of(owner: str) -> str:
 def owner_in(target: str) -> str | None:
     """The owner's target where a target is a group's."""
     return target.removeprefix(GROUP) if target.startswith(GROUP) else None
+
+
+UNKNOWN = "unknown:"
+"""In the place of an owner's target where nothing tells which container an id in a definition meant: no container ever
+has such a target, and nothing waits for one."""
+
+
+def unknown_owner(container_id: str) -> str:
+    return f"{UNKNOWN}{container_id[:12]}"
+
+
+def is_unknown(owner: str) -> bool:
+    return owner.startswith(UNKNOWN)
 
 
 TRANSITIONS: dict[str, str] = {

@@ -14,6 +14,8 @@ from dockmend.actions.base import REGISTRY, Context, Done, Settled
 from dockmend.engine.client import DockerEngine
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord, Incident
+from dockmend.mirror.identities import Identities
+from dockmend.mirror.resolver import Resolver
 from dockmend.model import Container, Endpoint, Network, Object, target_of
 from dockmend.rules.fields import CONTEXTS
 from dockmend.rules.templates import compile_template
@@ -43,6 +45,7 @@ class Known:
         self.networks: dict[str, dict[str, Endpoint]] = {}
         self.seen: dict[str, Container] = {}
         self.defined: dict[str, Network] = {}
+        self.identities = Identities()
 
     def learn(self, container: Container) -> None:
         self.networks[container.id] = dict(container.networks)
@@ -81,8 +84,18 @@ class Known:
     def joined_at(self, container: Container) -> float:
         return container.started_at
 
-    def guests(self, owner: str) -> list[Container]:
-        return []
+    def of_owner(self, owner: str) -> Container | None:
+        return None
+
+    def shares(self, container: Container) -> bool:
+        return True
+
+    def beginning_with(self, digits: str) -> Container | None:
+        return None
+
+    @property
+    def resolver(self) -> Resolver:
+        return Resolver(self, self.identities)
 
     def orphans(self, group: str) -> list[Container]:
         return []

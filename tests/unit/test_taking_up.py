@@ -107,3 +107,15 @@ async def test_what_the_dockmend_before_asked_for_is_known_until_it_begins(
 ):
     mirror = await told(tmp_path, msgspec.structs.replace(step(1, "start", began_at), outcome=outcome))
     assert mirror.asked_at(mirror.entries["c" * 64], Run(started_at=1012.0), 1013.0) == asked_at
+
+
+@pytest.mark.parametrize("outcome", ["done", None], ids=["done", "cut short"])
+async def test_who_took_anothers_place_is_known_before_anything_is_heard(tmp_path: Path, outcome: Any):
+    """The events that are replayed next may tell of the removal of both."""
+    undo = {"heir": {"old": "c" * 64, "new": "d" * 64}}
+    record = msgspec.structs.replace(step(1, "recreate", 1010.0, undo=undo), outcome=outcome, part="member")
+    mirror = await told(tmp_path, record)
+    assert mirror.identities.heir_of("c" * 64) == "d" * 64
+    new = Container(id="d" * 64, name="web", state="running", started_at=1020.0, created_at=1010.0)
+    mirror.observe(new, 1021.0)
+    assert "d" * 64 in mirror.changed

@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from dockmend.actions.base import Container, Context, Done, Failed, Settled
+from dockmend.actions.base import Container, Context, Done, Failed, Settled, succeed
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_settle import MARGIN, POLL, look
-from dockmend.actions.definition import Definition, define
-from dockmend.actions.recreate import sources_gone
+from dockmend.actions.definition import Definition, define, image_reference
 from dockmend.actions.refusals import failed
+from dockmend.actions.resolving import resolve
 from dockmend.errors import EngineError, NotFound
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Object
@@ -28,11 +28,12 @@ async def make_again(ctx: Context, subject: Object) -> Done:
     raw = await ctx.definition(container.id)
     if raw is None:
         raise Failed(f"cannot {what}: its definition is not kept (it was made and removed too soon)", again=False)
-    _may(ctx, what, raw)
     try:
-        made = await _definition(ctx, what, raw)
+        mine = await _image(ctx, str(raw.get("Image")))
+        _may(ctx, what, raw, mine)
+        made = await _definition(ctx, what, raw, mine)
         await _name_is_free(ctx, what, made.name)
-        undo = {"name": made.name, "leave": list(made.leave), "at": ctx.clock()}
+        undo = {"old": container.id, "name": made.name, "leave": list(made.leave), "at": ctx.clock()}
         await ctx.remember({"run": undo})
         new = await ctx.engine.create(made.name, made.body)
         await ctx.remember({"run": undo | {"new": new}})
@@ -45,30 +46,31 @@ async def make_again(ctx: Context, subject: Object) -> Done:
         refusal = failed(error, what, container)  # not where the engine is away: it is settled then
         await ctx.engine.remove(new, force=True)
         raise refusal from error
+    await succeed(ctx, container.id, new)
     return Done(f"made again from its last known definition as {new[:12]}", {"new": new})
 
 
-def _may(ctx: Context, what: str, raw: Mapping[str, Any]) -> None:
+def _may(ctx: Context, what: str, raw: Mapping[str, Any], mine: Mapping[str, Any] | None) -> None:
     """What is protected is known by its labels, which an incident does not keep."""
     config = raw.get("Config") or {}
     last = Container(
-        id=str(raw.get("Id")), name=str(raw.get("Name", "")).removeprefix("/"), image=str(config.get("Image") or ""),
+        id=str(raw.get("Id")), name=str(raw.get("Name", "")).removeprefix("/"), image=image_reference(raw, mine),
         labels=config.get("Labels") or {},
     )  # fmt: skip
     if ctx.forbids is not None and (why := ctx.forbids(last)):
         raise Failed(f"cannot {what}: {why}", again=False)
 
 
-async def _definition(ctx: Context, what: str, raw: Mapping[str, Any]) -> Definition:
+async def _definition(ctx: Context, what: str, raw: Mapping[str, Any], mine: Mapping[str, Any] | None) -> Definition:
     """From the image it had, also where the name is another image's now; else from what bears the name."""
-    reference, had = str((raw.get("Config") or {}).get("Image") or ""), str(raw.get("Image"))
-    mine, named = await _image(ctx, had), await _image(ctx, reference)
+    had, reference = str(raw.get("Image")), image_reference(raw, mine)
+    named = await _image(ctx, reference)
     if mine is None and named is None:
         raise Failed(f"cannot {what}: its image {reference} is gone", again=False)
-    gone = await sources_gone(ctx, raw)
+    names = await resolve(ctx, what, raw, start=True)
     if mine is None:
-        return define(raw, None, reference=reference, new_image_id=str((named or {}).get("Id")), sources_gone=gone)
-    return define(raw, mine, reference=reference if named and named.get("Id") == had else had, sources_gone=gone)
+        return define(raw, None, reference=reference, new_image_id=str((named or {}).get("Id")), references=names)
+    return define(raw, mine, reference=reference if named and named.get("Id") == had else had, references=names)
 
 
 async def _image(ctx: Context, reference: str) -> dict[str, Any] | None:
@@ -107,6 +109,7 @@ async def settle(ctx: Context, record: ActionRecord, before: Mapping[str, Any]) 
             refusal = failed(error, f"make {name} again", found)
             await ctx.engine.remove(found.id, force=True)
             return Settled(done=False, detail=str(refusal))
+    await succeed(ctx, str(before.get("old") or record.object_id), found.id)
     return Settled(done=True, detail=f"it had been made again as {found.id[:12]}, and runs")
 
 

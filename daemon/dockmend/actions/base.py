@@ -15,12 +15,22 @@ from typing import Any, Protocol
 from dockmend.engine.api import Engine
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror.echo import Echo
+from dockmend.mirror.identities import Identities
+from dockmend.mirror.resolver import Resolver
 from dockmend.model import Container, Endpoint, Image, Network, Object, Volume
 from dockmend.rules.model import Verify
 
 
 class View(Protocol):
     """The part of the mirror an action may look at; never stale by more than the stream's lag."""
+
+    @property
+    def identities(self) -> Identities:
+        """What containers were called, those that are gone too."""
+
+    @property
+    def resolver(self) -> Resolver:
+        """Which container a reference in a definition means."""
 
     def container(self, container_id: str) -> Container | None: ...
     def container_named(self, name: str) -> Container | None: ...
@@ -30,8 +40,11 @@ class View(Protocol):
     def taken_down(self, container_id: str) -> bool:
         """Whether it is down because dockmend stopped it."""
 
-    def guests(self, owner: str) -> list[Container]:
-        """Those that joined the network of a container, which is named by its target."""
+    def of_owner(self, owner: str) -> Container | None:
+        """The container whose network the members of a group are to share; see `model.owner_in`."""
+
+    def shares(self, container: Container) -> bool:
+        """Whether a container as it was just seen runs, and in the network that its owner has now."""
 
     def joined_at(self, container: Container) -> float:
         """When a container as it was just seen joined another's namespace, at the earliest (wall seconds)."""
@@ -96,7 +109,17 @@ class Context:
     expect: Callable[[str], Echo] = _unheard  # opens the echo of a container that the action makes, by its id
     definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = _unknown  # last known, by a container's id
     verify: Verify = AS_IT_IS  # what the rule calls well
+    heir: Callable[[str, str], None] = lambda old, new: None  # hands over what was the old one's; see `succeed`
     claims: set[str] = field(default_factory=set)  # references under which an image is being made, by any action
+
+
+async def succeed(ctx: Context, old: str, new: str, undo: Mapping[str, Any] | None = None) -> None:
+    """One container takes another's place (ids): on disk first, with what else is to be remembered, and then done.
+
+    To be called once that is so for good: nothing after it may lead back.
+    """
+    await ctx.remember({**(undo or {}), "heir": {"old": old, "new": new}})
+    ctx.heir(old, new)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,5 +182,5 @@ def register(action: Action) -> None:
 
 __all__ = [
     "REGISTRY", "Action", "Container", "Context", "Done", "Failed", "Image", "Settled", "Teller", "View", "Volume",
-    "register",
+    "register", "succeed",
 ]  # fmt: skip

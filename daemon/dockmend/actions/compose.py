@@ -127,7 +127,7 @@ async def compose_restart(ctx: Context, params: Any, subject: Object) -> Done:
         )
     timeout: float | None = params.timeout
     await ctx.remember({"compose": {"began": began, "timeout": timeout}})
-    return await Restart(ctx, timeout, began, build(_all(ctx, mine)), spared=spared).carry_out()
+    return await Restart(ctx, timeout, began, build(_all(ctx, mine), ctx.view.identities), spared=spared).carry_out()
 
 
 def project_of(container: Container, action: str) -> str:
@@ -193,7 +193,7 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
             known[container_id] = seen
     left = {each: at for each, at in began.items() if known[each].started_at <= at}
     try:
-        done = await Restart(ctx, before["timeout"], left, build(known.values())).carry_out()
+        done = await Restart(ctx, before["timeout"], left, build(known.values(), ctx.view.identities)).carry_out()
     except Failed as failure:
         return Settled(done=False, detail=str(failure))
     return Settled(done=True, detail=f"the group was finished: {done.detail}")

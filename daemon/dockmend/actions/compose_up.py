@@ -8,6 +8,7 @@ arguments, no shell, and next to no environment.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dockmend import file_trust
-from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register
+from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register, succeed
 from dockmend.actions.compose import project_of
 from dockmend.actions.containers import expect_container
 from dockmend.actions.output import Output
@@ -27,7 +28,7 @@ from dockmend.errors import NotFound
 from dockmend.file_trust import Untrusted
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror.graph import COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE
-from dockmend.model import Object
+from dockmend.model import Object, target_of
 
 FILES, FOLDER, VARIABLES = (
     "com.docker.compose.project.config_files", "com.docker.compose.project.working_dir",
@@ -80,7 +81,19 @@ async def compose_up(ctx: Context, params: Any, subject: Object) -> Done:
     said = "".join(f"; {each}" for each in spared)
     if code != 0:
         raise Failed(f"compose up of {project} ended with exit code {code}{output.told()}{said}")
+    await _brought_back(ctx, container)
     return Done(f"compose up of {project} ({', '.join(services)}){output.told()}{said}")
+
+
+async def _brought_back(ctx: Context, missing: Container) -> None:
+    """Where it was gone, what Compose made under its name took its place."""
+    try:
+        await ctx.engine.inspect(missing.id)
+    except NotFound:
+        with contextlib.suppress(NotFound):
+            found = await ctx.engine.inspect(missing.name)
+            if target_of(found) == target_of(missing):
+                await succeed(ctx, missing.id, found.id)
 
 
 async def _labels(ctx: Context, container: Container, project: str) -> Mapping[str, str]:

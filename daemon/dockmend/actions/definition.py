@@ -8,10 +8,10 @@ where the user set none. The merge that is undone here is moby's (daemon/commit.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from dockmend.model import main_network
+from dockmend.model import REFERENCE_LABEL, main_network
 
 Raw = Mapping[str, Any]
 
@@ -32,7 +32,8 @@ _PRIVATE = "rprivate"
 
 _MAPS = ("Labels", "ExposedPorts", "Volumes")
 _WHOLE = ("User", "WorkingDir", "StopSignal", "Shell", "OnBuild")
-_JOINING = ("NetworkMode", "PidMode", "IpcMode")
+JOINING = ("NetworkMode", "PidMode", "IpcMode")
+"""Fields of HostConfig that may name another container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,35 +45,56 @@ class Definition:
     leave: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class References:
+    """What a definition is to name. `renamed`: by each reference that it has to another container, what is to be
+    written in its place; `gone`: containers of its `volumes-from` that nobody took the place of: what it has of them is
+    written out."""
+
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    gone: Collection[str] = ()
+
+
 def define(
     container: Raw,
     image: Raw | None,
     *,
     reference: str | None = None,
     new_image_id: str | None = None,
-    successors: Mapping[str, str] | None = None,
+    references: References | None = None,
     networks: Mapping[str, Raw] | None = None,
-    sources_gone: Collection[str] = (),
 ) -> Definition:
     """The definition of `container` (its raw inspect answer), which was made from `image` (the same; None: unknown,
     then nothing is taken for a default).
 
-    `reference`: the image to make it from, where not by the reference it has; `new_image_id`: that image's id, where it
-    is another image. `successors`: by the id of a container that is gone, the id of the one in whose namespaces the new
-    one is to be (owners that were made anew). `networks`: endpoints it should have beside those that inspect shows.
-    `sources_gone`: containers of its `volumes-from` that are not there any more: what it has of them is written out.
+    `reference`: the image to make it from, where not by the reference it has (where that is an id, what was written is
+    noted in a label); `new_image_id`: that image's id, where it is another image. `references`: what it is to name in
+    the place of containers that were made anew or are gone. `networks`: endpoints it should have beside those that
+    inspect shows.
     """
     config = _config(container, (image or {}).get("Config") or {})
+    written = image_reference(container, image)
     if reference is not None:
         config["Image"] = reference
+    config["Labels"] = {key: value for key, value in config["Labels"].items() if key != REFERENCE_LABEL}
+    if str(config.get("Image")).startswith("sha256:") and not written.startswith("sha256:"):
+        config["Labels"][REFERENCE_LABEL] = written
     if new_image_id is not None and IMAGE_LABEL in (config.get("Labels") or {}):
         config["Labels"] = {**config["Labels"], IMAGE_LABEL: new_image_id}
-    host = _host_config(container, successors or {}, sources_gone)
+    host = _host_config(container, references or References())
     endpoints, leave = _endpoints(container, networks or {})
     body = {**config, "HostConfig": host}
     if endpoints:
         body["NetworkingConfig"] = {"EndpointsConfig": endpoints}
     return Definition(str(container.get("Name", "")).removeprefix("/"), body, leave)
+
+
+def image_reference(container: Raw, image: Raw | None) -> str:
+    """The reference of its image as it was written, by a person or in the definition that it was made anew from."""
+    config = container.get("Config") or {}
+    reference, label = str(config.get("Image") or ""), (config.get("Labels") or {}).get(REFERENCE_LABEL)
+    of_image = (((image or {}).get("Config") or {}).get("Labels") or {}).get(REFERENCE_LABEL)
+    return str(label) if reference.startswith("sha256:") and label and label != of_image else reference
 
 
 # --------------------------------------------------------------------------------------------------------------- Config
@@ -136,29 +158,30 @@ def _health_check(mine: Raw | None, of_image: Raw | None) -> dict[str, Any] | No
 
 # ----------------------------------------------------------------------------------------------------------- HostConfig
 def volume_sources(container: Raw) -> list[str]:
-    """The containers whose volumes it takes, as it names them."""
-    return [_source_named(str(each)) for each in (container.get("HostConfig") or {}).get("VolumesFrom") or ()]
+    """The containers whose volumes it takes, as it names them ("NAME or ID[:MODE]")."""
+    return [str(each).partition(":")[0] for each in (container.get("HostConfig") or {}).get("VolumesFrom") or ()]
 
 
-def _source_named(said: str) -> str:
-    """`NAME or ID[:MODE]`"""
-    return said.partition(":")[0]
-
-
-def _host_config(container: Raw, successors: Mapping[str, str], sources_gone: Collection[str]) -> dict[str, Any]:
+def _host_config(container: Raw, references: References) -> dict[str, Any]:
     host: dict[str, Any] = dict(container.get("HostConfig") or {})
-    for key in _JOINING:
-        joined = str(host.get(key) or "").removeprefix("container:")
-        if joined in successors:
-            host[key] = f"container:{successors[joined]}"
+    renamed = references.renamed
+    for key in JOINING:
+        mode = str(host.get(key) or "")
+        if mode.startswith("container:") and (joined := mode.removeprefix("container:")) in renamed:
+            host[key] = f"container:{renamed[joined]}"
     if host.get("Links"):
-        host["Links"] = [_link(str(each)) for each in host["Links"]]
+        links = [link_parts(str(each)) for each in host["Links"]]
+        host["Links"] = [f"{renamed.get(name, name)}:{alias}" for name, alias in links]
     declared = _sourced(host, container)
-    if sources_gone:
-        host["VolumesFrom"] = [each for each in host["VolumesFrom"] if _source_named(str(each)) not in sources_gone]
+    if references.gone:
         _write_out(host, [each for each in container.get("Mounts") or () if each.get("Destination") not in declared])
     else:
         _write_out(host, _anonymous(container, declared))
+    if host.get("VolumesFrom"):
+        sources = [str(each).partition(":") for each in host["VolumesFrom"]]
+        host["VolumesFrom"] = [
+            f"{renamed.get(name, name)}{colon}{mode}" for name, colon, mode in sources if name not in references.gone
+        ]
     return host
 
 
@@ -173,10 +196,10 @@ def _write_out(host: dict[str, Any], mounts: list[Raw]) -> None:
             host["Binds"] = [*(host.get("Binds") or ()), f"{source}:{where}{mode}"]
 
 
-def _link(said: str) -> str:
-    """`/db:/web/alias`, as inspect writes it, is `db:alias` to the one who asks for it."""
+def link_parts(said: str) -> tuple[str, str]:
+    """The name and the alias of `/db:/web/alias`, as inspect writes what was asked for as `db:alias`."""
     target, _, place = said.partition(":")
-    return f"{target.removeprefix('/')}:{place.rpartition('/')[2]}"
+    return target.removeprefix("/"), place.rpartition("/")[2]
 
 
 def _sourced(host: dict[str, Any], container: Raw) -> set[str]:

@@ -20,7 +20,7 @@ from dockmend.errors import NotFound
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror.graph import Edge, Graph, build
 from dockmend.mirror.order import plan
-from dockmend.model import Object, owner_in, target_of
+from dockmend.model import Object, owner_in
 from dockmend.rules.parameters import Restart, Stop
 
 KILLED = 137
@@ -44,7 +44,8 @@ class Group:
     asked: dict[str, float]
     halted: set[str]
     graph: Graph
-    successors: dict[str, str]
+    renewed: dict[str, str] = field(default_factory=dict)  # ids of members that were made anew, and the new ones'
+    members: list[str] = field(default_factory=list)  # ids of those that were found to need it, also before a death
     spared: list[str] = field(default_factory=list)  # who is left alone and why, for a person
     told: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -52,6 +53,8 @@ class Group:
     async def treat(self) -> Done:
         """Raises Failed where a member could not be brought back; EngineAway where it goes on later."""
         members = self._members()
+        self.members = sorted({*self.members, *members})
+        await _remember(self)
         order = plan(members, self.graph.needs())
         cycles = [f"a cycle, taken together: {', '.join(self._names(each))}" for each in order.cycles]
         for wave in order.stop[:-1]:  # the last to be stopped hang on no other member: one restart does
@@ -64,7 +67,7 @@ class Group:
         if self.failures:
             raise Failed("; ".join([*self.failures, *self.told, *self.spared]))
         said = [*self.told, *cycles, *self.spared] or ["nothing needed it"]
-        return Done("; ".join(said), {"members": self._names(members)})
+        return Done("; ".join(said), {"members": list(self.members)})
 
     # --- who -----------------------------------------------------------------------------------------------------
 
@@ -85,7 +88,7 @@ class Group:
         return any(self._felt(container, edge, taken) for edge in self.graph.edges_of(node) if edge.restart)
 
     def _felt(self, container: Container, edge: Edge, taken: set[str]) -> bool:
-        if edge.dependency in taken or self._stale(container, edge):
+        if edge.dependency in taken or edge.stale:
             return True
         dependency = self.graph.nodes.get(edge.dependency)
         if dependency is None:
@@ -98,11 +101,9 @@ class Group:
         """Since when it has what it takes of another."""
         return self.ctx.view.joined_at(container) if edge.kind in _JOINED else container.started_at
 
-    def _stale(self, container: Container, edge: Edge) -> bool:
-        """Whether its definition names one that is gone, whose place another has taken."""
-        modes = {"network": container.network_mode, "pid": container.pid_mode, "ipc": container.ipc_mode}
-        mode = modes.get(edge.kind, "")
-        return mode.removeprefix("container:") in self.successors
+    def _stale(self, edge: Edge) -> bool:
+        """Whether it is tied to one that is gone, whose place another has taken: also in the course of this."""
+        return edge.stale or (edge.bound and edge.dependency in self.renewed)
 
     def _spared(self, container: Container) -> bool:
         why = None
@@ -132,7 +133,7 @@ class Group:
     # --- doing ---------------------------------------------------------------------------------------------------
 
     async def _stop(self, node: str) -> None:
-        container = await self._seen(node)
+        container = await self.seen(node)
         if container is None or not container.running or container.auto_remove:
             return  # the engine removes one of `--rm` that is stopped: it is restarted instead
         self.halted.add(node)
@@ -140,16 +141,16 @@ class Group:
         await self.ctx.part("stop", Stop.model_construct(timeout=self.params.timeout), container)
 
     async def _begin(self, node: str) -> None:
-        container = await self._seen(node)
+        container = await self.seen(node)
         if container is None:
             return
         if not container.running and not self._ours(container) and self.ctx.view.stopped(node):
             self.spared.append(f"{container.name} was left alone: somebody stopped it meanwhile")
         elif self._is_back(container):
             self.told.append(f"{container.name} was started meanwhile")
-        elif any(self._stale(container, edge) for edge in self.graph.edges_of(node)):
-            done = await self.ctx.part("recreate", _Rejoin(self.successors), container)
-            self.successors[container.id] = str(done.facts["successor"])
+        elif any(self._stale(edge) for edge in self.graph.edges_of(node)):
+            done = await self.ctx.part("recreate", _Anew(), container)
+            self.renewed[container.id] = str(done.facts["successor"])
             self.told.append(f"{container.name} recreated")
         elif container.running:
             await self.ctx.part("restart", Restart.model_construct(timeout=self.params.timeout), container)
@@ -164,16 +165,14 @@ class Group:
         edges = [edge for edge in self.graph.edges_of(container.id) if edge.restart]
         began = max(self.root.started_at, self.asked.get(container.id, 0.0))
         return container.running and all(
-            edge.dependency == self.root.id
-            and not self._stale(container, edge)
-            and self._since(container, edge) > began
+            edge.dependency == self.root.id and not self._stale(edge) and self._since(container, edge) > began
             for edge in edges
         )
 
     async def _await_well(self, node: str) -> None:
         """Until it runs, and is healthy where it has a check: then what hangs on it may be started."""
-        now_id = self.successors.get(node, node)
-        container = await self._seen(now_id)
+        now_id = self.renewed.get(node, node)
+        container = await self.seen(now_id)
         if container is None:
             return
         check = container.check
@@ -188,7 +187,7 @@ class Group:
         if seen.health not in ("", "healthy"):
             raise Failed(f"{container.name} is {seen.health}")
 
-    async def _seen(self, node: str) -> Container | None:
+    async def seen(self, node: str) -> Container | None:
         """As it is now; None where it is gone, which is somebody's will."""
         try:
             return await self.ctx.engine.inspect(node)
@@ -200,27 +199,25 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rejoin:
-    """What `recreate` is told where a namespace's owner has another id now."""
+class _Anew:
+    """What `recreate` is told of a member."""
 
-    successors: dict[str, str]
     image: str = "same"
     start: bool = True
-
-    def model_dump(self, **_: Any) -> dict[str, Any]:
-        return {"successors": dict(self.successors)}
 
 
 async def restart_dependents(ctx: Context, params: Any, subject: Object) -> Done:
     """Restart what the target's restart broke; recreate what joined the namespace of one that was replaced."""
-    return await _treat(ctx, params, expect_container(subject, "restart_dependents"), None, set())
+    group = await _group(ctx, params, expect_container(subject, "restart_dependents"), None, set())
+    return await group.treat()
 
 
-async def _treat(
+async def _group(
     ctx: Context, params: Any, subject: Container, asked: dict[str, float] | None, halted: set[str]
-) -> Done:
+) -> Group:
+    """Raises Failed where what they hang on is not there, or does not run."""
     owner = owner_in(ctx.incident.target)
-    root = subject if owner is None else ctx.view.of_target(owner)
+    root = subject if owner is None else ctx.view.of_owner(owner)
     try:
         root = await ctx.engine.inspect(root.id) if root is not None else None
     except NotFound:
@@ -228,36 +225,53 @@ async def _treat(
     if root is None or (owner is not None and root.state != "running"):
         name = root.name if root is not None else (owner or subject.name).partition(":")[2]
         raise Failed(f"{name}, on which they hang, {'does not run' if root is not None else 'is gone'}")
-    gone = {each.joined for each in ctx.view.guests(owner or target_of(root))}
-    successors = {each: root.id for each in gone if each and each != root.id}
     known = {each.id: each for each in ctx.view.containers()} | {root.id: root}
-    graph = build(known.values(), successors)
+    graph = build(known.values(), ctx.view.identities)
     if asked is None:
         direct = {edge.dependent for edge in graph.edges if edge.dependency == root.id and edge.restart}
         asked = {} if owner is not None else {each: graph.nodes[each].started_at for each in direct}
-    group = Group(ctx, params, root, owner is not None, asked, halted, graph, successors)
-    await _remember(group)
-    return await group.treat()
+    return Group(ctx, params, root, owner is not None, asked, halted, graph)
 
 
 async def _remember(group: Group) -> None:
     await group.ctx.remember({
-        "dependents": {"root": group.root.id, "asked": group.asked, "halted": sorted(group.halted)}
+        "dependents": {
+            "root": group.root.id, "asked": group.asked, "halted": sorted(group.halted), "members": group.members,
+        }
     })  # fmt: skip
 
 
 async def settle(ctx: Context, record: ActionRecord) -> Settled:
-    """Goes on with what was begun: the members' own steps were settled before."""
+    """Goes on with what was begun: the members' own steps were settled before. It is done where each member that was
+    named before the death, or its heir, is well; who is left to be treated proves nothing."""
     before = record.undo.get("dependents")
     if not isinstance(before, dict):
         return NOT_BEGUN
     subject = Container(id=str(before["root"]), name=record.object_name)
     params = Restart.model_construct(timeout=record.params.get("timeout"))
     try:
-        done = await _treat(ctx, params, subject, dict(before["asked"]), set(before["halted"]))
+        group = await _group(ctx, params, subject, dict(before["asked"]), set(before["halted"]))
+        group.members = [str(each) for each in before.get("members", ())]
+        done = await group.treat()
     except Failed as failure:
         return Settled(done=False, detail=str(failure))
-    return Settled(done=True, detail=f"the group was finished: {done.detail}")
+    if unmet := await _unmet(group):
+        return Settled(done=False, detail=f"{done.detail}; {'; '.join(unmet)}")
+    return Settled(done=True, detail=f"the group was finished: {done.detail}", facts=done.facts)
+
+
+async def _unmet(group: Group) -> list[str]:
+    """Of the members those that run, and not in the network of the owner as it is now. Who ended or is gone since, the
+    verification tells."""
+    view, found = group.ctx.view, list[str]()
+    for each in group.members:
+        container = await group.seen(view.identities.heir_of(each))
+        if container is None or not container.running or container.joined is None:
+            continue
+        owner = await group.seen(container.joined)
+        if owner is None or not owner.running or owner.started_at > view.joined_at(container):
+            found.append(f"{container.name} is not in the network that its owner has now")
+    return found
 
 
 def register_all() -> None:

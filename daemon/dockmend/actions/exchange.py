@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from dockmend.actions.base import Container, Context, Done, Failed, Settled
+from dockmend.actions.base import Container, Context, Done, Failed, Settled, succeed
 from dockmend.actions.containers_settle import MARGIN, POLL, await_until, look
 from dockmend.actions.definition import Definition
 from dockmend.actions.refusals import failed, unfinished
@@ -119,7 +119,7 @@ class Exchange:
         except (Exception, asyncio.CancelledError):  # the journal is full, the time is up, dockmend ends
             await put_back(self.ctx, self.undo)
             raise
-        await self._step("remove")
+        await hand_over(self.ctx, self.key, self.undo)
         await remove_old(self.ctx, self.undo)
         return Done(_told(self.undo, stopped), facts_of(self.undo, stopped))
 
@@ -160,6 +160,12 @@ class Exchange:
         return Failed(f"{why}; {await put_back(self.ctx, self.undo)}", again)
 
 
+async def hand_over(ctx: Context, key: str, undo: Undo) -> None:
+    """The new one is the old one's heir: from here on the way leads to the end only."""
+    undo.step, undo.at = "remove", ctx.clock()
+    await succeed(ctx, undo.old, undo.new, {key: msgspec.to_builtins(undo)})
+
+
 async def prove_well(ctx: Context, undo: Undo, echo: Echo | None) -> bool:
     """True where a person stopped the new one, False where it is well; raises NotWell."""
     begun = ctx.clock()
@@ -180,7 +186,20 @@ async def prove_well(ctx: Context, undo: Undo, echo: Echo | None) -> bool:
         raise NotWell("it ended, and the engine restarted it")
     if undo.healthy and seen.health != "healthy":
         raise NotWell(seen.health if seen.health == "unhealthy" else f"not healthy within {undo.within:g} s")
+    await _shares_what_it_names(ctx, seen)
     return False
+
+
+async def _shares_what_it_names(ctx: Context, new: Container) -> None:
+    """Raises NotWell where an owner of its namespaces went meanwhile, or began anew: it runs, in what is gone."""
+    for mode in (new.network_mode, new.pid_mode, new.ipc_mode):
+        if not mode.startswith("container:"):
+            continue
+        owner = await look(ctx, mode.removeprefix("container:"))
+        if owner is None:
+            raise NotWell("a container whose network, processes or memory it shares was removed meanwhile")
+        if not owner.running or owner.started_at > ctx.view.joined_at(new):
+            raise NotWell(f"{owner.name}, whose network, processes or memory it shares, ended or began anew meanwhile")
 
 
 async def _stopped_by_person(ctx: Context, echo: Echo | None) -> bool:
@@ -288,7 +307,7 @@ def _told(undo: Undo, stopped: bool) -> str:
     return ("healthy" if undo.healthy else "running") if undo.start else "not started, as the old one did not run"
 
 
-async def settle_exchange(ctx: Context, remembered: Mapping[str, Any]) -> Settled:
+async def settle_exchange(ctx: Context, remembered: Mapping[str, Any], key: str) -> Settled:
     """One survivor, whatever instant dockmend died at: the new one where it proves well, else the old one."""
     undo = msgspec.convert(remembered, Undo)
     echo = ctx.expect(undo.new) if undo.new else None
@@ -297,6 +316,7 @@ async def settle_exchange(ctx: Context, remembered: Mapping[str, Any]) -> Settle
         why = await _finished(ctx, undo, echo)
         if why is not None:
             return Settled(done=False, detail=f"{why}; {await put_back(ctx, undo)}")
+    await hand_over(ctx, key, undo)
     try:
         await remove_old(ctx, undo)
     except Failed as failure:

@@ -12,9 +12,10 @@ from typing import Any
 
 from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register
 from dockmend.actions.containers import expect_container
-from dockmend.actions.definition import Definition, define, volume_sources
+from dockmend.actions.definition import Definition, References, define, image_reference
 from dockmend.actions.exchange import Exchange, settle_exchange
-from dockmend.actions.refusals import failed, owner_gone
+from dockmend.actions.refusals import failed
+from dockmend.actions.resolving import resolve
 from dockmend.engine.looking import short
 from dockmend.engine.wire_networks import endpoint_config
 from dockmend.errors import EngineError, NotFound
@@ -42,31 +43,29 @@ class Source:
 async def recreate(ctx: Context, params: Any, subject: Object) -> Done:
     """Make a container anew; the old one is kept until the new one has proven well, else it is put back."""
     image = ctx.render(getattr(params, "image", SAME))
-    more: dict[str, Any] = {key: getattr(params, key) for key in ("successors", "start") if hasattr(params, key)}
-    return await make_anew(ctx, expect_container(subject, "recreate"), image, **more)
+    return await make_anew(ctx, expect_container(subject, "recreate"), image, start=getattr(params, "start", None))
 
 
 async def make_anew(
-    ctx: Context, container: Container, image: str = SAME, successors: Mapping[str, str] | None = None,
-    key: str = "recreate", start: bool | None = None,
-) -> Done:  # fmt: skip
-    """`image`: "same", "newest" (of the local ones under its reference) or a reference. `successors`: see `define`.
-    `key`: under which its undo is remembered, for an action that makes several anew. `start`: whether the new one is to
-    run; None: where the old one does, or is down by the very trouble that this is the remedy for.
+    ctx: Context, container: Container, image: str = SAME, key: str = "recreate", start: bool | None = None
+) -> Done:
+    """`image`: "same", "newest" (of the local ones under its reference) or a reference. `key`: under which its undo is
+    remembered, for an action that makes several anew. `start`: whether the new one is to run; None: where the old one
+    does, or is down by the very trouble that this is the remedy for.
 
     Raises Failed: refused, or failed and the old one was put back (or not: the sentence says so).
     """
     what = f"recreate {container.name}"
     _refuse(what, container)
+    run = _is_to_run(ctx, container) if start is None else start
     try:
         raw = await ctx.engine.inspect_raw(container.id)
         of_old = await _image(ctx, str(raw.get("Image")))
-        source = await _source(ctx, what, raw, image)
-        definition = _definition(ctx, raw, of_old, source, successors or {}, await sources_gone(ctx, raw))
-        await _can_join(ctx, what, container, definition)
+        source = await _source(ctx, what, image_reference(raw, of_old), str(raw.get("Image")), image)
+        references = await resolve(ctx, what, raw, start=run)
     except EngineError as error:
         raise failed(error, what, container) from error
-    run = _is_to_run(ctx, container) if start is None else start
+    definition = _definition(ctx, raw, of_old, source, references)
     done = await Exchange(ctx, key, container, definition, source.id, run).carry_out()
     return Done(f"recreated from {source.said}; {done.detail}", done.facts)
 
@@ -99,9 +98,8 @@ def _refuse(what: str, container: Container) -> None:
         raise Failed(f"cannot {what}: it is being removed (its state is {container.state})", again=False)
 
 
-async def _source(ctx: Context, what: str, raw: Mapping[str, Any], image: str) -> Source:
-    """Local images only: pulling is an action of its own."""
-    reference, mine = str((raw.get("Config") or {}).get("Image") or ""), str(raw.get("Image"))
+async def _source(ctx: Context, what: str, reference: str, mine: str, image: str) -> Source:
+    """Local images only: pulling is an action of its own. `reference`: as it was written; `mine`: the id it has."""
     named = await _image(ctx, reference) if reference else None
     if image == SAME:
         if await _image(ctx, mine) is None:
@@ -130,29 +128,13 @@ async def _image(ctx: Context, reference: str) -> dict[str, Any] | None:
 
 
 def _definition(
-    ctx: Context,
-    raw: Mapping[str, Any],
-    of_old: dict[str, Any] | None,
-    source: Source,
-    successors: Mapping[str, str],
-    gone: list[str],
+    ctx: Context, raw: Mapping[str, Any], of_old: dict[str, Any] | None, source: Source, references: References
 ) -> Definition:
     another = source.id if source.id != raw.get("Image") else None
     return define(
-        raw, of_old, reference=source.reference, new_image_id=another, successors=successors,
-        networks=_lost_network(ctx, str(raw.get("Id"))), sources_gone=gone,
+        raw, of_old, reference=source.reference, new_image_id=another, references=references,
+        networks=_lost_network(ctx, str(raw.get("Id"))),
     )  # fmt: skip
-
-
-async def sources_gone(ctx: Context, raw: Mapping[str, Any]) -> list[str]:
-    """Of the containers whose volumes it takes those that are not there: the engine would refuse to make it."""
-    gone = []
-    for name in volume_sources(raw):
-        try:
-            await ctx.engine.inspect(name)
-        except NotFound:
-            gone.append(name)
-    return gone
 
 
 def _lost_network(ctx: Context, container: str) -> dict[str, dict[str, Any]]:
@@ -162,23 +144,10 @@ def _lost_network(ctx: Context, container: str) -> dict[str, dict[str, Any]]:
     return {name: endpoint_config(known[name])} if name is not None and name in known else {}
 
 
-async def _can_join(ctx: Context, what: str, container: Container, definition: Definition) -> None:
-    """Refuse before anything is stopped where the start could only fail."""
-    mode = str(definition.body["HostConfig"].get("NetworkMode") or "")
-    if not mode.startswith("container:"):
-        return
-    try:
-        owner = await ctx.engine.inspect(mode.removeprefix("container:"))
-    except NotFound as error:
-        raise owner_gone(what, container) from error
-    if container.running and not owner.running:
-        raise Failed(f"cannot {what}: it shares the network of {owner.name}, which does not run; start that one first")
-
-
 async def settle(ctx: Context, record: ActionRecord) -> Settled:
     """One survivor, whatever instant dockmend died at."""
     undo = record.undo.get("recreate")
-    return await settle_exchange(ctx, undo) if undo else NOT_BEGUN
+    return await settle_exchange(ctx, undo, "recreate") if undo else NOT_BEGUN
 
 
 def register_all() -> None:

@@ -189,7 +189,7 @@ class Daemon:
 
     def _assemble(self, lanes: Lanes) -> None:
         settings, clock = self.settings, self.clock
-        dependents = Dependents(self.mirror.containers, clock)
+        dependents = Dependents(self.mirror, clock)
         steps = Steps(
             engine=self.engine, mirror=self.mirror, journal=self.journal, incidents=self.incidents,
             observer=self.observer, guards=self.guards, teller=self.mqtt or Silent(), state=settings.paths.state,
@@ -214,7 +214,7 @@ class Daemon:
             self.journal, self.incidents.backlog, self.mirror, self.observer, clock, lambda: self.watch.cursor
         )
         self.incidents.began = self.keeping.began
-        steps.keep = self.keeping.keep
+        steps.keep, steps.put_identities = self.keeping.keep, self.keeping.put_identities
         self.self_check = SelfCheck(
             self.engine, self.mirror, self.intake, self.treatment, self.observer, clock.wall, self.dice, self._offer,
             lambda: self.watch.up,

@@ -95,27 +95,35 @@ class Keeping:
             self._observer.degraded("record", None)
 
     def _put_state(self) -> None:
-        changed, defined = self._mirror.changed, self._mirror.defined
-        moved = bool(changed)
-        while changed:
-            container_id = changed.pop()
-            try:
-                self._journal.put_known(taking_up.CONTAINER + container_id, self._mirror.known(container_id))
-            except JournalError:
-                changed.add(container_id)
-                raise
-        while defined.changed:
-            name = defined.changed.pop()
-            try:
-                self._journal.put_known(taking_up.NETWORK + name, defined.encoded(name))
-            except JournalError:
-                defined.changed.add(name)
-                raise
+        mirror = self._mirror
+        moved = self._put_changed(mirror.changed, taking_up.CONTAINER, mirror.known)
+        self._put_changed(mirror.defined.changed, taking_up.NETWORK, mirror.defined.encoded)
+        self.put_identities()
         cursor = self._cursor()
         if moved or cursor is not self._written or self._clock() - self._written_at >= PROBED_EVERY:
             self._journal.put_known(taking_up.CURSOR, msgspec.msgpack.encode(cursor))
             self._journal.put_known(taking_up.STAMP, msgspec.msgpack.encode(self._clock.stamp()))
             self._written, self._written_at = cursor, self._clock()
+
+    def put_identities(self) -> None:
+        """Who is who goes to disk with each intent too: the next dockmend must know what a definition is about to name.
+
+        Raises JournalError.
+        """
+        identities = self._mirror.identities
+        self._put_changed(identities.changed, taking_up.IDENTITY, identities.encoded)
+
+    def _put_changed(self, changed: set[str], prefix: str, encoded: Callable[[str], bytes | None]) -> bool:
+        """Whether anything had changed. What is refused stays to be written."""
+        moved = bool(changed)
+        while changed:
+            key = changed.pop()
+            try:
+                self._journal.put_known(prefix + key, encoded(key))
+            except JournalError:
+                changed.add(key)
+                raise
+        return moved
 
     def began(self, incident: Incident) -> None:
         """What is known of a new incident's container goes to disk before anything is done about it.

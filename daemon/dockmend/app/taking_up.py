@@ -16,7 +16,7 @@ from dockmend.journal.records import ActionRecord, Incident, Pause
 from dockmend.mirror import Mirror
 from dockmend.mirror.echo import STARTING
 from dockmend.model import HELPER_LABEL
-from dockmend.pipeline import own_ends
+from dockmend.pipeline import heirs, own_ends
 from dockmend.pipeline.cursor import Cursor
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.steps import WITHIN
@@ -32,6 +32,7 @@ HISTORY = 7 * 86400.0
 UNHEARD = 60.0
 """Seconds before the last event that was read within which an action's events may not have been read."""
 CONTAINER, NETWORK, CURSOR, SCHEDULE, STAMP = "container/", "network/", "cursor", "schedule/", "stamp"
+IDENTITY = "identity/"
 
 
 @dataclass(slots=True)
@@ -94,6 +95,8 @@ async def known_state(journal: Journal, mirror: Mirror, clock: Clock) -> Known:
                 mirror.restore(key.removeprefix(CONTAINER), value)
             elif key.startswith(NETWORK):
                 mirror.defined.restore(key.removeprefix(NETWORK), value)
+            elif key.startswith(IDENTITY):
+                mirror.identities.restore(key.removeprefix(IDENTITY), value)
             elif key == CURSOR:
                 told.cursor = msgspec.msgpack.decode(value, type=Cursor)
             elif key == STAMP:
@@ -119,6 +122,7 @@ async def tell_own_doing(journal: Journal, mirror: Mirror, known: Known) -> None
     for incident in [*await journal.open_incidents(), *closed]:
         story = await journal.story(incident.id)
         for record in story[1] if story is not None else ():
+            heirs.replay(mirror, record)
             if record.action == "remove" and record.undo:
                 mirror.taken_away.add(record.object_id)
             if record.outcome is None and (left := record.undo.get("disconnect")) is not None:
@@ -147,6 +151,7 @@ async def take_up(
         story = await journal.story(incident.id) if incident.attempts else None
         past = [replace(each, began_at=times.past(each.began_at)) for each in (story[1] if story is not None else ())]
         treatment.take_up(incident, records, past)
+    heirs.Heirs(treatment.mirror, incidents).follow()
     for records in actions.values():
         for record in sorted(records, key=lambda each: each.part not in WITHIN):
             await _settle_alone(journal, treatment, record)

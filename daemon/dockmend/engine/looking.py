@@ -22,6 +22,7 @@ from .wire import (
     ids_decoder,
     image_decoder,
     images_decoder,
+    plain_links,
     raw_decoder,
     steering,
     to_container,
@@ -150,7 +151,7 @@ class Looking:
     async def inspect_raw(self, container: str) -> dict[str, Any]:
         what = f"inspect {short(container)}"
         answer = await self._transport.call(what, path("containers", segment(container, what), "json"))
-        return self._transport.decoded(raw_decoder, answer, what)
+        return plain_links(self._transport.decoded(raw_decoder, answer, what))
 
     async def _steering_of(self, wire: WireContainer) -> dict[str, str]:
         """The steering labels of a container's image; none for an image that the settings trust."""

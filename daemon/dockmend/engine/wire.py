@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from dockmend.model import (
+    REFERENCE_LABEL,
     STEERING_LABELS,
     Container,
     Endpoint,
@@ -22,6 +23,7 @@ from dockmend.model import (
     Mount,
     Volume,
     main_network,
+    without_aside,
 )
 
 from .api import DOCKER, PODMAN
@@ -220,7 +222,7 @@ def to_container(wire: WireContainer, of_image: Mapping[str, str]) -> Container:
     return Container(
         id=wire.Id,
         name=wire.Name.removeprefix("/"),
-        image=config.Image,
+        image=_as_written(config.Image, labels, of_image),
         image_id=wire.Image,
         labels=labels,
         image_steering=image_steering(labels, of_image) if of_image else (),
@@ -243,9 +245,34 @@ def to_container(wire: WireContainer, of_image: Mapping[str, str]) -> Container:
         mounts=tuple(Mount(m.Type, m.Name, m.Source, m.Destination) for m in wire.Mounts or ()),
         pid_mode=_others(host.PidMode),
         ipc_mode=_others(host.IpcMode),
-        links=tuple(host.Links or ()),
+        links=tuple(plain_link(each) for each in host.Links or ()),
         volumes_from=tuple(host.VolumesFrom or ()),
     )
+
+
+def _as_written(reference: str, labels: Mapping[str, str], of_image: Mapping[str, str]) -> str:
+    written = labels.get(REFERENCE_LABEL)
+    counts = reference.startswith("sha256:") and written and written != of_image.get(REFERENCE_LABEL)
+    return written if counts and written else reference
+
+
+def plain_link(said: str) -> str:
+    """`/db:/web/alias` without the names that `recreate` gives to what it has in hand.
+
+    The engine writes a link with the present name of the object that it was made to: once that was recreated, with the
+    name under which it was set aside, also when it has been removed since.
+    """
+    target, _, place = said.partition(":")
+    parent, slash, alias = place.rpartition("/")
+    return f"{without_aside(target)}:{without_aside(parent)}{slash}{alias}"
+
+
+def plain_links(raw: dict[str, Any]) -> dict[str, Any]:
+    """The same for an inspect answer that is passed on as it came."""
+    host = raw.get("HostConfig")
+    if isinstance(host, dict) and isinstance(links := host.get("Links"), list):
+        host["Links"] = [plain_link(str(each)) for each in links]
+    return raw
 
 
 def _others(mode: str) -> str:

@@ -50,6 +50,7 @@ class Incident(Struct, frozen=True):
     rung: int | None = None  # which step of `escalate` comes next, once its attempts are used up; None before
     count: int = 1  # how often it was suppressed for the same reason while open: folded, to keep the journal small
     updated_at: float = 0.0
+    members: tuple[str, ...] = ()  # of a group: ids of those that were treated, which must be well in the end
     over: tuple[str, ...] = ()  # rules that lost this trouble to it: they leave it alone, also after a restart
 
 

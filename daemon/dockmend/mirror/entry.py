@@ -29,7 +29,6 @@ class Kept(Struct, omit_defaults=True):
     looping: bool = False  # container.restart_loop fired and no stable while has passed
     removed_at: float = 0.0  # it is gone, and whether something takes its place is waited for
     standing: dict[str, Change] = field(default_factory=dict)  # troubles that still stand, by what broke
-    owner: str = ""  # the target of the container whose network this one joined, once that was seen
 
 
 class Entry:
@@ -65,6 +64,24 @@ class Entry:
         self.distrusted = 0  # inspect answers in a row that seemed older than what events told
         self.stuck_at: float | None = None
         self.verdict_due = 0.0  # when it is looked at again for a verdict of its health check
+
+    def inherit(self, before: Kept) -> None:
+        """What was known of the container whose place this one took, as far as it does not tell so itself.
+
+        Addresses in use were that one's. Bears repetition.
+        """
+        kept = self.kept
+        missing = before.good.keys() - self.container.networks.keys()
+        places = {network: replace(before.good[network], address="", address6="") for network in missing}
+        kept.good = places | kept.good
+        kept.lost = {network: at for network, at in before.lost.items() if network in missing} | kept.lost
+        kept.mended = before.mended | kept.mended
+        kept.losses = max(kept.losses, before.losses)
+        for network in kept.lost:
+            if (change := before.standing.get(what := f"network/{network}")) is not None:
+                kept.standing.setdefault(what, change)
+        kept.restarts = sorted({*before.restarts, *kept.restarts})
+        kept.looping = kept.looping or before.looping
 
     def inspect_was_ahead(self, health: str, now: float) -> None:
         """Inspect told of a health that no event has told of yet."""

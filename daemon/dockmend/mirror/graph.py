@@ -6,12 +6,14 @@ graph says who they are; the order in which to take them is dockmend.mirror.orde
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from dockmend.mirror.identities import Identities, is_id, short
+from dockmend.mirror.resolver import Resolver, Snapshot
 from dockmend.model import Container
 
 DEPENDS_LABEL = "dockmend.depends-on"
@@ -22,8 +24,6 @@ COMPOSE_DEPENDS, COMPOSE_PROJECT, COMPOSE_SERVICE, COMPOSE_ONEOFF = (
 )  # fmt: skip
 ENGINES_OWN = frozenset({"bridge", "host", "none", "default", "ingress", "docker_gwbridge"})
 """Networks in which containers do not find each other by alias."""
-ID_DIGITS = 12
-"""The fewest digits of an id that stand for a container."""
 
 EdgeKind = Literal["network", "pid", "ipc", "link", "volumes", "compose", "label"]
 Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
@@ -38,11 +38,8 @@ class Edge(Struct, frozen=True):
     kind: EdgeKind
     condition: Condition = "service_started"
     restart: bool = True  # a restart of the dependency asks for one of the dependent
-
-    @property
-    def namespace(self) -> bool:
-        """Whether the dependent's own definition names the other by id: it must be recreated where that is replaced."""
-        return self.kind in ("network", "pid", "ipc")
+    bound: bool = False  # to that one container: where another takes its place, the dependent must be made anew
+    stale: bool = False  # the one it is bound to is gone, and the dependency took its place
 
 
 class Shared(Struct, frozen=True):
@@ -94,10 +91,11 @@ def reachable(roots: Iterable[str], behind: Mapping[str, Iterable[str]]) -> set[
     return found
 
 
-def build(containers: Iterable[Container], successors: Mapping[str, str] | None = None) -> Graph:
-    """The graph of these containers. `successors`: ids that are gone, and who took their place."""
-    nodes = {each.id: each for each in containers}
-    names = _Names(nodes, successors or {})
+def build(containers: Iterable[Container], identities: Identities | None = None) -> Graph:
+    """The graph of these containers. `identities`: what is known of those that are gone."""
+    present = Snapshot(containers)
+    nodes = present.nodes
+    names = _Names(Resolver(present, identities or Identities()), nodes)
     edges: dict[tuple[str, str, EdgeKind], Edge] = {}
     for container in nodes.values():
         for edge in _edges(container, names):
@@ -107,38 +105,35 @@ def build(containers: Iterable[Container], successors: Mapping[str, str] | None 
 
 
 class _Names:
-    """Who is meant by a name, an id, the beginning of one, or a service."""
+    """Who is meant by a reference or a service, and what nobody is meant by."""
 
-    def __init__(self, nodes: Mapping[str, Container], successors: Mapping[str, str]) -> None:
+    def __init__(self, resolver: Resolver, nodes: Mapping[str, Container]) -> None:
+        self.resolver = resolver
         self.nodes = nodes
-        self.successors = successors
-        self.by_name = {each.name: each.id for each in nodes.values()}
         self.services: dict[tuple[str, str], list[str]] = {}
         self.missing: dict[str, str] = {}
-        self._sorted: list[str] = []  # ids, once the beginning of one is asked for
         for each in nodes.values():
             project = each.labels.get(COMPOSE_PROJECT)
             if project is not None and each.labels.get(COMPOSE_ONEOFF, "False") != "True":
                 self.services.setdefault((project, each.labels.get(COMPOSE_SERVICE, "")), []).append(each.id)
 
-    def container(self, text: str) -> str:
-        if text in self.nodes:
-            return text
-        if (successor := self.successors.get(text)) in self.nodes:
-            return str(successor)
-        if (named := self.by_name.get(text)) is not None:
-            return named
-        if len(text) >= ID_DIGITS and (found := self._begins_with(text)):
-            return found
-        return self._gone(f"container {text[:ID_DIGITS] if len(text) == 64 else text}")
+    def tie(self, dependent: Container, reference: str, kind: EdgeKind, **more: Any) -> Edge:
+        found = self.resolver.container(reference)
+        if found is not None:
+            return Edge(dependent.id, found.id, kind, **more)
+        return Edge(dependent.id, self._gone(f"container {short(reference)}"), kind, **more)
 
-    def _begins_with(self, digits: str) -> str:
-        """The one id that begins so; "" if there is none, or more than one."""
-        if not self._sorted:
-            self._sorted = sorted(self.nodes)
-        at = bisect_left(self._sorted, digits)
-        found = [each for each in self._sorted[at : at + 2] if each.startswith(digits)]
-        return found[0] if len(found) == 1 else ""
+    def namespace(self, dependent: Container, reference: str, kind: EdgeKind) -> Edge:
+        """A tie by the id of an owner, which its definition names."""
+        edge = self.tie(dependent, reference, kind, bound=True)
+        return replace(edge, stale=is_id(reference) and edge.dependency in self.nodes and edge.dependency != reference)
+
+    def link(self, dependent: Container, name: str) -> Edge:
+        """A link of the engine's bridge: the engine holds it by the container that bore the name as it was made, until
+        the engine itself is started again, and until then refuses to start or to enter one whose link is dead."""
+        edge = self.tie(dependent, name, "link", bound=True)
+        linked = self.nodes.get(edge.dependency)
+        return replace(edge, stale=linked is not None and 0.0 < dependent.created_at < linked.created_at)
 
     def service(self, project: str, service: str) -> list[str]:
         return self.services.get((project, service)) or [self._gone(f"service {service} of project {project}")]
@@ -155,18 +150,19 @@ def _edges(container: Container, names: _Names) -> Iterator[Edge]:
     )  # fmt: skip
     for kind, mode in modes:
         if mode.startswith("container:"):
-            yield Edge(me, names.container(mode.removeprefix("container:")), kind)
-    links = [*container.links, *(link for endpoint in container.networks.values() for link in endpoint.links)]
-    for link in links:
-        yield Edge(me, names.container(link.partition(":")[0].removeprefix("/")), "link")
+            yield names.namespace(container, mode.removeprefix("container:"), kind)
+    for link in container.links:
+        yield names.link(container, link.partition(":")[0].removeprefix("/"))
+    for link in (link for endpoint in container.networks.values() for link in endpoint.links):
+        yield names.tie(container, link.partition(":")[0], "link")  # in a network of one's own it is but a name
     for source in container.volumes_from:
-        yield Edge(me, names.container(source.partition(":")[0]), "volumes", restart=False)
+        yield names.tie(container, source.partition(":")[0], "volumes", restart=False)
     project = container.labels.get(COMPOSE_PROJECT, "")
     for service, condition, restart in _said(container.labels.get(COMPOSE_DEPENDS, "")):
         for dependency in names.service(project, service):
             yield Edge(me, dependency, "compose", condition, restart == "true")
     for name, condition, _ in _said(container.label(DEPENDS_LABEL) or ""):
-        yield Edge(me, names.container(name), "label", condition)
+        yield names.tie(container, name, "label", condition=condition)
 
 
 def _said(label: str) -> Iterator[tuple[str, Condition, str]]:

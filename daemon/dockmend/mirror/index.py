@@ -1,7 +1,7 @@
 """Containers of the mirror by what others ask for them by, so that no question looks at all of them.
 
-The mirror files an entry when it is added, when its container's record changes, and when the owner of its network
-becomes known; and drops it when the container is gone.
+The mirror files an entry when it is added and when its container's record changes, and drops it when the container is
+gone.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from __future__ import annotations
 from dockmend.mirror.entry import Entry
 from dockmend.model import target_of
 
-Keys = tuple[str, str, str]
+Keys = tuple[str, str]
 
 
 class EntryIndex:
-    """Entries by target, by name, and by the target of the owner whose network they joined.
+    """Entries by target and by name.
 
     A key holds its entries in the order in which they were filed under it.
     """
 
     def __init__(self) -> None:
         self._filed: dict[str, Keys] = {}  # by id: the keys under which an entry is found
-        self._by: tuple[dict[str, tuple[Entry, ...]], ...] = ({}, {}, {})
+        self._by: tuple[dict[str, tuple[Entry, ...]], ...] = ({}, {})
 
     def file(self, entry: Entry) -> None:
         """Files an entry under its present keys; to be called whenever one of them may be another."""
         container = entry.kept.container
-        keys = (target_of(container), container.name, entry.kept.owner)
+        keys = (target_of(container), container.name)
         before = self._filed.get(container.id)
         if keys == before:
             return
@@ -47,11 +47,8 @@ class EntryIndex:
     def named(self, name: str) -> tuple[Entry, ...]:
         return self._by[1].get(name, ())
 
-    def guests_of(self, owner: str) -> tuple[Entry, ...]:
-        return self._by[2].get(owner, ())
-
-    def filed(self) -> set[tuple[str, str, str, str]]:
-        """(id, target, name, owner) of each entry, as it is found here."""
+    def filed(self) -> set[tuple[str, str, str]]:
+        """(id, target, name) of each entry, as it is found here."""
         return {(container_id, *keys) for container_id, keys in self._filed.items()}
 
     def _take_out(self, container_id: str, keys: Keys) -> None:

@@ -10,7 +10,18 @@ from msgspec.structs import replace
 
 from dockmend.mirror import troubles
 from dockmend.mirror.graph import COMPOSE_DEPENDS, COMPOSE_PROJECT
-from dockmend.model import Change, Container, Endpoint, Network, Origin, Volume, group_of, target_of
+from dockmend.model import (
+    Change,
+    Container,
+    Endpoint,
+    Network,
+    Origin,
+    Volume,
+    group_of,
+    is_unknown,
+    owner_in,
+    target_of,
+)
 
 if TYPE_CHECKING:
     from dockmend.mirror.entry import Entry
@@ -121,13 +132,10 @@ def _disconnected(mirror: Mirror, found: Entry, name: str, now: float, origin: O
 
 def orphaned(mirror: Mirror, found: Entry, now: float, origin: Origin) -> Iterable[Change]:
     """Its namespace's owner is gone, down, or began a later run than this container; or it could not join it."""
-    container, kept = found.container, found.kept
-    owner_id = container.joined
+    container, owner_id = found.container, found.container.joined
     if owner_id is None or not mirror.listed:
         return
-    owner = mirror.container(owner_id)
-    if owner is not None and not kept.owner:
-        mirror.joins(found, target_of(owner))  # as it was first seen: a name changes hands when its bearer is replaced
+    owner = mirror.named_owner(container)
     if container.state == "exited" and join_failed(container):
         yield from orphan(mirror, found, now, origin, "it could not join its owner's network when it was started")
     if container.state != "running":
@@ -162,15 +170,19 @@ def _told_owner(container: Container) -> str:
 
 
 def orphan(mirror: Mirror, found: Entry, now: float, origin: Origin, why: str) -> Iterable[Change]:
-    kept = found.kept
-    if "orphaned" in kept.standing:
+    """One trouble for as long as it stands; another one where its owner was unknown, and is known now."""
+    kept, container = found.kept, found.container
+    joined, owner = container.joined or "", mirror.owner_key(container)
+    if is_unknown(owner) and (told := _told_owner(container)):
+        mirror.identities.told(joined, told)
+        owner = mirror.owner_key(container)
+    standing = kept.standing.get("orphaned")
+    if standing is not None and (is_unknown(owner) or not is_unknown(owner_in(standing.group) or "")):
         return
-    if not kept.owner and (told := _told_owner(found.container)):
-        mirror.joins(found, told)
-    owner = kept.owner or f"container:{(found.container.joined or '')[:12]}"
-    change = troubles.of_container(found, "container.orphaned", now, origin, note=why, group=group_of(owner))
+    what = "orphaned/unknown" if is_unknown(owner) else ""
+    change = troubles.of_container(found, "container.orphaned", now, origin, what=what, note=why, group=group_of(owner))
     kept.standing["orphaned"] = change
-    mirror.changed.add(found.container.id)
+    mirror.changed.add(container.id)
     yield change
 
 

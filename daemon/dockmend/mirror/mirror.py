@@ -23,6 +23,9 @@ BURIED = 1024
 """Containers that are gone whose ids are remembered: a replay does not bring them back."""
 HEARD_OF_EACH, HEARD_OF = 64, 4096
 """Events kept of a container that no inspect has told of yet, and of how many such containers."""
+_NAMING = frozenset({"create", "rename", "start", "die", "destroy"})
+"""Events by which the name is learnt of a container that no inspect has told of; the engine writes it into each, over
+any label of that name."""
 GOING_DOWN = 30.0
 """Seconds before its loss in which an engine may have been stopping its containers (its own limit is 15)."""
 TRUSTED_AFTER = 3
@@ -47,6 +50,7 @@ class Mirror(OwnDoing):
         self.stale_networks = self.stale_volumes = self.listed = False
         self.leaving: dict[str, Entry] = {}  # gone, until it is known whether something took their place
         self.redefined: set[str] = set()  # ids whose definition may be another than before: who keeps it takes them out
+        self._inherits: dict[str, Kept] = {}  # by the id of an heir that is still to be seen
         self.taken_away: set[str] = set()  # ids of containers that dockmend itself was removing before its start
         self.unknown_cause = unknown_cause
         self.on_container = on_container
@@ -54,7 +58,6 @@ class Mirror(OwnDoing):
         self.engine_kept_containers = False  # it came back, and what it found ended it had not stopped (live-restore)
         self.known_until_ns = 0  # of what the engine replays from before that, all is known that is still to be known
         self._buried: dict[str, Entry] = {}
-        self._dependents: dict[str, set[str]] = {}
 
     # --- what is persisted -------------------------------------------------------------------------------------
 
@@ -99,6 +102,8 @@ class Mirror(OwnDoing):
     def _hear(self, event: Event, now: float, origin: Origin) -> Iterable[Change]:
         """Of a container that is not known: it may end before it can be looked at, so what happens to it is kept."""
         container_id = event.actor.ID
+        if event.action in _NAMING and event.name and HELPER_LABEL not in event.actor.Attributes:
+            self.identities.named(container_id, event.name.removeprefix("/"))
         if (buried := self._buried.get(container_id)) is not None:
             return events.of_one_gone(self, buried, event, now, origin)
         if event.action == "destroy":
@@ -216,7 +221,10 @@ class Mirror(OwnDoing):
         self.changed.add(container.id)
         self.wanted.discard(container.id)
         if joined := container.joined:
-            self._dependents.get(joined, set()).discard(container.id)
+            mine = self._dependents.get(joined, set())
+            mine.discard(container.id)
+            if not mine:
+                self._dependents.pop(joined, None)
         changes = runs.removed(self, found, at, now, origin)
         changes += self.orphan_dependents(container, at, origin, "it was removed")
         return changes
@@ -319,6 +327,9 @@ class Mirror(OwnDoing):
         self.index.drop(container.id)
         self.entries[container.id] = found
         self.index.file(found)
+        self._identify(container)
+        if (inherited := self._inherits.pop(container.id, None)) is not None:
+            found.inherit(inherited)
         if self._coming:
             found.echo = self._coming.pop(container.id, None)
         self.changed.add(container.id)
@@ -335,15 +346,32 @@ class Mirror(OwnDoing):
             return  # it is gone
         if container.name is not before.name or container.labels is not before.labels:
             self.index.file(found)
+            self._identify(container)
         self.changed.add(container.id)
         self.on_container(before, container)
 
-    def joins(self, found: Entry, owner: str) -> None:
-        """It is known whose network a container joined: `owner` is a target."""
-        found.kept.owner = owner
-        self.changed.add(found.container.id)
-        if self.entries.get(found.container.id) is found:
-            self.index.file(found)
+    def succeeded(self, old: str, new: str) -> None:
+        """`new` took the place of `old`: what is known of that one is its own now. Bears repetition."""
+        self.identities.succeeded(old, new)
+        before = self.entries.get(old) or self.leaving.pop(old, None) or self._buried.get(old)
+        if before is None:
+            return
+        self.changed.add(old)
+        heir = self.entries.get(new)
+        if heir is None:
+            self._inherits[new] = before.kept
+            if len(self._inherits) > BURIED:
+                del self._inherits[next(iter(self._inherits))]
+        else:
+            heir.inherit(before.kept)
+            self.changed.add(new)
+
+    def _identify(self, container: Container) -> None:
+        """What it is called now is remembered, beyond its end."""
+        self.identities.seen(container)
+        if self.identities.full():
+            entries = (*self.entries.values(), *self.leaving.values(), *self._buried.values())
+            self.identities.forget(self.entries.keys(), {name for each in entries for name in _named(each.container)})
 
     def orphan_dependents(self, owner: Container, at: float, origin: Origin, why: str) -> Iterable[Change]:
         for dependent in list(self._dependents.get(owner.id, ())):
@@ -351,3 +379,12 @@ class Mirror(OwnDoing):
             if found is not None and found.container.state == "running" and found.joined_at <= at:
                 note = f"the network of {owner.name} is not its own any more: {why}"
                 yield from looks.orphan(self, found, at, origin, note)
+
+
+def _named(container: Container) -> Iterable[str]:
+    """The containers that its definition names."""
+    for mode in (container.network_mode, container.pid_mode, container.ipc_mode):
+        if mode.startswith("container:"):
+            yield mode.removeprefix("container:")
+    for source in container.volumes_from:
+        yield source.partition(":")[0]

@@ -10,9 +10,23 @@ from msgspec.structs import replace
 from dockmend.mirror.defining import Definitions
 from dockmend.mirror.ends import cause_of
 from dockmend.mirror.entry import Entry
+from dockmend.mirror.identities import Identities, is_id
 from dockmend.mirror.index import EntryIndex
 from dockmend.mirror.looks import join_failed
-from dockmend.model import Change, Container, Endpoint, Event, Network, Origin, Volume, group_of, target_of
+from dockmend.mirror.resolver import Resolver, only_beginning_with
+from dockmend.model import (
+    Change,
+    Container,
+    Endpoint,
+    Event,
+    Network,
+    Origin,
+    Volume,
+    group_of,
+    owner_in,
+    target_of,
+    unknown_owner,
+)
 
 ANNOUNCED = 0.5
 """Seconds by which the event of a start may come after the start as inspect tells it."""
@@ -29,6 +43,9 @@ class View:
         self.defined = Definitions()  # networks as last seen, those that are gone too
         self.volumes: dict[str, Volume] = {}
         self.unknown: dict[str, deque[tuple[Event, Origin]]] = {}  # heard of containers that are still to be inspected
+        self.identities = Identities()  # of those that are gone too
+        self.resolver = Resolver(self, self.identities)
+        self._dependents: dict[str, set[str]] = {}  # ids, by the owner that their definitions name
 
     def container(self, container_id: str) -> Container | None:
         found = self.entries.get(container_id)
@@ -41,6 +58,15 @@ class View:
         """The container that is this target now; a running one where several bear the name."""
         found = [each.container for each in self.index.of_target(target)]
         return next((each for each in found if each.running), found[0] if found else None)
+
+    def beginning_with(self, digits: str) -> Container | None:
+        return self.container(only_beginning_with(self.entries, digits) or "")
+
+    def is_gone(self, container_id: str) -> bool:
+        """Whether a container was heard of, and is not there any more. Of one that dockmend has only just made, the
+        stream may still have to tell: that one is neither there nor gone."""
+        heard = container_id in self.identities.known
+        return heard and container_id not in self.entries and container_id not in self.unknown
 
     def containers(self) -> Iterator[Container]:
         return (each.container for each in self.entries.values())
@@ -80,14 +106,23 @@ class View:
     def standing(self, ids: Iterable[str] | None = None) -> list[Change]:
         """Troubles that stand at present, to be offered again (at a start, after a reload, now and then); of all
         containers, or of those with these ids that are still there."""
-        if ids is None:
-            return [change for each in self.entries.values() for change in _standing(each)]
-        there = (found for each in ids if (found := self.entries.get(each)) is not None)
-        return [change for each in there for change in _standing(each)]
+        there = self.entries.values() if ids is None else filter(None, map(self.entries.get, ids))
+        return [change for each in there for change in self._standing(each)]
 
     def standing_at(self, target: str) -> list[Change]:
         """The same of one target."""
-        return [change for each in self.index.of_target(target) for change in _standing(each)]
+        return [change for each in self.index.of_target(target) for change in self._standing(each)]
+
+    def _standing(self, entry: Entry) -> list[Change]:
+        """What stands of a container, as of what it and its owner are called now."""
+        if not entry.kept.standing:
+            return []
+        container = entry.container
+        target, group = target_of(container), self.group_of(container.id)
+        return [
+            replace(change, subject=container, target=target, group=group if change.group else "")
+            for change in entry.kept.standing.values()
+        ]
 
     def stands(self, container_id: str, trouble: str) -> bool:
         """Whether a trouble still stands, as far as the mirror has learnt."""
@@ -128,31 +163,81 @@ class View:
         found = self.entries.get(container_id)
         return found is not None and found.kept.run.begun > 0.0
 
+    # --- owners of namespaces -----------------------------------------------------------------------------------
+
+    def owner(self, container: Container) -> Container | None:
+        """Whose network a container is to share: the one that its definition names, renamed or not, or the one that
+        took its place."""
+        found = self.resolver.container(container.joined) if container.joined else None
+        return found if found is not None and found.id != container.id else None
+
+    def named_owner(self, container: Container) -> Container | None:
+        """The very one that its definition names; None where that is gone, whoever took its place."""
+        joined = container.joined
+        if not joined:
+            return None
+        return self.container(joined) if is_id(joined) else self.owner(container)
+
+    def owner_key(self, container: Container) -> str:
+        """The target of its owner, there or not; see `unknown_owner` where nothing tells which container that was."""
+        owner, joined = self.owner(container), container.joined or ""
+        if owner is not None:
+            return target_of(owner)
+        known = self.identities.keys(joined)
+        return known[0] if known else unknown_owner(joined) if is_id(joined) else f"container:{joined}"
+
+    def of_owner(self, owner: str) -> Container | None:
+        """The container that is this owner now: by its target, by its name, or by what became of one that was called
+        so."""
+        found = self.of_target(owner)
+        if found is None and owner.startswith("container:"):
+            found = self.container_named(owner.removeprefix("container:"))
+        if found is not None:
+            return found
+        if called := [joined for joined in self._dependents if self._is_called(joined, owner)]:
+            meant = [self.resolver.container(joined) for joined in called]
+            return None if None in meant else meant[0]  # else it is that one that is gone
+        heirs = (heir for each in self.identities.called(owner) for heir in self.identities.heirs(each))
+        return next(filter(None, map(self.container, heirs)), None)
+
+    def _is_called(self, joined: str, owner: str) -> bool:
+        return owner in self.identities.keys(joined) or owner in (unknown_owner(joined), f"container:{joined}")
+
     def guests(self, owner: str) -> list[Container]:
-        """Those that joined the network of a container, which is named by its target; whether it is there or not."""
-        return [each.container for each in self.index.guests_of(owner)]
+        """Those that share the network of an owner, or are to; whether that is there or not."""
+        root, found = self.of_owner(owner), list[Container]()
+        for joined, mine in self._dependents.items():
+            meant = self.resolver.container(joined)
+            if meant is not None and root is not None:
+                same = meant.id == root.id
+            else:
+                same = meant is None and root is None and self._is_called(joined, owner)
+            if same:
+                found += [self.entries[each].container for each in mine]
+        return [each for each in found if root is None or each.id != root.id]
+
+    def shares(self, container: Container) -> bool:
+        """Whether it runs, and in the network that its owner has now: what an attempt at a dependent is to achieve."""
+        owner = self.named_owner(container)
+        return (
+            container.state == "running"
+            and owner is not None
+            and owner.running
+            and owner.started_at <= self.joined_at(container)
+        )
 
     def orphans(self, group: str) -> list[Container]:
         """Those of a group whose trouble stands, and that no person stopped."""
-        found = [each for each in self.entries.values() if "orphaned" in each.kept.standing]
-        mine = [each.container for each in found if each.kept.standing["orphaned"].group == group]
+        guests = self.guests(owner_in(group) or "")
+        mine = [each for each in guests if "orphaned" in self.entries[each.id].kept.standing]
         return [each for each in mine if each.running or not self.stopped(each.id)]
 
     def group_of(self, container_id: str) -> str:
-        """The group a container belongs to; "" where it joined nobody's network."""
-        found = self.entries.get(container_id)
-        return group_of(found.kept.owner) if found is not None and found.kept.owner else ""
+        """The group a container belongs to; "" where it shares nobody's network."""
+        found = self.container(container_id)
+        return group_of(self.owner_key(found)) if found is not None and found.joined else ""
 
     def settled(self, container_id: str) -> bool:
         """False while the cause of an end is not settled."""
         found = self.entries.get(container_id)
         return found is None or not found.ends
-
-
-def _standing(entry: Entry) -> list[Change]:
-    """What stands of a container, as of what it is now: its name may have changed since."""
-    if not entry.kept.standing:
-        return []
-    container = entry.container
-    target = target_of(container)
-    return [replace(change, subject=container, target=target) for change in entry.kept.standing.values()]

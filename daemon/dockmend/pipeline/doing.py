@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 
 from dockmend.decide import Suppress, Wait, makes_again, would_start
-from dockmend.errors import EngineAway, JournalError
+from dockmend.errors import EngineAway, JournalError, NotFound
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
 from dockmend.mirror.echo import Echo
@@ -227,7 +227,10 @@ class Doing:
     async def _stop_what_was_stopped(self, incident: Incident, rule: Rule, record: ActionRecord, echo: Echo) -> None:
         """A stop that arrived during dockmend's own restart wins: the engine lost it, so it is done again."""
         asked = self.mirror.heard(record.object_id)
-        container = await self.steps.engine.inspect(record.object_id)
+        try:
+            container = await self.steps.engine.inspect(record.object_id)
+        except NotFound:
+            return  # it was removed meanwhile, which the verification tells
         self.looking.learn(container, asked)
         if echo.stops >= 2:
             await self.stop_for_person(incident, rule, container)

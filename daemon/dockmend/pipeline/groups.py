@@ -13,7 +13,7 @@ from dockmend.decide import Suppress, Wait, span_text
 from dockmend.guards import Guards
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
-from dockmend.model import Container, owner_in, target_of
+from dockmend.model import UNKNOWN, Container, is_unknown, owner_in
 from dockmend.pipeline.incidents import Incidents
 from dockmend.rules.model import Rule
 
@@ -21,6 +21,21 @@ OWNER_RETRY = 30.0
 """Seconds after which an incident that waits for an owner looks anyway: mostly the owner wakes it."""
 OWNER_WITHIN = 1800.0
 """Seconds an owner is waited for where the rule says nothing."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """How it stands with the members of a group: those that should be well, and what was seen of the others."""
+
+    to_be_well: list[Container] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    paused: list[str] = field(default_factory=list)
+    left_alone: list[str] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    unseen: list[str] = field(default_factory=list)  # ids of those that the stream has still to tell of
+
+    def told(self) -> str:
+        return "; ".join([*self.gone, *self.stopped, *self.paused, *self.left_alone])
 
 
 @dataclass(slots=True)
@@ -41,8 +56,29 @@ class Groups:
 
     def members(self, incident: Incident) -> list[Container]:
         """Those that should be well in the end: not what a person stopped or paused, or what is never touched."""
-        found = self.mirror.guests(owner_in(incident.target) or "")
-        return [each for each in found if self._may(each) and not self.mirror.stopped(each.id)]
+        return self.standing_of(incident).to_be_well
+
+    def standing_of(self, incident: Incident) -> Standing:
+        """How it stands with each that was treated, or its heir, and with each that shares the owner's network now."""
+        found, known = Standing(), self.mirror.identities
+        members = self.incidents.open.get(incident.id, incident).members  # each attempt may have added some
+        ids = [known.heir_of(each) for each in members]
+        ids += [each.id for each in self.mirror.guests(owner_in(incident.target) or "")]
+        for container_id in dict.fromkeys(ids):
+            container = self.mirror.container(container_id)
+            if container is None and not self.mirror.is_gone(container_id):
+                found.unseen.append(container_id)
+            elif container is None:
+                found.gone.append(f"{known.name_of(container_id)} is gone")
+            elif self.mirror.stopped(container_id):
+                found.stopped.append(f"{container.name} was stopped by a person")
+            elif container.state == "paused":
+                found.paused.append(f"{container.name} was paused by a person")
+            elif forbidden := self.guards.forbids(container):
+                found.left_alone.append(f"{container.name} is left alone: {forbidden.reason}")
+            else:
+                found.to_be_well.append(container)
+        return found
 
     def _may(self, container: Container) -> bool:
         return container.state != "paused" and self.guards.forbids(container) is None
@@ -60,7 +96,10 @@ class Groups:
         owner = owner_in(incident.target)
         if owner is None or not rule.grouped:
             return None
-        found = self.mirror.of_target(owner)
+        if is_unknown(owner):
+            self.answer(incident, rule)
+            return Suppress("unknown_owner", self._unknown(owner, incident))
+        found = self.mirror.of_owner(owner)
         if found is not None and ready(found):
             self.awaited.discard(owner)
             return None
@@ -73,6 +112,14 @@ class Groups:
         self.awaited.add(owner)
         return Wait(min(until, now + OWNER_RETRY), "owner", f"{why}: it is waited for")
 
+    def _unknown(self, owner: str, incident: Incident) -> str:
+        names = ", ".join(sorted(each.name for each in self.mirror.guests(owner))) or incident.object_name
+        return (
+            f"{names}: joined the network of container {owner.removeprefix(UNKNOWN)}, which is gone and was never seen"
+            " here, so nobody can tell what took its place; make them again so that they name the present one"
+            " (docker compose up --force-recreate, or docker rm and docker run --network container:NAME)"
+        )
+
     def _give_up(self, owner: str, incident: Incident, rule: Rule) -> None:
         self.answer(incident, rule)
         told = self.given_up.setdefault(owner, set())
@@ -82,16 +129,20 @@ class Groups:
 
     def wakes(self, after: Container) -> bool:
         """Whether a container's new state is what an incident waits for. Costs nothing while none does."""
-        return bool(self.awaited) and ready(after) and target_of(after) in self.awaited
+        return bool(self.awaited) and ready(after) and not self.awaited.isdisjoint(self._called(after))
 
     def returns(self, after: Container) -> bool:
         """Whether an owner that was given up is back: then what was answered by that is forgotten."""
         if not (self.given_up and ready(after)):
             return False
-        told = self.given_up.pop(target_of(after), None)
-        for rule, trouble in told or ():
+        back = [owner for owner in self._called(after) if owner in self.given_up]
+        for rule, trouble in (told for owner in back for told in self.given_up.pop(owner)):
             self.incidents.forget_trouble(rule, trouble)
-        return told is not None
+        return bool(back)
+
+    def _called(self, owner: Container) -> tuple[str, ...]:
+        """What the groups of its dependents may be called after."""
+        return self.mirror.identities.keys(owner.id)
 
 
 def ready(owner: Container) -> bool:

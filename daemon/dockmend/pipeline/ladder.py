@@ -114,6 +114,8 @@ class Ladder:
             self.ending.succeeded(incident, rule, "healed", f"{verified.reason}, by {step.action} of its escalation")
         elif verified.result in ("stopped", "on_purpose"):
             self.ending.close(incident.id, "on_purpose", verified.reason, verified.result)
+        elif verified.result == "gone":
+            self.ending.close(incident.id, "interrupted", verified.reason)
         elif verified.result == "paused":
             self.ending.park(incident.id, self.ending.until_it_goes_on())
         else:

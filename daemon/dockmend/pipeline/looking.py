@@ -68,6 +68,8 @@ class Looking:
                     return Seen(network)
                 return self._absent(incident)
         except NotFound:
+            if (now := self.incidents.open.get(incident.id, incident)).object_id != incident.object_id:
+                return await self.look(now)  # another remedy made it anew meanwhile
             successor = self.mirror.of_target(incident.target) if incident.trigger == MISSING else None
             if successor is not None:
                 return Seen(successor)
@@ -79,7 +81,7 @@ class Looking:
 
         And its owner: the stream may be behind, and an attempt without an owner that runs is none.
         """
-        owner = self.mirror.of_target(owner_in(incident.target) or "")
+        owner = self.mirror.of_owner(owner_in(incident.target) or "")
         if owner is not None:
             asked = self.mirror.heard(owner.id)
             with contextlib.suppress(NotFound):

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from dockmend.actions.base import REGISTRY, Context, Done, Failed, Settled, Teller
 from dockmend.engine.api import Engine
-from dockmend.errors import EngineAway, EngineError, JournalError, Permanent, Temporary, lacking
+from dockmend.errors import EngineAway, EngineError, JournalError, NotFound, Permanent, Temporary, lacking
 from dockmend.guards import Guards
 from dockmend.journal.api import Journal
 from dockmend.journal.records import ActionRecord, Incident
@@ -25,6 +25,7 @@ from dockmend.mirror.echo import STARTING, Echo
 from dockmend.model import Container, Object
 from dockmend.observer import Observer
 from dockmend.pipeline import own_ends
+from dockmend.pipeline.heirs import Heirs
 from dockmend.pipeline.incidents import Incidents, change_of, new_id
 from dockmend.rules.fields import field_values
 from dockmend.rules.model import Rule, Step, Verify
@@ -88,6 +89,7 @@ class Steps:
     clock: Clock
     definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = nothing_kept
     keep: Callable[[str], None] = lambda container: None  # puts what is known of a container on disk
+    put_identities: Callable[[], None] = lambda: None  # puts on disk what was learnt of who is who
     unsettled: dict[str, list[ActionRecord]] = field(default_factory=dict)
     """By incident: intents whose outcome is not known; several where a group was cut short."""
     claims: set[str] = field(default_factory=set)  # references under which an image is being made
@@ -171,7 +173,8 @@ class Steps:
             if touched is not None:
                 self._note_leaving(touched.id, intent.record)
             self._heard_out(intent)
-        self._note_facts(incident, step, subject, done)
+        self._noted(incident, intent.record, done.facts)
+        self._note_facts(step, subject, done)
         return self._end(intent.record, "done", done.detail), echo, done
 
     def _expect(self, intent: Intent, touched: Container) -> Echo | None:
@@ -197,13 +200,13 @@ class Steps:
         for container_id in intent.echoes:
             self.mirror.expected(container_id, self.clock.wall())
 
-    def _followed(self, incident: Incident, object_id: str, facts: Mapping[str, Any]) -> None:
-        """What was recreated has another id: the incident goes on with it."""
-        successor = facts.get("successor")
-        if successor and object_id == incident.object_id and incident.id in self.incidents.open:
-            self.incidents.update(incident.id, object_id=successor)
-        if successor and facts.get("stopped"):
-            self.mirror.stopped_by_person(successor)
+    def _noted(self, incident: Incident, record: ActionRecord, facts: Mapping[str, Any]) -> None:
+        """What is verified in the end, and whose end is a person's."""
+        if record.action == "restart_dependents" and (now := self.incidents.open.get(incident.id)) is not None:
+            members = (*now.members, *(each for each in facts.get("members", ()) if each not in now.members))
+            self.incidents.update(incident.id, members=members)
+        if facts.get("stopped"):
+            self.mirror.stopped_by_person(facts["successor"])
 
     def _note_leaving(self, container: str, record: ActionRecord) -> None:
         """What a rule takes out of a network is not lost: known on disk before the outcome is."""
@@ -211,8 +214,7 @@ class Steps:
             self.mirror.left(container, str(network))
             self.keep(container)
 
-    def _note_facts(self, incident: Incident, step: Step, subject: Object | None, done: Done) -> None:
-        self._followed(incident, getattr(subject, "id", ""), done.facts)
+    def _note_facts(self, step: Step, subject: Object | None, done: Done) -> None:
         if step.action == "reconnect_network" and isinstance(subject, Container):
             for network in done.facts.get("networks", ()):
                 self.mirror.reconnected(subject.id, network, self.clock.wall())
@@ -269,7 +271,10 @@ class Steps:
         return done
 
     async def _stopped_meanwhile(self, subject: Container, echo: Echo) -> bool:
-        await self.engine.inspect(subject.id)  # by then the stream has told of what came in between
+        try:
+            await self.engine.inspect(subject.id)  # by then the stream has told of what came in between
+        except NotFound:
+            return False  # it was removed meanwhile
         return echo.stops >= 2  # its own stop, and a person's
 
     async def settle(self, record: ActionRecord, incident: Incident, rule: Rule | None) -> Settled:
@@ -288,7 +293,7 @@ class Steps:
                 raise Temporary(f"{record.action}: {lacks}") from None
             finally:
                 self._heard_out(intent)
-            self._followed(incident, record.object_id, settled.facts)
+            self._noted(incident, record, settled.facts)
             for container_id in (record.object_id, *intent.echoes):
                 self.mirror.asks(container_id, None)  # what it began was listed by now
         ended = replace(record, untouched=settled.untouched)
@@ -323,6 +328,7 @@ class Steps:
     ) -> Context:
         async def remember(undo: Mapping[str, Any]) -> None:
             intent.record = replace(intent.record, undo={**intent.record.undo, **undo})
+            self.put_identities()
             self.journal.put_action(intent.record)
             await self.journal.committed()
             intent.written = True
@@ -349,6 +355,7 @@ class Steps:
             state=self.state, bind_roots=self.bind_roots, render=render, remember=remember,
             timeout=timeout, definition=self.definition, forbids=forbids, expect=expect, part=part,
             verify=rule.verify if rule else Verify(), claims=self.claims,
+            heir=Heirs(self.mirror, self.incidents).succeed,
         )  # fmt: skip
 
     async def _target(self, step: Step, subject: Object | None) -> Object | None:

@@ -36,7 +36,7 @@ from dockmend.timekeeping import Clock
 ENGINE_RETRY = 10.0
 """Seconds after which an incident that waits for the engine looks anyway."""
 JOURNAL_RETRY = 5.0
-_CLOSES: dict[str, Outcome] = {"dry_run": "dry_run", "owner": "failed"}
+_CLOSES: dict[str, Outcome] = {"dry_run": "dry_run", "owner": "failed", "unknown_owner": "failed"}
 """Outcomes of an incident that is not treated, where it is not merely suppressed."""
 
 
@@ -379,6 +379,8 @@ class Treatment:
             self.ending.succeeded(incident, rule, "healed", verified.reason)
         elif verified.result in ("stopped", "on_purpose"):
             self.ending.close(incident.id, "on_purpose", verified.reason, verified.result)
+        elif verified.result == "gone":
+            self.ending.close(incident.id, "interrupted", verified.reason)
         elif verified.result == "paused":
             self.ending.park(incident.id, self.ending.until_it_goes_on())
         elif verified.result == "cut":

@@ -10,7 +10,7 @@ from dockmend.decide import span_text
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Container, owner_in, target_of
-from dockmend.pipeline.groups import Groups
+from dockmend.pipeline.groups import Groups, Standing
 from dockmend.pipeline.pulse import Pulse
 from dockmend.rules.model import Rule
 from dockmend.timekeeping import Clock
@@ -28,9 +28,10 @@ MENDING = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """`paused`: nobody can tell before it goes on; `cut`: it was no longer to be waited for."""
+    """`gone`: what was acted on is not there, and nothing is its heir; `paused`: nobody can tell before it goes on;
+    `cut`: it was no longer to be waited for."""
 
-    result: Literal["healed", "failed", "stopped", "on_purpose", "paused", "cut"]
+    result: Literal["healed", "failed", "stopped", "on_purpose", "gone", "paused", "cut"]
     reason: str
 
 
@@ -91,28 +92,38 @@ class Verification:
         return Verified("cut", "")
 
     def _judge_group(self, incident: Incident, rule: Rule, began_at: float, steady: bool) -> Verified | None:
-        members, well = self.groups.members(incident), 0
+        standing, well = self.groups.standing_of(incident), 0
+        members = standing.to_be_well
+        if standing.unseen:
+            return None
         if not members:
-            return Verified("stopped", "its dependents were stopped by a person or are gone")
+            return _none_left(standing)
         if broken := self.groups.broken(incident):
             return Verified("failed", f"{broken[0].name} is orphaned still, or again") if steady else None
         for container in members:
             verdict = self._judge(incident, rule, container, began_at, steady)
+            if container.running and container.joined and not self.mirror.shares(container):
+                why = f"{container.name} is not in the network that its owner has now"
+                return Verified("failed", why) if steady else None
             if verdict is not None and verdict.result != "healed":
                 return Verified(verdict.result, f"{container.name}: {verdict.reason}")
             well += verdict is not None
         if well < len(members):
             return None
-        return Verified("healed", f"{', '.join(sorted(each.name for each in members))} well again")
+        told = standing.told()
+        names = ", ".join(sorted(each.name for each in members))
+        return Verified("healed", f"{names} well again{f'; {told}' if told else ''}")
 
     def _find(self, incident: Incident) -> Container | None:
-        return self.mirror.container(incident.object_id) or self.mirror.of_target(incident.target)
+        """What was acted on, or its heir: another of the same name that somebody made was not healed by anyone."""
+        return self.mirror.container(self.mirror.identities.heir_of(incident.object_id))
 
     def _judge(
         self, incident: Incident, rule: Rule, container: Container | None, began_at: float, steady: bool
     ) -> Verified | None:
         if container is None:
-            return Verified("failed", "the container is gone")
+            gone = self.mirror.is_gone(self.mirror.identities.heir_of(incident.object_id))
+            return Verified("gone", "it was removed meanwhile") if gone else None
         if container.state in ("exited", "dead"):
             return self._ended(container)
         if container.state != "running":
@@ -137,6 +148,13 @@ class Verification:
         if self.mirror.stopped(container.id):
             return Verified("stopped", "stopped by a person")
         return Verified("failed", f"it ended with exit code {container.exit_code}")
+
+
+def _none_left(standing: Standing) -> Verified:
+    """No member is left that should be well. Only what was seen of them is said."""
+    if standing.gone or standing.left_alone or not (standing.stopped or standing.paused):
+        return Verified("gone", standing.told() or "nothing shares its network any more")
+    return Verified("paused" if standing.paused else "stopped", standing.told())
 
 
 def left_on_purpose(network: str) -> str:

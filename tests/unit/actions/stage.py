@@ -13,6 +13,8 @@ from dockmend.actions.base import Context
 from dockmend.engine.api import Engine
 from dockmend.errors import NotFound
 from dockmend.journal.records import ActionRecord, Incident
+from dockmend.mirror.identities import Identities
+from dockmend.mirror.resolver import Resolver
 from dockmend.model import Container, Endpoint, Image, Network
 
 ID = "c" * 64
@@ -148,6 +150,7 @@ class Stage:
     network: str | None = None
     now: float = 1000.0
     fields: dict[str, str] = field(default_factory=lambda: {"container.name": "web"})
+    identities: Identities = field(default_factory=Identities)
 
     def publish(self, topic: str, payload: str, retain: bool = False) -> None:
         self.published.append((topic, payload, retain))
@@ -185,8 +188,18 @@ class Stage:
     def joined_at(self, container: Container) -> float:
         return container.started_at
 
-    def guests(self, owner: str) -> list[Container]:
-        return []
+    def of_owner(self, owner: str) -> Container | None:
+        return None
+
+    def shares(self, container: Container) -> bool:
+        return True
+
+    def beginning_with(self, digits: str) -> Container | None:
+        return None
+
+    @property
+    def resolver(self) -> Resolver:
+        return Resolver(self, self.identities)
 
     def orphans(self, group: str) -> list[Container]:
         return []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dockmend.actions.definition import define
+from dockmend.actions.definition import References, define, image_reference
 from dockmend.engine.wire_networks import endpoint_config, one_network
 from dockmend.model import Endpoint
 
@@ -138,7 +138,7 @@ def test_successors_take_the_place_of_owners_that_are_gone() -> None:
     raw = container(Hostname="owner", Domainname="example.org")
     raw["HostConfig"] = {"NetworkMode": "container:old", "PidMode": "container:old", "IpcMode": "container:else"}
     raw["NetworkSettings"]["Networks"] = {}
-    body = define(raw, None, successors={"old": "new"}).body
+    body = define(raw, None, references=References({"old": "new"})).body
     assert body["HostConfig"] == {
         "NetworkMode": "container:new", "PidMode": "container:new", "IpcMode": "container:else",
     }  # fmt: skip
@@ -184,7 +184,7 @@ def test_what_came_from_a_container_that_is_gone_is_written_out() -> None:
         {"Type": "bind", "Source": "/srv", "Destination": "/srv", "RW": False, "Propagation": "rslave"},
         {"Type": "bind", "Source": "/opt", "Destination": "/opt", "RW": True, "Propagation": "rprivate"},
     ]
-    host = define(raw, None, sources_gone=["gone"]).body["HostConfig"]
+    host = define(raw, None, references=References(gone=["gone"])).body["HostConfig"]
     assert host["VolumesFrom"] == ["there"]
     assert host["Binds"] == [
         "named:/n", f"{VOLUME}:/own", f"{'e' * 64}:/theirs:ro", "/srv:/srv:ro,rslave", "/opt:/opt"
@@ -220,3 +220,22 @@ def test_an_old_api_is_given_one_network_and_the_others_afterwards() -> None:
     assert first["NetworkingConfig"] == {"EndpointsConfig": {"alpha": {"Aliases": ["a"]}}}
     assert others == {"beta": {"Aliases": ["b"]}}
     assert set(endpoints) == {"alpha", "beta"}
+
+
+def test_a_reference_that_names_another_image_by_now_is_kept_as_it_was_written() -> None:
+    moved = define(container(Labels={"a": "b"}), None, reference="sha256:1").body
+    assert (moved["Image"], moved["Labels"]) == ("sha256:1", {"a": "b", "dockmend.image": "shop:1"})
+    again = container(Labels=moved["Labels"], Image="sha256:1")
+    assert image_reference(again, None) == "shop:1"
+    assert define(again, None, reference="sha256:1").body["Labels"] == moved["Labels"]
+    assert define(again, None, reference="shop:1").body["Labels"] == {"a": "b"}
+    # What the image itself bears is nobody's word about it.
+    assert image_reference(again, {"Config": {"Labels": {"dockmend.image": "shop:1"}}}) == "sha256:1"
+
+
+def test_what_another_took_the_place_of_is_named_by_it() -> None:
+    raw = container()
+    raw["HostConfig"] |= {"Links": ["/db:/web/data"], "VolumesFrom": ["files:ro", "kept"]}
+    host = define(raw, None, references=References({"db": "base", "files": "files-2"})).body["HostConfig"]
+    assert host["Links"] == ["base:data"]
+    assert host["VolumesFrom"] == ["files-2:ro", "kept"]

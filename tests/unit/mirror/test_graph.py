@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from dockmend.mirror.graph import Edge, build
+from dockmend.mirror.graph import build
+from dockmend.mirror.identities import Identities
 from dockmend.model import Container, Endpoint
 
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
@@ -14,7 +16,7 @@ DEPENDS = "com.docker.compose.depends_on"
 
 
 def one(name: str, **fields: Any) -> Container:
-    return Container(id=(name.encode().hex() * 64)[:64], name=name, **fields)
+    return Container(**{"id": (name.encode().hex() * 64)[:64], "name": name, **fields})
 
 
 def ties(*containers: Container) -> list[tuple[str, str, str, str, bool]]:
@@ -52,9 +54,47 @@ def test_what_is_named_and_not_there_is_said():
     assert ties(lost) == [("app", "container 999999999999", "network", STARTED, True)]
 
 
-def test_what_took_its_place_is_meant():
-    graph = build([VPN, one("app", network_mode=f"container:{'9' * 64}")], {"9" * 64: VPN.id})
-    assert [(edge.dependency, edge.namespace) for edge in graph.edges] == [(VPN.id, True)]
+GONE = "9" * 64
+
+
+def known(*heard: tuple[str, str]) -> Identities:
+    """Ids and names of containers that were heard of."""
+    identities = Identities()
+    for container_id, name in heard:
+        identities.named(container_id, name)
+    return identities
+
+
+@pytest.mark.parametrize("field", ["network_mode", "pid_mode", "ipc_mode"])
+@pytest.mark.parametrize("heir", [True, False], ids=["its heir", "of its name"])
+def test_what_took_its_place_is_meant_and_the_tie_is_stale(field: str, heir: bool):
+    identities = known((GONE, "other" if heir else "vpn"))
+    if heir:
+        identities.succeeded(GONE, VPN.id)
+    app: Any = one("app", **{field: f"container:{GONE}"})
+    (edge,) = build([VPN, app], identities).edges
+    assert (edge.dependency, edge.bound, edge.stale) == (VPN.id, True, True)
+
+
+def test_one_that_was_renamed_is_still_the_owner():
+    identities = known((VPN.id, "vpn"), (VPN.id, "vpn-eu"))
+    renamed = replace(VPN, name="vpn-eu")
+    other = one("other", id="8" * 64)
+    app = one("app", network_mode=f"container:{VPN.id}")
+    (edge,) = build([renamed, replace(other, name="vpn"), app], identities).edges
+    assert (edge.dependency, edge.stale) == (VPN.id, False)
+
+
+def test_one_that_gave_its_name_away_and_is_gone_is_found_by_that_name():
+    identities = known((GONE, "vpn"), (GONE, "vpn-old"))
+    (edge,) = build([VPN, one("app", network_mode=f"container:{GONE}")], identities).edges
+    assert (edge.dependency, edge.stale) == (VPN.id, True)
+
+
+@pytest.mark.parametrize(("made_at", "stale"), [(1.0, False), (3.0, True)])
+def test_a_link_of_the_bridge_is_to_the_one_that_was_there_then(made_at: float, stale: bool):
+    (edge,) = build([replace(VPN, created_at=made_at), one("app", links=("/vpn:/app/a",), created_at=2.0)]).edges
+    assert (edge.dependency, edge.bound, edge.stale) == (VPN.id, True, stale)
 
 
 def test_compose_and_its_conditions():
@@ -104,9 +144,3 @@ def test_who_shares_a_network_is_shown_and_hangs_on_nobody():
     assert [(each.network, each.members) for each in graph.shared] == [("lan", ((web.id, ("www",)), (db.id, ())))]
     assert graph.edges == ()
     assert graph.dependents([db.id]) == set()
-
-
-def test_an_edge_of_a_namespace_names_an_id():
-    assert {kind: Edge("a", "b", kind).namespace for kind in ("network", "pid", "ipc", "link", "label")} == {
-        "network": True, "pid": True, "ipc": True, "link": False, "label": False,
-    }  # fmt: skip

@@ -246,10 +246,10 @@ class World:
             assert self.mirror.container_named(container.name) in bearers
             found = self.mirror.of_target(target_of(container))
             assert found in [each for each in self.mirror.containers() if target_of(each) == target_of(container)]
-            if entry.kept.owner:
-                assert container in self.mirror.guests(entry.kept.owner)
+            if container.joined and (self.mirror.owner(container) or container).id != container.id:
+                assert container in self.mirror.guests(self.mirror.owner_key(container))
         filed = self.mirror.index.filed()
-        assert filed == {(each.container.id, target_of(each.container), each.container.name, each.kept.owner)
+        assert filed == {(each.container.id, target_of(each.container), each.container.name)
                          for each in self.mirror.entries.values()}  # fmt: skip
 
     def assert_once(self) -> None:

@@ -294,8 +294,8 @@ def test_a_guest_seen_before_its_owner_is_no_orphan():
     ("depends", "group"),
     [
         ("vpn:service_started:true", "dependents:compose:shop/vpn/1"),
-        ("vpn:service_started:true,db:service_healthy:false", f"dependents:container:{OWNER[:12]}"),
-        ("", f"dependents:container:{OWNER[:12]}"),
+        ("vpn:service_started:true,db:service_healthy:false", f"dependents:unknown:{OWNER[:12]}"),
+        ("", f"dependents:unknown:{OWNER[:12]}"),
     ],
 )
 def test_an_owner_that_was_never_seen_is_named_by_compose_where_that_is_plain(depends: str, group: str):

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from dockmend.mirror import Mirror
 from dockmend.model import Container
 from dockmend.pipeline.dependents import KEPT, Dependents
 
@@ -10,12 +13,13 @@ def test_what_hangs_on_a_container_directly_or_through_others_is_counted_now_and
     probe = Container("c" * 64, "probe", network_mode=f"container:{sidecar.id}")
     containers, now, asked = [web, sidecar, probe], 0.0, 0
 
-    def known() -> list[Container]:
-        nonlocal asked
-        asked += 1
-        return containers
+    class Known(Mirror):
+        def containers(self) -> Iterator[Container]:
+            nonlocal asked
+            asked += 1
+            return iter(containers)
 
-    dependents = Dependents(known, lambda: now)
+    dependents = Dependents(Known(), lambda: now)
     assert [dependents(each.id) for each in (web, sidecar, probe)] == [2, 1, 0]
     assert dependents("gone") == 0
     containers.pop()

@@ -34,7 +34,7 @@ GROUP = "dependents:container:owner"
 
 def guest(number: int, **changes: Any) -> Container:
     plain = replace(WEB, id=str(number) * 64, name=f"guest{number}", check=None, health="", started_at=950.0)
-    return replace(plain, network_mode=f"container:{OWNER.id}", **changes)
+    return replace(replace(plain, network_mode=f"container:{OWNER.id}"), **changes)
 
 
 class Town:
@@ -465,3 +465,96 @@ async def test_a_stop_that_a_dead_dockmend_owed_to_a_person_comes_before_the_res
         assert town.done == [("stop", "guest1"), ("restart", "guest2")]
         assert one.mirror.stopped(guest(1).id)
         assert one.only().outcome == "healed"
+
+
+# --- which object is which ------------------------------------------------------------------------------------------
+
+NEW_OWNER = replace(OWNER, id="a" * 64, started_at=1001.0, created_at=1001.0)
+
+
+async def test_an_owner_that_nobody_knows_is_said_at_once_and_never_waited_for():
+    async with clinic(RULES) as one:
+        stray = guest(1, network_mode=f"container:{'d' * 64}")
+        town = Town(one, stray)
+        one.offer(one.mirror.relist(one.engine.containers.values(), [], [], one.now, "relisted"))
+        for change in one.mirror.standing():
+            one.intake.again(change)
+        await one.quiet()
+        told = one.only()
+        assert (told.target, told.outcome) == (f"dependents:unknown:{'d' * 12}", "failed")
+        assert (told.reason_code, told.attempts) == ("unknown_owner", 0)
+        assert "guest1" in told.reason
+        assert town.done == []
+        for change in one.mirror.standing():
+            one.intake.again(change)
+        await one.quiet()
+        assert len(one.journal.incidents) == 1  # once is enough
+        # Once something tells what it was called, the owner of that name is the one, and is waited for.
+        town.down()
+        event = Event("container", "destroy", Actor("d" * 64, {"name": "owner"}), int(one.clock.wall() * 1e9))
+        one.offer(one.mirror.apply(event, one.clock.wall()))
+        one.offer(one.mirror.relist(one.engine.containers.values(), [], [], one.now, "relisted"))
+        await one.quiet()
+        assert (one.last().target, one.last().waiting_for) == (GROUP, "owner")
+
+
+async def test_members_that_are_gone_are_not_said_to_have_been_stopped_and_nothing_was_healed():
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1), guest(2))
+        town.down()
+        await one.quiet()
+        restart: Any = one.engine.restart
+
+        async def then_removed(container_id: str, *more: Any) -> None:
+            await restart(container_id, *more)
+            town.emit(container_id, "kill", "die", "destroy")
+            del one.engine.containers[container_id]
+
+        one.engine.restart = then_removed  # type: ignore[assignment, method-assign]
+        town.up()
+        await one.quiet()
+        assert one.only().outcome == "interrupted"
+        assert one.only().reason == "guest1 is gone; guest2 is gone"
+
+
+async def test_who_was_removed_meanwhile_is_named_beside_those_that_are_well():
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1), guest(2))
+        town.down()
+        await one.quiet()
+        restart: Any = one.engine.restart
+
+        async def then_removed(container_id: str, *more: Any) -> None:
+            await restart(container_id, *more)
+            if container_id == guest(2).id:
+                town.emit(container_id, "kill", "die", "destroy")
+                del one.engine.containers[container_id]
+
+        one.engine.restart = then_removed  # type: ignore[assignment, method-assign]
+        town.up()
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason) == ("healed", "guest1 well again; guest2 is gone")
+
+
+async def test_a_group_is_not_finished_while_one_that_was_named_is_not_where_its_owner_is():
+    """dockmend died with a member on its list: that nobody is left who needs anything proves nothing of that one."""
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1))
+        town.down()
+        await one.quiet()
+        incident = one.only()
+        one.treatment.timers.drop(incident.id)
+        # It shares the network of one that is gone, and the mirror believes it well.
+        engine: Any = one.engine
+        engine.containers["e" * 64] = replace(guest(1), id="e" * 64, name="job", network_mode=f"container:{'d' * 64}")
+        record = ActionRecord(
+            id="a1", incident=incident.id, rule="rejoin", target=GROUP, attempt=1, action="restart_dependents",
+            object_id=guest(1).id, object_name="guest1", params={}, began_at=one.now - 1,
+            undo={"dependents": {"root": OWNER.id, "asked": {}, "halted": [], "members": ["e" * 64]}},
+        )  # fmt: skip
+        town.up()
+        one.incidents.update(incident.id, state="acting", attempts=1, waiting_for="", due_at=None)
+        one.treatment.take_up(one.only(), [record])
+        await one.quiet()
+        assert one.journal.actions["a1"].outcome == "interrupted"
+        assert "job is not in the network that its owner has now" in one.journal.actions["a1"].detail

@@ -386,7 +386,7 @@ async def test_last_known_state_that_could_not_be_written_is_written_later():
         assert one.told.ill == {"journal": "the disk is full: nothing is done"}
         one.journal.full = False
         kept.persist()
-        assert set(one.journal.known) == {f"container/{ID}", "cursor", "stamp"}
+        assert set(one.journal.known) == {f"container/{ID}", f"identity/{ID}", "cursor", "stamp"}
         assert one.told.ill == {"journal": None}
 
 

@@ -13,6 +13,7 @@ from dockmend.errors import EngineAway, Permanent, Temporary
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror.echo import Echo
 from dockmend.model import Actor, Change, Container, Event, HealthCheck
+from dockmend.pipeline.heirs import Heirs
 from dockmend.pipeline.lanes import Slots
 from dockmend.pipeline.steps import Intent
 from dockmend.rules.loader import load_texts
@@ -859,3 +860,52 @@ async def test_a_run_of_what_an_action_made_is_asked_for_until_it_has_begun():
         )  # fmt: skip
         one.treatment.steps._asks(Intent(record, echoes={ID: Echo("recreate"), made: Echo("recreate")}))
         assert one.mirror._asked == {made: one.now}
+
+
+# --- which object is which ------------------------------------------------------------------------------------------
+
+HEIR = replace(WEB, id="9" * 64, started_at=1001.0, created_at=1001.0)
+TWO_RULES = (
+    HEAL
+    + """
+  - name: second
+    when: container.network_lost
+    match: all
+    then: reconnect_network
+    limits: {backoff: 60s to 60s}
+"""
+)
+
+
+async def test_another_of_the_same_name_is_not_healed_by_what_was_done_to_the_one_before():
+    async with clinic() as one:
+
+        def replaced() -> None:
+            one.emit("destroy")
+            del one.engine.containers[ID]
+            one.engine.containers[HEIR.id] = HEIR
+            one.offer(one.mirror.observe(HEIR, one.clock.wall()))
+
+        one.engine.on["restart"] = replaced
+        one.sicken()
+        await one.quiet()
+        assert (one.only().outcome, one.only().object_id) == ("interrupted", ID)
+        assert "removed" in one.only().reason or "gone" in one.only().reason
+
+
+async def test_open_incidents_of_every_rule_follow_an_heir_and_are_on_disk_with_it():
+    async with clinic(TWO_RULES) as one:
+        one.intake.open = True
+        rule = one.rules.by_name("second")
+        assert rule is not None
+        change = Change(("container.network_lost",), "container", WEB, TARGET, "t", one.now, network="lane")
+        incident = one.incidents.begin(rule, change, dry_run=False)
+        heirs = Heirs(one.mirror, one.incidents)
+        one.mirror.observe(HEIR, one.clock.wall())
+        heirs.succeed(ID, HEIR.id)
+        assert one.incidents.open[incident.id].object_id == HEIR.id
+        assert one.journal.incidents[incident.id].object_id == HEIR.id
+        assert one.incidents.about("second", replace(change, subject=HEIR)) is not None
+        heirs.succeed(ID, HEIR.id)  # told twice, it is the same
+        one.incidents.close(incident.id, "done", "")
+        assert one.incidents.open == {}

@@ -1,0 +1,161 @@
+"""Identities: what every container that was heard of was called, and who took its place.
+
+A definition names another container by its id, and goes on doing so when that one is gone. This memory tells which
+container such an id meant. It is bounded, outlives dockmend, and never drops an id that a definition still names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from dockmend.model import Container, target_of, without_aside
+
+GONE_KEPT = 2048
+"""Identities kept of containers that are gone and that no definition names; the oldest are forgotten first."""
+SWEPT_AT = GONE_KEPT // 4
+"""Identities beyond that number after which the next look for what can be forgotten is due."""
+NAMES_KEPT = 8
+"""Names and targets kept of one container: the newest, and the first."""
+ID_DIGITS = 12
+"""The fewest digits of an id that stand for a container."""
+_ID_LENGTH = 64
+
+
+class Identity(Struct, frozen=True, omit_defaults=True):
+    """`names` and `targets`: all that it was known by, the newest first; `heir`: the id of what took its place."""
+
+    id: str
+    names: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    heir: str = ""
+
+    def called(self) -> tuple[str, ...]:
+        """Targets by which it may be found again, the best first: its own, then those that its names alone make."""
+        return tuple(dict.fromkeys((*self.targets, *(f"container:{name}" for name in self.names))))
+
+
+class Identities:
+    """By id. `changed`: ids whose identity is to be journalled."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Identity] = {}
+        self.changed: set[str] = set()
+        self._sweep_at = GONE_KEPT + SWEPT_AT
+
+    # --- what is persisted ---------------------------------------------------------------------------------------
+
+    def restore(self, container_id: str, data: bytes) -> None:
+        """Takes up one from the journal. Raises msgspec.MsgspecError where the bytes are of no use."""
+        self.known[container_id] = msgspec.msgpack.decode(data, type=Identity)
+
+    def encoded(self, container_id: str) -> bytes | None:
+        found = self.known.get(container_id)
+        return msgspec.msgpack.encode(found) if found else None
+
+    # --- what is heard -------------------------------------------------------------------------------------------
+
+    def seen(self, container: Container) -> None:
+        """A container as a look told of it: its labels say what its target is."""
+        self._heard(container.id, without_aside(container.name), target_of(container))
+
+    def named(self, container_id: str, name: str) -> None:
+        """Only an event told of it: whose its labels are is not known, so that its name is all there is."""
+        self._heard(container_id, without_aside(name), "")
+
+    def told(self, container_id: str, target: str) -> None:
+        """It was never seen; something else tells what its target was."""
+        self._heard(container_id, "", target)
+
+    def succeeded(self, old: str, new: str) -> None:
+        """`new` took the place of `old`. One that would be its own heir in the end is left as it was."""
+        if old != new and old not in self.heirs(new):
+            self._put(replace(self.known.get(old) or Identity(old), heir=new))
+
+    def _heard(self, container_id: str, name: str, target: str) -> None:
+        known = self.known.get(container_id) or Identity(container_id)
+        names, targets = _newest(known.names, name), _newest(known.targets, target)
+        if names != known.names or targets != known.targets or container_id not in self.known:
+            self._put(replace(known, names=names, targets=targets))
+
+    def _put(self, identity: Identity) -> None:
+        self.known[identity.id] = identity
+        self.changed.add(identity.id)
+
+    # --- what is asked -------------------------------------------------------------------------------------------
+
+    def line(self, container_id: str) -> Iterator[Identity]:
+        """Its identity, that of its heir, of that one's heir, and so on, as far as they are known."""
+        seen = set[str]()
+        while container_id and container_id not in seen:
+            seen.add(container_id)
+            found = self.known.get(container_id)
+            if found is None:
+                return
+            yield found
+            container_id = found.heir
+
+    def heirs(self, container_id: str) -> list[str]:
+        """The ids of those that took its place one after another."""
+        return [each.heir for each in self.line(container_id) if each.heir]
+
+    def heir_of(self, container_id: str) -> str:
+        """The id of the last that took its place; its own where none did."""
+        return next(reversed(self.heirs(container_id)), container_id)
+
+    def predecessors(self, container_id: str) -> list[str]:
+        """The ids of those whose place it took."""
+        return [each.id for each in self.known.values() if each.heir == container_id]
+
+    def keys(self, container_id: str) -> tuple[str, ...]:
+        """All that it or its heirs may be found by, the newest heir's first."""
+        return tuple(dict.fromkeys(key for each in reversed(list(self.line(container_id))) for key in each.called()))
+
+    def name_of(self, container_id: str) -> str:
+        """What it was last called; its id where that is not known."""
+        found = self.known.get(container_id)
+        return found.names[0] if found is not None and found.names else short(container_id)
+
+    def called(self, key: str) -> list[str]:
+        """The ids of all that were ever called so."""
+        return [each.id for each in self.known.values() if key in each.called()]
+
+    # --- what is forgotten ---------------------------------------------------------------------------------------
+
+    def full(self) -> bool:
+        """Whether it is time to `forget`."""
+        return len(self.known) >= self._sweep_at
+
+    def forget(self, present: Collection[str], named: Collection[str]) -> None:
+        """Drops the oldest beyond the bound. `present`: ids that are there; `named`: those that definitions name."""
+        needed = {each.id for name in named for each in self.line(name)}
+        gone = [each for each in self.known if each not in present and each not in needed]
+        for container_id in gone[: max(0, len(gone) - GONE_KEPT)]:
+            del self.known[container_id]
+            self.changed.add(container_id)
+        self._sweep_at = len(self.known) + SWEPT_AT
+
+
+def is_id(text: str) -> bool:
+    """Whether a reference is a whole id: only a name can stand for another container tomorrow."""
+    return len(text) == _ID_LENGTH and is_digits(text)
+
+
+def is_digits(text: str) -> bool:
+    """Whether a reference may be the beginning of an id."""
+    return len(text) >= ID_DIGITS and set(text) <= set("0123456789abcdef")
+
+
+def short(reference: str) -> str:
+    """For a person: an id as the docker command shows it; a name as it is."""
+    return reference[:ID_DIGITS] if is_id(reference) else reference
+
+
+def _newest(known: tuple[str, ...], new: str) -> tuple[str, ...]:
+    if not new or known[:1] == (new,):
+        return known
+    found = (new, *(each for each in known if each != new))
+    return found if len(found) <= NAMES_KEPT else (*found[: NAMES_KEPT - 1], found[-1])

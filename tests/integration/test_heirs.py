@@ -1,0 +1,313 @@
+"""Which object is which: owners that are renamed, or replaced twice, also while dockmend is down; what is linked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from dockmend.journal.reader import read_only
+from tests.integration.healing import daemon
+from tests.integration.stories import all_told, closed, incidents, stories
+from tests.integration.test_killed import Killed
+from tests.integration.vpn import RULE
+from tests.lab import Daemon, HoldingProxy, PrivateEngine, eventually
+
+pytestmark = [pytest.mark.timeout(400)]
+QUIET = "heal: off\n"
+REJOIN = ("--label", "dockmend.rejoin=true", "--stop-timeout", "2")
+ANEW = """
+version: 1
+rules:
+  - name: anew
+    when: container.unhealthy
+    match: {name: NAME}
+    then: recreate
+    limits: {backoff: 100ms to 1s}
+"""
+
+
+@pytest.fixture
+def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HoldingProxy]:
+    one = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
+    yield one
+    one.close()
+
+
+def owner(docker: PrivateEngine) -> str:
+    return docker.run("vpn", "--stop-timeout", "2")
+
+
+def replaced(docker: PrivateEngine) -> str:
+    docker.docker("rm", "--force", "vpn")
+    return owner(docker)
+
+
+def has_network_of(docker: PrivateEngine, name: str, vpn: str) -> bool:
+    """Whether it runs, and inside the network of the owner as it is now."""
+    found = docker.inspect(name)
+    address = f"inet {docker.inspect(vpn)['NetworkSettings']['IPAddress']}/"
+    inside = docker.docker("exec", name, "ip", "-o", "addr", check=False)
+    return found["HostConfig"]["NetworkMode"] == f"container:{vpn}" and address in inside
+
+
+def rejoined(docker: PrivateEngine, vpn: str, *names: str) -> None:
+    for name in names:
+        eventually(partial(has_network_of, docker, name, vpn), 120, what=f"{name} has the network of its owner")
+
+
+def names(docker: PrivateEngine) -> dict[str, str]:
+    rows = docker.api("GET", "/containers/json?all=1")[1]
+    return {row["Names"][0].removeprefix("/"): row["State"] for row in rows}
+
+
+MOMENTS = {
+    "the new one is started": r"POST .*/containers/(?!ID)[0-9a-f]{64}/start",
+    "the old one is removed": "DELETE .*/containers/ID",
+}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_an_owner_that_is_replaced_again_while_dockmend_is_dead(
+    docker: PrivateEngine, proxy: HoldingProxy, moment: str, when: Any
+) -> None:
+    owner(docker)
+    old = docker.run("guest", "--network", "container:vpn", *REJOIN)
+    with Killed(docker, proxy, RULE) as killed:
+        hold = proxy.hold(MOMENTS[moment].replace("ID", old), when)
+        replaced(docker)
+        hold.wait()
+        killed.daemon.kill()
+        proxy.release()
+        third = replaced(docker)
+        killed.daemon.engine_url = docker.url
+        killed.daemon.start()
+        rejoined(docker, third, "guest")
+        closed(killed.daemon, outcome="healed", timeout=120)
+        assert names(docker) == {"vpn": "running", "guest": "running"}
+        told = [f"{each.reason} {[action.detail for action in done]}" for each, done in stories(killed.daemon)]
+        assert not any("stopped by a person" in each for each in told), told
+        assert not any("nothing needed it" in each for each in told), told
+        all_told(killed.daemon)
+
+
+def test_an_owner_that_is_replaced_twice_after_all_was_healed(docker: PrivateEngine) -> None:
+    owner(docker)
+    docker.run("guest", "--network", "container:vpn", *REJOIN)
+    with daemon(docker, RULE, config=QUIET) as one:
+        second = replaced(docker)
+        rejoined(docker, second, "guest")
+        closed(one, outcome="healed", timeout=60)
+        one.kill()
+        third = replaced(docker)
+        one.start()
+        rejoined(docker, third, "guest")
+        closed(one, count=2, outcome="healed", timeout=60)
+
+
+def test_an_owner_that_was_renamed_is_still_the_owner(docker: PrivateEngine) -> None:
+    vpn = owner(docker)
+    docker.run("guest", "--network", "container:vpn", *REJOIN)
+    with daemon(docker, RULE, config=QUIET) as one:
+        docker.docker("rename", "vpn", "vpn-eu")
+        docker.docker("restart", "vpn-eu")
+        rejoined(docker, vpn, "guest")
+        (incident,) = closed(one, outcome="healed", timeout=60)
+        assert incident.target == "dependents:container:vpn-eu"
+
+
+def test_an_owner_that_was_set_aside_under_another_name_and_removed(docker: PrivateEngine) -> None:
+    owner(docker)
+    docker.run("guest", "--network", "container:vpn", *REJOIN)
+    with daemon(docker, RULE, config=QUIET) as one:
+        docker.docker("rename", "vpn", "vpn-old")
+        docker.docker("stop", "vpn-old")
+        second = owner(docker)
+        docker.docker("rm", "vpn-old")
+        rejoined(docker, second, "guest")
+        closed(one, outcome="healed", timeout=60)
+
+
+def test_an_owner_that_nobody_knows_is_told_at_once_and_nothing_is_waited_for(docker: PrivateEngine) -> None:
+    owner(docker)
+    guest = docker.run("guest", "--network", "container:vpn", *REJOIN)
+    replaced(docker)
+    with daemon(docker, RULE, config=QUIET) as one:
+        (incident,) = closed(one, outcome="failed", timeout=60)
+        assert incident.reason_code == "unknown_owner"
+        assert "guest" in incident.reason
+        assert "docker run --network container:NAME" in incident.reason
+        assert incident.target.startswith("dependents:unknown:")
+        one.kill()
+        one.start()
+        docker.docker("rm", "--force", "guest")
+        docker.run("guest", "--network", "container:vpn", *REJOIN)
+        docker.docker("restart", "vpn")
+        (again,) = closed(one, outcome="healed", timeout=60)
+        assert again.target == "dependents:container:vpn"
+        assert docker.inspect("guest")["Id"] != guest
+        assert len(incidents(one)) == 2
+
+
+TIES = {
+    "link": ("--link", "base:alias"),
+    "network": ("--network", "container:base"),
+    "pid": ("--pid", "container:base"),
+    "ipc": ("--ipc", "container:base"),
+    "volumes": ("--volumes-from", "base"),
+}
+
+
+@pytest.mark.parametrize("tie", TIES)
+def test_one_is_recreated_and_then_the_one_that_names_it(docker: PrivateEngine, tie: str) -> None:
+    rules = ANEW.replace("NAME", "base") + ANEW.partition("rules:\n")[2].replace("anew", "other").replace("NAME", "web")
+    docker.patient("base", "--ipc", "shareable", "--volume", "/files", "--stop-timeout", "2")
+    web = docker.run(
+        "web", *TIES[tie], "--health-cmd", "test ! -e /ill", "--health-interval=300ms", "--health-retries=1",
+        "--stop-timeout", "2", init=tie != "pid", command=("sh", "-c", "trap 'exit 0' TERM; sleep 86400 & wait"),
+    )  # fmt: skip
+    docker.await_health("web", "healthy", 30)
+    with daemon(docker, rules, config=QUIET) as one:
+        docker.sicken("base", wait=False)
+        closed(one, rule="anew", outcome="healed", timeout=90)
+        base = docker.inspect("base")["Id"]
+        # A link that is dead lets no command in, so its check fails by itself.
+        if docker.inspect("web")["Id"] == web and docker.state("web") == "running":
+            docker.docker("exec", "web", "touch", "/ill", check=False)
+        if tie == "pid":  # the kernel ended it with its owner
+            return
+        closed(one, rule="other", outcome="healed", timeout=90)
+        found = docker.inspect("web")
+        assert found["Id"] != web
+        assert found["State"]["Running"]
+        host = found["HostConfig"]
+        assert {
+            "link": lambda: host["Links"] == ["/base:/web/alias"],
+            "network": lambda: host["NetworkMode"] == f"container:{base}",
+            "ipc": lambda: host["IpcMode"] == f"container:{base}",
+            "volumes": lambda: host["VolumesFrom"] == ["base"],
+        }[tie]()
+        assert names(docker) == {"base": "running", "web": "running"}
+
+
+FOLLOW = """
+version: 1
+rules:
+  - name: anew
+    when: container.unhealthy
+    match: {name: base}
+    then: [recreate, restart_dependents]
+"""
+
+
+@pytest.mark.parametrize("tie", TIES)
+def test_those_that_are_tied_to_one_that_was_recreated_follow(docker: PrivateEngine, tie: str) -> None:
+    docker.patient("base", "--ipc", "shareable", "--volume", "/files", "--stop-timeout", "2")
+    web = docker.run("web", *TIES[tie], "--stop-timeout", "2", init=tie != "pid")
+    with daemon(docker, FOLLOW, config=QUIET) as one:
+        docker.sicken("base", wait=False)
+        closed(one, outcome="healed", timeout=90)
+        found = docker.inspect("web")
+        assert found["State"]["Running"]
+        assert (found["Id"] == web) == (tie == "volumes")
+        docker.docker("exec", "web", "true")
+        assert names(docker) == {"base": "running", "web": "running"}
+        all_told(one)
+
+
+LANE = """
+version: 1
+rules:
+  - name: anew
+    when: container.unhealthy
+    match: {name: web}
+    then: recreate
+  - name: back
+    when: container.network_lost
+    match: {name: web}
+    then: reconnect_network
+    limits: {backoff: 5s to 5s, attempts: 10 per 15m}
+"""
+
+
+def test_a_network_that_was_lost_before_a_recreation_for_another_reason_comes_back(docker: PrivateEngine) -> None:
+    docker.docker("network", "create", "--subnet", "10.89.7.0/24", "lane")
+    docker.patient("web", "--stop-timeout", "2")
+    docker.docker("network", "connect", "--ip", "10.89.7.7", "--alias", "shop", "lane", "web")
+    with daemon(docker, LANE, config=QUIET) as one:
+        docker.docker("network", "disconnect", "lane", "web")
+        # Its address is another's: the reconnection fails, and waits for its next attempt.
+        docker.run("thief", "--network", "lane", "--ip", "10.89.7.7")
+        eventually(lambda: incidents(one, rule="back", waiting_for="backoff"), 60, what="the reconnection failed")
+        docker.sicken("web", wait=False)
+        closed(one, rule="anew", outcome="healed", timeout=90)
+        (waiting,) = incidents(one, rule="back")
+        new = str(docker.inspect("web")["Id"])
+        assert (waiting.state, waiting.object_id) == ("waiting", new)
+        one.kill()
+        one.start()
+        docker.docker("rm", "--force", "thief")
+        (healed,) = closed(one, rule="back", outcome="healed", timeout=90)
+        assert (healed.id, healed.object_id) == (waiting.id, new)
+        place = docker.inspect("web")["NetworkSettings"]["Networks"]["lane"]
+        assert place["IPAddress"] == "10.89.7.7"
+        assert "shop" in place["Aliases"]
+        assert len(incidents(one)) == 2
+
+
+BY_IMAGE = """
+version: 1
+rules:
+  - name: anew
+    when: container.unhealthy
+    match: {image: "shop:1"}
+    then: recreate
+    limits: {backoff: 100ms to 1s}
+"""
+
+
+def test_rules_by_image_go_on_with_one_whose_reference_names_another_image_by_now(docker: PrivateEngine) -> None:
+    docker.toolbox_image("shop:1")
+    docker.patient("web", "--stop-timeout", "2", image="shop:1")
+    docker.toolbox_image("shop:2", labels={"version": "2"})
+    docker.docker("tag", "shop:2", "shop:1")
+    with daemon(docker, BY_IMAGE, config=QUIET) as one:
+        image = docker.inspect("web")["Image"]
+        for count in (1, 2):
+            docker.sicken("web", wait=False)
+            closed(one, count=count, outcome="healed", timeout=90)
+            found = docker.inspect("web")
+            assert found["Image"] == image
+            assert found["Config"]["Labels"] == {"dockmend.image": "shop:1"}
+
+
+AGAIN = """
+version: 1
+rules:
+  - name: again
+    when: container.missing
+    match: {name: "*"}
+    then: run
+    limits: {backoff: 1s to 2s, attempts: 10 per 15m}
+"""
+
+
+def test_an_owner_and_its_guest_that_were_both_removed_are_made_again(docker: PrivateEngine) -> None:
+    owner(docker)
+    docker.run("guest", "--network", "container:vpn", "--stop-timeout", "2")
+    with daemon(docker, AGAIN, config=QUIET) as one:
+        eventually(lambda: len(kept(one)) == 2, 30, what="both definitions are kept")
+        docker.docker("rm", "--force", "guest", "vpn")
+        eventually(lambda: names(docker) == {"vpn": "running", "guest": "running"}, 120, what="both are there again")
+        vpn = str(docker.inspect("vpn")["Id"])
+        rejoined(docker, vpn, "guest")
+        told = closed(one, count=2, outcome="healed", timeout=60)
+        assert {each.object_id for each in told} == {vpn, str(docker.inspect("guest")["Id"])}
+
+
+def kept(one: Daemon) -> list[str]:
+    with read_only(one.state / "journal.sqlite3") as reader:
+        return reader.known_keys("definition/")
