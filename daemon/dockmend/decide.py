@@ -54,11 +54,17 @@ Verdict = Act | Wait | Suppress
 ACT = Act()
 
 
+ATTEMPTS_KEPT = 4096
+"""Attempts remembered of one rule and target."""
+TARGETS_KEPT = 10_000
+"""Rules and targets whose attempts are remembered for longer than the rules in force ask."""
+
+
 @dataclass(slots=True)
 class TargetHistory:
     """What one rule did to one target: the times of its attempts (wall seconds, oldest first), and its breaker."""
 
-    attempts: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
+    attempts: list[float] = field(default_factory=list)  # a deque of one takes half a kilobyte
     ended_at: float = 0.0  # when the last incident of it was closed after an attempt
     breaker_at: float | None = None
     breaker_reason: str = ""
@@ -93,7 +99,9 @@ class History:
 
     def attempted(self, rule: str, target: str, at: float, actions: int = 1) -> None:
         """`actions`: of its steps, how many change something; what only tells costs the host's budget nothing."""
-        self.of(rule, target).attempts.append(at)
+        mine = self.of(rule, target).attempts
+        mine.append(at)
+        del mine[:-ATTEMPTS_KEPT]
         self.by_rule.setdefault(rule, deque(maxlen=4096)).append(at)
         self.acted(at, actions)
 
@@ -112,8 +120,17 @@ class History:
         """`dockmend reset`: as if the rule had never touched the target."""
         self.targets.pop((rule, target), None)
 
-    def trim(self, now: float, keep: float = 86400.0) -> None:
-        """Drops targets that no limit can ask about any more, so that memory does not grow with names."""
+    def trim(self, now: float, keep: float = 86400.0, least: float = 86400.0) -> None:
+        """Drops targets that no limit can ask about any more, so that memory does not grow with names.
+
+        `keep`, `least`: seconds since the last attempt. Of more than TARGETS_KEPT targets only those of the last
+        `least` seconds stay, which the rules in force ask about: names that never repeat come without end.
+        """
+        self._trim(now, keep)
+        if len(self.targets) > TARGETS_KEPT:
+            self._trim(now, least)
+
+    def _trim(self, now: float, keep: float) -> None:
         for key in [
             key for key, each in self.targets.items()
             if each.breaker_at is None and (not each.attempts or now - each.attempts[-1] > keep)

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from dockmend.decide import (
     ACT,
+    ATTEMPTS_KEPT,
     CODES,
     HALF_OPEN_AFTER,
+    TARGETS_KEPT,
     Act,
     History,
     Host,
@@ -340,3 +342,25 @@ def test_metrics_show_no_other_code():
 def test_a_target_nobody_treated_has_no_wait():
     assert backoff(Limits(), TargetHistory(), NOW, random.Random(1)) is None
     assert not isinstance(limits(rule(), WEB, History(), Host(), NOW), Suppress)
+
+
+def test_names_that_never_repeat_are_remembered_for_as_long_as_the_rules_in_force_ask():
+    history = History()
+    for number in range(TARGETS_KEPT + 1):
+        history.attempted("heal", f"container:job-{number}", NOW - 3600 + number / 10)
+    history.of("heal", "container:broken").breaker_at = NOW - 7200
+    history.trim(NOW, 86400.0, 900.0)
+    assert all(NOW - each.attempts[-1] <= 900 for each in history.targets.values() if each.attempts)
+    assert ("heal", "container:broken") in history.targets
+    few = History()
+    few.attempted("heal", "container:web", NOW - 3600)
+    few.trim(NOW, 86400.0, 900.0)
+    assert few.targets
+
+
+def test_of_one_target_so_many_attempts_are_remembered():
+    history = History()
+    for number in range(ATTEMPTS_KEPT + 5):
+        history.attempted("heal", "container:web", NOW + number)
+    attempts = history.of("heal", "container:web").attempts
+    assert (len(attempts), attempts[0]) == (ATTEMPTS_KEPT, NOW + 5)

@@ -108,7 +108,8 @@ async def test_a_journal_that_grows_too_large_forgets_earlier_but_not_what_a_lim
     fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     rules = RULES.replace("{backoff: 10ms to 20ms}", "{cooldown: 6d, backoff: none}")
-    async with running(fake, settings(tmp_path, rules)) as one:
+    web, told = fake.add_container("web", health=True), settings(tmp_path, rules)
+    async with running(fake, told) as one:
         now = one.clock()
         for number, age in enumerate((1, 3, 5, 10, 20, 40)):
             record = an_incident(number, state="closed", opened_at=now - age * DAY, closed_at=now - age * DAY)
@@ -116,10 +117,18 @@ async def test_a_journal_that_grows_too_large_forgets_earlier_but_not_what_a_lim
         assert one.rules.looks_back == 6 * DAY
         await one.keeping.tidy(one.history, one.rules.looks_back)
         assert len(await one.journal.incidents()) == 5
+        fake.set_health(web, "unhealthy")
+        await until(lambda: len(changing(fake)) == 1, "it was restarted")
+        fake.set_health(web, "healthy")
+        await until(lambda: not one.incidents.open, "the incident is closed")
         assert MOST_BYTES > 1_000_000
         monkeypatch.setattr("dockmend.app.keeping.MOST_BYTES", 1)
         await one.keeping.tidy(one.history, one.rules.looks_back)
-        assert len(await one.journal.incidents()) == 3  # of six days: a cooldown may ask
+        assert await one.journal.incidents() == []
+    async with running(fake, told) as two:
+        fake.set_health(web, "unhealthy")
+        await until(lambda: [each.waiting_for for each in two.incidents.open.values()] == ["cooldown"], "it waits")
+    assert len(changing(fake)) == 1
 
 
 async def test_the_hosts_budget_is_remembered_for_as_long_as_it_counts(fake: FakeEngine, tmp_path: Path):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
+import pytest
+
+from dockmend.app import keeping
 from dockmend.app.keeping import PROBED_EVERY, Keeping
+from dockmend.decide import History
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Actor, Container, Event
@@ -65,14 +70,66 @@ def test_something_is_written_now_and_then_though_nothing_changes() -> None:
     journal.set_aside = None
     now, cursor = [1000.0], Cursor()
     incidents = Incidents(journal, Observers(), lambda: now[0], random.Random(1))
-    keeping = Keeping(
+    one = Keeping(
         journal, incidents.backlog, Mirror(), Observers(), Clock(lambda: now[0], lambda: now[0]), lambda: cursor
     )
-    keeping.persist()
+    one.persist()
     written = len(journal.given)
     assert written
-    keeping.persist()
+    one.persist()
     assert len(journal.given) == written
     now[0] += PROBED_EVERY
-    keeping.persist()
+    one.persist()
     assert len(journal.given) == 2 * written
+
+
+class Sized(Journal):
+    """A journal that is as large as a test says, and takes down how it was made smaller."""
+
+    size = 0
+
+    async def prune(self, before: float, counted_since: float) -> int:
+        self.given.append(("prune", now_of(before)))
+        return 0
+
+    async def prune_rules(self, most: int) -> int:
+        return 0
+
+    async def used(self) -> int:
+        return self.size
+
+    async def prune_to(self, most_bytes: int) -> int:
+        self.given.append(("prune_to", most_bytes))
+        self.size = most_bytes
+        return 1
+
+
+def now_of(before: float) -> float:
+    return before + keeping.KEEP_JOURNAL
+
+
+async def test_the_size_is_looked_at_between_two_rounds_of_housekeeping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood fills the disk within minutes: the hourly round would come too late."""
+    monkeypatch.setattr(keeping, "SIZED_EVERY", 0.0)
+    journal: Any = Sized()
+    now, elapsed = 2000.0, [0.0]
+    incidents = Incidents(journal, Observers(), lambda: now, random.Random(1))
+    one = Keeping(
+        journal, incidents.backlog, Mirror(), Observers(), Clock(lambda: now + elapsed[0], lambda: elapsed[0]), Cursor
+    )
+
+    async def round_(what: str, count: int) -> None:
+        while [each for each, _ in journal.given].count(what) < count:  # noqa: ASYNC110 - it comes at the next turn
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(one.housekeeping(History(), lambda: 900.0))
+        await round_("prune", 1)  # soon after the start: what restarts more often than hourly is kept small too
+        journal.size = keeping.MOST_BYTES + 1
+        await round_("prune_to", 1)
+        assert [each for each, _ in journal.given] == ["prune", "prune_to"]
+        assert journal.given[-1] == ("prune_to", int(keeping.MOST_BYTES * keeping.PRUNED_TO))
+        elapsed[0] += keeping.HOUSEKEEPING_EVERY
+        await round_("prune", 2)
+        task.cancel()
+    assert len(journal.given) == 3

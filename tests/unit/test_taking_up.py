@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import random
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
-from dockmend.app.taking_up import Known, Times, history_of, tell_own_doing
+from dockmend.app.taking_up import Known, Times, history_of, take_up, tell_own_doing
 from dockmend.decide import Host, budget
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.journal.sqlite import SqliteJournal
 from dockmend.mirror import Mirror
 from dockmend.mirror.ends import Run
 from dockmend.model import Container
+from dockmend.observer import Observers
+from dockmend.pipeline.incidents import Incidents
+from dockmend.rules.model import RuleSet
 
 
 def step(number: int, action: str, at: float, attempt: int = 1, **more: Any) -> ActionRecord:
@@ -119,3 +124,27 @@ async def test_who_took_anothers_place_is_known_before_anything_is_heard(tmp_pat
     new = Container(id="d" * 64, name="web", state="running", started_at=1020.0, created_at=1010.0)
     mirror.observe(new, 1021.0)
     assert "d" * 64 in mirror.changed
+
+
+async def test_a_start_knows_what_was_answered_and_of_what_is_there_how_it_ended(tmp_path: Path):
+    """Of containers that are gone no trouble can stand: how the last of theirs ended is not asked."""
+    journal = SqliteJournal(tmp_path / "journal.sqlite3", time.time)
+    await journal.open()
+    now = time.time()
+    try:
+        for number, target in enumerate(("container:web", "container:job-1", "network:lan")):
+            journal.put_incident(Incident(
+                id=f"i{number}", rule="r", trigger="container.crashed", target=target, kind="container", object_id="c",
+                object_name="web", trouble=f"{target}/end", opened_at=now - 60, state="closed", outcome="failed",
+                closed_at=now - 50,
+            ))  # fmt: skip
+        mirror = Mirror()
+        mirror.relist([Container(id="c" * 64, name="web", state="running", started_at=900.0)], [], [], 1000.0)
+        incidents = Incidents(journal, Observers(), time.time, random.Random(1))
+        treatment: Any = SimpleNamespace(rules=RuleSet(), mirror=mirror)
+        await take_up(journal, incidents, treatment, Times(0.0, now))
+    finally:
+        await journal.close()
+    assert all(incidents.answered("r", f"{each}/end") for each in ("container:web", "container:job-1", "network:lan"))
+    assert incidents.last_of("r", "container:web") == incidents.last_of("r", "network:lan") == "failed"
+    assert incidents.last_of("r", "container:job-1") is None

@@ -71,9 +71,7 @@ class DaemonCommands:
 
     async def rules(self) -> Rules:
         daemon = self._daemon
-        fired: dict[str, float] = {}
-        for incident in await daemon.journal.recent_incidents(daemon.clock() - 7 * 86400):
-            fired[incident.rule] = max(fired.get(incident.rule, 0.0), incident.opened_at)
+        fired = await daemon.journal.last_opened(daemon.clock() - 7 * 86400)
         for incident in daemon.incidents.open.values():
             fired[incident.rule] = max(fired.get(incident.rule, 0.0), incident.opened_at)
         rows = [self._rule_row(rule, fired.get(rule.name)) for rule in daemon.rules.current.rules]

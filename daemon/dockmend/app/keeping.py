@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import structlog
 
 from dockmend.app import taking_up
 from dockmend.decide import History
@@ -23,12 +24,20 @@ from dockmend.pipeline.backlog import Backlog
 from dockmend.pipeline.cursor import Cursor
 from dockmend.timekeeping import Clock
 
+log = structlog.get_logger("dockmend")
+
 PERSIST_EVERY = 1.0
 """Seconds between writes of cursor and last known state (rules.md: at least every second)."""
 DAY = 86400.0
 KEEP_JOURNAL = 30 * DAY
 MOST_BYTES = 256 * 1024 * 1024
-"""Bytes the journal may use: beyond them, what is older goes earlier, as far as no limit asks about it."""
+"""Bytes the journal may use: beyond them the oldest incidents go, however young they are."""
+PRUNED_TO = 0.9
+"""Share of those bytes that is left then: not every record of a flood is to remove another one."""
+MOST_OF_RULE = 20_000
+"""Closed incidents kept of one rule: one that floods leaves the others' records alone."""
+SIZED_EVERY = 60.0
+"""Seconds between two looks at how large the journal is."""
 REMEMBERED = DAY
 """Seconds for which it is told that the record before it was lost."""
 HOUSEKEEPING_EVERY = 3600.0
@@ -146,17 +155,25 @@ class Keeping:
 
     async def housekeeping(self, history: History, longest: Callable[[], float]) -> None:
         """Runs until cancelled. `longest`: how far back the limits look, in seconds."""
+        tidied_at: float | None = None
         while True:
-            await asyncio.sleep(HOUSEKEEPING_EVERY)
+            await asyncio.sleep(SIZED_EVERY)
             with contextlib.suppress(JournalError):  # the writer says so itself
-                await self.tidy(history, longest())
+                if tidied_at is None or self._clock() - tidied_at >= HOUSEKEEPING_EVERY:
+                    await self.tidy(history, longest())
+                    tidied_at = self._clock()
+                else:
+                    await self._keep_small()
 
     async def tidy(self, history: History, longest: float) -> None:
         """Memory and journal keep only what a limit or a person may still ask for. Raises JournalError."""
-        now, least = self._clock(), max(DAY, longest)
-        history.trim(now, least)
-        keep = max(KEEP_JOURNAL, least)
-        await self._journal.prune(now - keep)
-        while keep > least and (await self._journal.stats())["used"] > MOST_BYTES:
-            keep = max(least, keep / 2)
-            await self._journal.prune(now - keep)
+        now = self._clock()
+        history.trim(now, max(DAY, longest), longest)
+        await self._journal.prune(now - KEEP_JOURNAL, now - max(taking_up.HISTORY, longest))
+        await self._journal.prune_rules(MOST_OF_RULE)
+        await self._keep_small()
+
+    async def _keep_small(self) -> None:
+        if await self._journal.used() > MOST_BYTES:
+            removed = await self._journal.prune_to(int(MOST_BYTES * PRUNED_TO))
+            log.warning("the journal grew too large: its oldest incidents were removed", incidents=removed)

@@ -18,7 +18,7 @@ from dockmend.mirror.echo import STARTING
 from dockmend.model import HELPER_LABEL
 from dockmend.pipeline import heirs, own_ends
 from dockmend.pipeline.cursor import Cursor
-from dockmend.pipeline.incidents import Incidents
+from dockmend.pipeline.incidents import ANSWERED_KEPT, Incidents
 from dockmend.pipeline.steps import WITHIN
 from dockmend.pipeline.treatment import Treatment
 from dockmend.rules.catalogue import changes_something
@@ -28,7 +28,10 @@ from dockmend.timekeeping import Clock, Stamp
 log = structlog.get_logger("dockmend")
 
 HISTORY = 7 * 86400.0
-"""Seconds of history that limits can ask about: more than any window a rule is likely to name."""
+"""Seconds for which it is kept what limits count, and for which a start knows what was answered: more than any window
+a rule is likely to name."""
+DAY = 86400.0
+"""Seconds of it that a start brings back to memory, or more where a rule in force looks further back."""
 UNHEARD = 60.0
 """Seconds before the last event that was read within which an action's events may not have been read."""
 CONTAINER, NETWORK, CURSOR, SCHEDULE, STAMP = "container/", "network/", "cursor", "schedule/", "stamp"
@@ -69,16 +72,14 @@ class Times:
 
 async def history_of(journal: Journal, times: Times, looks_back: float = HISTORY) -> History:
     """What the limits ask about, from the journal. `looks_back`: how far, in seconds."""
-    history, since = History(), times.now - max(HISTORY, looks_back) - abs(times.moved)
-    for rule, target, began_at, _ in await journal.recent_attempts(since):
+    history, since = History(), times.now - max(DAY, looks_back) - abs(times.moved)
+    async for rule, target, began_at in journal.recent_attempts(since):
         history.attempted(rule, target, times.past(began_at), actions=0)
-    for began_at, action in await journal.recent_steps(since):
+    async for began_at, action in journal.recent_steps(since):
         if changes_something(action):
             history.acted(times.past(began_at))
-    for incident in await journal.recent_incidents(since):
-        if incident.attempts and incident.closed_at:
-            mine = history.of(incident.rule, incident.target)
-            mine.ended_at = max(mine.ended_at, times.past(incident.closed_at))
+    async for rule, target, ended_at in journal.cooldowns(since):
+        history.of(rule, target).ended_at = times.past(ended_at)
     for breaker in await journal.breakers():
         mine = history.of(breaker.rule, breaker.target)
         mine.breaker_at, mine.breaker_reason = times.past(breaker.opened_at), breaker.reason
@@ -155,14 +156,22 @@ async def take_up(
     for records in actions.values():
         for record in sorted(records, key=lambda each: each.part not in WITHIN):
             await _settle_alone(journal, treatment, record)
-    for closed in await journal.recent_incidents(times.now - HISTORY - abs(times.moved)):
+    async for closed in journal.closed_incidents(times.now - HISTORY - abs(times.moved), ANSWERED_KEPT):
         rule = treatment.rules.by_name(closed.rule)
         if closed.outcome == "dry_run" and not shadow and rule is not None and not rule.dry_run:
             continue  # it was only said what would be done, and now it may be done
         if closed.reason_code == "owner":
             continue  # an owner that was given up may be back: who is orphaned still, is offered anew
-        incidents.remember(closed)
-        incidents.remember_outcome(closed)
+        known = closed if rule is None else closed._replace(rule=rule.name)  # thousands share one text
+        incidents.remember(known)
+        if _may_stand(treatment.mirror, closed.target):
+            incidents.remember_outcome(known)
+
+
+def _may_stand(mirror: Mirror, target: str) -> bool:
+    """Whether a trouble of a target can stand: of a container that is gone none does, and their names have no end."""
+    of_container = target.partition(":")[0] in ("container", "compose", "service")
+    return not of_container or mirror.of_target(target) is not None
 
 
 async def _settle_alone(journal: Journal, treatment: Treatment, record: ActionRecord) -> None:

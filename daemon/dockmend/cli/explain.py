@@ -164,14 +164,13 @@ def _limits(found: Settings, now: float) -> tuple[History, Host]:
     history = History()
     try:
         with read_only(found.paths.journal) as journal:
-            for rule, target, began_at, _ in journal.recent_attempts(now - HISTORY):
+            for rule, target, began_at in journal.recent_attempts(now - HISTORY):
                 history.attempted(rule, target, began_at, actions=0)
             for began_at, action in journal.recent_steps(now - HISTORY):
                 if changes_something(action):
                     history.acted(began_at)
-            for incident in journal.recent_incidents(now - HISTORY):  # oldest first: the last one stays
-                if incident.attempts and incident.closed_at:
-                    history.of(incident.rule, incident.target).ended_at = incident.closed_at
+            for rule, target, ended_at in journal.cooldowns(now - HISTORY):
+                history.of(rule, target).ended_at = ended_at
             for breaker in journal.breakers():
                 mine = history.of(breaker.rule, breaker.target)
                 mine.breaker_at, mine.healed_at = breaker.opened_at, breaker.healed_at

@@ -6,10 +6,11 @@ One writer thread commits everything queued since the last commit in one transac
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from dockmend.journal.records import ActionRecord, Attempt, Breaker, Incident, Pause
+from dockmend.journal.records import ActionRecord, Attempt, Breaker, ClosedIncident, Incident, Pause
 
 
 class Journal(Protocol):
@@ -50,11 +51,21 @@ class Journal(Protocol):
     # reading, at start
     async def open_incidents(self) -> list[Incident]: ...
     async def open_actions(self) -> list[ActionRecord]: ...
-    async def recent_attempts(self, since: float) -> list[Attempt]:
+    def recent_attempts(self, since: float) -> AsyncIterator[Attempt]:
         """Every attempt since then, oldest first; those before a reset left out. Steps of `escalate` are none."""
 
-    async def recent_steps(self, since: float) -> list[tuple[float, str]]:
+    def recent_steps(self, since: float) -> AsyncIterator[tuple[float, str]]:
         """When each step began since then, and its action; oldest first. Members of a group are part of its step."""
+
+    def cooldowns(self, since: float) -> AsyncIterator[tuple[str, str, float]]:
+        """(rule, target, when its last incident with an attempt was closed) since then; those before a reset left
+        out."""
+
+    def closed_incidents(self, since: float, newest: int) -> AsyncIterator[ClosedIncident]:
+        """What a start asks of the newest so many incidents that were closed since then, oldest first."""
+
+    async def last_opened(self, since: float) -> dict[str, float]:
+        """When the last incident of each rule was opened, of those that had one since then."""
 
     async def recent_incidents(self, since: float) -> list[Incident]:
         """Closed ones, oldest first."""
@@ -70,7 +81,16 @@ class Journal(Protocol):
         self, container: str | None = None, since: float | None = None, limit: int = 100
     ) -> list[Incident]: ...
     async def story(self, incident: str) -> tuple[Incident, list[ActionRecord]] | None: ...
-    async def prune(self, before: float) -> int:
-        """Retention: removes closed incidents (and their actions) older than `before` that no limit still needs."""
+    async def prune(self, before: float, counted_since: float) -> int:
+        """Retention by age: closed incidents, and what limits counted. What is open or to be settled always stays."""
+
+    async def prune_rules(self, most: int) -> int:
+        """Retention by rule: so many closed incidents of each, the newest."""
+
+    async def prune_to(self, most_bytes: int) -> int:
+        """Retention by size: the oldest incidents go; what limits count stays."""
+
+    async def used(self) -> int:
+        """Bytes of the file that are in use."""
 
     async def stats(self) -> dict[str, Any]: ...

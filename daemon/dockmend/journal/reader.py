@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from dockmend.errors import JournalError
-from dockmend.journal.records import ActionRecord, Attempt, Breaker, Incident, Pause
+from dockmend.journal.records import ActionRecord, Attempt, Breaker, ClosedIncident, Incident, Pause
 from dockmend.journal.schema import BUSY_TIMEOUT, MIGRATIONS, version_of
 
 log = structlog.get_logger("dockmend.journal")
@@ -20,23 +20,28 @@ log = structlog.get_logger("dockmend.journal")
 _Record = TypeVar("_Record", Incident, ActionRecord, Pause)
 
 _ATTEMPTS = """
-    SELECT a.rule, a.target, a.began, a.outcome FROM (
-        SELECT rule, target, outcome,
-               MIN(began_at) OVER (PARTITION BY incident, attempt) AS began,
-               ROW_NUMBER() OVER (PARTITION BY incident, attempt ORDER BY began_at DESC, id DESC) AS latest
-        FROM actions WHERE incident IN (SELECT incident FROM actions WHERE began_at >= :since)
-            AND coalesce(json_extract(CAST(body AS TEXT), '$.part'), 'then') IN ('then', 'finally')
-            AND NOT coalesce(json_extract(CAST(body AS TEXT), '$.untouched'), 0)
-    ) AS a
-    LEFT JOIN resets AS r ON r.rule = a.rule AND r.target = a.target
-    WHERE a.latest = 1 AND a.began >= :since AND (r.at IS NULL OR a.began >= r.at)
-    ORDER BY a.began"""
+    SELECT c.rule, c.target, c.began FROM (
+        SELECT rule, target, MIN(began_at) AS began FROM counted_steps
+        WHERE part IN ('then', 'finally') GROUP BY incident, attempt
+    ) AS c
+    LEFT JOIN resets AS r ON r.rule = c.rule AND r.target = c.target
+    WHERE c.began >= :since AND (r.at IS NULL OR c.began >= r.at)
+    ORDER BY c.began"""
 
-_STEPS = """
-    SELECT began_at, action FROM actions WHERE began_at >= :since
-    AND coalesce(json_extract(CAST(body AS TEXT), '$.part'), 'then') IN ('then', 'finally', 'escalate')
-    AND NOT coalesce(json_extract(CAST(body AS TEXT), '$.untouched'), 0)
-    ORDER BY began_at"""
+_STEPS = "SELECT began_at, action FROM counted_steps WHERE began_at >= :since ORDER BY began_at"
+
+_COOLDOWNS = """
+    SELECT c.rule, c.target, c.ended_at FROM cooldowns AS c
+    LEFT JOIN resets AS r ON r.rule = c.rule AND r.target = c.target
+    WHERE c.ended_at >= :since AND (r.at IS NULL OR c.ended_at >= r.at)"""
+
+_CLOSED = """
+    SELECT rule, target, trouble, outcome, reason_code, over FROM incidents
+    WHERE closed_at >= max(:since, coalesce(
+        (SELECT closed_at FROM incidents WHERE closed_at >= :since ORDER BY closed_at DESC LIMIT 1 OFFSET :newest), 0))
+    AND outcome IS NOT NULL ORDER BY closed_at"""
+
+_LAST_OPENED = "SELECT rule, max(opened_at) FROM incidents WHERE opened_at >= :since GROUP BY rule"
 
 _TABLES = ("incidents", "actions", "breakers", "pauses", "known")
 
@@ -57,13 +62,25 @@ class JournalReader:
     def open_actions(self) -> list[ActionRecord]:
         return self._decoded("SELECT body FROM actions WHERE ended_at IS NULL ORDER BY began_at, id", (), ActionRecord)
 
-    def recent_attempts(self, since: float) -> list[Attempt]:
-        rows = self._rows(_ATTEMPTS, {"since": since})
-        return [(rule, target, began_at, outcome) for rule, target, began_at, outcome in rows]
+    def recent_attempts(self, since: float) -> Iterator[Attempt]:
+        return self._each(_ATTEMPTS, {"since": since})
 
-    def recent_steps(self, since: float) -> list[tuple[float, str]]:
-        rows = self._rows(_STEPS, {"since": since})
-        return [(began_at, action) for began_at, action in rows]
+    def recent_steps(self, since: float) -> Iterator[tuple[float, str]]:
+        return self._each(_STEPS, {"since": since})
+
+    def cooldowns(self, since: float) -> Iterator[tuple[str, str, float]]:
+        """(rule, target, when the last incident with an attempt was closed)."""
+        return self._each(_COOLDOWNS, {"since": since})
+
+    def closed_incidents(self, since: float, newest: int) -> Iterator[ClosedIncident]:
+        """The newest so many that were closed since then, oldest first."""
+        for rule, target, trouble, outcome, code, over in self._each(_CLOSED, {"since": since, "newest": newest - 1}):
+            others = () if over == "[]" else tuple(msgspec.json.decode(over))
+            yield ClosedIncident(rule, target, trouble, outcome, code, others)
+
+    def last_opened(self, since: float) -> dict[str, float]:
+        """When the last incident of each rule was opened, of those that had one since then."""
+        return dict(self._each(_LAST_OPENED, {"since": since}))
 
     def recent_incidents(self, since: float) -> list[Incident]:
         query = "SELECT body FROM incidents WHERE closed_at >= ? ORDER BY closed_at, id"
@@ -119,23 +136,37 @@ class JournalReader:
         for suffix in ("", "-wal"):
             with contextlib.suppress(OSError):
                 size += self.path.with_name(self.path.name + suffix).stat().st_size
-        pages, free, page = (
-            self._rows(f"PRAGMA {name}", ())[0][0] for name in ("page_count", "freelist_count", "page_size")
-        )
         return {
-            "rows": rows, "outcomes": dict(outcomes), "bytes": size, "used": (pages - free) * page,
+            "rows": rows, "outcomes": dict(outcomes), "bytes": size, "used": self.used(),
             "schema": version_of(self._connection),
         }  # fmt: skip
 
-    def ids(self, query: str, values: dict[str, float]) -> list[str]:
-        """The first column of what a query finds."""
-        return [row[0] for row in self._rows(query, values)]
+    def used(self) -> int:
+        """Bytes of the file that are in use."""
+        pages, free, page = (
+            self._rows(f"PRAGMA {name}", ())[0][0] for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * page)
+
+    def rows(self, query: str, values: dict[str, Any]) -> list[Any]:
+        """All that a query finds."""
+        return self._rows(query, values)
+
+    def _each(self, query: str, values: Any) -> Iterator[Any]:
+        """The rows one by one: they are never all in memory."""
+        try:
+            yield from self._connection.execute(query, values)
+        except sqlite3.Error as error:
+            raise self._unreadable(error) from error
 
     def _rows(self, query: str, values: Any) -> list[Any]:
         try:
             return self._connection.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise JournalError(f"the journal {self.path} cannot be read: {error}") from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: sqlite3.Error) -> JournalError:
+        return JournalError(f"the journal {self.path} cannot be read: {error}")
 
     def _decoded(self, query: str, values: tuple[Any, ...], record: type[_Record]) -> list[_Record]:
         found = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct, field
 
@@ -78,8 +78,22 @@ class ActionRecord(Struct, frozen=True):
     """It ended before anything was asked of the engine: no limit counts it."""
 
 
-Attempt = tuple[str, str, float, str | None]
-"""(rule, target, when it began, outcome of its last step)."""
+Attempt = tuple[str, str, float]
+"""(rule, target, when it began)."""
+
+COUNTED_PARTS = ("then", "finally", "escalate")
+"""Parts of a rule whose steps limits count; what is done to members of a group belongs to its step."""
+
+
+class ClosedIncident(NamedTuple):
+    """What a start asks of an incident that is over: columns, without the record."""
+
+    rule: str
+    target: str
+    trouble: str
+    outcome: Outcome
+    reason_code: str
+    over: tuple[str, ...]
 
 
 class Pause(Struct, frozen=True):

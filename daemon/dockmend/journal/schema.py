@@ -63,7 +63,46 @@ def _healed(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE breakers ADD COLUMN healed_at REAL")
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first, _healed)
+def _limits_apart(connection: sqlite3.Connection) -> None:
+    """What limits ask about is in tables of its own, so that incidents can be removed whenever there are too many; what
+    a start asks about incidents is in columns, so that it need not read their bodies."""
+    for statement in _SCHEMA_3:
+        connection.execute(statement)
+
+
+_SCHEMA_3 = (
+    """CREATE TABLE counted_steps (
+        incident TEXT NOT NULL, attempt INTEGER NOT NULL, id TEXT NOT NULL, rule TEXT NOT NULL, target TEXT NOT NULL,
+        action TEXT NOT NULL, part TEXT NOT NULL, began_at REAL NOT NULL,
+        PRIMARY KEY (incident, attempt, id)) WITHOUT ROWID""",
+    "CREATE INDEX counted_steps_began ON counted_steps (began_at)",
+    """CREATE TABLE cooldowns (
+        rule TEXT NOT NULL, target TEXT NOT NULL, ended_at REAL NOT NULL,
+        PRIMARY KEY (rule, target)) WITHOUT ROWID""",
+    "ALTER TABLE incidents ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE incidents ADD COLUMN trouble TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE incidents ADD COLUMN reason_code TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE incidents ADD COLUMN over TEXT NOT NULL DEFAULT '[]'",  # a JSON list of rules
+    "CREATE INDEX incidents_rule ON incidents (rule, closed_at)",
+    """UPDATE incidents SET
+        attempts = coalesce(json_extract(CAST(body AS TEXT), '$.attempts'), 0),
+        trouble = coalesce(json_extract(CAST(body AS TEXT), '$.trouble'), ''),
+        reason_code = coalesce(json_extract(CAST(body AS TEXT), '$.reason_code'), ''),
+        over = coalesce(json_extract(CAST(body AS TEXT), '$.over'), '[]')
+        WHERE json_valid(CAST(body AS TEXT))""",
+    """INSERT INTO counted_steps (incident, attempt, id, rule, target, action, part, began_at)
+        SELECT incident, attempt, id, rule, target, action,
+            coalesce(json_extract(CAST(body AS TEXT), '$.part'), 'then'), began_at FROM actions
+        WHERE CASE WHEN json_valid(CAST(body AS TEXT))
+            THEN coalesce(json_extract(CAST(body AS TEXT), '$.part'), 'then') IN ('then', 'finally', 'escalate')
+                AND NOT coalesce(json_extract(CAST(body AS TEXT), '$.untouched'), 0)
+            ELSE 0 END""",
+    """INSERT INTO cooldowns (rule, target, ended_at)
+        SELECT rule, target, max(closed_at) FROM incidents WHERE closed_at IS NOT NULL AND attempts > 0
+        GROUP BY rule, target""",
+)
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _healed, _limits_apart)
 """Entry N takes a file from `user_version` N to N + 1. Entries are never changed once released, only added."""
 
 

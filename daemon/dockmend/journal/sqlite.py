@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,24 +15,24 @@ import msgspec
 
 from dockmend.errors import JournalError
 from dockmend.journal.reader import JournalReader, connect_reader, read_only
-from dockmend.journal.records import ActionRecord, Attempt, Breaker, Incident, Pause
+from dockmend.journal.records import COUNTED_PARTS, ActionRecord, Attempt, Breaker, ClosedIncident, Incident, Pause
 from dockmend.journal.writer import BOUND, Writer
 
 __all__ = ["SqliteJournal", "read_only"]
 
 _T = TypeVar("_T")
 
-DAY = 86400.0
-"""The longest window a limit looks back over (seconds): what is younger is never pruned."""
-
+READ_AT_ONCE = 500  # rows that are in memory at a time where many are read
 _PRUNED_AT_ONCE = 200  # incidents in a transaction: a commit of many would hold up an intent that waits behind it
 
 _INCIDENT = """
     INSERT INTO incidents
-    (id, rule, target, object_id, object_name, state, outcome, opened_at, closed_at, due_at, body)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    (id, rule, target, object_id, object_name, state, outcome, opened_at, closed_at, due_at, attempts, trouble,
+     reason_code, over, body)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET object_id = excluded.object_id, object_name = excluded.object_name,
     state = excluded.state, outcome = excluded.outcome, closed_at = excluded.closed_at, due_at = excluded.due_at,
+    attempts = excluded.attempts, trouble = excluded.trouble, reason_code = excluded.reason_code, over = excluded.over,
     body = excluded.body"""
 _ACTION = """
     INSERT INTO actions
@@ -39,15 +40,29 @@ _ACTION = """
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET ended_at = excluded.ended_at, outcome = excluded.outcome, body = excluded.body"""
 _BREAKER = "INSERT OR REPLACE INTO breakers (rule, target, opened_at, reason, healed_at) VALUES (?, ?, ?, ?, ?)"
+_COUNTED = """
+    INSERT OR REPLACE INTO counted_steps (incident, attempt, id, rule, target, action, part, began_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+_NOT_COUNTED = "DELETE FROM counted_steps WHERE incident = ? AND attempt = ? AND id = ?"
+_COOLDOWN = """
+    INSERT INTO cooldowns (rule, target, ended_at) VALUES (?, ?, ?)
+    ON CONFLICT (rule, target) DO UPDATE SET ended_at = max(ended_at, excluded.ended_at)"""
 _RESET = "INSERT OR REPLACE INTO resets (rule, target, at) VALUES (?, ?, ?)"
 _PAUSE = "INSERT OR REPLACE INTO pauses (key, until, body) VALUES (?, ?, ?)"
-_PRUNABLE = """
-    SELECT i.id FROM incidents AS i WHERE i.closed_at < :before AND i.closed_at < :day
+_SETTLED = """
+    i.closed_at IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM actions AS a WHERE a.incident = i.id AND a.ended_at IS NULL)"""
+"""Only what is closed, and of which no action is still to be settled, is ever removed."""
+_OLD = f"""
+    SELECT i.id FROM incidents AS i WHERE i.closed_at < :before AND {_SETTLED}
     AND NOT EXISTS (SELECT 1 FROM breakers AS b
                     WHERE b.rule = i.rule AND b.target = i.target AND i.closed_at >= b.opened_at - 86400)
-    AND NOT EXISTS (SELECT 1 FROM actions AS a
-                    WHERE a.incident = i.id AND (a.ended_at IS NULL OR a.began_at >= :day))
-    ORDER BY i.closed_at LIMIT :limit"""
+    ORDER BY i.closed_at LIMIT :limit"""  # noqa: S608 - constants only
+_OLDEST = f"SELECT i.id FROM incidents AS i WHERE {_SETTLED} ORDER BY i.closed_at LIMIT :limit"  # noqa: S608 - the same
+_OLDEST_OF_RULE = f"""
+    SELECT i.id FROM incidents AS i WHERE i.rule = :rule AND {_SETTLED} ORDER BY i.closed_at LIMIT :limit"""  # noqa: S608 - the same
+_RULES_ABOVE = """
+    SELECT rule, count(*) FROM incidents WHERE closed_at IS NOT NULL GROUP BY rule HAVING count(*) > :most"""
 
 
 class SqliteJournal:
@@ -77,12 +92,21 @@ class SqliteJournal:
     def put_incident(self, incident: Incident) -> None:
         i = incident
         values = (i.id, i.rule, i.target, i.object_id, i.object_name, i.state, i.outcome)
-        self._put(("incident", i.id), _INCIDENT, (*values, i.opened_at, i.closed_at, i.due_at, _encode(i)))
+        times, over = (i.opened_at, i.closed_at, i.due_at), json.dumps(i.over) if i.over else "[]"
+        asked = (i.attempts, i.trouble, i.reason_code, over)
+        self._put(("incident", i.id), _INCIDENT, (*values, *times, *asked, _encode(i)))
+        if i.closed_at is not None and i.attempts:
+            self._put(("cooldown", i.id), _COOLDOWN, (i.rule, i.target, i.closed_at))
 
     def put_action(self, record: ActionRecord) -> None:
         r = record
         values = (r.id, r.incident, r.rule, r.target, r.attempt, r.action, r.object_id, r.object_name)
         self._put(("action", r.id), _ACTION, (*values, r.began_at, r.ended_at, r.outcome, _encode(r)))
+        if r.untouched:
+            self._put(("counted", r.id), _NOT_COUNTED, (r.incident, r.attempt, r.id))
+        elif r.part in COUNTED_PARTS:
+            step = (r.incident, r.attempt, r.id, r.rule, r.target, r.action, r.part, r.began_at)
+            self._put(("counted", r.id), _COUNTED, step)
 
     def put_breaker(self, breaker: Breaker | None, rule: str, target: str) -> None:
         key = ("breaker", rule, target)
@@ -126,27 +150,52 @@ class SqliteJournal:
         """Where a corrupt file was moved to since the start."""
         return self._writer.set_aside
 
-    async def prune(self, before: float) -> int:
-        """Removes incidents closed before then, and their actions; returns how many.
+    async def prune(self, before: float, counted_since: float) -> int:
+        """Removes incidents closed before `before` with their actions, and what limits counted before `counted_since`.
 
-        Kept whatever `before` says: what is open, incidents of the last day or with an attempt in it, those with an
-        open action, and those of an open breaker (from a day before it opened).
+        Kept whatever `before` says: what is open, what has an action that is still to be settled, and what tells of an
+        open breaker (from a day before it opened). Returns how many incidents were removed.
         """
         removed = 0
-        day = self._clock() - DAY
-        bounds = {"before": before, "day": day, "limit": _PRUNED_AT_ONCE}
-        while ids := await self._read(lambda reader: reader.ids(_PRUNABLE, bounds)):
-            for number in ids:
-                self._put(("incident", number), "DELETE FROM incidents WHERE id = ?", (number,))
-                self._put(("actions of", number), "DELETE FROM actions WHERE incident = ?", (number,))
-            await self._writer.flush()
-            removed += len(ids)
-        oldest = min(before, day)
-        self._put(("prune", "resets"), "DELETE FROM resets WHERE at < ?", (oldest,))
-        self._put(("prune", "pauses"), "DELETE FROM pauses WHERE until < ?", (oldest,))
+        while ids := await self._ids(_OLD, before=before):
+            removed += await self._remove(ids)
+        for table, column in (("counted_steps", "began_at"), ("cooldowns", "ended_at"), ("resets", "at")):
+            statement = f"DELETE FROM {table} WHERE {column} < ?"  # noqa: S608 - constants only
+            self._put(("prune", table), statement, (counted_since,))
+        self._put(("prune", "pauses"), "DELETE FROM pauses WHERE until < ?", (min(before, counted_since),))
         await self._writer.flush()
         self._writer.shrink()
         return removed
+
+    async def prune_rules(self, most: int) -> int:
+        """Of each rule at most so many closed incidents stay, the newest: one that floods takes no other's place."""
+        removed = 0
+        for rule, count in await self._read(lambda reader: reader.rows(_RULES_ABOVE, {"most": most})):
+            above = count - most
+            while above > 0 and (ids := await self._ids(_OLDEST_OF_RULE, above, rule=rule)):
+                removed += await self._remove(ids)
+                above -= len(ids)
+        return removed
+
+    async def prune_to(self, most_bytes: int) -> int:
+        """Removes the oldest incidents until no more than so many bytes are in use; what limits count stays."""
+        removed = 0
+        while await self.used() > most_bytes and (ids := await self._ids(_OLDEST)):
+            removed += await self._remove(ids)
+        if removed:
+            self._writer.shrink()
+        return removed
+
+    async def _ids(self, query: str, most: int = _PRUNED_AT_ONCE, **values: Any) -> list[str]:
+        bounds = {**values, "limit": min(most, _PRUNED_AT_ONCE)}
+        return [row[0] for row in await self._read(lambda reader: reader.rows(query, bounds))]
+
+    async def _remove(self, ids: list[str]) -> int:
+        for number in ids:
+            self._put(("incident", number), "DELETE FROM incidents WHERE id = ?", (number,))
+            self._put(("actions of", number), "DELETE FROM actions WHERE incident = ?", (number,))
+        await self._writer.flush()
+        return len(ids)
 
     # ------------------------------------------------------------------------------------------------------- reading
 
@@ -156,11 +205,23 @@ class SqliteJournal:
     async def open_actions(self) -> list[ActionRecord]:
         return await self._read(JournalReader.open_actions)
 
-    async def recent_attempts(self, since: float) -> list[Attempt]:
-        return await self._read(lambda reader: reader.recent_attempts(since))
+    def recent_attempts(self, since: float) -> AsyncIterator[Attempt]:
+        return self._each(lambda reader: reader.recent_attempts(since))
 
-    async def recent_steps(self, since: float) -> list[tuple[float, str]]:
-        return await self._read(lambda reader: reader.recent_steps(since))
+    def recent_steps(self, since: float) -> AsyncIterator[tuple[float, str]]:
+        return self._each(lambda reader: reader.recent_steps(since))
+
+    def cooldowns(self, since: float) -> AsyncIterator[tuple[str, str, float]]:
+        return self._each(lambda reader: reader.cooldowns(since))
+
+    def closed_incidents(self, since: float, newest: int) -> AsyncIterator[ClosedIncident]:
+        return self._each(lambda reader: reader.closed_incidents(since, newest))
+
+    async def last_opened(self, since: float) -> dict[str, float]:
+        return await self._read(lambda reader: reader.last_opened(since))
+
+    async def used(self) -> int:
+        return await self._read(JournalReader.used)
 
     async def recent_incidents(self, since: float) -> list[Incident]:
         return await self._read(lambda reader: reader.recent_incidents(since))
@@ -209,6 +270,19 @@ class SqliteJournal:
         with contextlib.suppress(JournalError):
             await self._writer.flush()
         return await asyncio.get_running_loop().run_in_executor(self._reading, self._ask, question)
+
+    async def _each(self, question: Callable[[JournalReader], Iterator[_T]]) -> AsyncIterator[_T]:
+        """What a question finds, a portion at a time from the reading thread."""
+        rows: Iterator[_T] | None = None
+
+        def portion(reader: JournalReader) -> list[_T]:
+            nonlocal rows
+            rows = question(reader) if rows is None else rows
+            return list(islice(rows, READ_AT_ONCE))
+
+        while found := await self._read(portion):
+            for row in found:
+                yield row
 
     def _ask(self, question: Callable[[JournalReader], _T]) -> _T:
         if self._reader is None:

@@ -7,7 +7,6 @@ record cannot disagree.
 from __future__ import annotations
 
 import random
-from collections import OrderedDict
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from dockmend.journal.api import Journal
-from dockmend.journal.records import Incident, Outcome
+from dockmend.journal.records import ClosedIncident, Incident, Outcome
 from dockmend.model import Change, Container, owner_in
 from dockmend.observer import Observer
 from dockmend.pipeline.backlog import Backlog
@@ -67,7 +66,7 @@ class Incidents:
         self.open: dict[str, Incident] = {}
         self._by_key: dict[tuple[str, str], str] = {}
         self._by_container: dict[tuple[str, str], str] = {}  # rule and id: its name may change meanwhile
-        self._answered: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._answered: dict[tuple[str, str], None] = {}
         self._last: dict[tuple[str, str], Outcome] = {}  # how the latest incident of a rule and target ended
         self._folded: dict[tuple[str, str, str], Incident] = {}
         self.began: Callable[[Incident], None] = lambda incident: None
@@ -91,7 +90,7 @@ class Incidents:
         """How the last incident of a rule and target ended, as far as it is remembered; None where none did."""
         return self._last.get((rule, target))
 
-    def remember_outcome(self, incident: Incident) -> None:
+    def remember_outcome(self, incident: Incident | ClosedIncident) -> None:
         if incident.outcome is not None:
             self._last[incident.rule, incident.target] = incident.outcome
             if len(self._last) > ANSWERED_KEPT:
@@ -100,7 +99,7 @@ class Incidents:
     def remember_answered(self, rule: str, trouble: str) -> None:
         self._answered[rule, trouble] = None
         if len(self._answered) > ANSWERED_KEPT:
-            self._answered.popitem(last=False)
+            del self._answered[next(iter(self._answered))]
 
     def forget_trouble(self, rule: str, trouble: str) -> None:
         """One trouble may be answered once more."""
@@ -111,7 +110,7 @@ class Incidents:
         for key in [key for key in self._answered if key[0] == rule]:
             del self._answered[key]
 
-    def remember(self, incident: Incident) -> None:
+    def remember(self, incident: Incident | ClosedIncident) -> None:
         """After a restart: its trouble was answered, by its rule and by those that lost to it."""
         for rule in (incident.rule, *incident.over):
             self.remember_answered(rule, incident.trouble)

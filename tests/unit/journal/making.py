@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from msgspec.structs import replace
@@ -11,6 +12,8 @@ from msgspec.structs import replace
 from dockmend.errors import JournalError
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.journal.sqlite import SqliteJournal
+
+T = TypeVar("T")
 
 NOW = 1_800_000_000.0
 WEB = "container:web"
@@ -46,3 +49,7 @@ async def refusal(journal: SqliteJournal) -> str:
 
 def numbers(found: list[Incident]) -> list[int]:
     return [int(each.id[1:]) for each in found]
+
+
+async def listed(rows: AsyncIterator[T]) -> list[T]:
+    return [row async for row in rows]

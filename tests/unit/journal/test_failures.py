@@ -159,7 +159,7 @@ asyncio.run(main())
 @pytest.mark.parametrize("after", [1, 40])
 def test_what_was_acknowledged_is_there_after_sigkill(tmp_path, after):
     path = tmp_path / "journal.sqlite3"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'daemon'}"}
     with subprocess.Popen([sys.executable, "-c", KILLED, path], stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None

@@ -15,10 +15,12 @@ from dockmend.errors import JournalError
 from dockmend.journal import schema
 from dockmend.journal.reader import connect_reader
 from dockmend.journal.records import Breaker, Incident, Pause
-from dockmend.journal.sqlite import DAY, SqliteJournal
+from dockmend.journal.sqlite import SqliteJournal
 from dockmend.journal.writer import PAGES, Writer
 from tests.lab.waiting import eventually_async
-from tests.unit.journal.making import NOW, WEB, an_action, an_incident
+from tests.unit.journal.making import NOW, WEB, an_action, an_incident, listed, numbers
+
+DAY = 86400.0
 
 
 def damaged(path: Path, how: str) -> None:
@@ -125,16 +127,16 @@ async def test_a_file_of_a_newer_version_is_left_alone(tmp_path):
 # ---------------------------------------------------------------------------------------------------------- retention
 
 
-async def test_prune_removes_what_no_limit_needs_and_nothing_else(journal):
+def closed(number: int, **changes: Any) -> Incident:
     old = NOW - 40 * DAY
+    return an_incident(number, **{"state": "closed", "opened_at": old, "closed_at": old + number, **changes})
 
-    def closed(number: int, **changes: Any) -> Incident:
-        return an_incident(number, **{"state": "closed", "opened_at": old, "closed_at": old + 5, **changes})
 
+async def test_prune_removes_what_is_old_and_nothing_that_is_open(journal):
+    old = NOW - 40 * DAY
     gone = [closed(1), closed(2, rule="other")]
     kept = [
         closed(3, closed_at=NOW - 60),  # of the last day
-        closed(4),  # an attempt of the last day
         closed(5),  # a step that never ended: it is to be settled
         closed(6, rule="broken"),  # its breaker is open
         an_incident(7, opened_at=old),  # still open
@@ -142,28 +144,80 @@ async def test_prune_removes_what_no_limit_needs_and_nothing_else(journal):
     for record in (*gone, *kept):
         journal.put_incident(record)
     journal.put_action(an_action(1, incident=gone[0].id, began_at=old, ended_at=old + 1, outcome="done"))
-    journal.put_action(an_action(4, incident=kept[1].id, began_at=NOW - 100, ended_at=NOW - 99, outcome="failed"))
-    journal.put_action(an_action(5, incident=kept[2].id, began_at=old))
+    journal.put_action(an_action(5, incident=kept[1].id, began_at=old))
     journal.put_breaker(Breaker("broken", WEB, old + 5), "broken", WEB)
     journal.put_reset("heal", WEB, old)
     journal.put_pause(Pause("heal", None, old, "uid 0", old - 60))
     journal.put_pause(Pause(None, None, None, "uid 0", old))
 
-    assert await journal.prune(NOW) == 2
+    assert await journal.prune(NOW - DAY, NOW - 7 * DAY) == 2
     assert {each.id for each in await journal.incidents()} == {each.id for each in kept}
     assert await journal.story(gone[0].id) is None
     stats = await journal.stats()
-    assert stats["rows"]["actions"] == 2
+    assert stats["rows"]["actions"] == 1
     assert [pause.until for pause in await journal.pauses()] == [None]
-    assert await journal.prune(NOW) == 0
+    assert await journal.prune(NOW - DAY, NOW - 7 * DAY) == 0
 
 
 async def test_prune_goes_through_more_than_one_transaction(journal):
     for number in range(450):
         journal.put_incident(an_incident(number, state="closed", closed_at=NOW - 3 * DAY))
-    assert await journal.prune(NOW - 4 * DAY) == 0
-    assert await journal.prune(NOW - 2 * DAY) == 450
+    assert await journal.prune(NOW - 4 * DAY, NOW) == 0
+    assert await journal.prune(NOW - 2 * DAY, NOW) == 450
     assert await journal.incidents() == []
+
+
+async def test_what_limits_count_outlives_the_incidents_and_goes_by_its_own_age(journal):
+    began = NOW - 100
+    journal.put_incident(closed(1, closed_at=NOW - 90, outcome="failed", attempts=1))
+    journal.put_action(an_action(1, incident=closed(1).id, began_at=began, ended_at=NOW - 99, outcome="failed"))
+    journal.put_breaker(Breaker("heal", WEB, NOW - 90), "heal", WEB)
+    assert await journal.prune_to(1) == 1
+    assert await journal.incidents() == []
+    assert await listed(journal.recent_attempts(NOW - DAY)) == [("heal", WEB, began)]
+    assert await listed(journal.recent_steps(NOW - DAY)) == [(began, "restart")]
+    assert await listed(journal.cooldowns(NOW - DAY)) == [("heal", WEB, NOW - 90)]
+    assert len(await journal.breakers()) == 1
+    await journal.prune(NOW - DAY, NOW - 95)
+    assert await listed(journal.recent_attempts(NOW - DAY)) == []
+    assert await listed(journal.cooldowns(NOW - DAY)) == [("heal", WEB, NOW - 90)]
+    await journal.prune(NOW - DAY, NOW)
+    assert await listed(journal.cooldowns(NOW - DAY)) == []
+
+
+async def test_the_size_holds_however_young_the_incidents_are_and_the_oldest_go_first(journal):
+    for number in range(1, 901):
+        journal.put_incident(closed(number, opened_at=NOW, closed_at=NOW + number, reason="x" * 4000))
+    await journal.committed()
+    bound = await journal.used() // 2
+    removed = await journal.prune_to(bound)
+    assert await journal.used() <= bound
+    left = numbers(await journal.incidents(limit=1000))
+    assert left == list(range(900, removed, -1))
+    assert await journal.prune_to(bound) == 0
+
+
+async def test_no_size_takes_what_is_open_or_is_still_to_be_settled(journal):
+    unsettled = closed(2)
+    journal.put_incident(an_incident(1, opened_at=NOW - 40 * DAY))
+    journal.put_incident(unsettled)
+    journal.put_incident(closed(3))
+    journal.put_action(an_action(2, incident=unsettled.id, began_at=NOW - 40 * DAY))
+    assert await journal.prune_to(1) == 1
+    assert await journal.prune_rules(0) == 0
+    assert sorted(numbers(await journal.incidents())) == [1, 2]
+    assert len(await journal.open_actions()) == 1
+
+
+async def test_a_rule_that_floods_takes_no_others_place(journal):
+    for number in range(1, 501):
+        journal.put_incident(closed(number, rule="flood", target=f"container:job-{number}"))
+    journal.put_incident(closed(501, closed_at=NOW - 50 * DAY))
+    journal.put_incident(an_incident(502, rule="flood", opened_at=NOW - 60 * DAY))
+    assert await journal.prune_rules(100) == 400
+    left = await journal.incidents(limit=1000)
+    assert sorted(numbers([each for each in left if each.rule == "flood"])) == [*range(401, 501), 502]
+    assert numbers([each for each in left if each.rule == "heal"]) == [501]
 
 
 def free_pages(path: Path) -> int:
@@ -180,7 +234,7 @@ async def test_a_journal_that_was_large_gives_its_disk_back(journal):
         connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     before = journal.path.stat().st_size
     assert before > 2 * PAGES * 8000
-    assert await journal.prune(NOW - 2 * DAY) == 2 * PAGES
+    assert await journal.prune(NOW - 2 * DAY, NOW) == 2 * PAGES
     await eventually_async(lambda: journal.path.stat().st_size < before / 10, what="the file is small again")
     assert free_pages(journal.path) == 0
     assert journal.healthy
@@ -188,7 +242,7 @@ async def test_a_journal_that_was_large_gives_its_disk_back(journal):
 
 async def test_records_are_written_while_the_file_is_made_smaller(journal, monkeypatch):
     monkeypatch.setattr(Writer, "_give_back", lambda self: True)  # it never comes to an end
-    assert await journal.prune(NOW) == 0
+    assert await journal.prune(NOW, NOW) == 0
     journal.put_incident(an_incident(1))
     await journal.committed()
     assert len(await journal.incidents()) == 1

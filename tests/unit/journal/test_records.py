@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import stat
 import threading
@@ -12,10 +13,10 @@ import pytest
 
 from dockmend.errors import JournalError
 from dockmend.journal.reader import connect_reader
-from dockmend.journal.records import Breaker, Pause
+from dockmend.journal.records import Breaker, ClosedIncident, Pause
 from dockmend.journal.sqlite import SqliteJournal, read_only
 from tests.lab.waiting import eventually_async
-from tests.unit.journal.making import NOW, WEB, an_action, an_incident, numbers
+from tests.unit.journal.making import NOW, WEB, an_action, an_incident, listed, numbers
 
 
 async def test_records_come_back_as_they_were_put(journal):
@@ -73,18 +74,18 @@ async def test_breakers_pauses_and_known_values_are_kept_and_removed(journal):
     assert await journal.known() == {"cursor": b"17"}
 
 
-async def test_recent_attempts_are_by_attempt_with_its_begin_and_its_last_outcome(journal):
+async def test_recent_attempts_are_by_attempt_with_its_begin(journal):
     journal.put_action(an_action(1, attempt=1, began_at=NOW + 1, ended_at=NOW + 2, outcome="done"))
     journal.put_action(an_action(2, attempt=1, began_at=NOW + 3, ended_at=NOW + 4, outcome="failed", action="publish"))
     journal.put_action(an_action(3, attempt=2, began_at=NOW + 5))
     journal.put_action(an_action(4, rule="other", incident="i2", began_at=NOW + 4, ended_at=NOW + 5, outcome="done"))
-    assert await journal.recent_attempts(NOW) == [
-        ("heal", WEB, NOW + 1, "failed"),
-        ("other", WEB, NOW + 4, "done"),
-        ("heal", WEB, NOW + 5, None),
+    assert await listed(journal.recent_attempts(NOW)) == [
+        ("heal", WEB, NOW + 1),
+        ("other", WEB, NOW + 4),
+        ("heal", WEB, NOW + 5),
     ]
     # An attempt that began before is not a recent one because a later step of it is.
-    assert [row[2] for row in await journal.recent_attempts(NOW + 2)] == [NOW + 4, NOW + 5]
+    assert [row[2] for row in await listed(journal.recent_attempts(NOW + 2))] == [NOW + 4, NOW + 5]
 
 
 async def test_an_attempt_is_its_own_steps_and_a_step_is_one_with_all_its_members(journal):
@@ -93,10 +94,57 @@ async def test_an_attempt_is_its_own_steps_and_a_step_is_one_with_all_its_member
     journal.put_action(an_action(3, attempt=0, incident="i2", began_at=NOW + 4, part="escalate", action="start"))
     for number, part in enumerate(("member", "after", "finally"), start=5):
         journal.put_action(an_action(number, attempt=number % 2, incident="i2", began_at=NOW + number, part=part))
-    assert await journal.recent_attempts(NOW) == [("heal", WEB, NOW + 1, "done"), ("heal", WEB, NOW + 7, None)]
+    assert await listed(journal.recent_attempts(NOW)) == [("heal", WEB, NOW + 1), ("heal", WEB, NOW + 7)]
     steps = [(NOW + 1, "publish"), (NOW + 3, "restart"), (NOW + 4, "start"), (NOW + 7, "restart")]
-    assert await journal.recent_steps(NOW) == steps
-    assert await journal.recent_steps(NOW + 3.5) == steps[2:]
+    assert await listed(journal.recent_steps(NOW)) == steps
+    assert await listed(journal.recent_steps(NOW + 3.5)) == steps[2:]
+
+
+async def test_what_ended_untouched_is_not_counted_whatever_was_counted_before(journal):
+    journal.put_action(an_action(1, attempt=1, began_at=NOW + 1))
+    await journal.committed()
+    assert len(await listed(journal.recent_attempts(NOW))) == 1
+    journal.put_action(an_action(1, attempt=1, began_at=NOW + 1, ended_at=NOW + 2, outcome="failed", untouched=True))
+    assert await listed(journal.recent_attempts(NOW)) == []
+    assert await listed(journal.recent_steps(NOW)) == []
+
+
+async def test_a_cooldown_begins_with_the_last_incident_that_did_something(journal):
+    journal.put_incident(an_incident(1, state="closed", closed_at=NOW + 5, outcome="healed", attempts=1))
+    journal.put_incident(an_incident(2, state="closed", closed_at=NOW + 3, outcome="healed", attempts=1))
+    journal.put_incident(an_incident(3, state="closed", closed_at=NOW + 9, outcome="suppressed"))
+    journal.put_incident(an_incident(4, rule="other", attempts=1))
+    assert await listed(journal.cooldowns(NOW)) == [("heal", WEB, NOW + 5)]
+    assert await listed(journal.cooldowns(NOW + 6)) == []
+    journal.put_reset("heal", WEB, NOW + 6)
+    assert await listed(journal.cooldowns(NOW)) == []
+
+
+async def test_the_newest_closed_incidents_are_told_oldest_first_without_their_records(journal, monkeypatch):
+    monkeypatch.setattr("dockmend.journal.sqlite.READ_AT_ONCE", 2)
+    for number in range(1, 8):
+        journal.put_incident(an_incident(
+            number, state="closed", closed_at=NOW + number, outcome="failed", trouble=f"c0ffee/{number}/end",
+            reason_code="owner", over=("other",),
+        ))  # fmt: skip
+    journal.put_incident(an_incident(9))
+    await journal.committed()
+    with contextlib.closing(sqlite3.connect(journal.path)) as connection:
+        connection.execute("UPDATE incidents SET body = x'00'")
+        connection.commit()
+    told = await listed(journal.closed_incidents(NOW, 5))
+    assert [each.trouble for each in told] == [f"c0ffee/{number}/end" for number in range(3, 8)]
+    assert told[0] == ClosedIncident("heal", WEB, "c0ffee/3/end", "failed", "owner", ("other",))
+    assert len(await listed(journal.closed_incidents(NOW + 6, 5))) == 2
+    assert len(await listed(journal.closed_incidents(NOW, 50))) == 7
+
+
+async def test_when_each_rule_was_last_triggered(journal):
+    journal.put_incident(an_incident(1))
+    journal.put_incident(an_incident(4, state="closed", closed_at=NOW + 9, outcome="healed"))
+    journal.put_incident(an_incident(2, rule="other"))
+    assert await journal.last_opened(NOW) == {"heal": NOW + 4, "other": NOW + 2}
+    assert await journal.last_opened(NOW + 3) == {"heal": NOW + 4}
 
 
 async def test_a_reset_forgets_attempts_before_it(journal):
@@ -104,10 +152,10 @@ async def test_a_reset_forgets_attempts_before_it(journal):
     journal.put_action(an_action(2, attempt=2, began_at=NOW + 9))
     journal.put_action(an_action(3, attempt=1, rule="other", incident="i2", began_at=NOW + 1))
     journal.put_reset("heal", WEB, NOW + 5)
-    assert await journal.recent_attempts(NOW) == [
-        ("other", WEB, NOW + 1, None), ("heal", WEB, NOW + 9, None)
+    assert await listed(journal.recent_attempts(NOW)) == [
+        ("other", WEB, NOW + 1), ("heal", WEB, NOW + 9)
     ]  # fmt: skip
-    assert len(await journal.recent_steps(NOW)) == 3  # what was done was done, and the host's budget knows
+    assert len(await listed(journal.recent_steps(NOW))) == 3  # what was done was done, and the host's budget knows
 
 
 async def test_incidents_for_people_are_found_by_name_id_and_target_newest_first(journal):
@@ -213,7 +261,8 @@ async def test_a_row_that_cannot_be_read_does_not_hide_the_others(journal):
     await journal.committed()
     other = sqlite3.connect(journal.path)
     with other:
-        other.execute("INSERT INTO incidents SELECT 'i2', rule, target, object_id, object_name, state, outcome, "
-                      "opened_at, closed_at, due_at, '{\"state\": \"of a later version\"}' FROM incidents")  # fmt: skip
+        columns = "rule, target, object_id, object_name, state, outcome, opened_at, closed_at, due_at"
+        body = """'{"state": "of a later version"}'"""
+        other.execute(f"INSERT INTO incidents (id, {columns}, body) SELECT 'i2', {columns}, {body} FROM incidents")
     other.close()
     assert [each.id for each in await journal.open_incidents()] == [an_incident(1).id]

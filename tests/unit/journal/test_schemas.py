@@ -11,9 +11,9 @@ import pytest
 from dockmend.errors import JournalError
 from dockmend.journal import schema
 from dockmend.journal.reader import connect_reader
-from dockmend.journal.records import Breaker
+from dockmend.journal.records import Breaker, ClosedIncident
 from dockmend.journal.sqlite import SqliteJournal
-from tests.unit.journal.making import NOW, WEB
+from tests.unit.journal.making import NOW, WEB, listed
 
 HERE = Path(__file__).parent
 
@@ -43,11 +43,22 @@ async def test_everything_is_there_after_the_migration(tmp_path: Path, number: i
     assert (waiting.object_name, waiting.state) == ("web", "waiting")
     (closed,) = await journal.recent_incidents(NOW)
     assert (closed.outcome, closed.attempts) == ("failed", 1)
-    assert [row[:3] for row in await journal.recent_attempts(NOW)] == [("heal", WEB, NOW + 1)]
+    assert await listed(journal.recent_attempts(NOW)) == [("heal", WEB, NOW + 1)]
+    assert (await listed(journal.recent_steps(NOW)))[0] == (NOW + 1, "restart")
+    assert await listed(journal.cooldowns(NOW)) == [("heal", WEB, NOW + 9)]
+    (known,) = await listed(journal.closed_incidents(NOW, 10))
+    assert known == ClosedIncident("heal", WEB, closed.trouble, "failed", "", ())
     assert await journal.breakers() == [Breaker("heal", WEB, NOW + 9, "it failed")]
     assert [pause.until for pause in await journal.pauses()] == [NOW + 3600]
     assert set(await journal.known()) == {"schedule/nightly/0"}
     journal.put_breaker(Breaker("heal", WEB, NOW, "again", NOW + 5), "heal", WEB)
     await journal.committed()
     assert (await journal.breakers())[0].healed_at == NOW + 5
+    await journal.close()
+
+
+async def test_of_an_earlier_schema_only_what_limits_count_is_counted(tmp_path: Path):
+    journal = SqliteJournal(left_by(2, tmp_path / "journal.sqlite3"), lambda: NOW + 60)
+    await journal.open()
+    assert await listed(journal.recent_steps(NOW)) == [(NOW + 1, "restart"), (NOW + 6, "stop")]
     await journal.close()
