@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from dockmend.engine.api import PODMAN, EngineInfo
@@ -58,6 +59,25 @@ def engine(url: str, info: EngineInfo) -> list[Finding]:
         todo = 'set "live-restore": true in the engine\'s daemon.json if they should outlive it'
         found.append(Finding("note", "engine", "live-restore is off: containers stop whenever the engine does", todo))
     return found
+
+
+def engine_files(root: Path | None, trouble: str, containers: int, read: int) -> Finding:
+    """The engine's own files below `root`: of how many containers they were asked, and told. `trouble`: why not."""
+    part, without = "files", "what a person stopped while dockmend was down is then told by its restart policy"
+    if root is None:
+        todo = "if its data folder can be seen here, name it in the settings: engine_root"
+        return Finding("note", part, f"the engine's own files are not on this host: {without}", todo)
+    where = root / "containers"
+    if not containers:
+        return Finding("ok", part, f"{where}: no container has run yet, so there is nothing to read")
+    if read:
+        return Finding("ok", part, f"{where}: readable; it also holds each container's log and environment")
+    why = trouble or "they are another engine's"
+    todo = (
+        f"run dockmend as root; in a container, mount {where} read-only at the same path (it also holds each"
+        " container's log and environment)"
+    )
+    return Finding("note", part, f"the engine's own files cannot be used ({why}): {without}", todo)
 
 
 def clock_skew(ahead: float) -> Finding:

@@ -143,6 +143,7 @@ async def _engine(settings: Settings) -> tuple[Listing | None, list[Finding]]:
         info = await engine.connect()
         listing = await engine.listing()
         found = [*checks.engine(engine.url, info), await _rights(engine), checks.clock_skew(engine.ahead)]
+        found.append(await _files(engine, listing))
     except EngineAway as error:
         todo = "start the engine, or name it with --engine or DOCKER_HOST"
         return None, [Finding("problem", "engine", str(error), todo)]
@@ -152,6 +153,15 @@ async def _engine(settings: Settings) -> tuple[Listing | None, list[Finding]]:
         return listing, found
     finally:
         await engine.close()
+
+
+async def _files(engine: Any, listing: Listing) -> Finding:
+    """Whether the engine's own files can be read, tried with those of all containers."""
+    ran = [each for each in listing.containers if each.started_at]
+    if engine.files is None:
+        return checks.engine_files(None, "", len(ran), 0)
+    read = len(await engine.files.of_all(ran))
+    return checks.engine_files(engine.files.root, engine.files.trouble, len(ran), read)
 
 
 async def _rights(engine: Any) -> Finding:

@@ -1,7 +1,9 @@
 """Why a container ended: the one cause of each end (rules.md, "Each end has exactly one cause").
 
 The evidence is collected per run (from one start to the next), since a signal or a stop of an earlier run excuses
-nothing in a later one.
+nothing in a later one. It is what was heard and, where nothing was, the engine's own record: whether some call stopped
+or signalled the run. That may have been a person, dockmend, a signal that ended nothing, or the engine itself at its
+start, so it counts as a person's stop only where the other three are excluded.
 """
 
 from __future__ import annotations
@@ -21,6 +23,10 @@ KILL_SLACK = 5.0
 """Seconds beyond the stop timeout within which an end is still the work of a signal that asks for one (rules.md)."""
 OOM_SLACK = 5.0
 """Seconds between an `oom` event and the end it explains: a child that was killed long ago explains nothing."""
+COMING_UP = 15.0
+"""Seconds in which an engine that was killed has stopped what it finds running at its start (its own limit)."""
+BEGAN_SLACK = 0.2
+"""Seconds by which the time of an engine's start, that of a folder which it makes then, may be too late."""
 HISTORY = "history"
 """What an end counts as that was over before dockmend knew the container."""
 
@@ -42,6 +48,9 @@ class Run(Struct, omit_defaults=True):
     died_at: float = 0.0  # 0.0 while it runs
     code: int | None = None  # exit code, from inspect or an event no label could have forged
     by: Literal["", "engine", "dockmend"] = ""  # whose doing its end is known to be
+    signalled: bool | None = None  # by the engine's own record of its end, a call stopped or signalled it
+    outlived: bool = False  # it was seen to run on after such a call
+    handled: bool = False  # dockmend itself asked for its end, which may have failed
     told: str = ""  # what its end was told as, once it was
 
     @property
@@ -64,6 +73,32 @@ class Run(Struct, omit_defaults=True):
             later.stopped, self.stopped = self.stopped, False
             self.died_at, self.code, self.by, self.told = 0.0, None, "", ""
         return later
+
+
+class EngineStart(Struct, frozen=True):
+    """The present engine's start: from then to its first answer it stops what an engine that was killed left running,
+    and its own record says of those that a call stopped them. `ready_at` 0.0: nothing of it is known."""
+
+    began_at: float = 0.0
+    ready_at: float = 0.0
+
+    @classmethod
+    def told(cls, began_at: float, bridge_made_at: float, *, live_restore: bool) -> EngineStart:
+        """`began_at`: by the engine's files, 0.0 where not known; `bridge_made_at`: the default network's making, which
+        comes after those stops and before the first answer; 0.0 where there is none."""
+        if live_restore:  # it stops nothing, and keeps that network
+            at = began_at or bridge_made_at
+            return cls(at, at)
+        if bridge_made_at and bridge_made_at >= began_at:
+            return cls(began_at or bridge_made_at - COMING_UP, bridge_made_at)
+        return cls(began_at, began_at + COMING_UP) if began_at else cls()
+
+    def after(self, at: float) -> bool:
+        """Whether that was before it, and so under another engine."""
+        return at < self.began_at - BEGAN_SLACK
+
+    def during(self, at: float) -> bool:
+        return self.began_at - BEGAN_SLACK <= at <= self.ready_at
 
 
 class End(Struct, eq=False):
@@ -95,21 +130,38 @@ def forged(container: Container, attribute: str) -> bool:
     return attribute in container.labels
 
 
-def cause_of(run: Run, container: Container, blind: bool) -> Cause:
+def cause_of(run: Run, container: Container, engine: EngineStart, *, blind: bool) -> Cause:
     """The one cause of a run's end. `blind`: events may have been lost, so no evidence proves nothing."""
-    if run.by == "engine":
-        return "left_down"
+    return judge(run, container, engine, blind=blind)[0]
+
+
+def judge(run: Run, container: Container, engine: EngineStart, *, blind: bool) -> tuple[Cause, bool]:
+    """The cause, and whether nothing but the engine's own record tells of it."""
+    recorded = _recorded_stop(run, engine)
+    if run.by == "engine":  # as it went down, a person may have been quicker
+        return ("stopped", True) if recorded and engine.after(run.died_at) else ("left_down", False)
     if run.by:
-        return run.by
+        return run.by, False
     if run.stopped or any(_asked_for(run, container, at, number) for at, number in run.kills):
-        return "stopped"
+        return "stopped", False
     if run.oom_at and run.code == 128 + signal.SIGKILL and abs(run.died_at - run.oom_at) <= OOM_SLACK:
-        return "oom_killed"
+        return "oom_killed", False
+    if recorded:
+        return "stopped", True
     if run.code == 0:
-        return "completed"
-    if blind or run.code is None:
-        return "unknown"
-    return "crashed"
+        return "completed", False
+    if run.code is None or (blind and recorded is None):
+        return "unknown", False
+    return "crashed", blind
+
+
+def _recorded_stop(run: Run, engine: EngineStart) -> bool | None:
+    """Whether a person stopped it by the engine's own record; None where that does not tell."""
+    if not run.signalled:
+        return run.signalled
+    if run.handled or run.kills or run.outlived or not engine.ready_at or engine.during(run.died_at):
+        return None  # that was dockmend, a signal that ended nothing, or an engine that found it running at its start
+    return True
 
 
 def _asked_for(run: Run, container: Container, at: float, number: int) -> bool:

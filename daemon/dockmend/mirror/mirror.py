@@ -122,8 +122,6 @@ class Mirror(OwnDoing):
         """An inspect answer. `blind`: events since the last look may have been lost; `asked`: what `heard` was when it
         was asked for, None where nothing can have been heard since."""
         found = self.entries.get(seen.id)
-        if seen.signalled is not None:  # of its run; a list tells it of what runs, a look does not
-            seen = replace(seen, signalled=None)
         if found is None:
             return self._discover(seen, now, origin)
         if found.outdated(seen) and found.distrusted < TRUSTED_AFTER:
@@ -133,11 +131,13 @@ class Mirror(OwnDoing):
         if found.outdated(seen):
             found.began_another(Run())  # such as an engine whose clock was set back
         found.distrusted = 0
+        signalled, seen = seen.signalled, plain(seen)
         before = found.container
         if asked is not None and found.older_health(seen, asked):
             seen = replace(seen, health=before.health)
             self.wanted.add(seen.id)
         changes = runs.observed(self, found, seen, now, origin, blind)
+        runs.recorded(self, found, seen, signalled)
         health_before = found.container.health
         self.put(found, seen)
         changes += runs.look_ends(self, found, seen, now, blind)
@@ -162,9 +162,11 @@ class Mirror(OwnDoing):
             return []  # dockmend's own: what it does there is nobody's trouble
         if heard is not None:
             return self._relive(seen, heard, now) + self.observe(seen, now, origin)
+        signalled, seen = seen.signalled, plain(seen)
         found = Entry(Kept(container=seen, run=Run(started_at=seen.started_at)))
         if not seen.running and seen.started_at:  # history: it ended before dockmend knew it
             found.kept.run.died_at, found.kept.run.told = seen.finished_at or now, HISTORY
+        runs.recorded(self, found, seen, signalled)
         found.late_until = now + EVENTS_WITHIN if origin != "started" else 0.0
         self._add(found)
         self.on_container(None, seen)
@@ -182,7 +184,7 @@ class Mirror(OwnDoing):
 
     def _relive(self, seen: Container, heard: Iterable[tuple[Event, Origin]], now: float) -> list[Change]:
         """A new container as it was made, and then all that was heard of it, in order."""
-        made = replace(seen, state="created", health="", exit_code=None, started_at=0.0, finished_at=0.0)
+        made = replace(plain(seen), state="created", health="", exit_code=None, started_at=0.0, finished_at=0.0)
         found = Entry(Kept(container=made, run=Run()))
         self._add(found)
         self.on_container(None, made)
@@ -388,3 +390,8 @@ def _named(container: Container) -> Iterable[str]:
             yield mode.removeprefix("container:")
     for source in container.volumes_from:
         yield source.partition(":")[0]
+
+
+def plain(seen: Container) -> Container:
+    """Without what belongs to its run: lists tell it also of what runs, looks do not."""
+    return replace(seen, signalled=None) if seen.signalled is not None else seen

@@ -57,6 +57,7 @@ class OwnDoing(View, Due):
         found = self.entries.get(container_id)
         if found is None or not found.kept.run.over or found.kept.run.told:
             return  # why it ended is told already
+        found.kept.run.handled = self.handled(container_id, found.kept.run)
         if self.ended_by_dockmend(container_id, found.kept.run, found.kept.run.died_at):
             found.kept.run.by = "dockmend"
             self.changed.add(container_id)
@@ -65,6 +66,14 @@ class OwnDoing(View, Due):
         """Whether a run's death at this time is that of one of dockmend's own actions of before its start."""
         spans = self._acted.get(container_id, ())
         return any(since <= at <= until and run.begun <= begun for since, until, begun in spans)
+
+    def handled(self, container_id: str, run: Run) -> bool:
+        """Whether dockmend asked for the end of a run, which may have ended by something else."""
+        spans = self._acted.get(container_id, ())
+        return any(
+            since <= run.died_at and run.begun <= (until if math.isinf(begun) else begun)
+            for since, until, begun in spans
+        )
 
     def echoes(self, container_id: str, now: float) -> bool:
         """Whether what is heard of a container now can be dockmend's own doing."""

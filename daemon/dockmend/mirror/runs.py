@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from dockmend.mirror import looks, troubles
-from dockmend.mirror.ends import STOP_WAIT, UNHEARD_WAIT, End, Run, cause_of
+from dockmend.mirror.ends import STOP_WAIT, UNHEARD_WAIT, End, Run, judge
 from dockmend.model import Change, Container, Origin
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ def over(
     """A run is over; its cause is settled a little later, when a `stop` has had its time (`patience`) and inspect was
     asked."""
     run.died_at = at
+    run.handled = mirror.handled(found.container.id, run)
     mirror.changed.add(found.container.id)
     if mirror.engine_was_away_at(at):
         run.by = "engine"
@@ -99,14 +100,14 @@ def settle(mirror: Mirror, found: Entry, end: End) -> list[Change]:
     found.ends.remove(end)
     container, run = found.container, end.run
     mirror.changed.add(container.id)
-    cause = cause_of(run, container, end.blind)
+    cause, recorded = judge(run, container, mirror.engine_start, blind=end.blind)
     counted = _counted_as(mirror, container) if cause == "unknown" else cause
     run.told = counted
     runs_again = run is not found.kept.run
     if cause == "dockmend" or (cause == "left_down" and runs_again):
         return []
     recovered = runs_again and counted not in ("stopped", "completed")
-    change = troubles.of_end(container, end, cause, counted, recovered)
+    change = troubles.of_end(container, end, cause, counted, recovered=recovered, recorded=recorded)
     if counted == "left_down" and container.joined is not None:
         found.kept.standing["end"] = change
         why = "it was left down with the engine, as was or may have been the container whose network it joined"
@@ -176,6 +177,20 @@ def observed(mirror: Mirror, found: Entry, seen: Container, now: float, origin: 
         if blind and seen.exit_code == LOST_CODE and mirror.engine_kept_containers:
             run.by = "engine"
     return changes
+
+
+def recorded(mirror: Mirror, found: Entry, seen: Container, signalled: bool | None) -> None:
+    """What the engine's own record tells of the run in hand, beside an inspect answer."""
+    run = found.kept.run
+    if signalled is None or not seen.started_at or seen.started_at != run.started_at or seen.state == "restarting":
+        return
+    if seen.running:
+        if signalled and not run.outlived:
+            run.outlived = True
+            mirror.changed.add(found.container.id)
+    elif (signalled or not seen.error) and run.signalled is not signalled:  # a start that failed since clears it
+        run.signalled = signalled
+        mirror.changed.add(found.container.id)
 
 
 LOST_CODE = 255

@@ -77,8 +77,9 @@ def of_health(entry: Entry, at: float, origin: Origin) -> tuple[Change, ...]:
     return ()
 
 
-def of_end(container: Container, end: End, cause: Cause, counted: str, recovered: bool) -> Change:
-    """The change of an end whose cause is settled. `counted`: what the settings make of it where it is unknown."""
+def of_end(container: Container, end: End, cause: Cause, counted: str, *, recovered: bool, recorded: bool) -> Change:
+    """The change of an end whose cause is settled. `counted`: what the settings make of it where it is unknown;
+    `recorded`: nothing but the engine's own record tells of it."""
     triggers = END_TRIGGERS[counted]
     code = end.run.code
     note = {
@@ -89,6 +90,9 @@ def of_end(container: Container, end: End, cause: Cause, counted: str, recovered
         "left_down": "it ran before the engine was lost and was not started again",
         "unknown": f"it ended unseen with exit code {code}; counted as {counted}",
     }[cause]
+    if recorded:
+        calls = "that" if cause == "stopped" else "no call that stopped or signalled it"
+        note += f" (nothing was heard of its end; the engine's own file records {calls})"
     return Change(
         triggers=triggers,
         kind="container",

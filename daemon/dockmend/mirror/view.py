@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec.structs import replace
 
 from dockmend.mirror.defining import Definitions
-from dockmend.mirror.ends import cause_of
+from dockmend.mirror.ends import EngineStart, cause_of
 from dockmend.mirror.entry import Entry
 from dockmend.mirror.identities import Identities, is_id
 from dockmend.mirror.index import EntryIndex
@@ -42,6 +42,7 @@ class View:
         self.network_ids: dict[str, str] = {}  # of the networks, by name
         self.defined = Definitions()  # networks as last seen, those that are gone too
         self.volumes: dict[str, Volume] = {}
+        self.engine_start = EngineStart()
         self.unknown: dict[str, deque[tuple[Event, Origin]]] = {}  # heard of containers that are still to be inspected
         self.identities = Identities()  # of those that are gone too
         self.resolver = Resolver(self, self.identities)
@@ -145,7 +146,7 @@ class View:
             return False
         run = found.kept.run
         # Also where it was told as a crash before its `stop` came.
-        return run.told == "stopped" or cause_of(run, found.container, blind=True) == "stopped"
+        return run.told == "stopped" or cause_of(run, found.container, self.engine_start, blind=True) == "stopped"
 
     def taken_down(self, container_id: str) -> bool:
         """Whether it is down because dockmend stopped it."""

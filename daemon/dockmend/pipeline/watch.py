@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from dockmend.engine.api import Batch, Engine, EngineInfo, EventStream, Listing
 from dockmend.errors import EngineAway, EngineError, Temporary
 from dockmend.mirror import Mirror
+from dockmend.mirror.ends import EngineStart
 from dockmend.model import Change, Event, Origin
 from dockmend.observer import Observer
 from dockmend.pipeline.cursor import Cursor
@@ -185,6 +186,11 @@ class Watch:
         with live-restore nothing is stopped and the network stays.
         """
         bridge = next((each for each in listing.networks if each.name == "bridge" and each.driver == "bridge"), None)
+        if self.info is not None:
+            self.mirror.engine_start = EngineStart.told(
+                self.info.started_at, bridge.created_at if bridge is not None else 0.0,
+                live_restore=self.info.live_restore,
+            )  # fmt: skip
         boot, before = bridge.id if bridge is not None else "", self.cursor.boot
         if gap and bridge is not None and before and boot != before:
             last_heard = self.cursor.time_ns / 1e9 if self._connected_before else bridge.created_at

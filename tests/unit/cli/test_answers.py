@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -273,6 +274,24 @@ def test_doctor_finds_labels_an_image_set():
     [found] = checks.labels([container("web", labels={"dockmend.heal": "true"}, image_steering=("dockmend.heal",))], [])
     assert found.level == "note"
     assert "comes from its image" in found.text
+
+
+@pytest.mark.parametrize(
+    ("root", "trouble", "ran", "read", "level", "said"),
+    [
+        (None, "", 3, 0, "note", "not on this host"),
+        ("/var/lib/docker", "", 0, 0, "ok", "nothing to read"),
+        ("/var/lib/docker", "", 3, 2, "ok", "log and environment"),
+        ("/var/lib/docker", "/var/lib/docker/containers: Permission denied", 3, 0, "note", "Permission denied"),
+        ("/other", "", 3, 0, "note", "another engine's"),
+    ],
+)
+def test_doctor_says_whether_the_engines_own_files_tell(
+    root: str | None, trouble: str, ran: int, read: int, level: str, said: str
+) -> None:
+    finding = checks.engine_files(Path(root) if root else None, trouble, ran, read)
+    assert (finding.level, said in finding.text) == (level, True)
+    assert ("/containers" in finding.todo) == (level == "note" and root is not None)
 
 
 def test_doctor_finds_other_healers():

@@ -1,0 +1,184 @@
+"""An end of which nothing was heard: what the engine's own record of it tells, and when it is doubted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+
+from dockmend.mirror import Mirror
+from dockmend.mirror.ends import EngineStart
+from tests.unit.mirror.host import ID, Host
+
+UP = EngineStart(began_at=500.0, ready_at=510.0)
+"""The engine of these tests came up long before everything in them."""
+
+
+def watched(policy: str = "no", **fields: object) -> Host:
+    host = Host()
+    host.mirror.engine_start = UP
+    host.relist(host.container(restart_policy=policy, **fields), first=True)
+    return host
+
+
+def found_ended(host: Host, signalled: bool | None, code: int = 143, **fields: object) -> list[str | None]:
+    """dockmend was away, the engine's memory ran over, and a list finds it ended."""
+    host.now += 100
+    host.relist(host.ended(code, signalled=signalled, **fields), blind=True)
+    host.wait(3.0)
+    return [change.cause for change in host.seen if change.cause]
+
+
+@pytest.mark.parametrize("policy", ["no", "on-failure", "always", "unless-stopped"])
+@pytest.mark.parametrize(
+    ("signalled", "code", "cause"),
+    [(True, 143, "stopped"), (True, 0, "stopped"), (True, 1, "stopped"), (False, 137, "crashed"), (False, 1, "crashed"),
+     (False, 0, "completed"), (None, 143, "unknown"), (None, 0, "completed")],
+)  # fmt: skip
+def test_the_record_tells_whose_doing_it_was(policy: str, signalled: bool | None, code: int, cause: str) -> None:
+    host = watched(policy)
+    assert found_ended(host, signalled, code) == [cause]
+    assert host.mirror.stopped(ID) == (
+        cause == "stopped" or (cause == "unknown" and policy in ("always", "unless-stopped"))
+    )
+
+
+@pytest.mark.parametrize(("signalled", "said"), [(True, "somebody"), (False, "no call"), (None, "unseen")])
+def test_an_incident_says_what_it_relies_on(signalled: bool | None, said: str) -> None:
+    host = watched()
+    found_ended(host, signalled)
+    (change,) = host.seen
+    assert ("the engine's own file" in change.note) == (signalled is not None)
+    assert said in change.note
+
+
+def heard_hup(host: Host) -> None:
+    host.emit("kill", signal="1")
+
+
+def listed_as_signalled(host: Host) -> None:
+    """The signal itself was sent while nobody listened."""
+    host.relist(host.container(signalled=True), blind=True)
+
+
+def dockmends_own_stop(host: Host) -> None:
+    """It was asked for in that run, and failed; dockmend was killed before it heard of a signal."""
+    host.mirror.acted(ID, 999.0, 1005.0, begun=900.0)
+
+
+def at_the_engines_start(host: Host) -> None:
+    host.mirror.engine_start = EngineStart(began_at=host.now + 98.0, ready_at=host.now + 101.0)
+
+
+def nothing_known_of_the_engines_start(host: Host) -> None:
+    host.mirror.engine_start = EngineStart()
+
+
+def start_that_failed_since(host: Host) -> None:
+    """An engine takes the record back as it starts a container, also where that fails."""
+
+
+@pytest.mark.parametrize(
+    "doubt",
+    [heard_hup, listed_as_signalled, dockmends_own_stop, at_the_engines_start, nothing_known_of_the_engines_start],
+)
+def test_what_another_may_have_done_is_not_taken_for_a_persons_stop(doubt: Callable[[Host], None]) -> None:
+    host = watched()
+    doubt(host)
+    assert found_ended(host, True) == ["unknown"]
+    assert "container.crashed" in host.triggers()  # as the setting unknown_cause says
+
+
+@pytest.mark.parametrize("doubt", [heard_hup, listed_as_signalled, dockmends_own_stop, at_the_engines_start])
+def test_that_nobody_signalled_it_stands_whatever_else_is_known(doubt: Callable[[Host], None]) -> None:
+    host = watched("always")
+    doubt(host)
+    assert found_ended(host, False, 1) == ["crashed"]
+
+
+def test_a_start_that_failed_since_takes_the_record_back() -> None:
+    host = watched()
+    assert found_ended(host, False, 143, error="network shop not found") == ["unknown"]
+
+
+def test_dockmends_own_stop_of_a_run_excuses_nothing_about_the_next() -> None:
+    host = watched()
+    dockmends_own_stop(host)
+    host.now += 50
+    host.relist(host.container(started_at=1040.0), blind=True)
+    host.seen.clear()
+    assert found_ended(host, True)[-1] == "stopped"
+
+
+def test_a_signal_of_the_run_before_is_no_doubt() -> None:
+    host = watched()
+    host.relist(host.container(signalled=True), blind=True)
+    host.relist(host.container(started_at=990.0, signalled=False), blind=True)
+    host.seen.clear()
+    assert found_ended(host, True)[-1] == "stopped"
+
+
+def test_what_was_heard_stands_over_the_record() -> None:
+    host = watched()
+    host.emit("kill", signal="15")
+    host.emit("die", exitCode="143")
+    host.look(host.ended(143, signalled=False))
+    host.wait(0.3)
+    assert [change.cause for change in host.seen] == ["stopped"]
+    assert "own file" not in host.seen[0].note
+
+
+def test_a_doubt_outlives_dockmend() -> None:
+    host = watched()
+    listed_as_signalled(host)
+    again = Host(Mirror(), host.now)
+    again.mirror.engine_start = UP
+    known = host.mirror.known(ID)
+    assert known is not None
+    assert again.mirror.restore(ID, known)
+    assert found_ended(again, True) == ["unknown"]
+
+
+@pytest.mark.parametrize(
+    ("signalled", "before", "cause"),
+    [(True, 5.0, "stopped"), (False, 5.0, "left_down"), (None, 5.0, "left_down"), (True, -1.0, "left_down")],
+)
+def test_a_person_who_was_quicker_than_an_engine_that_ended(signalled: bool | None, before: float, cause: str) -> None:
+    """Killed or terminated, the engine ends what runs; a stop just before that looks the same, but for the record."""
+    host = watched("unless-stopped")
+    ended = replace(host.ended(143, signalled=signalled), finished_at=1010.0 - before)
+    host.mirror.engine_lost(1006.0)
+    host.mirror.engine_renewed(1006.0, 1012.0, kept_containers=False)
+    host.mirror.engine_start = EngineStart(began_at=1010.0, ready_at=1012.0)
+    host.now = 1013.0
+    host.relist(ended, blind=True)
+    host.wait(5.0)
+    assert [change.cause for change in host.seen if change.cause] == [cause]
+
+
+def test_the_mirrors_containers_do_not_bear_what_belongs_to_a_run() -> None:
+    """Lists tell it of what runs, looks do not: each of them would be a change of the container."""
+    host = watched()
+    changes: list[object] = []
+    host.mirror.on_container = lambda before, after: changes.append((before, after))
+    host.relist(host.container(signalled=False))
+    host.look(host.container())
+    assert changes == []
+
+
+@pytest.mark.parametrize(
+    ("began_at", "bridge", "live_restore", "told"),
+    [
+        (100.0, 103.0, False, EngineStart(100.0, 103.0)),
+        (0.0, 103.0, False, EngineStart(88.0, 103.0)),
+        (100.0, 0.0, False, EngineStart(100.0, 115.0)),
+        (100.0, 50.0, True, EngineStart(100.0, 100.0)),
+        (0.0, 50.0, True, EngineStart(50.0, 50.0)),
+        (0.0, 0.0, False, EngineStart()),
+    ],
+)
+def test_an_engines_start_as_far_as_it_is_known(
+    began_at: float, bridge: float, live_restore: bool, told: EngineStart
+) -> None:
+    assert EngineStart.told(began_at, bridge, live_restore=live_restore) == told
