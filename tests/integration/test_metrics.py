@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 
 from dockmend.model import Container
-from dockmend.settings.model import Settings
+from dockmend.settings.model import Http
 from dockmend.tell.metrics import Metrics
 from dockmend.web.server import WebServer
+from dockmend.web.tokens import Tokens
 from tests.lab import check_metrics, eventually, eventually_async
 from tests.unit.test_metrics import exercise
 from tests.unit.test_web import Fake
@@ -25,13 +26,13 @@ def test_promtool_says_nothing():
 class Shown(Fake):
     def __init__(self, shown: Metrics) -> None:
         super().__init__()
-        self.metrics = shown.render  # type: ignore[method-assign]
+        self.metrics = lambda: shown.render  # type: ignore[method-assign]
 
 
 async def test_a_real_prometheus_scrapes_it(prometheus):
     metrics = Metrics("0.1.0")
-    settings = Settings.model_validate({"http": {"listen": None, "metrics_listen": "127.0.0.1:0"}})
-    server = WebServer(settings, Shown(metrics))
+    http = Http.model_validate({"listen": None, "metrics_listen": "127.0.0.1:0"})
+    server = WebServer(http, Shown(metrics), Tokens())
     task = asyncio.Task(server.run())
     try:
         await eventually_async(lambda: server.addresses)

@@ -157,9 +157,22 @@ class Daemon:
             return 0
 
     def page(self, path: str) -> str:
-        """The text of a page."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
-            return str(response.read().decode())
+        """The text of a page, asked for with the token that may look."""
+        return self._answer(path)[0]
+
+    def paged(self, path: str) -> tuple[Any, str]:
+        """One page of a list, and the path of the next one; "" if this is the last."""
+        text, link = self._answer(path)
+        return json.loads(text), link.partition("<")[2].partition(">")[0]
+
+    def _answer(self, path: str) -> tuple[str, str]:
+        """The text of a page, and its Link header."""
+        token = (self.state / "http.read.token").read_text().strip()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(request, timeout=5) as response:
+            return str(response.read().decode()), str(response.headers.get("Link") or "")
 
     def metrics(self) -> str:
         """The page /metrics."""

@@ -19,7 +19,7 @@ from dockmend.app.commands import DaemonCommands
 from dockmend.app.daemon import Daemon
 from dockmend.app.source import DaemonSource
 from dockmend.engine.client import DockerEngine
-from dockmend.errors import JournalError
+from dockmend.errors import JournalError, UsageError
 from dockmend.journal.sqlite import SqliteJournal
 from dockmend.settings import Settings
 from dockmend.timekeeping import Clock
@@ -99,6 +99,28 @@ async def test_it_heals_and_ends_without_a_word_about_a_lost_engine(fake: FakeEn
             assert row["outcome"] == "healed"
     assert [line for line in lines if "lost" in str(line)] == []
     assert one.degraded == {}
+
+
+async def test_no_answer_is_without_bounds(fake: FakeEngine, tmp_path: Path):
+    fake.add_container("web")
+    fake.add_container("app")
+    async with running(fake, settings(tmp_path)) as one:
+        commands, source = DaemonCommands(one), DaemonSource(one)
+        for limit in (0, -1, 1001):
+            with pytest.raises(UsageError, match="from 1 to 1000"):
+                await commands.incidents(limit=limit)
+        (first, row), (_, other) = source.containers(None)
+        assert (row["name"], other["name"]) == ("app", "web")
+        assert [row["name"] for _, row in source.containers(first)] == ["web"]
+        rest, rows = await source.rules(None)
+        names = [cursor for cursor, _ in rows]
+        assert names == [row["name"] for row in (await commands.rules())["rules"]]
+        assert set(rest) == {"problems", "loaded_at"}
+        assert [cursor for cursor, _ in (await source.rules(names[0]))[1]] == names[1:]
+        with pytest.raises(UsageError, match="cursor"):
+            await source.rules("no such rule")
+        with pytest.raises(UsageError, match="cursor"):
+            await source.incidents(None, None, "nonsense", 10)
 
 
 async def test_a_lost_engine_is_told_and_its_return_too(fake: FakeEngine, tmp_path: Path):

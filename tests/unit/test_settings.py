@@ -318,6 +318,12 @@ def test_settings_of_a_user_whom_only_the_environment_can_name(file):
         load(environ={"DOCKMEND_POLICY_RULES_OWNER": "nobody-here"}, config=path)
 
 
+@pytest.mark.parametrize(("listen", "warned"), [("0.0.0.0:1", True), ("[::1]:1", False), ("10.0.0.1:1", True)])
+def test_tokens_in_clear_text_are_a_warning(listen, warned, file):
+    warnings = load({"listen": listen}, environ={}, config=file("")).warnings
+    assert any("clear text" in each for each in warnings) is warned
+
+
 def test_a_systemd_credential_stands_in_for_a_file(tmp_path, file):
     (tmp_path / "http.token").write_text("tok")
     (tmp_path / "http.token").chmod(0o600)

@@ -5,19 +5,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+import re
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from dockmend.errors import JournalError, UsageError
-from dockmend.settings.model import Http, Settings
+from dockmend.settings.model import Http
 from dockmend.settings.secrets import Secret
 from dockmend.settings.values import Address
+from dockmend.web import connections as connections_module
+from dockmend.web import exchange as exchange_module
 from dockmend.web import server as server_module
-from dockmend.web.guard import host_allowed, token_allowed
-from dockmend.web.server import WebServer
+from dockmend.web.budget import Budget, Busy
+from dockmend.web.guard import host_allowed
+from dockmend.web.paging import Row
+from dockmend.web.server import SharedPage, WebServer
+from dockmend.web.tokens import Right, Token, Tokens
 from tests.lab.waiting import eventually_async
 
 LOOPBACK = Address("127.0.0.1", 0)
@@ -32,10 +40,13 @@ class Fake:
     def __init__(self) -> None:
         self.parts: dict[str, str | None] = {"engine": None, "journal": None}
         self.asked: list[Any] = []
+        self.lists: dict[str, Any] = {}
+        self.rows: list[Row] = [("a", {"name": "<script>"})]
+        self.made = 0  # rows of containers that were asked for
         self.fault: Exception | None = None
 
-    def metrics(self) -> bytes:
-        return b"dockmend_engine_up 1.0\n"
+    def metrics(self) -> Callable[[], bytes]:
+        return lambda: b"dockmend_engine_up 1.0\n"
 
     def ready(self) -> dict[str, str | None]:
         return self.parts
@@ -43,31 +54,39 @@ class Fake:
     async def status(self) -> dict[str, Any]:
         if self.fault is not None:
             raise self.fault
-        return {"version": "0.1.0"}
+        return {"version": "0.1.0", **self.lists}
 
-    async def rules(self) -> dict[str, Any]:
-        return {"rules": []}
+    async def rules(self, after: str | None) -> tuple[dict[str, Any], list[Row]]:
+        self.asked.append(after)
+        return {"problems": []}, self.rows
 
-    async def containers(self) -> list[dict[str, Any]]:
-        return [{"name": "<script>"}]
+    def containers(self, after: str | None) -> Iterator[Row]:
+        for cursor, row in self.rows:
+            if after is None or cursor > after:
+                self.made += 1
+                yield cursor, row
 
-    async def incidents(self, container: str | None = None, since: float | None = None, limit: int = 100) -> list[Any]:
-        self.asked.append((container, since, limit))
+    async def incidents(self, container: str | None, since: float | None, after: str | None, limit: int) -> list[Row]:
+        self.asked.append((container, since, after, limit))
         return []
 
-    async def incident(self, id: str) -> dict[str, Any]:
+    async def incident(self, id: str, after: str | None, limit: int) -> tuple[Any, list[Row]]:
         if id != "i1":
             raise UsageError(f"there is no incident {id!r}")
-        return {"incident": {"id": id}, "actions": []}
+        return {"id": id}, self.rows[:limit]
+
+
+READ, FULL = "may-look", "may-change"
+TOKENS = Tokens((
+    Token(Secret(READ, Path("/state/http.read.token")), Right.READ),
+    Token(Secret(FULL, Path("/state/http.token")), Right.FULL),
+))  # fmt: skip
 
 
 @contextlib.asynccontextmanager
-async def serving(
-    source: Fake | None = None, tokens: dict[str, str] | None = None, **http: Any
-) -> AsyncIterator[WebServer]:
-    settings = Settings(http=Http.model_construct(**{"listen": None, "metrics_listen": None, **http}))
-    settings._secrets = {key: Secret(value) for key, value in (tokens or {}).items()}
-    server = WebServer(settings, source or Fake(), names=("proxy.example",))
+async def serving(source: Fake | None = None, tokens: Tokens = TOKENS, **http: Any) -> AsyncIterator[WebServer]:
+    settings = Http.model_construct(**{"listen": None, "metrics_listen": None, **http})
+    server = WebServer(settings, source or Fake(), tokens, names=("proxy.example",))
     task = asyncio.Task(server.run())
     try:
         await eventually_async(lambda: server.addresses or task.done())
@@ -81,10 +100,12 @@ async def serving(
 
 
 async def ask(
-    server: WebServer, path: str, *, method: str = "GET", at: int = 0, **options: Any
+    server: WebServer, path: str, *, method: str = "GET", at: int = 0, token: str | None = READ, **options: Any
 ) -> tuple[int, Any, Any]:
     """(status, body: JSON where it is, headers)."""
     url = f"http://127.0.0.1:{server.addresses[at].port}{path}"
+    if token is not None:
+        options["headers"] = {"Authorization": f"Bearer {token}", **options.get("headers", {})}
     async with aiohttp.ClientSession() as session, session.request(method, url, **options) as answer:
         body = await answer.text()
         if "json" in answer.headers.get("Content-Type", "") and body:
@@ -92,7 +113,44 @@ async def ask(
         return answer.status, body, answer.headers
 
 
-async def test_on_loopback_everything_is_open():
+@pytest.mark.parametrize("address", [LOOPBACK, EVERYWHERE], ids=["loopback", "everywhere"])
+async def test_three_are_open_and_everything_else_needs_a_token(address):
+    async with serving(listen=address) as server:
+        for path in OPEN:
+            assert (path, (await ask(server, path, token=None))[0]) == (path, 200)
+        for path in (*API, "/", "/api/nothing"):
+            status, body, headers = await ask(server, path, token=None)
+            assert (path, status) == (path, 401)
+            assert headers["WWW-Authenticate"] == "Bearer"
+            assert "/state/http.read.token" in body["error"]  # where it is …
+            assert READ not in body["error"]  # … and not what it is
+        for given in ("Bearer wrong", "Bearer may-loo", "Bearer may-lookk", "Bearer ", "Basic may-look", "may-look"):
+            assert (await ask(server, "/api/status", token=None, headers={"Authorization": given}))[0] == 401
+        for token in (READ, FULL):
+            for path in API:
+                assert (path, (await ask(server, path, token=token))[0]) == (path, 200)
+
+
+async def test_what_changes_something_needs_the_full_token():
+    async with serving(listen=LOOPBACK) as server:
+        status, body, _ = await ask(server, "/api/status", method="POST", token=READ)
+        assert status == 403
+        assert "/state/http.token" in body["error"]
+        assert "http.read.token" not in body["error"]
+        assert (await ask(server, "/api/status", method="POST", token=FULL))[0] == 405
+        assert (await ask(server, "/api/status", method="POST", token=None))[0] == 401
+
+
+async def test_without_any_token_nobody_is_let_in():
+    missing = Tokens(problems=("the token /state/http.token cannot be made: the disk is full",))
+    async with serving(listen=LOOPBACK, tokens=missing) as server:
+        status, body, _ = await ask(server, "/api/status")
+        assert status == 503
+        assert "the disk is full" in body["error"]
+        assert (await ask(server, "/healthz"))[0] == 200
+
+
+async def test_answers_tell_a_browser_to_keep_its_hands_off():
     async with serving(listen=LOOPBACK) as server:
         for path in (*OPEN, *API):
             status, body, headers = await ask(server, path)
@@ -102,7 +160,8 @@ async def test_on_loopback_everything_is_open():
             assert headers["X-Content-Type-Options"] == "nosniff"
             assert headers["Cache-Control"] == "no-store"
             assert "default-src 'none'" in headers["Content-Security-Policy"]
-        assert await ask(server, "/healthz", method="HEAD")
+        status, body, headers = await ask(server, "/healthz", method="HEAD")
+        assert (status, body) == (200, "")
         status, body, headers = await ask(server, "/metrics")
         assert body == "dockmend_engine_up 1.0\n"
         assert headers["Content-Type"].startswith("text/plain; version=")
@@ -111,7 +170,7 @@ async def test_on_loopback_everything_is_open():
 async def test_nothing_can_be_changed_and_other_paths_are_sentences():
     async with serving(listen=LOOPBACK) as server:
         for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
-            status, body, headers = await ask(server, "/api/status", method=method)
+            status, body, headers = await ask(server, "/api/status", method=method, token=FULL)
             assert status == 405
             assert "nothing can be changed" in body["error"]
             assert headers["Allow"] == "GET,HEAD"
@@ -133,36 +192,13 @@ async def test_not_ready_names_each_part_and_why():
         assert (await ask(server, "/readyz"))[:2] == (200, {"ready": True, "parts": ["engine"]})
 
 
-async def test_off_loopback_all_but_three_need_a_token():
-    tokens = {"http.token": "may-change", "http.read_token": "may-look"}
-    async with serving(listen=EVERYWHERE, tokens=tokens) as server:
-        for path in OPEN:
-            assert (await ask(server, path))[0] == 200
-        for path in (*API, "/", "/api/nothing"):
-            status, _, headers = await ask(server, path)
-            assert (path, status) == (path, 401)
-            assert headers["WWW-Authenticate"] == "Bearer"
-        for given in ("Bearer wrong", "Bearer may-loo", "Bearer may-lookk", "Bearer ", "Basic may-look", "may-look"):
-            assert (await ask(server, "/api/status", headers={"Authorization": given}))[0] == 401
-        for token in ("may-look", "may-change"):
-            assert (await ask(server, "/api/status", headers={"Authorization": f"Bearer {token}"}))[0] == 200
-
-
-async def test_off_loopback_without_a_token_there_is_no_api():
-    async with serving(listen=EVERYWHERE) as server:
-        for path in API:
-            assert (path, (await ask(server, path))[0]) == (path, 404)
-        for path in OPEN:
-            assert (await ask(server, path))[0] == 200
-
-
 async def test_the_metrics_address_serves_the_three_only():
-    async with serving(listen=LOOPBACK, metrics_listen=EVERYWHERE, tokens={"http.read_token": "t"}) as server:
+    async with serving(listen=LOOPBACK, metrics_listen=EVERYWHERE) as server:
         assert (await ask(server, "/api/status"))[0] == 200
         for path in OPEN:
             assert (await ask(server, path, at=1))[0] == 200
         for path in (*API, "/"):
-            assert (await ask(server, path, at=1, headers={"Authorization": "Bearer t"}))[0] == 404
+            assert (await ask(server, path, at=1))[0] == 404
 
 
 async def test_names_of_strangers_are_refused():
@@ -172,7 +208,7 @@ async def test_names_of_strangers_are_refused():
         for host in ("evil.example", "evil.example:9468", "localhost.evil.example", "127.0.0.1.evil.example", ""):
             for path in ("/api/status", "/metrics", "/"):
                 assert (host, (await ask(server, path, headers={"Host": host}))[0]) == (host, 421)
-    async with serving(listen=EVERYWHERE, tokens={"http.read_token": "t"}) as server:
+    async with serving(listen=EVERYWHERE) as server:
         # A Prometheus elsewhere uses whatever name it knows this host by.
         assert (await ask(server, "/metrics", headers={"Host": "docker1.lan:9468"}))[0] == 200
 
@@ -190,13 +226,15 @@ def test_hosts(header, allowed):
     assert host_allowed(header, ["Host1"]) is allowed
 
 
-def test_tokens():
-    tokens = [Secret("one"), Secret("two")]
-    assert token_allowed("Bearer one", tokens)
-    assert token_allowed("bearer  two ", tokens)
+def test_rights():
+    tokens = Tokens((Token(Secret("one"), Right.READ), Token(Secret("two"), Right.FULL)))
+    assert tokens.right_of("Bearer one") is Right.READ
+    assert tokens.right_of("bearer  two ") is Right.FULL
     for wrong in (None, "", "Bearer", "Bearer ", "Bearer onetwo", "one", "Basic one", "Bearer \udcff"):
-        assert not token_allowed(wrong, tokens)
-    assert not token_allowed("Bearer ", [])
+        assert tokens.right_of(wrong) is None
+    assert Tokens().right_of("Bearer ") is None
+    same = Tokens((Token(Secret("one"), Right.FULL), Token(Secret("one"), Right.READ)))
+    assert same.right_of("Bearer one") is Right.FULL
 
 
 async def test_questions_are_checked():
@@ -204,7 +242,7 @@ async def test_questions_are_checked():
     async with serving(source, listen=LOOPBACK) as server:
         assert (await ask(server, "/api/incidents?container=web&since=17.5&limit=5"))[:2] == (200, [])
         assert (await ask(server, "/api/incidents?since=1d"))[0] == 200
-        assert source.asked[0] == ("web", 17.5, 5)
+        assert source.asked[0] == ("web", 17.5, None, 6)
         assert source.asked[1][1] > 1_700_000_000
         wrong = (
             "limit=0",
@@ -215,6 +253,8 @@ async def test_questions_are_checked():
             "since=soon",
             "since=nan",
             "size=1",
+            "cursor=",
+            f"cursor={'x' * 1001}",
         )
         for query in wrong:
             status, body, _ = await ask(server, f"/api/incidents?{query}")
@@ -237,7 +277,7 @@ async def test_a_fault_is_a_sentence_never_a_traceback():
 
 
 async def test_an_answer_that_never_comes_is_given_up(monkeypatch):
-    monkeypatch.setattr(server_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(exchange_module, "PATIENCE", 0.05)
     source = Fake()
 
     async def never() -> dict[str, Any]:
@@ -284,18 +324,167 @@ async def test_nonsense_and_endless_requests_are_cut_short(monkeypatch, caplog):
         assert (await ask(server, "/metrics"))[0] == 200
 
 
-async def test_connections_are_bounded(monkeypatch):
+async def test_a_newcomer_gets_the_place_of_a_silent_connection(monkeypatch):
     monkeypatch.setattr(server_module, "MOST_CONNECTIONS", 3)
     async with serving(listen=LOOPBACK) as server, contextlib.AsyncExitStack() as stack:
+        silent = []
         for _ in range(3):
             reader, writer = await asyncio.open_connection("127.0.0.1", server.addresses[0].port)
             stack.callback(writer.close)
+            silent.append(reader)
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-        with pytest.raises(aiohttp.ClientError):
-            await ask(server, "/healthz")
-    async with serving(listen=LOOPBACK) as server:
         assert (await ask(server, "/healthz"))[0] == 200
+        async with asyncio.timeout(10):
+            with contextlib.suppress(ConnectionResetError):
+                while await silent[0].readline():  # it was there first, and is hung up on
+                    pass
+
+
+class Deaf(asyncio.Protocol):
+    """A client that asks and never reads an answer."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.pause_reading()
+        self.transport = transport
+
+
+async def deaf(server: WebServer, path: str, times: int = 1) -> asyncio.Transport:
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", server.addresses[0].port))
+    transport, _ = await asyncio.get_running_loop().create_connection(Deaf, sock=sock)
+    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {READ}\r\n\r\n"
+    transport.write(request.encode() * times)
+    return transport
+
+
+def large(source: Fake, size: int = 900_000) -> Fake:
+    source.rows = [("a", {"name": "x" * size})]
+    return source
+
+
+async def test_answers_that_nobody_takes_are_few_and_are_given_up():
+    async with serving(large(Fake()), listen=LOOPBACK) as server:
+        budget = server._budgets["/api/"]
+        clients = [await deaf(server, "/api/containers") for _ in range(8)]
+        await eventually_async(lambda: budget.answers == 8)
+        status, body, headers = await ask(server, "/api/containers")
+        assert status == 503
+        assert "come again" in body["error"]
+        assert headers["Retry-After"] == "5"
+        for path in OPEN:  # their places are their own
+            assert (await ask(server, path))[0] == 200
+        (connections,) = server.connections
+        connections._now = lambda: asyncio.get_running_loop().time() + exchange_module.TAKEN_WITHIN
+        await eventually_async(lambda: budget.answers == 0, what="the unread answers are given up")
+        assert budget.bytes == 0
+        assert (await ask(server, "/api/containers"))[0] == 200
+        for client in clients:
+            client.abort()
+
+
+async def test_small_answers_that_nobody_takes_are_given_up_too(monkeypatch):
+    monkeypatch.setattr(exchange_module, "TAKEN_WITHIN", 0.2)
+    monkeypatch.setattr(connections_module, "UNSENT_FOR", 0.2)
+    monkeypatch.setattr(server_module, "SWEEP", 0.05)
+    async with serving(listen=LOOPBACK) as server:
+        request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        client = await deaf(server, "/healthz")
+        # It asks on until the answers have filled what the kernel holds; then it is hung up on.
+
+        def hung_up_on() -> bool:
+            client.write(request * 100)
+            return client.is_closing()
+
+        await eventually_async(hung_up_on)
+        client.abort()
+
+
+async def test_bytes_are_bounded_however_few_the_answers_are():
+    budget = Budget(most_answers=5, most_bytes=100)
+    with budget.answer() as one, budget.answer() as other:
+        one.hold(500)  # alone, it is let through
+        with pytest.raises(Busy):
+            other.hold(1)
+    with budget.answer() as one, budget.answer() as other:
+        one.hold(60)
+        other.hold(40)
+        assert budget.bytes == 100
+    assert (budget.answers, budget.bytes) == (0, 0)
+    with contextlib.ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(budget.answer())
+        with pytest.raises(Busy), budget.answer():
+            pass
+
+
+async def test_who_asks_while_a_page_is_made_shares_the_next_one():
+    made = 0
+    go_on = asyncio.Event()
+
+    async def make() -> bytes:
+        nonlocal made
+        made += 1
+        page = b"page %d" % made
+        await go_on.wait()
+        return page
+
+    shared = SharedPage(make)
+    async with asyncio.TaskGroup() as group:
+        first = group.create_task(shared.get())
+        await eventually_async(lambda: made == 1)
+        later = [group.create_task(shared.get()) for _ in range(50)]
+        await asyncio.sleep(0)
+        go_on.set()
+    assert first.result() == b"page 1"
+    assert {each.result() for each in later} == {b"page 2"}  # what happened before they asked is in it
+    assert shared._page == (0, b"")  # and nothing is kept
+    assert await shared.get() == b"page 3"
+
+
+async def test_lists_come_in_pages():
+    source = Fake()
+    source.rows = [(f"c{number:04}", {"name": number}) for number in range(2500)]
+    async with serving(source, listen=LOOPBACK) as server:
+        seen: list[int] = []
+        path = "/api/containers?limit=900"
+        while path:
+            status, body, headers = await ask(server, path)
+            assert status == 200
+            seen += [row["name"] for row in body]
+            found = re.fullmatch('<(.*)>; rel="next"', headers.get("Link", ""))
+            path = found[1] if found else ""
+        assert seen == list(range(2500))
+        source.made = 0
+        assert len((await ask(server, "/api/containers"))[1]) == 1000
+        assert source.made == 1001  # no row is made that is not needed
+        assert len((await ask(server, "/api/rules?limit=7"))[1]["rules"]) == 7
+        status, body, headers = await ask(server, "/api/incidents/i1?limit=3")
+        assert [row["name"] for row in body["actions"]] == [0, 1, 2]
+        assert "cursor=c0002" in headers["Link"]
+
+
+async def test_a_page_is_bounded_in_bytes():
+    source = Fake()
+    source.rows = [(str(number), "x" * 300_000) for number in range(9)]
+    async with serving(source, listen=LOOPBACK) as server:
+        status, body, headers = await ask(server, "/api/containers")
+        assert (status, len(body)) == (200, 4)
+        assert "cursor=3" in headers["Link"]
+        assert (await ask(server, "/api/containers", method="HEAD"))[:2] == (200, "")
+
+
+async def test_long_lists_in_the_status_are_cut_and_it_says_so():
+    source = Fake()
+    source.lists = {"breakers": list(range(1200)), "pauses": [1]}
+    async with serving(source, listen=LOOPBACK) as server:
+        _, body, _ = await ask(server, "/api/status")
+        assert len(body["breakers"]) == 1000
+        assert body["pauses"] == [1]
+        assert body["left_out"] == {"breakers": 200}
 
 
 async def test_an_address_in_use_is_said():

@@ -21,6 +21,11 @@ from dockmend.triggers.schedule import selected
 if TYPE_CHECKING:
     from dockmend.app.daemon import Daemon
 
+MOST_INCIDENTS = 1000
+"""Incidents that one answer may hold."""
+FIRED_WITHIN = 7 * 86400.0
+"""Seconds back in which it is looked up when a rule last fired."""
+
 
 class DaemonCommands:
     """Implements control.api.Commands."""
@@ -71,10 +76,18 @@ class DaemonCommands:
 
     async def rules(self) -> Rules:
         daemon = self._daemon
-        fired = await daemon.journal.last_opened(daemon.clock() - 7 * 86400)
+        fired = await daemon.journal.last_opened(daemon.clock() - FIRED_WITHIN)
+        of_rule: Counter[str] = Counter()
         for incident in daemon.incidents.open.values():
             fired[incident.rule] = max(fired.get(incident.rule, 0.0), incident.opened_at)
-        rows = [self._rule_row(rule, fired.get(rule.name)) for rule in daemon.rules.current.rules]
+            of_rule[incident.rule] += 1
+        breakers: dict[str, list[BreakerRow]] = {}
+        for each in self._breakers():
+            breakers.setdefault(each["rule"], []).append(each)
+        rows = [
+            self._rule_row(rule, fired.get(rule.name), of_rule[rule.name], breakers.get(rule.name, []))
+            for rule in daemon.rules.current.rules
+        ]
         return Rules(rules=rows, problems=list(daemon.rules.problems), loaded_at=daemon.rules.loaded_at)
 
     async def in_force(self) -> InForce:
@@ -95,7 +108,7 @@ class DaemonCommands:
             dry_run=own.dry_run,
         )
 
-    def _rule_row(self, rule: Rule, fired_at: float | None) -> RuleRow:
+    def _rule_row(self, rule: Rule, fired_at: float | None, incidents_open: int, breakers: list[BreakerRow]) -> RuleRow:
         return RuleRow(
             name=rule.name,
             state=_state(rule, self._daemon.settings.dry_run),
@@ -107,13 +120,15 @@ class DaemonCommands:
             path=rule.path,
             line=rule.line,
             fired_at=fired_at,
-            incidents_open=sum(1 for each in self._daemon.incidents.open.values() if each.rule == rule.name),
-            breakers=[each for each in self._breakers() if each["rule"] == rule.name],
+            incidents_open=incidents_open,
+            breakers=breakers,
         )
 
     async def incidents(
         self, container: str | None = None, since: float | None = None, limit: int = 100
     ) -> list[dict[str, Any]]:
+        if not 1 <= limit <= MOST_INCIDENTS:
+            raise UsageError(f"limit is a number from 1 to {MOST_INCIDENTS}")
         await self._daemon.journal.committed()
         found = await self._daemon.journal.incidents(container, since, limit)
         return [msgspec.to_builtins(each) for each in found]
@@ -127,7 +142,7 @@ class DaemonCommands:
 
     async def containers(self) -> list[dict[str, Any]]:
         found = sorted(self._daemon.mirror.containers(), key=lambda each: each.name)
-        return [{**msgspec.to_builtins(each), "target": target_of(each)} for each in found]
+        return [container_row(each) for each in found]
 
     async def pause(
         self, actor: str, rule: str | None = None, container: str | None = None, for_: float | None = None
@@ -231,6 +246,11 @@ class DaemonCommands:
             for (rule, target), each in self._daemon.history.targets.items()
             if each.breaker_at is not None
         ]
+
+
+def container_row(container: Container) -> dict[str, Any]:
+    """A container as it is shown to people and programs."""
+    return {**msgspec.to_builtins(container), "target": target_of(container)}
 
 
 def _state(rule: Rule, dry_run: bool) -> str:

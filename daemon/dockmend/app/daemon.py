@@ -245,13 +245,21 @@ class Daemon:
         if self.mqtt is not None:
             parts.append(("mqtt", self.mqtt.run))
         if self.settings.http.listen is not None or self.settings.http.metrics_listen is not None:
-            from dockmend.app.source import DaemonSource  # noqa: PLC0415 - loaded only where there is a page to show
-            from dockmend.web.server import WebServer  # noqa: PLC0415 - the same
-
-            parts.append(("http", WebServer(self.settings, DaemonSource(self)).run))
+            parts.append(("http", self._serve_http))
         if self.notifier.watchdog is not None:
             parts.append(("watchdog", partial(feed, self.notifier, lambda: self.watch.progress, self.clock)))
         return parts
+
+    async def _serve_http(self) -> None:
+        from dockmend.app.source import DaemonSource  # noqa: PLC0415 - loaded only where there is a page to show
+        from dockmend.web.server import WebServer  # noqa: PLC0415 - the same
+        from dockmend.web.tokens import Tokens, tokens_of  # noqa: PLC0415 - the same
+
+        http = self.settings.http
+        tokens = await asyncio.to_thread(tokens_of, self.settings) if http.listen is not None else Tokens()
+        for problem in tokens.problems:
+            log.error("a token of the HTTP server is missing", error=problem)
+        await WebServer(http, DaemonSource(self), tokens).run()
 
     async def _serve_commands(self) -> None:
         async with Server(self.settings.paths.socket, DaemonCommands(self)):

@@ -3,42 +3,73 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
-from dockmend.app.commands import DaemonCommands
+from dockmend.app.commands import DaemonCommands, container_row
 from dockmend.app.given_up import given_up
+from dockmend.errors import UsageError
+from dockmend.web.paging import Row, place, place_of, unknown_cursor
 
 if TYPE_CHECKING:
     from dockmend.app.daemon import Daemon
 
 
-WITHIN = 10.0
-"""Seconds that the loop may take to say what is broken."""
-
-
-class DaemonSource(DaemonCommands):
-    """Implements web.source.Source; only what looks is ever called."""
+class DaemonSource:
+    """Implements web.source.Source."""
 
     def __init__(self, daemon: Daemon) -> None:
-        super().__init__(daemon)
-        self._of = daemon
-        self._loop = asyncio.get_running_loop()
+        self._daemon = daemon
+        self._commands = DaemonCommands(daemon)
 
-    def metrics(self) -> bytes:
-        broken = asyncio.run_coroutine_threadsafe(self._broken(), self._loop).result(WITHIN)
-        return self._of.metrics.render(len(asyncio.all_tasks(self._loop)), broken)
-
-    async def _broken(self) -> list[tuple[str, str]]:
-        """On the loop, which owns the mirror: the page is written in another thread."""
-        return [(each.object_name, each.rule) for each in given_up(self._of.history, self._of.mirror)]
+    def metrics(self) -> Callable[[], bytes]:
+        broken = [(each.object_name, each.rule) for each in given_up(self._daemon.history, self._daemon.mirror)]
+        return partial(self._daemon.metrics.render, len(asyncio.all_tasks()), broken)
 
     def ready(self) -> dict[str, str | None]:
-        watch = self._of.watch
-        degraded = self._of.degraded
+        watch = self._daemon.watch
+        degraded = self._daemon.degraded
         return {
             "stream": None
-            if watch.up and self._of.listed
+            if watch.up and self._daemon.listed
             else degraded.get("engine", "the engine has not been listed yet"),
-            "rules": self._of.rules.degraded if self._of.rules.observes else None,
-            "journal": None if self._of.journal.healthy else degraded.get("journal", "it cannot be written"),
+            "rules": self._daemon.rules.degraded if self._daemon.rules.observes else None,
+            "journal": None if self._daemon.journal.healthy else degraded.get("journal", "it cannot be written"),
         }
+
+    async def status(self) -> Mapping[str, Any]:
+        return await self._commands.status()
+
+    async def rules(self, after: str | None) -> tuple[Mapping[str, Any], Iterator[Row]]:
+        rules = [rule.name for rule in self._daemon.rules.current.rules]
+        if after is not None and after not in rules:
+            raise unknown_cursor()
+        left = set(rules[rules.index(after) + 1 :] if after is not None else rules)
+        found = await self._commands.rules()
+        rows = ((row["name"], row) for row in found["rules"] if row["name"] in left)
+        return {"problems": found["problems"], "loaded_at": found["loaded_at"]}, rows
+
+    def containers(self, after: str | None) -> Iterator[Row]:
+        """By name; names are unique at the engine, and an id breaks the tie while one is taken over."""
+        found = sorted(self._daemon.mirror.containers(), key=attrgetter("name", "id"))
+        behind = tuple((after or "").partition("~")[::2])
+        for each in found:
+            if after is None or (each.name, each.id) > behind:
+                yield f"{each.name}~{each.id}", container_row(each)
+
+    async def incidents(
+        self, container: str | None, since: float | None, after: str | None, limit: int
+    ) -> Iterator[Row]:
+        await self._daemon.journal.committed()
+        found = await self._daemon.journal.incidents(container, since, limit, place_of(after))
+        return ((place(each.opened_at, each.id), each) for each in found)
+
+    async def incident(self, id: str, after: str | None, limit: int) -> tuple[Any, Iterator[Row]]:
+        await self._daemon.journal.committed()
+        story = await self._daemon.journal.story(id, limit, place_of(after))
+        if story is None:
+            raise UsageError(f"there is no incident {id!r}: `dockmend incidents` lists them")
+        rows = ((place(each.began_at, each.id), each) for each in story[1])
+        return story[0], rows

@@ -51,6 +51,7 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
     settings = asked.settings
     found += _state(settings)
     found += await _daemon(settings)
+    found += _tokens(settings)
     listing, of_engine = await _engine(settings)
     found += of_engine
     found += await _broker(settings)
@@ -115,6 +116,28 @@ def _state(settings: Settings) -> list[Finding]:
     rows = stats["rows"]
     text = f"{state}: {rows['incidents']} incidents, {rows['actions']} actions, {stats['bytes'] / 1024**2:.1f} MiB"
     return [Finding("ok", "state", text), *found]
+
+
+def _tokens(settings: Settings) -> list[Finding]:
+    """Where the tokens of the HTTP server are, and whether it will take them; makes none."""
+    from dockmend.file_trust import Untrusted
+    from dockmend.settings.secrets import read_own_secret
+    from dockmend.web.tokens import own_files
+
+    found = []
+    for path in own_files(settings) if settings.http.listen is not None else ():
+        if not path.exists():
+            found.append(Finding("ok", "http", f"{path} does not exist yet: `dockmend run` makes it"))
+            continue
+        try:
+            read_own_secret(path)
+        except (OSError, ValueError, Untrusted) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            todo = "the API lets nobody in by it until then: mend the file, or remove it, and restart dockmend"
+            found.append(Finding("problem", "http", f"the token {path}: {why}", todo))
+        else:
+            found.append(Finding("ok", "http", f"the API at {settings.http.listen} takes the token in {path}"))
+    return found
 
 
 async def _daemon(settings: Settings) -> list[Finding]:

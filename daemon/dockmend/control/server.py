@@ -75,7 +75,9 @@ class Server:
             async for line in self._lines(reader):
                 await self._write(writer, await self._answer(line, actor))
         except (OSError, TimeoutError, asyncio.CancelledError):
-            pass  # the client went away, dawdled, or the daemon stops: there is nobody to tell
+            # The client went away, dawdled, or the daemon stops: there is nobody to tell. What is unsent is dropped: a
+            # goodbye would wait until the client had read it, and keep the client's place until then.
+            writer.transport.abort()
         finally:
             self._clients.discard(task)
             writer.close()

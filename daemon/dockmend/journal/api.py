@@ -78,9 +78,19 @@ class Journal(Protocol):
 
     # reading, for people
     async def incidents(
-        self, container: str | None = None, since: float | None = None, limit: int = 100
-    ) -> list[Incident]: ...
-    async def story(self, incident: str) -> tuple[Incident, list[ActionRecord]] | None: ...
+        self,
+        container: str | None = None,
+        since: float | None = None,
+        limit: int = 100,
+        after: tuple[float, str] | None = None,
+    ) -> list[Incident]:
+        """The newest first; `after`: those behind the one of that time and id."""
+
+    async def story(
+        self, incident: str, limit: int = -1, after: tuple[float, str] | None = None
+    ) -> tuple[Incident, list[ActionRecord]] | None:
+        """An incident and its actions, the oldest first; `limit` and `after` are for the actions."""
+
     async def prune(self, before: float, counted_since: float) -> int:
         """Retention by age: closed incidents, and what limits counted. What is open or to be settled always stays."""
 

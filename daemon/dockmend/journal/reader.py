@@ -106,10 +106,17 @@ class JournalReader:
         found = self._rows("SELECT value FROM known WHERE key = ?", (key,))
         return next((bytes(value) for (value,) in found), None)
 
-    def incidents(self, container: str | None = None, since: float | None = None, limit: int = 100) -> list[Incident]:
+    def incidents(
+        self,
+        container: str | None = None,
+        since: float | None = None,
+        limit: int = 100,
+        after: tuple[float, str] | None = None,
+    ) -> list[Incident]:
         """The newest first. `container`: its name, its id or the first characters of it (at least 6), or a target.
 
-        `since`: those that were open then or later (wall seconds).
+        `since`: those that were open then or later (wall seconds); `after`: those behind the one that was opened at
+        that time and has that id.
         """
         where, values = ["1"], list[Any]()
         if container is not None:
@@ -118,15 +125,23 @@ class JournalReader:
         if since is not None:
             where.append("(closed_at IS NULL OR closed_at >= ?)")
             values.append(since)
+        if after is not None:
+            where.append("(opened_at, id) < (?, ?)")
+            values += after
         query = f"SELECT body FROM incidents WHERE {' AND '.join(where)} ORDER BY opened_at DESC, id DESC LIMIT ?"  # noqa: S608 - constants only
         return self._decoded(query, (*values, limit), Incident)
 
-    def story(self, incident: str) -> tuple[Incident, list[ActionRecord]] | None:
+    def story(
+        self, incident: str, limit: int = -1, after: tuple[float, str] | None = None
+    ) -> tuple[Incident, list[ActionRecord]] | None:
+        """An incident and its actions, the oldest first. `limit`: at most so many, -1 for all; `after`: those behind
+        the one that began at that time and has that id."""
         found = self._decoded("SELECT body FROM incidents WHERE id = ?", (incident,), Incident)
         if not found:
             return None
-        query = "SELECT body FROM actions WHERE incident = ? ORDER BY began_at, id"
-        return found[0], self._decoded(query, (incident,), ActionRecord)
+        behind = "AND (began_at, id) > (?, ?)" if after is not None else ""
+        query = f"SELECT body FROM actions WHERE incident = ? {behind} ORDER BY began_at, id LIMIT ?"  # noqa: S608 - constants only
+        return found[0], self._decoded(query, (incident, *(after or ()), limit), ActionRecord)
 
     def stats(self) -> dict[str, Any]:
         """Rows by table, incidents by outcome ("open" for those without), bytes on disk and those of them in use."""

@@ -242,13 +242,20 @@ class SqliteJournal:
         return await self._read(lambda reader: reader.known_value(key))
 
     async def incidents(
-        self, container: str | None = None, since: float | None = None, limit: int = 100
+        self,
+        container: str | None = None,
+        since: float | None = None,
+        limit: int = 100,
+        after: tuple[float, str] | None = None,
     ) -> list[Incident]:
         """The newest first; see JournalReader.incidents."""
-        return await self._read(lambda reader: reader.incidents(container, since, limit))
+        return await self._read(lambda reader: reader.incidents(container, since, limit, after))
 
-    async def story(self, incident: str) -> tuple[Incident, list[ActionRecord]] | None:
-        return await self._read(lambda reader: reader.story(incident))
+    async def story(
+        self, incident: str, limit: int = -1, after: tuple[float, str] | None = None
+    ) -> tuple[Incident, list[ActionRecord]] | None:
+        """See JournalReader.story."""
+        return await self._read(lambda reader: reader.story(incident, limit, after))
 
     async def stats(self) -> dict[str, Any]:
         """As JournalReader.stats, with the writer's own: healthy, failure, pending, commits, discarded, set_aside."""

@@ -18,6 +18,7 @@ from dockmend.settings import document as documents
 from dockmend.settings.document import Document, Location
 from dockmend.settings.model import FileSettings, LogFormat, Mqtt, Paths, Policy, Settings
 from dockmend.settings.secrets import Secret, read_secret
+from dockmend.settings.values import Address
 from dockmend.timekeeping import BOOT_VARIABLE
 
 DEFAULT_CONFIG = Path("/etc/dockmend/dockmend.yaml")
@@ -75,6 +76,8 @@ def load(
         log_format=log_format,
         warnings=(*warnings, *notes),
     )
+    if (exposed := _in_clear_text(settings.http.listen)) is not None:
+        settings = settings.model_copy(update={"warnings": (*settings.warnings, exposed)})
     settings._secrets.update(told)  # noqa: SLF001 - private so that no dump or repr holds them
     return settings
 
@@ -296,6 +299,16 @@ def _certificates(settings: FileSettings, source: Document, base: Path, owners: 
                 source.problem(("mqtt", "tls", key), f"mqtt.tls.{key}: {error.place} {error}")
             except OSError:
                 continue
+
+
+def _in_clear_text(listen: Address | None) -> str | None:
+    """A warning if tokens cross a network that others may listen to."""
+    if listen is None or listen.loopback:
+        return None
+    return (
+        f"http.listen {listen}: there is no TLS, so tokens and answers cross the network in clear text: listen on "
+        "127.0.0.1 behind a proxy with TLS, and use http.metrics_listen for what is open"
+    )
 
 
 def _anchored(mqtt: Mqtt | None, folder: Path) -> Mqtt | None:

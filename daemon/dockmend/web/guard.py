@@ -1,4 +1,4 @@
-"""Who may ask what: the Host header against rebinding, the bearer token off loopback.
+"""Under which names this server may be asked: the Host header, against rebinding.
 
 A page of a stranger can make a browser send requests to this port under a name of the stranger's own (DNS rebinding).
 It cannot forge the Host header, so names that are not ours are refused. Addresses written as numbers are no names.
@@ -6,11 +6,8 @@ It cannot forge the Host header, so names that are not ours are refused. Address
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 from collections.abc import Iterable
-
-from dockmend.settings.secrets import Secret
 
 
 def host_allowed(header: str | None, names: Iterable[str]) -> bool:
@@ -21,16 +18,6 @@ def host_allowed(header: str | None, names: Iterable[str]) -> bool:
     if name == "localhost" or _is_address(name):
         return True
     return name in {each.lower().rstrip(".") for each in names}
-
-
-def token_allowed(authorization: str | None, tokens: Iterable[Secret]) -> bool:
-    """Whether an Authorization header bears one of the tokens; takes as long for a near miss as for a wild guess."""
-    scheme, _, given = (authorization or "").partition(" ")
-    presented = given.strip().encode("utf-8", "surrogateescape")
-    found = False
-    for token in tokens:  # all of them, whichever matches
-        found |= hmac.compare_digest(presented, token.reveal().encode())
-    return found and scheme.lower() == "bearer"
 
 
 def _without_port(header: str) -> str | None:

@@ -1,7 +1,7 @@
 """The HTTP server: metrics, health, and dockmend's own record as JSON. It shows; nothing here changes anything.
 
-On loopback all of it is open to this host. Elsewhere everything but `/metrics`, `/healthz` and `/readyz` needs a bearer
-token, and where none is configured those routes do not exist.
+`/metrics`, `/healthz` and `/readyz` are open. Everything else needs a bearer token, on loopback too: other users of
+this host and containers in its network share the loopback address.
 """
 
 from __future__ import annotations
@@ -11,88 +11,120 @@ import contextlib
 import logging
 import math
 import resource
+import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 import structlog
 from aiohttp import web
 
-from dockmend.errors import DockmendError, UsageError, lacking
+from dockmend.errors import UsageError, lacking
 from dockmend.rules import durations
-from dockmend.settings.model import Settings
-from dockmend.settings.secrets import Secret
+from dockmend.settings.model import Http
 from dockmend.settings.values import Address
 from dockmend.tell.metrics import CONTENT_TYPE
-from dockmend.web.guard import host_allowed, token_allowed
+from dockmend.web.budget import Budget
+from dockmend.web.connections import Connections
+from dockmend.web.exchange import CONNECTIONS, Exchanges, add_headers, of_bytes, of_value, sentence
+from dockmend.web.paging import MOST_ROWS, Page, cursor_of, encode, limit_of, page
 from dockmend.web.source import Source
+from dockmend.web.tokens import Tokens
 
 log = structlog.get_logger("dockmend.http")
 
-# aiohttp writes a traceback for every malformed request: strangers could fill the log. Our own faults are logged below.
+# aiohttp writes a traceback for every malformed request: strangers could fill the log. Our own faults are logged
+# where they are caught.
 _strangers = logging.getLogger("dockmend.http.malformed")
 _strangers.setLevel(logging.CRITICAL)
 
-MOST_CONNECTIONS = 100  # to each address; who comes beyond is hung up on
+MOST_CONNECTIONS = 100  # to each address; who comes beyond takes the place of another
 FEWEST_CONNECTIONS = 4
 RESERVED = 160  # file descriptors: 64 connections to the engine, 32 command clients, journal, log, snapshots
+BACKLOG = 32  # connections that may be accepted before those that are too many are hung up on
 IDLE = 15.0  # seconds a connection may stay without a whole request
-PATIENCE = 20.0  # seconds an answer may take
+SWEEP = 1.0  # seconds between looks at the deadlines
 LARGEST_BODY = 1024  # bytes: nothing here takes a body
-MOST_INCIDENTS = 1000
+SEND_BUFFER = 128 * 1024  # bytes that the kernel keeps for each connection (Linux doubles them)
+INCIDENTS = 100  # rows, if no limit is asked for
 
-_HEADERS = {
-    "Server": "dockmend",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
+API_BUDGET = (8, 8 * 1024 * 1024)
+"""Answers of the API at once, and their bytes."""
+METRICS_BUDGET = (32, 8 * 1024 * 1024)
+"""The same for `/metrics`; those who ask together share one page."""
 
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+class SharedPage:
+    """A page that is made once for all who asked before its making began; one is made at a time."""
+
+    def __init__(self, make: Callable[[], Awaitable[bytes]]) -> None:
+        self._make = make
+        self._making = asyncio.Lock()
+        self._begun = 0
+        self._page = (0, b"")  # which making it is of, and the page
+        self._askers = 0
+
+    async def get(self) -> bytes:
+        asked = self._begun
+        self._askers += 1
+        try:
+            async with self._making:
+                if self._page[0] <= asked:
+                    self._begun += 1
+                    self._page = (self._begun, await self._make())
+                return self._page[1]
+        finally:
+            self._askers -= 1
+            if not self._askers:
+                self._page = (0, b"")
 
 
 class WebServer:
     """`names`: further names under which this host is asked for (a reverse proxy's), beside its addresses."""
 
-    def __init__(self, settings: Settings, source: Source, names: Iterable[str] = ()) -> None:
+    def __init__(self, http: Http, source: Source, tokens: Tokens, names: Iterable[str] = ()) -> None:
         self.addresses: list[Address] = []  # where it listens, in the order listen, metrics_listen
-        self._http = settings.http
-        self._tokens = [token for token in (settings.http_read_token, settings.http_token) if token is not None]
+        self.connections: list[Connections] = []  # of each address
+        self._http = http
+        self._tokens = tokens
         self._source = source
         self._names = tuple(names)
-        self._rendering = asyncio.Lock()
+        self._budgets = {"/api/": Budget(*API_BUDGET), "/metrics": Budget(*METRICS_BUDGET)}
+        self._page = SharedPage(self._render)
 
     async def run(self) -> None:
         """Serves until cancelled. Raises UsageError where it cannot listen."""
         async with contextlib.AsyncExitStack() as stack:
-            bound = []
+            addresses = []
             for address, everything in ((self._http.listen, True), (self._http.metrics_listen, False)):
                 if address is not None:
-                    app = self._app(address, everything)
-                    bound.append(await stack.enter_async_context(_listening(address, app)))
-            self.addresses = bound
-            await asyncio.Event().wait()
+                    listening = _listening(address, self._app(address, everything))
+                    where, connections = await stack.enter_async_context(listening)
+                    addresses.append(where)
+                    self.connections.append(connections)
+            self.addresses = addresses
+            while True:
+                await asyncio.sleep(SWEEP)
+                for connections in self.connections:
+                    connections.sweep()
 
     # ---------------------------------------------------------------------------------------------------- the routes
 
     def _app(self, address: Address, everything: bool) -> web.Application:
-        names = (*self._names, address.host)
-        tokens = None if address.loopback else self._tokens
-        app = web.Application(middlewares=[_guarded(names, tokens)], client_max_size=LARGEST_BODY)
-        app.on_response_prepare.append(_add_headers)
+        # Off loopback no name is asked about: a Prometheus elsewhere uses whatever name it knows this host by, and a
+        # page that came by rebinding has no token.
+        names = (*self._names, address.host) if address.loopback else None
+        exchanges = Exchanges(names, self._tokens if everything else None, self._budgets)
+        app = web.Application(middlewares=[exchanges.middleware], client_max_size=LARGEST_BODY)
+        app.on_response_prepare.append(add_headers)
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         if not everything:
             return app
         app.router.add_get("/", self._root)
-        if not address.loopback and not self._tokens:
-            log.warning("no token is configured, so there is no /api at this address", listen=str(address))
-            return app
         app.router.add_get("/api/status", self._status)
         app.router.add_get("/api/rules", self._rules)
         app.router.add_get("/api/containers", self._containers)
@@ -101,54 +133,67 @@ class WebServer:
         return app
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        async with self._rendering:
-            try:
-                page = await asyncio.to_thread(self._source.metrics)
-            except RuntimeError as error:
-                if lacking(error) is None:
-                    raise
-                page = self._source.metrics()  # a host without a thread left: what is wrong is to be told all the same
-        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=await self._page.get(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _render(self) -> bytes:
+        write = self._source.metrics()
+        try:
+            return await asyncio.to_thread(write)
+        except RuntimeError as error:
+            if lacking(error) is None:
+                raise
+            return write()  # a host without a thread left: what is wrong is to be told all the same
 
     async def _healthz(self, request: web.Request) -> web.Response:
-        return _json({"alive": True})
+        return of_value({"alive": True})
 
     async def _readyz(self, request: web.Request) -> web.Response:
         parts = dict(self._source.ready())
         missing = {part: why for part, why in parts.items() if why is not None}
         if missing:
-            return _json({"ready": False, "not_ready": missing}, 503)
-        return _json({"ready": True, "parts": sorted(parts)})
+            return of_value({"ready": False, "not_ready": missing}, 503)
+        return of_value({"ready": True, "parts": sorted(parts)})
 
     async def _root(self, request: web.Request) -> web.Response:
-        return _error(404, "there is no page in this version: see /api/status, /api/incidents, /metrics and /readyz")
+        return sentence(404, "there is no page in this version: see /api/status, /api/incidents, /metrics and /readyz")
 
     async def _status(self, request: web.Request) -> web.Response:
-        return _json(await self._source.status())
+        return of_value(_bounded(await self._source.status()))
 
     async def _rules(self, request: web.Request) -> web.Response:
-        return _json(await self._source.rules())
+        after, limit = _page_asked(request, MOST_ROWS)
+        rest, rows = await self._source.rules(after)
+        found = await page(rows, limit)
+        body = encode({"rules": msgspec.Raw(found.rows), **_bounded(rest)})
+        return of_bytes(body, headers=_link(request, found))
 
     async def _containers(self, request: web.Request) -> web.Response:
-        return _json(await self._source.containers())
+        after, limit = _page_asked(request, MOST_ROWS)
+        found = await page(self._source.containers(after), limit)
+        return of_bytes(found.rows, headers=_link(request, found))
 
     async def _incidents(self, request: web.Request) -> web.Response:
-        query = request.query
-        if unknown := set(query) - {"container", "since", "limit"}:
-            raise UsageError(f"unknown parameter {min(unknown)!r}: container, since and limit are known")
-        limit = _limit(query.get("limit"))
-        return _json(await self._source.incidents(query.get("container"), _since(query.get("since")), limit))
+        after, limit = _page_asked(request, INCIDENTS, "container", "since")
+        container, since = request.query.get("container"), _since(request.query.get("since"))
+        # One row more than is shown tells whether there is another page.
+        found = await page(await self._source.incidents(container, since, after, limit + 1), limit)
+        return of_bytes(found.rows, headers=_link(request, found))
 
     async def _incident(self, request: web.Request) -> web.Response:
+        after, limit = _page_asked(request, MOST_ROWS)
         try:
-            return _json(await self._source.incident(request.match_info["id"]))
+            incident, rows = await self._source.incident(request.match_info["id"], after, limit + 1)
         except UsageError as error:
-            return _error(404, str(error))
+            return sentence(404, str(error))
+        found = await page(rows, limit)
+        body = encode({"incident": incident, "actions": msgspec.Raw(found.rows)})
+        return of_bytes(body, headers=_link(request, found))
 
 
 @contextlib.asynccontextmanager
-async def _listening(address: Address, app: web.Application) -> AsyncIterator[Address]:
-    """Serves `app`; gives where it really listens."""
+async def _listening(address: Address, app: web.Application) -> AsyncIterator[tuple[Address, Connections]]:
+    """Serves `app`; gives where it really listens, and its connections."""
+    loop = asyncio.get_running_loop()
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -157,27 +202,27 @@ async def _listening(address: Address, app: web.Application) -> AsyncIterator[Ad
         lingering_time=1.0,
         shutdown_timeout=2.0,
     )
+    app[CONNECTIONS] = connections = Connections(runner, _most_connections, loop.time)
     await runner.setup()
     try:
         try:
-            accept = _bounded(runner)
-            server = await asyncio.get_running_loop().create_server(accept, address.host, address.port)
+            server = await loop.create_server(
+                connections.accept, address.host, address.port, backlog=BACKLOG, start_serving=False
+            )
         except OSError as error:
             why = error.strerror or str(error)
             raise UsageError(f"cannot listen at {address}: {why}: see `http` in the settings") from None
         try:
+            for each in server.sockets:  # accepted connections take it over: what strangers leave lying is bounded
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
+            await server.start_serving()
             bound = Address(*server.sockets[0].getsockname()[:2])
             log.info("listening", address=str(bound))
-            yield bound
+            yield bound, connections
         finally:
             server.close()
     finally:
         await runner.cleanup()
-
-
-class _HangUp(asyncio.Protocol):
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
 
 
 def _most_connections() -> int:
@@ -186,71 +231,29 @@ def _most_connections() -> int:
     return min(MOST_CONNECTIONS, max(FEWEST_CONNECTIONS, soft - RESERVED))
 
 
-def _bounded(runner: web.AppRunner) -> Callable[[], asyncio.BaseProtocol]:
-    def accept() -> asyncio.BaseProtocol:
-        server = runner.server
-        if server is None or len(server.connections) >= _most_connections():
-            return _HangUp()
-        return server()
-
-    return accept
+def _page_asked(request: web.Request, default: int, *others: str) -> tuple[str | None, int]:
+    """Which page of a list is asked for: the cursor, and the number of rows. Raises UsageError."""
+    known = (*others, "limit", "cursor")
+    if unknown := set(request.query) - set(known):
+        raise UsageError(f"unknown parameter {min(unknown)!r}: {', '.join(known)} are known")
+    return cursor_of(request.query.get("cursor")), limit_of(request.query.get("limit"), default)
 
 
-def _guarded(names: tuple[str, ...], tokens: list[Secret] | None) -> Any:
-    """Checks who asks, and turns every error into a sentence in JSON. `tokens` None: on loopback, open."""
-
-    @web.middleware
-    async def guarded(request: web.Request, handler: _Handler) -> web.StreamResponse:
-        is_open = request.path in ("/metrics", "/healthz", "/readyz")
-        # Off loopback the three are open to the network as they are, and a token is what no rebinding page has.
-        if tokens is None and not host_allowed(request.headers.get("Host"), names):
-            return _error(421, "this server is not asked for under that name (Host header)")
-        if tokens and not is_open and not token_allowed(request.headers.get("Authorization"), tokens):
-            return _error(401, "a bearer token is needed: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
-        try:
-            async with asyncio.timeout(PATIENCE):
-                return await handler(request)
-        except web.HTTPException as error:
-            return _error(error.status, _SENTENCES.get(error.status, error.reason), _kept(error))
-        except UsageError as error:
-            return _error(400, str(error))
-        except DockmendError as error:
-            return _error(503, str(error))
-        except TimeoutError:
-            return _error(503, f"no answer within {PATIENCE:.0f} s")
-        except Exception:
-            log.exception("a request failed", path=request.path)
-            return _error(500, "a fault of dockmend's own: see its log")
-
-    return guarded
+def _link(request: web.Request, found: Page) -> dict[str, str]:
+    """Where the next page is (RFC 8288)."""
+    if found.after is None:
+        return {}
+    query = urlencode({**request.query, "cursor": found.after})
+    return {"Link": f'<{request.rel_url.raw_path}?{query}>; rel="next"'}
 
 
-_SENTENCES = {404: "there is nothing at this path", 405: "nothing can be changed here: only GET and HEAD are answered"}
-
-
-def _kept(error: web.HTTPException) -> dict[str, str]:
-    return {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-
-
-async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)
-
-
-def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    body = msgspec.json.encode(value, enc_hook=str) + b"\n"
-    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
-
-
-def _error(status: int, sentence: str, headers: dict[str, str] | None = None) -> web.Response:
-    return _json({"error": sentence}, status, headers)
-
-
-def _limit(text: str | None) -> int:
-    if text is None:
-        return 100
-    if not (text.isascii() and text.isdigit() and len(text) < 9 and 1 <= int(text) <= MOST_INCIDENTS):
-        raise UsageError(f"limit is a number from 1 to {MOST_INCIDENTS}")
-    return int(text)
+def _bounded(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists of more than MOST_ROWS are cut, and it is said how much was left out of which."""
+    bounded = {key: each[:MOST_ROWS] if isinstance(each, list) else each for key, each in value.items()}
+    left_out = {
+        key: len(each) - MOST_ROWS for key, each in value.items() if isinstance(each, list) and len(each) > MOST_ROWS
+    }
+    return {**bounded, "left_out": left_out} if left_out else bounded
 
 
 def _since(text: str | None) -> float | None:

@@ -34,7 +34,9 @@ from dockmend.settings.load import check_file
 from dockmend.settings.secrets import Secret
 from dockmend.timekeeping import Clock
 from dockmend.web import server as web
-from dockmend.web.guard import host_allowed, token_allowed
+from dockmend.web.guard import host_allowed
+from dockmend.web.paging import cursor_of, limit_of, place_of
+from dockmend.web.tokens import Right, Token, Tokens
 
 CORPUS = Path(__file__).parent / "corpus"
 RULES = Path(__file__).parents[2] / "unit" / "rules"
@@ -170,8 +172,8 @@ def read_request(data: bytes) -> None:
     """A request's headers and parameters, as the HTTP server takes them once its parser has."""
     text = data.decode("latin-1")
     host_allowed(text, ("proxy.example",))
-    token_allowed(text, (Secret("right"),))
-    for parameter in (web._limit, web._since):
+    Tokens((Token(Secret("right"), Right.READ),)).right_of(text)
+    for parameter in (web._since, cursor_of, place_of, lambda limit: limit_of(limit, 1)):
         try:
             parameter(text)
         except UsageError:

@@ -8,11 +8,12 @@ import random
 
 import pytest
 
-from dockmend.settings.model import Http, Mqtt, Settings
+from dockmend.settings.model import Http, Mqtt
 from dockmend.settings.values import Address
 from dockmend.tell import mqtt
 from dockmend.tell.mqtt import MqttTeller
 from dockmend.web.server import WebServer
+from dockmend.web.tokens import Tokens
 from tests.lab import eventually_async
 from tests.unit.test_web import Fake
 
@@ -80,7 +81,7 @@ async def test_raw_bytes_over_http(campaign_seed: int) -> None:
     """Whatever was sent, the next asker is answered."""
     mutator = Mutator(campaign_seed, HTTP)
     http = Http.model_construct(listen=Address("127.0.0.1", 0), metrics_listen=None)
-    server = WebServer(Settings(http=http), Fake())
+    server = WebServer(http, Fake(), Tokens())
     task = asyncio.Task(server.run())
     await eventually_async(lambda: server.addresses or task.done())
     try:

@@ -17,6 +17,7 @@ from dockmend.control import server as serving
 from dockmend.control.client import Client, Refused
 from dockmend.control.server import LONGEST_LINE, Server
 from dockmend.errors import DockmendError, Unreachable, UsageError
+from tests.lab.waiting import eventually_async
 
 
 class Daemon:
@@ -179,6 +180,19 @@ async def test_a_client_that_says_nothing_is_hung_up_on(path):
         async with asyncio.timeout(10):
             assert await reader.read() == b""
         await hang_up(writer)
+
+
+async def test_a_client_that_does_not_read_its_answer_is_hung_up_on(path):
+    class Large(Daemon):
+        async def status(self) -> Any:
+            return "x" * 10_000_000
+
+    async with Server(path, Large(), idle=0.2) as server:
+        _, writer = await asyncio.open_unix_connection(path, limit=1024)
+        writer.write(b'{"command": "status"}\n')
+        await eventually_async(lambda: server._clients)
+        await eventually_async(lambda: not server._clients, what="its place is free again")
+        writer.transport.abort()
 
 
 async def test_a_command_that_never_ends_is_answered(path):

@@ -39,6 +39,27 @@ async def test_records_come_back_as_they_were_put(journal):
     assert journal.healthy
 
 
+async def test_records_are_read_in_pages(journal):
+    # Two of one second: the id decides.
+    incidents = [an_incident(number, opened_at=NOW + number // 2) for number in range(5)]
+    actions = [an_action(number, incident=incidents[0].id, began_at=NOW + number // 2) for number in range(5)]
+    for incident in incidents:
+        journal.put_incident(incident)
+    for action in actions:
+        journal.put_action(action)
+    seen, after = [], None
+    while found := await journal.incidents(limit=2, after=after):
+        seen += found
+        after = (found[-1].opened_at, found[-1].id)
+    assert seen == sorted(incidents, key=lambda each: (each.opened_at, each.id), reverse=True)
+    assert len(await journal.incidents(limit=100)) == 5
+    done, behind = [], None
+    while found := (await journal.story(incidents[0].id, 2, behind))[1]:
+        done += found
+        behind = (found[-1].began_at, found[-1].id)
+    assert done == actions
+
+
 async def test_the_last_value_of_a_record_counts(journal):
     for state in ("waiting", "acting", "verifying"):
         journal.put_incident(an_incident(state=state))
