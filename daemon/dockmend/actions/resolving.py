@@ -59,7 +59,7 @@ async def _needed(ctx: Context, what: str, reference: str, role: str, *, start: 
         )
         raise Failed(f"cannot {what}: {role}, {_called(ctx, reference)}, is gone; {remedy}", again=known)
     if is_id(reference) and found.id != reference:  # from now on nobody need guess it by a name again
-        ctx.view.identities.succeeded(reference, found.id)
+        ctx.view.identities.stands_in(reference, found.id)
     if start and not found.running:
         raise Failed(f"cannot {what}: {role}, {found.name}, does not run; start that one first")
     return found

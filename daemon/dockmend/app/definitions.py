@@ -78,8 +78,13 @@ class Definitions:
         self._forget()
 
     async def of(self, container_id: str) -> Mapping[str, Any] | None:
-        """What inspect told of it, as far as another one needs it; None where that is not kept."""
+        """What inspect told of it, as far as another one needs it; None where that is not kept.
+
+        Of an heir that went before it was looked at, what its predecessor was made from.
+        """
         value = await self._journal.known_value(KEY + container_id)
+        for before in self._mirror.identities.predecessors(container_id) if value is None else ():
+            value = value or await self._journal.known_value(KEY + before)
         found: dict[str, Any] | None = None if value is None else msgspec.json.decode(zlib.decompress(value))
         return found
 

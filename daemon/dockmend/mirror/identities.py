@@ -26,12 +26,14 @@ _ID_LENGTH = 64
 
 
 class Identity(Struct, frozen=True, omit_defaults=True):
-    """`names` and `targets`: all that it was known by, the newest first; `heir`: the id of what took its place."""
+    """`names` and `targets`: all that it was known by, the newest first; `heir`: the id of what dockmend put in its
+    place; `stand_in`: the id of the one that a definition which names it was last made onto, whoever made that one."""
 
     id: str
     names: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     heir: str = ""
+    stand_in: str = ""
 
     def called(self) -> tuple[str, ...]:
         """Targets by which it may be found again, the best first: its own, then those that its names alone make."""
@@ -71,9 +73,18 @@ class Identities:
         self._heard(container_id, "", target)
 
     def succeeded(self, old: str, new: str) -> None:
-        """`new` took the place of `old`. One that would be its own heir in the end is left as it was."""
-        if old != new and old not in self.heirs(new):
+        """`new` took the place of `old`, by dockmend's own doing."""
+        if self._leads_on(old, new):
             self._put(replace(self.known.get(old) or Identity(old), heir=new))
+
+    def stands_in(self, old: str, new: str) -> None:
+        """A definition that names `old` is made onto `new`: what `old` meant need not be guessed by a name again."""
+        if self._leads_on(old, new):
+            self._put(replace(self.known.get(old) or Identity(old), stand_in=new))
+
+    def _leads_on(self, old: str, new: str) -> bool:
+        """False for one that would take its own place in the end."""
+        return old != new and old not in self.in_its_place(new)
 
     def _heard(self, container_id: str, name: str, target: str) -> None:
         known = self.known.get(container_id) or Identity(container_id)
@@ -88,7 +99,7 @@ class Identities:
     # --- what is asked -------------------------------------------------------------------------------------------
 
     def line(self, container_id: str) -> Iterator[Identity]:
-        """Its identity, that of its heir, of that one's heir, and so on, as far as they are known."""
+        """Its identity, that of what took its place, and so on, as far as they are known."""
         seen = set[str]()
         while container_id and container_id not in seen:
             seen.add(container_id)
@@ -96,15 +107,20 @@ class Identities:
             if found is None:
                 return
             yield found
-            container_id = found.heir
+            container_id = found.heir or found.stand_in
 
-    def heirs(self, container_id: str) -> list[str]:
-        """The ids of those that took its place one after another."""
-        return [each.heir for each in self.line(container_id) if each.heir]
+    def in_its_place(self, container_id: str) -> list[str]:
+        """The ids of those that took its place one after another, heirs or not."""
+        return [each.heir or each.stand_in for each in self.line(container_id) if each.heir or each.stand_in]
 
     def heir_of(self, container_id: str) -> str:
-        """The id of the last that took its place; its own where none did."""
-        return next(reversed(self.heirs(container_id)), container_id)
+        """The id of the last that dockmend put in its place; its own where there is none. Another that a person made is
+        not what was treated, whatever it is called."""
+        for each in self.line(container_id):
+            if not each.heir:
+                return each.id
+            container_id = each.heir
+        return container_id
 
     def predecessors(self, container_id: str) -> list[str]:
         """The ids of those whose place it took."""

@@ -73,7 +73,7 @@ class Resolver:
     def candidates(self, reference: str) -> Iterator[str]:
         """Ids and names to look for, the best first: for one who asks the engine, which may be ahead of the mirror."""
         yield reference
-        yield from self.identities.heirs(reference)
+        yield from self.identities.in_its_place(reference)
         for key in self.identities.keys(reference):
             if (found := self.present.of_target(key)) is not None:
                 yield found.id

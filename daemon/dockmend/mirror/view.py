@@ -198,7 +198,7 @@ class View:
         if called := [joined for joined in self._dependents if self._is_called(joined, owner)]:
             meant = [self.resolver.container(joined) for joined in called]
             return None if None in meant else meant[0]  # else it is that one that is gone
-        heirs = (heir for each in self.identities.called(owner) for heir in self.identities.heirs(each))
+        heirs = (heir for each in self.identities.called(owner) for heir in self.identities.in_its_place(each))
         return next(filter(None, map(self.container, heirs)), None)
 
     def _is_called(self, joined: str, owner: str) -> bool:

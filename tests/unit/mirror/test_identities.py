@@ -34,7 +34,7 @@ def test_it_outlives_dockmend_and_the_container():
         restored.restore(container_id, data)
     assert restored.known == memory.known
     assert restored.keys(OWNER_ID) == ("container:vpn",)
-    assert restored.heirs(OWNER_ID) == [OTHER]
+    assert restored.heir_of(OWNER_ID) == OTHER
 
 
 @pytest.mark.parametrize("action", ["create", "start", "die", "destroy"])
@@ -70,9 +70,19 @@ def test_heirs_never_lead_in_a_circle():
     memory = Identities()
     memory.succeeded("a", "b")
     memory.succeeded("b", "a")
+    memory.stands_in("b", "a")
     memory.succeeded("a", "a")
-    assert memory.heirs("a") == ["b"]
-    assert memory.heirs("b") == []
+    assert memory.in_its_place("a") == ["b"]
+    assert memory.in_its_place("b") == []
+
+
+def test_one_that_a_person_made_stands_in_for_a_definition_and_is_nobodys_heir():
+    memory = Identities()
+    memory.succeeded("a", "b")
+    memory.stands_in("b", "c")
+    memory.succeeded("c", "d")
+    assert memory.in_its_place("a") == ["b", "c", "d"]
+    assert [memory.heir_of(each) for each in "abcd"] == ["b", "b", "d", "d"]
 
 
 def test_an_owner_that_was_renamed_is_the_owner_and_its_group_is_called_after_it():
