@@ -311,3 +311,30 @@ def test_an_owner_and_its_guest_that_were_both_removed_are_made_again(docker: Pr
 def kept(one: Daemon) -> list[str]:
     with read_only(one.state / "journal.sqlite3") as reader:
         return reader.known_keys("definition/")
+
+
+PROJECT = """
+version: 1
+rules:
+  - name: group
+    when: container.unhealthy
+    match: {name: app}
+    then: compose_restart
+"""
+
+
+def test_a_member_of_a_project_whose_owner_was_replaced_is_made_anew_onto_the_new_one(docker: PrivateEngine) -> None:
+    def service(name: str) -> tuple[str, ...]:
+        return ("--label", "com.docker.compose.project=p", "--label", f"com.docker.compose.service={name}")
+
+    docker.run("vpn", "--stop-timeout", "2", *service("vpn"))
+    old = docker.patient("app", "--network", "container:vpn", "--stop-timeout", "2", *service("app"))
+    with daemon(docker, PROJECT, config=QUIET) as one:
+        docker.docker("rm", "--force", "vpn")
+        vpn = docker.run("vpn", "--stop-timeout", "2", *service("vpn"))
+        docker.sicken("app", wait=False)
+        closed(one, outcome="healed", timeout=90)
+        assert has_network_of(docker, "app", vpn)
+        assert docker.inspect("app")["Id"] != old
+        assert names(docker) == {"vpn": "running", "app": "running"}
+        all_told(one)

@@ -14,6 +14,7 @@ from typing import Any
 from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_settle import await_until, look
+from dockmend.actions.recreate import Anew
 from dockmend.actions.waves import together
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror.graph import COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE, Edge, Graph, build
@@ -35,6 +36,7 @@ class Restart:
     timeout: float | None
     began: dict[str, float]
     graph: Graph
+    renewed: set[str] = field(default_factory=set)  # those made anew, as what they were bound to is gone
     told: list[str] = field(default_factory=list)
     spared: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -56,6 +58,10 @@ class Restart:
         container = await look(self.ctx, node)
         if container is None or not container.running or self._has_begun(container):
             return
+        if lacks := self.graph.lacks(node):
+            why = f"{lacks}, to which it is bound, is gone, and it could not be started again"
+            self.spared.append(f"{container.name} was left alone: {why}")
+            return
         await self.ctx.part("stop", Stop.model_construct(timeout=self.timeout), container)
 
     async def _start(self, node: str) -> None:
@@ -67,7 +73,11 @@ class Restart:
             return
         for edge in self.graph.edges_of(node):
             await self._met(container, edge)
-        await self.ctx.part("start", None, container)
+        if any(edge.stale or (edge.bound and edge.dependency in self.renewed) for edge in self.graph.edges_of(node)):
+            await self.ctx.part("recreate", Anew(), container)
+            self.renewed.add(node)
+        else:
+            await self.ctx.part("start", None, container)
         self.told.append(container.name)
 
     def _has_begun(self, container: Container) -> bool:
@@ -88,7 +98,7 @@ class Restart:
 
         within = STARTS_WITHIN + (dependency.check.verdict_within if dependency.check else 0.0)
         until = self.ctx.clock() + (COMPLETES_WITHIN if completes else within)
-        seen = await await_until(self.ctx, dependency.id, until, over)
+        seen = await await_until(self.ctx, self.ctx.view.identities.heir_of(dependency.id), until, over)
         why = None
         if seen is None:
             why = "is gone"

@@ -13,6 +13,7 @@ from typing import Any
 from dockmend.actions import containers_settle as settle
 from dockmend.actions.base import Action, Container, Context, Done, Failed, register
 from dockmend.actions.refusals import failed, owner_gone
+from dockmend.actions.resolving import joined
 from dockmend.errors import EngineError, NotFound
 from dockmend.model import Object
 
@@ -186,22 +187,21 @@ def _usable(subject: Object, action: str) -> Container:
 async def _owner_runs(ctx: Context, what: str, container: Container) -> None:
     """Refuse before anything is stopped where the start could only fail.
 
-    The engine stops a container first and only then finds that it cannot join its owner's network: what limped would
+    The engine stops a container first and only then finds that it cannot join its owner's namespace: what limped would
     lie still.
     """
-    if container.joined is None:
-        return
-    try:
-        owner = await ctx.engine.inspect(container.joined)
-    except NotFound as error:
-        raise owner_gone(f"{what} {container.name}", container) from error
-    except EngineError as error:
-        raise failed(error, f"{what} {container.name}", container) from error
-    if not owner.running:
-        raise Failed(
-            f"cannot {what} {container.name}: it shares the network of {owner.name}, which does not run;"
-            " start that one first"
-        )
+    for reference, shared in joined(container):
+        try:
+            owner = await ctx.engine.inspect(reference)
+        except NotFound as error:
+            raise owner_gone(f"{what} {container.name}", container, shared) from error
+        except EngineError as error:
+            raise failed(error, f"{what} {container.name}", container) from error
+        if not owner.running:
+            raise Failed(
+                f"cannot {what} {container.name}: it shares the {shared} of {owner.name}, which does not run;"
+                " start that one first"
+            )
 
 
 async def _remember(ctx: Context, action: str, container: Container, **more: Any) -> None:

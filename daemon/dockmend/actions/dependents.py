@@ -15,6 +15,7 @@ from typing import Any
 from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_settle import await_until
+from dockmend.actions.recreate import Anew
 from dockmend.actions.waves import together
 from dockmend.errors import NotFound
 from dockmend.journal.records import ActionRecord
@@ -113,6 +114,8 @@ class Group:
             why = "somebody stopped it" if self.ctx.view.stopped(container.id) else None
             if why is None and not self._was_meant_to_run(container):
                 why = f"it did not run (it was {container.state})"
+        if why is None and (lacks := self.graph.lacks(container.id)):
+            why = f"{lacks}, to which it is bound, is gone, and it could not be started again"
         if container.state == "paused":
             why = "somebody paused it"
         if container.state in ("removing", "dead"):
@@ -149,7 +152,7 @@ class Group:
         elif self._is_back(container):
             self.told.append(f"{container.name} was started meanwhile")
         elif any(self._stale(edge) for edge in self.graph.edges_of(node)):
-            done = await self.ctx.part("recreate", _Anew(), container)
+            done = await self.ctx.part("recreate", Anew(), container)
             self.renewed[container.id] = str(done.facts["successor"])
             self.told.append(f"{container.name} recreated")
         elif container.running:
@@ -196,14 +199,6 @@ class Group:
 
     def _names(self, nodes: Iterable[str]) -> list[str]:
         return sorted(self.graph.nodes[node].name for node in nodes)
-
-
-@dataclass(frozen=True, slots=True)
-class _Anew:
-    """What `recreate` is told of a member."""
-
-    image: str = "same"
-    start: bool = True
 
 
 async def restart_dependents(ctx: Context, params: Any, subject: Object) -> Done:

@@ -21,6 +21,7 @@ from dockmend.actions.base import Container, Context, Done, Failed, Settled, suc
 from dockmend.actions.containers_settle import MARGIN, POLL, await_until, look
 from dockmend.actions.definition import Definition
 from dockmend.actions.refusals import failed, unfinished
+from dockmend.actions.resolving import joined
 from dockmend.engine.looking import short
 from dockmend.errors import EngineAway, EngineError, NotFound, Temporary
 from dockmend.mirror.echo import Echo
@@ -192,14 +193,12 @@ async def prove_well(ctx: Context, undo: Undo, echo: Echo | None) -> bool:
 
 async def _shares_what_it_names(ctx: Context, new: Container) -> None:
     """Raises NotWell where an owner of its namespaces went meanwhile, or began anew: it runs, in what is gone."""
-    for mode in (new.network_mode, new.pid_mode, new.ipc_mode):
-        if not mode.startswith("container:"):
-            continue
-        owner = await look(ctx, mode.removeprefix("container:"))
+    for reference, shared in joined(new):
+        owner = await look(ctx, reference)
         if owner is None:
-            raise NotWell("a container whose network, processes or memory it shares was removed meanwhile")
+            raise NotWell(f"the container whose {shared} it shares was removed meanwhile")
         if not owner.running or owner.started_at > ctx.view.joined_at(new):
-            raise NotWell(f"{owner.name}, whose network, processes or memory it shares, ended or began anew meanwhile")
+            raise NotWell(f"{owner.name}, whose {shared} it shares, ended or began anew meanwhile")
 
 
 async def _stopped_by_person(ctx: Context, echo: Echo | None) -> bool:

@@ -40,6 +40,14 @@ class Source:
     said: str
 
 
+@dataclass(frozen=True, slots=True)
+class Anew:
+    """The parameters for a member of a group, which is to run."""
+
+    image: str = SAME
+    start: bool = True
+
+
 async def recreate(ctx: Context, params: Any, subject: Object) -> Done:
     """Make a container anew; the old one is kept until the new one has proven well, else it is put back."""
     image = ctx.render(getattr(params, "image", SAME))

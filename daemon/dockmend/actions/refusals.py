@@ -126,10 +126,10 @@ def unfinished(what: str, error: Temporary) -> EngineAway:
     return error if isinstance(error, EngineAway) else EngineAway(f"{what}: {error}")
 
 
-def owner_gone(what: str, container: Container) -> Failed:
-    """The container whose network namespace this one joined does not exist any more."""
+def owner_gone(what: str, container: Container, shared: str = "network") -> Failed:
+    """The container whose namespace this one joined does not exist any more."""
     return Failed(
-        f"cannot {what}: the container whose network it shares was removed;"
+        f"cannot {what}: the container whose {shared} it shares was removed;"
         f" {container.name} must be recreated to join its successor",
         again=False,
     )

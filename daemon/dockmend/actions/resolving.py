@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dockmend.actions.base import Container, Context, Failed
@@ -11,6 +11,14 @@ from dockmend.errors import NotFound
 from dockmend.mirror.identities import is_id, short
 
 SHARED = {"NetworkMode": "network", "PidMode": "process namespace", "IpcMode": "IPC namespace"}
+
+
+def joined(container: Container) -> Iterator[tuple[str, str]]:
+    """The containers that its definition names as owners of its namespaces, each with what it shares of them."""
+    modes = {"NetworkMode": container.network_mode, "PidMode": container.pid_mode, "IpcMode": container.ipc_mode}
+    for key, mode in modes.items():
+        if mode.startswith("container:"):
+            yield mode.removeprefix("container:"), SHARED[key]
 
 
 async def resolved(ctx: Context, reference: str) -> Container | None:

@@ -75,6 +75,11 @@ class Graph(Struct, frozen=True):
                 found.setdefault(edge.dependency, []).append(edge.dependent)
         return found
 
+    def lacks(self, dependent: str) -> str:
+        """What a container is bound to and nobody took the place of, for a person; "" where there is nothing."""
+        bound = (each.dependency for each in self.edges_of(dependent) if each.bound)
+        return next((self.missing[each] for each in bound if each in self.missing), "")
+
     def edges_of(self, dependent: str) -> list[Edge]:
         return [edge for edge in self.edges if edge.dependent == dependent]
 

@@ -85,15 +85,24 @@ async def test_a_step_before_may_have_changed_what_the_attempt_began_with():
     assert stage.engine.did("remember") == ["unpause", "start", "pause", "stop"]
 
 
-async def test_owner_is_looked_at_before_anything_is_stopped():
+@pytest.mark.parametrize(
+    ("field", "shared"),
+    [("network_mode", "network"), ("pid_mode", "process namespace"), ("ipc_mode", "IPC namespace")],
+)
+async def test_owner_is_looked_at_before_anything_is_stopped(field: str, shared: str):
     stage = Stage()
     stage.engine.containers["owner"] = replace(WEB, id="owner", name="vpn", state="exited")
-    tail = replace(WEB, network_mode="container:owner")
+    tail = replace(WEB, **{field: "container:owner"})
 
-    with pytest.raises(Failed, match="shares the network of vpn, which does not run") as failure:
+    with pytest.raises(Failed, match=f"shares the {shared} of vpn, which does not run") as failure:
         await containers.restart(stage.context, PLAIN, tail)
-
     assert failure.value.again
+
+    del stage.engine.containers["owner"]
+    with pytest.raises(Failed, match=f"the container whose {shared} it shares was removed") as failure:
+        await containers.restart(stage.context, PLAIN, tail)
+    assert not failure.value.again
+
     assert stage.engine.did() == []
 
 
