@@ -238,9 +238,10 @@ def test_a_network_that_was_lost_before_a_recreation_for_another_reason_comes_ba
     docker.patient("web", "--stop-timeout", "2")
     docker.docker("network", "connect", "--ip", "10.89.7.7", "--alias", "shop", "lane", "web")
     with daemon(docker, LANE, config=QUIET) as one:
+        one.kill()
         docker.docker("network", "disconnect", "lane", "web")
-        # Its address is another's: the reconnection fails, and waits for its next attempt.
         docker.run("thief", "--network", "lane", "--ip", "10.89.7.7")
+        one.start()  # its address is another's: the reconnection fails, and waits for its next attempt
         eventually(lambda: incidents(one, rule="back", waiting_for="backoff"), 60, what="the reconnection failed")
         docker.sicken("web", wait=False)
         closed(one, rule="anew", outcome="healed", timeout=90)
@@ -298,7 +299,7 @@ rules:
 def test_an_owner_and_its_guest_that_were_both_removed_are_made_again(docker: PrivateEngine) -> None:
     owner(docker)
     docker.run("guest", "--network", "container:vpn", "--stop-timeout", "2")
-    with daemon(docker, AGAIN, config=QUIET) as one:
+    with daemon(docker, AGAIN, config=f"{QUIET}policy: {{allow: [run]}}\n") as one:
         eventually(lambda: len(kept(one)) == 2, 30, what="both definitions are kept")
         docker.docker("rm", "--force", "guest", "vpn")
         eventually(lambda: names(docker) == {"vpn": "running", "guest": "running"}, 120, what="both are there again")
