@@ -214,7 +214,7 @@ async def _group(
     owner = owner_in(ctx.incident.target)
     root = subject if owner is None else ctx.view.of_owner(owner)
     try:
-        root = await ctx.engine.inspect(root.id) if root is not None else None
+        root = await ctx.engine.inspect(ctx.view.identities.heir_of(root.id)) if root is not None else None
     except NotFound:
         root = None
     if root is None or (owner is not None and root.state != "running"):
