@@ -8,7 +8,6 @@ arguments, no shell, and next to no environment.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import shutil
@@ -23,6 +22,7 @@ from dockmend import file_trust
 from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register, succeed
 from dockmend.actions.compose import project_of
 from dockmend.actions.containers import expect_container
+from dockmend.actions.containers_settle import look
 from dockmend.actions.output import Output
 from dockmend.errors import NotFound
 from dockmend.file_trust import Untrusted
@@ -86,14 +86,15 @@ async def compose_up(ctx: Context, params: Any, subject: Object) -> Done:
 
 
 async def _brought_back(ctx: Context, missing: Container) -> None:
-    """Where it was gone, what Compose made under its name took its place."""
-    try:
-        await ctx.engine.inspect(missing.id)
-    except NotFound:
-        with contextlib.suppress(NotFound):
-            found = await ctx.engine.inspect(missing.name)
-            if target_of(found) == target_of(missing):
-                await succeed(ctx, missing.id, found.id)
+    """Where it was gone, what Compose made of its service took its place, under its name or another."""
+    if await look(ctx, missing.id) is not None:
+        return
+    target = target_of(missing)
+    found = await look(ctx, missing.name)
+    if found is None or target_of(found) != target:
+        found = ctx.view.of_target(target)
+    if found is not None:
+        await succeed(ctx, missing.id, found.id)
 
 
 async def _labels(ctx: Context, container: Container, project: str) -> Mapping[str, str]:
