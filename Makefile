@@ -35,9 +35,19 @@ unit: venv
 	$(BIN)/pytest tests/unit -q -n 2
 
 .PHONY: test
-test: venv ## every test, against a real engine, broker and Prometheus of their own (root; installs what they need)
+test: venv ## unit and contract tests and each promise of the README once, against real parts of their own (root)
 	@tests/lab/install.sh
-	$(BIN)/pytest tests -n 3 --dist worksteal $(ARGS)
+	$(BIN)/pytest tests --tier quick -n 3 --dist worksteal $(ARGS)
+
+.PHONY: test-all
+test-all: venv ## the rest of the tests, all that `make test` leaves out
+	@tests/lab/install.sh
+	$(BIN)/pytest tests --tier rest -n 3 --dist worksteal $(ARGS)
+
+.PHONY: steady
+steady: venv ## `make test` ten times, three of them beside a load of two cores; goes on where it was interrupted
+	@tests/lab/install.sh
+	@PYTHONPATH=. $(BIN)/python -m tests.steady
 
 # What the next release's engine may do otherwise. Each target stands alone: CI runs them beside `make test`.
 NEXT := test_options test_recreate test_recreate_killed test_networks test_networks_missing test_actions_networks \

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.lab import Broker, Daemon, EngineKind, PrivateEngine, Prometheus, sweep
+from tests.quick import is_quick
 
 # `make test` gives every property the same inputs each time, however slow the machine is; `make fuzz` draws new ones.
 settings.register_profile("seeded", derandomize=True, database=None, deadline=None,
@@ -112,6 +113,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Which engine the tests run on, and how far the campaigns go: a slice, unless `make campaign` asks for more."""
     kinds = [str(kind) for kind in EngineKind]
     parser.addoption("--engine", choices=kinds, help="which Docker Engine: tests/lab/kinds.py; installed if not named")
+    parser.addoption("--tier", choices=["quick", "rest", "all"], default="all", help="which tests: tests/quick.py")
     parser.addoption("--campaign-seed", type=int, default=1, help="seed of the random faults")
     parser.addoption("--campaign-faults", type=int, default=20, help="faults of the chaos campaign's slice")
     parser.addoption("--podman", choices=["slice", "all"], default="slice", help="how much of tests/contract on Podman")
@@ -130,12 +132,16 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of the long loops over deaths `make test` runs every fourth case, from the seed on; `make deaths` runs all."""
-    if config.getoption("--every-death"):
-        return
-    deaths = [item for item in items if item.get_closest_marker("deaths")]
-    seed = int(config.getoption("--campaign-seed"))
-    left_out = {item for number, item in enumerate(deaths) if (number + seed) % 4}
+    """The quick tests, the rest, or all.
+
+    Of the long loops over deaths every fourth case, from the seed on, is in the rest; `make deaths` runs all.
+    """
+    tier = config.getoption("--tier")
+    left_out = {item for item in items if tier != "all" and is_quick(item.nodeid) is not (tier == "quick")}
+    if tier != "quick" and not config.getoption("--every-death"):
+        deaths = [item for item in items if item.get_closest_marker("deaths") and item not in left_out]
+        seed = int(config.getoption("--campaign-seed"))
+        left_out |= {item for number, item in enumerate(deaths) if (number + seed) % 4}
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=list(left_out))
 

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 . deploy/apt.sh
 
-packages=(docker.io docker-cli docker-compose iptables iproute2 busybox-static mosquitto mosquitto-clients prometheus systemd procps zstd curl openssl)
+packages=(docker.io docker-cli docker-compose iptables iproute2 busybox-static mosquitto mosquitto-clients prometheus systemd procps zstd curl openssl stress-ng)
 packages+=(python3-venv) # `make unit-313`
 packages+=(podman runc netavark aardvark-dns catatonit)
 
