@@ -154,6 +154,27 @@ def test_a_full_disk_under_the_snapshots(docker: PrivateEngine, daemon: Makes):
         assert list(snapshots.rglob("*.partial")) == []
 
 
+def test_a_snapshot_that_is_too_large_leaves_the_journal_its_disk(docker: PrivateEngine, daemon: Makes):
+    """They share one: the snapshot fails and says why, nothing of it stays, and others are healed as ever."""
+    docker.run("db", "--volume", "large:/data", command=("sh", "-c", "exec sleep 86400"))
+    docker.docker("exec", "db", "sh", "-c", "head -c 60000000 /dev/urandom >/data/large")
+    docker.patient("web")
+    one = daemon(docker.url, rules={"rules.yaml": COPIES, "others.yaml": UNHEALTHY}, start=False)
+    with mounted(one.state, "-t", "tmpfs", "-o", "size=40m", "tmpfs"), ExitStack() as stack:
+        stack.callback(one.stop)
+        one.start(timeout=120)
+        kill_main(docker, "db")
+        eventually(lambda: one.metric("dockmend_actions_total", action="snapshot_volume", outcome="failed") >= 1, 60,
+                   what="a snapshot failed")  # fmt: skip
+        assert one.status("/readyz") == 200
+        (incident,) = [each for each in one.incidents() if each["object_name"] == "db"]
+        assert "2 MiB of disk space would be left, which dockmend keeps free for its journal" in incident["reason"]
+        docker.sicken("web")
+        closed(one, "healed", name="web", timeout=60)
+        one.stop()
+        assert list(one.state.rglob("*.tar.zst*")) == []
+
+
 @contextmanager
 def no_thread_left(pid: int) -> Iterator[None]:
     """The process may begin no other thread and no other process."""

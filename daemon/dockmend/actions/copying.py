@@ -22,6 +22,7 @@ from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, F
 from dockmend.actions.limits import size_text
 from dockmend.actions.refusals import failed
 from dockmend.actions.selection import below_roots
+from dockmend.disk_reserve import DiskReserve
 from dockmend.errors import EngineError, NotFound
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Object
@@ -48,6 +49,7 @@ async def copy(ctx: Context, params: Any, subject: Object) -> Done:
     if source.container is None and target.container is None:
         raise Failed("one end of a copy is in a container: CONTAINER:/PATH", again=False)
     await ctx.remember({"copy": {"to": None if target.container else target.path, "incident": ctx.incident.id}})
+    _have_room(ctx)
     with tempfile.TemporaryFile(dir=ctx.state) as spool:  # without a name: a death leaves nothing
         if source.container is not None:
             await _drain(ctx, source.container, source.path, spool, params.limit)
@@ -86,9 +88,18 @@ async def _drain(ctx: Context, container: Container, path: str, spool: IO[bytes]
                 size += len(chunk)
                 if size > limit + OVERHEAD:
                     raise _too_large(f"{container.name}:{path}", limit)
+                _have_room(ctx, len(chunk))
                 await asyncio.to_thread(spool.write, chunk)
     except EngineError as error:
         raise _refused(error, f"copy {container.name}:{path}", container, path) from error
+
+
+def _have_room(ctx: Context, size: int = 0) -> None:
+    """What is copied is kept beside the journal on its way. Raises Failed."""
+    try:
+        DiskReserve(ctx.state).require(size)
+    except OSError as error:
+        raise Failed(f"cannot keep in {ctx.state} what is copied: {error.strerror}") from error
 
 
 async def _fill(ctx: Context, container: Container, path: str, spool: IO[bytes]) -> None:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 import zstandard
 
 import dockmend
+from dockmend.disk_reserve import DiskReserve
 from dockmend.engine.api import Engine, EngineInfo
 from dockmend.errors import NotFound
 from dockmend.model import Volume
@@ -89,17 +90,23 @@ class Inspect:
 
 
 class Compress:
-    """Stage: zstd into a file."""
+    """Stage: zstd into a file, as long as the disk's reserve is left."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, reserve: DiskReserve) -> None:
         self._file = file
+        self._reserve = reserve
         self._stream = zstandard.ZstdCompressor(compression_params=ZSTD).compressobj()
 
     def process(self, data: bytes) -> None:
-        self._file.write(self._stream.compress(data))
+        self._write(self._stream.compress(data))
 
     def finish(self) -> None:
-        self._file.write(self._stream.flush())
+        self._write(self._stream.flush())
+
+    def _write(self, data: bytes) -> None:
+        if data:
+            self._reserve.require(len(data))
+            self._file.write(data)
 
 
 async def read(engine: Engine, draft: Draft, source: Source, why: Why, clock: Callable[[], float]) -> Read:
@@ -107,13 +114,18 @@ async def read(engine: Engine, draft: Draft, source: Source, why: Why, clock: Ca
 
     Raises SnapshotError (the archive was cut: a file shrank while it was read; no such volume), EngineError, OSError.
     """
+    reserve = DiskReserve(draft.folder)
+    await asyncio.to_thread(reserve.require)
     volume = await _volume(engine, source)
     inspect = Inspect()
     taken_at = clock()
     async with helper(engine, source, why.owner, read_only=True) as container:
         raw = await engine.inspect_raw(container)
         try:
-            async with engine.get_archive(container, f"/{ROOT}") as chunks, Pump(inspect, Compress(draft.file)) as pump:
+            async with (
+                engine.get_archive(container, f"/{ROOT}") as chunks,
+                Pump(inspect, Compress(draft.file, reserve)) as pump,
+            ):
                 await pump.carry(chunks)
         except TarError as error:
             # The engine stops in mid-archive, without an error, when a file is shorter than it was a moment before.

@@ -34,7 +34,7 @@ class Draft:
         self.file = file
         self._archive = folder / (stem + ARCHIVE)
         self._manifest = folder / (stem + MANIFEST)
-        self._folder = folder
+        self.folder = folder
         self._open = True
 
     def __enter__(self) -> Self:
@@ -58,9 +58,9 @@ class Draft:
             file.flush()
             os.fsync(file.fileno())
         _partial(self._archive).rename(self._archive)
-        _sync_folder(self._folder)
+        _sync_folder(self.folder)
         partial.rename(self._manifest)
-        _sync_folder(self._folder)
+        _sync_folder(self.folder)
         self._close()
 
     def discard(self) -> None:
@@ -71,7 +71,7 @@ class Draft:
             with contextlib.suppress(OSError):
                 path.unlink()
         with contextlib.suppress(OSError):  # others are in it
-            self._folder.rmdir()
+            self.folder.rmdir()
         self._close()
 
     def _close(self) -> None:
