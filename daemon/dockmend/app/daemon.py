@@ -106,7 +106,7 @@ class Daemon:
         self.incidents = Incidents(journal, self.observer, clock, dice)
         self.guards = Guards(settings.policy, own_containers())
         self.history = History()
-        self.definitions = Definitions(engine, journal, self.mirror)
+        self.definitions = Definitions(engine, journal, self.mirror, clock)
         self.intake: Intake
         self.treatment: Treatment
         self.watch: Watch

@@ -8,9 +8,8 @@ Nothing but their names is held in memory.
 from __future__ import annotations
 
 import asyncio
-import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -27,6 +26,8 @@ from dockmend.rules.model import Rule, RuleSet
 log = structlog.get_logger("dockmend")
 
 KEY = "definition/"
+REMOVED = "definition-removed/"
+"""Beside it, once its container is gone: since when, in seconds of the journal's clock."""
 EVERY = 1.0
 """Seconds between two looks at what may have been defined anew."""
 LARGEST = 256 * 1024
@@ -38,12 +39,15 @@ PARTS = ("Id", "Name", "Image", "Config", "HostConfig", "Mounts")
 
 
 class Definitions:
-    def __init__(self, engine: Engine, journal: Journal, mirror: Mirror) -> None:
+    """`clock`: what the journal's times are by."""
+
+    def __init__(self, engine: Engine, journal: Journal, mirror: Mirror, clock: Callable[[], float]) -> None:
         self._engine = engine
         self._journal = journal
         self._mirror = mirror
         self._rules: tuple[Rule, ...] = ()
-        self._kept: dict[str, float | None] = {}  # by id: since when it is gone (monotonic seconds)
+        self._clock = clock
+        self._kept: dict[str, float | None] = {}  # by id: since when it is gone (seconds of the clock)
 
     def use(self, rules: RuleSet) -> None:
         """Which containers matter is another question now."""
@@ -51,23 +55,33 @@ class Definitions:
             rule for rule in rules.rules
             if rule.enabled and any(makes_again(step) for step in (*rule.then, *rule.escalate))
         )  # fmt: skip
-        if self._rules:
-            self._mirror.redefined.update(self._mirror.entries)
+        self._mirror.redefined.update(self._mirror.entries if self._rules else self._kept)
 
     async def run(self) -> None:
         """Runs until cancelled."""
-        known = await self._journal.known_keys(KEY)
-        self._kept = dict.fromkeys(key.removeprefix(KEY) for key in known)
+        await self.take_up()
         while True:
             await asyncio.sleep(EVERY)
             await self.keep()
+
+    async def take_up(self) -> None:
+        """What is kept already, and since when its containers are gone."""
+        self._kept = dict.fromkeys(key.removeprefix(KEY) for key in await self._journal.known_keys(KEY))
+        for key in await self._journal.known_keys(REMOVED):
+            container_id, value = key.removeprefix(REMOVED), await self._journal.known_value(key)
+            if container_id in self._kept and value is not None:
+                self._kept[container_id] = min(msgspec.msgpack.decode(value, type=float), self._clock())
 
     async def keep(self) -> None:
         """Keeps what is new; what could not be is tried again the next time."""
         redefined, self._mirror.redefined = self._mirror.redefined, set()
         for container_id in redefined:
             container = self._mirror.container(container_id)
-            if container is None or not any(_is_for(rule, container) for rule in self._rules):
+            if container is None:
+                continue
+            if not any(_is_for(rule, container) for rule in self._rules):
+                if container_id in self._kept:
+                    self._drop(container_id)  # it holds secrets, and no rule wants it any more
                 continue
             try:
                 await self._keep(container)
@@ -97,18 +111,31 @@ class Definitions:
             log.warning("its definition is too large to be kept: it cannot be made again", container=container.name)
             return
         self._journal.put_known(KEY + container.id, zlib.compress(text, 1))
-        self._kept[container.id] = None
+        self._is_back(container.id)
 
     def _forget(self) -> None:
-        now = time.monotonic()
+        """What is of a container that has been gone for long; how long counts over restarts."""
+        if not self._mirror.listed:
+            return
+        now = self._clock()
         for container_id, gone_at in list(self._kept.items()):
-            if container_id in self._mirror.entries or not self._mirror.listed:
-                continue
-            if gone_at is None:
+            if container_id in self._mirror.entries:
+                self._is_back(container_id)
+            elif gone_at is None:
+                self._journal.put_known(REMOVED + container_id, msgspec.msgpack.encode(now))
                 self._kept[container_id] = now
             elif now - gone_at > AFTER_REMOVAL:
-                self._journal.put_known(KEY + container_id, None)
-                del self._kept[container_id]
+                self._drop(container_id)
+
+    def _is_back(self, container_id: str) -> None:
+        if self._kept.get(container_id) is not None:
+            self._journal.put_known(REMOVED + container_id, None)
+        self._kept[container_id] = None
+
+    def _drop(self, container_id: str) -> None:
+        self._journal.put_known(KEY + container_id, None)
+        self._journal.put_known(REMOVED + container_id, None)
+        del self._kept[container_id]
 
 
 def _is_for(rule: Rule, container: Container) -> bool:

@@ -25,6 +25,9 @@ Migration = Callable[[sqlite3.Connection], None]
 # Seconds a statement waits for a lock somebody else holds (a person with the sqlite3 shell); then it is a failure.
 BUSY_TIMEOUT = 2.0
 
+SET_ASIDE_KEPT = 3
+"""Damaged journals that are kept for a person to look into: the newest."""
+
 _CORRUPT = "the journal is damaged: it was set aside and a new one begun, so what was done before is forgotten"
 
 _SCHEMA_1 = (
@@ -218,7 +221,17 @@ def _set_aside(path: Path) -> Path:
     for suffix in ("-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
+    _remove_older(path)
     return aside
+
+
+def _remove_older(path: Path) -> None:
+    """Of the files that were set aside only the newest stay: each may be as large as a journal."""
+    found = [each for each in path.parent.glob(f"{path.name}.corrupt-*") if not each.name.endswith(("-wal", "-shm"))]
+    for each in sorted(found, key=lambda one: one.stat().st_mtime_ns)[:-SET_ASIDE_KEPT]:
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                each.with_name(each.name + suffix).unlink()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -37,6 +37,8 @@ KEEPALIVE = 15  # seconds; half as much again without a sign of us, and the brok
 PATIENCE = 5.0  # seconds for any answer of the broker
 FAREWELL = 2.0  # seconds in which, at the end, what is queued may still be sent
 GOODBYE = 1.0  # seconds for the broker's last answer
+STALE_MOST = 20_000  # retained topics that are held until the sweep: a broker may have any number of them
+STALE_LONGEST = 2048  # characters of one; a container's own topic is shorter
 SETTLE = 5.0  # seconds after the engine was connected until retained states of unknown containers count as stale
 
 
@@ -202,7 +204,12 @@ class MqttTeller(Observer):
         """Ends with an error as soon as the connection does; until then collects retained states (see `_sweep`)."""
         async for message in client.messages:
             if message.retain and not self._swept and message.payload:
-                self._stale.add(str(message.topic))
+                self._note_stale(str(message.topic))
+
+    def _note_stale(self, topic: str) -> None:
+        ours = topic.startswith(f"{self.prefix}/container/") and len(topic) <= STALE_LONGEST
+        if ours and topic not in self._states and len(self._stale) < STALE_MOST:
+            self._stale.add(topic)
 
     async def _sweep(self, client: aiomqtt.Client) -> None:
         """Removes states of containers that went while dockmend was down, once.

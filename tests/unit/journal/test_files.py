@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import stat
 from pathlib import Path
@@ -262,3 +263,20 @@ async def test_nothing_of_what_was_deleted_is_left_in_the_file(journal):
     with contextlib.closing(sqlite3.connect(journal.path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     assert secret.encode() not in journal.path.read_bytes()
+
+
+def test_of_the_damaged_journals_the_newest_are_kept(tmp_path: Path):
+    path = tmp_path / "journal.sqlite3"
+    aside: list[Path] = []
+    for number in range(schema.SET_ASIDE_KEPT + 2):
+        damaged(path, "garbage")
+        connection, moved = schema.open_for_writing(path)
+        connection.close()
+        assert moved is not None
+        moved.with_name(moved.name + "-wal").touch()
+        os.utime(moved, (1e9 + number, 1e9 + number))
+        aside.append(moved)
+        path.unlink()
+    assert sorted(tmp_path.glob("*.corrupt-*")) == sorted(
+        each.with_name(each.name + suffix) for each in aside[-schema.SET_ASIDE_KEPT :] for suffix in ("", "-wal")
+    )
