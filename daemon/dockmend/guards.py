@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 
 from dockmend.decide import Suppress, Verdict, standing
 from dockmend.model import ASIDE, HELPER_LABEL, Change, Container, Object
 from dockmend.rules.fields import field_values
 from dockmend.rules.model import ConditionError, Rule, Step
+from dockmend.rules.patterns import Test, compile_pattern
+from dockmend.rules.selectors import image_test
 from dockmend.settings import Policy
-from dockmend.settings.model import ACTIONS
+from dockmend.settings.model import ACTIONS, Protect
 
 IGNORE_LABEL = "dockmend.ignore"
 
@@ -24,7 +25,7 @@ class Guards:
     policy: Policy = field(default_factory=Policy)
     own: frozenset[str] = frozenset()
     _allowed: frozenset[str] = field(init=False, repr=False, compare=False)
-    _protects: bool = field(init=False, repr=False, compare=False)
+    _protected_by: tuple[Protection, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self.hold(self.policy)
@@ -32,9 +33,8 @@ class Guards:
     def hold(self, policy: Policy) -> None:
         """From now on this policy holds. What is asked for every change is derived from it once."""
         self.policy = policy
-        protect = policy.protect
         self._allowed = frozenset(filter(policy.allows, ACTIONS))
-        self._protects = bool(protect.labels or protect.name or protect.image)
+        self._protected_by = tuple(protections(policy.protect))
 
     def forbids(self, subject: Object | None) -> Suppress | None:
         """Why nothing at all may be done to an object, or None."""
@@ -48,17 +48,9 @@ class Guards:
             return Suppress("itself", what)
         if self.own and any(subject.id.startswith(own) for own in self.own):
             return Suppress("itself", "dockmend runs in it")
-        return self._protected(subject) if self._protects else None
-
-    def _protected(self, subject: Container) -> Suppress | None:
-        protect = self.policy.protect
-        for key, patterns in protect.labels.items():
-            if (value := subject.labels.get(key)) is not None and (pattern := _first(patterns, value)):
-                return Suppress("protected", f"the settings' policy protects label {key}={pattern}")
-        if name := _first(protect.name, subject.name):
-            return Suppress("protected", f"the settings' policy protects name {name}")
-        if image := _first(protect.image, subject.image):
-            return Suppress("protected", f"the settings' policy protects image {image}")
+        for each in self._protected_by:
+            if each.holds(subject):
+                return Suppress("protected", f"the settings' policy protects {each.text}")
         return None
 
     def may(self, rule: Rule, change: Change, now: float, host: str) -> Verdict:
@@ -86,10 +78,43 @@ class Guards:
         return None
 
 
-def _first(patterns: Iterable[str], text: str) -> str | None:
-    return next((pattern for pattern in patterns if fnmatchcase(text, pattern)), None)
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """One pattern of `policy.protect`: `text` as a person wrote it."""
+
+    text: str
+    holds: Callable[[Container], bool]
+
+
+def protections(protect: Protect) -> Iterator[Protection]:
+    """Every pattern of a policy, in the language of the rules."""
+    for key, patterns in protect.labels.items():
+        for pattern in patterns:
+            yield Protection(f"label {key}={pattern}", _by_label(key, compile_pattern(pattern)))
+    for pattern in protect.name:
+        yield Protection(f"name {pattern}", _by_name(compile_pattern(pattern)))
+    for pattern in protect.image:
+        yield Protection(f"image {pattern}", _by_image(image_test(compile_pattern(pattern))))
+
+
+def _by_label(key: str, test: Test) -> Callable[[Container], bool]:
+    return lambda container: (value := container.labels.get(key)) is not None and test(value)
+
+
+def _by_name(test: Test) -> Callable[[Container], bool]:
+    return lambda container: test(container.name)
+
+
+def _by_image(test: Test) -> Callable[[Container], bool]:
+    return lambda container: test(container.image)
+
+
+def idle_protections(protect: Protect, containers: Iterable[Container]) -> list[str]:
+    """The patterns of a policy that protect none of these containers."""
+    known = list(containers)
+    return [each.text for each in protections(protect) if not any(map(each.holds, known))]
 
 
 def trusted(policy: Callable[[], Policy]) -> Callable[[str], bool]:
     """Whether an image's own steering labels count: its reference is in `trusted_images` of the policy in force."""
-    return lambda image: _first(policy().trusted_images, image) is not None
+    return lambda image: any(image_test(compile_pattern(each))(image) for each in policy().trusted_images)

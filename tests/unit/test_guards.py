@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dockmend.decide import ACT, Suppress
-from dockmend.guards import Guards, trusted
+from dockmend.guards import Guards, idle_protections, trusted
 from dockmend.model import HELPER_LABEL, Change, Container, Volume
 from dockmend.rules.model import ConditionError, Rule, Selector, Step, Trigger
 from dockmend.settings import Policy
@@ -49,6 +49,11 @@ def change(subject: Any) -> Change:
         (container(labels={"tier": "web"}), {"labels": {"tier": ["db*", "w*"]}}, "protected"),
         (container(name="prod-db"), {"name": ["*-db"]}, "protected"),
         (container(image="postgres:16"), {"image": ["postgres:*"]}, "protected"),
+        (container(name="shop-db"), {"name": "/^shop-db$/"}, "protected"),
+        (container(name="shop-db2"), {"name": "/^shop-db$/"}, None),
+        (container(image="nginx"), {"image": "nginx:latest"}, "protected"),
+        (container(image="nginx:1.27"), {"image": "/^nginx:/"}, "protected"),
+        (container(labels={"tier": "db-main"}), {"labels": {"tier": "/^db/"}}, "protected"),
     ],
 )
 def test_what_is_never_touched(subject: Any, protect: dict[str, Any], code: str | None):
@@ -92,7 +97,19 @@ def test_a_condition_that_does_not_hold_or_cannot_be_answered_suppresses(conditi
     assert "exit_code" in verdict.reason
 
 
+def test_patterns_that_protect_nothing_here_are_known():
+    protect = policy(
+        protect={"labels": {"tier": ["db*", "web"]}, "name": ["shop-db", "shpo-*"], "image": "nginx"}
+    ).protect
+    there = [container(name="shop-db", image="nginx:1.27", labels={"tier": "web"})]
+    assert idle_protections(protect, there) == ["label tier=db*", "name shpo-*", "image nginx"]
+
+
 def test_an_images_own_labels_count_only_where_it_is_trusted():
     trusts = trusted(lambda: policy(trusted_images=["ours/*"]))
     assert trusts("ours/web:1")
     assert not trusts("theirs/web:1")
+    trusts = trusted(lambda: policy(trusted_images=["/^ours[.]example/", "base:latest"]))
+    assert trusts("ours.example/web:1")
+    assert trusts("base")
+    assert not trusts("theirs/ours.example:1")

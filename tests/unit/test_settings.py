@@ -160,6 +160,16 @@ WRONG = [
     ("policy: {rules_owner: true}", "1:23: policy.rules_owner: expected the name or the uid of a user"),
     ("policy: {protect: {labels: [a]}}", "policy.protect.labels: expected keys and values, found a list"),
     ("snapshots: {bind_roots: [srv]}", "1:12: snapshots: bind_roots: srv: expected paths that begin with /"),
+    ("snapshots: {bind_roots: [/]}", "bind_roots: /: expected folders below /, which is the whole host"),
+    ("snapshots: {bind_roots: [//]}", "expected folders below /"),
+    ("snapshots: {bind_roots: [/srv/..]}", "expected folders below /"),
+    ("policy: {protect: {name: /shop-db}}", 'policy.protect.name: "/shop-db" begins with a slash, as no name does'),
+    ("policy: {protect: {name: ['']}}", "policy.protect.name.0: an empty text matches no name"),
+    ("policy: {protect: {name: []}}", "name is empty and protects nothing: leave it out"),
+    ("policy: {protect: {labels: {}}}", "labels is empty and protects nothing"),
+    ("policy: {protect: {labels: {tier: []}}}", "labels.tier is empty and protects nothing"),
+    ("policy: {protect: {image: '/(/'}}", "policy.protect.image: not a regular"),
+    ("policy: {trusted_images: [/ours]}", 'policy.trusted_images.0: "/ours" begins with a slash'),
     ("engine: 5", "1:9: engine: expected a text, found 5"),
     ("engine: ''", "1:9: engine: expected a text that is not empty"),
     ("heal: all\nheal: off", "2:1: the key `heal` stands twice"),
@@ -322,6 +332,18 @@ def test_settings_of_a_user_whom_only_the_environment_can_name(file):
 def test_tokens_in_clear_text_are_a_warning(listen, warned, file):
     warnings = load({"listen": listen}, environ={}, config=file("")).warnings
     assert any("clear text" in each for each in warnings) is warned
+
+
+def test_a_password_that_goes_to_a_broker_in_clear_is_a_warning(with_secret):
+    [warning] = load(environ={}, config=with_secret).warnings
+    assert warning.startswith("mqtt: the password goes to h without TLS: set mqtt.tls")
+    for text in (
+        "{host: h, password_file: password, tls: {}}",
+        "{host: 127.0.0.1, password_file: password}",
+        "{host: h}",
+    ):
+        with_secret.write_text(f"mqtt: {text}\n")
+        assert load(environ={}, config=with_secret).warnings == ()
 
 
 def test_a_systemd_credential_stands_in_for_a_file(tmp_path, file):

@@ -15,6 +15,8 @@ from dockmend.decide import Suppress, span_text
 from dockmend.errors import DockmendError, UsageError
 from dockmend.journal.records import Pause
 from dockmend.model import Change, Container, Object, target_of
+from dockmend.rules.durations import LONGEST
+from dockmend.rules.language_error import did_you_mean
 from dockmend.rules.model import Rule
 from dockmend.triggers.schedule import selected
 
@@ -148,27 +150,31 @@ class DaemonCommands:
         self, actor: str, rule: str | None = None, container: str | None = None, for_: float | None = None
     ) -> Done:
         daemon = self._daemon
+        if for_ is not None and not 0 < for_ <= LONGEST:
+            raise UsageError("a pause lasts more than no time and ten years at most; without a time, until `resume`")
         if rule is not None:
             self._rule(rule)
         target = self._target(container) if container is not None else None
         now = daemon.clock()
-        pause = Pause(rule=rule, target=target, until=now + for_ if for_ else None, actor=actor, at=now)
+        pause = Pause(rule=rule, target=target, until=now + for_ if for_ is not None else None, actor=actor, at=now)
         daemon.journal.put_pause(pause)  # first: what cannot be kept is refused
         daemon.pauses.put(pause)
         await daemon.journal.committed()
-        until = f"for {span_text(for_)}" if for_ else "until it is resumed"
+        until = f"for {span_text(for_)}" if for_ is not None else "until it is resumed"
         return Done(text=f"paused {_what(rule, target)} {until}", incident=None)
 
     async def resume(self, actor: str, rule: str | None = None, container: str | None = None) -> Done:
         daemon = self._daemon
         target = self._target(container) if container is not None else None
         if all((each.rule, each.target) != (rule, target) for each in daemon.pauses.in_force()):
-            raise UsageError(f"{_what(rule, target)} is not paused: `dockmend status` lists what is")
+            raise DockmendError(f"{_what(rule, target)} is not paused: `dockmend status` lists what is")
         daemon.journal.remove_pause(rule, target)
         daemon.pauses.remove(rule, target)
         await daemon.journal.committed()
         daemon.treatment.look_again("paused")
-        return Done(text=f"resumed {_what(rule, target)}", incident=None)
+        left = [_what(each.rule, each.target) for each in daemon.pauses.in_force()]
+        more = f"; still paused: {', '.join(left)}" if left else ""
+        return Done(text=f"resumed {_what(rule, target)}{more}", incident=None)
 
     async def reset(self, actor: str, rule: str, target: str) -> Done:
         daemon = self._daemon
@@ -217,22 +223,38 @@ class DaemonCommands:
     def _rule(self, name: str) -> Rule:
         found = self._daemon.rule(name)
         if found is None:
-            raise UsageError(f"there is no rule {name!r}: `dockmend rules` lists them")
+            near = did_you_mean(name, (each.name for each in self._daemon.rules.current.rules))
+            raise DockmendError(f"there is no rule {name!r}{near}: `dockmend rules` lists them")
         return found
 
     def _target(self, name: str) -> str:
-        """A container's name, or a target as it stands in an incident."""
+        """A container's name, or a target as it stands in an incident. Raises DockmendError."""
         container = self._daemon.mirror.container_named(name)
         if container is not None:
             return target_of(container)
-        if ":" in name:
+        known = self._targets()
+        if name in known:
             return name
-        raise UsageError(f"there is no container {name!r}")
+        near = did_you_mean(name, {*known, *(each.name for each in self._daemon.mirror.containers())})
+        what = "nothing of the target" if ":" in name else "no container"
+        raise DockmendError(f"dockmend knows {what} {name!r}{near}")
+
+    def _targets(self) -> set[str]:
+        """Every target that is there, that something is remembered of, or that is paused."""
+        daemon = self._daemon
+        mirror = daemon.mirror
+        gone = (each.container for each in mirror.leaving.values())
+        there: list[Object] = [*mirror.containers(), *gone, *mirror.networks.values(), *mirror.volumes.values()]
+        known = {target_of(each) for each in there}
+        known |= {group for each in mirror.containers() if (group := mirror.group_of(each.id))}
+        known |= {each.target for each in daemon.incidents.open.values()}
+        known |= {target for _, target in daemon.history.targets}
+        return known | {each.target for each in daemon.pauses.in_force() if each.target is not None}
 
     def _subject(self, rule: Rule, name: str) -> Object:
         subjects = [each for each in selected(rule, self._daemon.mirror) if each.name == name]
         if not subjects:
-            raise UsageError(f"rule {rule.name} does not match a {rule.match.kind} named {name!r}")
+            raise DockmendError(f"rule {rule.name} does not match a {rule.match.kind} named {name!r}")
         return next((each for each in subjects if isinstance(each, Container) and each.running), subjects[0])
 
     def _pause_row(self, pause: Pause) -> PauseRow:

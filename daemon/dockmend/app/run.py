@@ -46,6 +46,8 @@ def run(settings: Settings, policy: Callable[[], Policy]) -> int:
 
 async def _main(settings: Settings, policy: Callable[[], Policy], outlet: Outlet) -> int:
     address = discover(os.environ, Path.home(), settings.engine)
+    if address.warning is not None:
+        log.warning(address.warning)
     engine = DockerEngine.at(address, trusted=trusted(lambda: daemon.guards.policy), root=settings.engine_root)
     clock = Clock()
     journal = SqliteJournal(settings.paths.journal, clock)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dockmend import file_trust
-from dockmend.cli.options import daemon_uid, options, paths, settings
+from dockmend.cli.options import address_of, daemon_uid, options, paths, settings
 from dockmend.cli.text import clean, emit, say
 from dockmend.errors import InvalidFiles, Problem, UsageError
 
@@ -97,6 +97,8 @@ def _of_the_run(flags: dict[str, Any], writers: _Writers | None) -> tuple[list[P
         rules = paths(flags).rules
         return ([rules] if rules.exists() else []), list(error.problems), None
     warnings = [Problem(str(found.paths.config or "settings"), 1, 1, each, level="warning") for each in found.warnings]
+    if (warned := address_of(found).warning) is not None:
+        warnings.append(Problem(str(found.paths.config or "settings"), 1, 1, warned, level="warning"))
     folder = found.paths.rules
     if not folder.exists():
         if flags.get("rules") is not None:

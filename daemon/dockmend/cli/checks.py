@@ -80,6 +80,12 @@ def engine_files(root: Path | None, trouble: str, containers: int, read: int) ->
     return Finding("note", part, f"the engine's own files cannot be used ({why}): {without}", todo)
 
 
+def protection(idle: Iterable[str]) -> list[Finding]:
+    """Patterns of the settings' `policy.protect` that protect nothing on this host."""
+    todo = "correct it, or leave it if what it is for is still to come: `dockmend coverage` shows whom each protects"
+    return [Finding("note", "policy", f"policy.protect: {each} fits no container of this host", todo) for each in idle]
+
+
 def clock_skew(ahead: float) -> Finding:
     """The engine's clock against ours; seconds it is ahead."""
     if abs(ahead) > SKEW:

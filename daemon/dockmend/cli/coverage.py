@@ -36,7 +36,7 @@ def coverage(as_json: bool, **flags: Any) -> int:
     Covered is a container that a rule would act on: one that is enabled, matches it, and listens to something that can
     happen to it. Asks the engine and the running daemon; if none runs, reads the rules' files.
     """
-    from dockmend.guards import Guards
+    from dockmend.guards import Guards, idle_protections
 
     asked = in_force(flags)
     listing = with_engine(asked.settings, lambda engine: engine.listing())
@@ -47,6 +47,8 @@ def coverage(as_json: bool, **flags: Any) -> int:
         for each in sorted(listing.containers, key=lambda each: each.name)
         if HELPER_LABEL not in each.labels
     ]
+    for idle in idle_protections(asked.settings.policy.protect, (each for each, _ in rows)):
+        click.echo(f"warning: policy.protect: {idle} fits no container here", err=True)
     if as_json:
         emit([_json(each, covered) for each, covered in rows])
     else:

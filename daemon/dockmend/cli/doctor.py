@@ -14,7 +14,7 @@ import click
 from dockmend.cli import checks
 from dockmend.cli.checks import Finding
 from dockmend.cli.in_force import InForce, in_force
-from dockmend.cli.options import engine_of, options
+from dockmend.cli.options import address_of, engine_of, options
 from dockmend.cli.text import emit, say
 from dockmend.errors import DockmendError, EngineAway, EngineError, InvalidFiles, JournalError, NotFound, UsageError
 from dockmend.model import HELPER_LABEL
@@ -47,6 +47,8 @@ def doctor(as_json: bool, **flags: Any) -> int:
 
 
 async def _findings(flags: dict[str, Any]) -> list[Finding]:
+    from dockmend.guards import idle_protections
+
     asked, found = _settings(flags)
     settings = asked.settings
     found += _state(settings)
@@ -59,6 +61,7 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
     rules, texts, of_rules = _rules(asked, containers)
     found += of_rules
     if listing is not None:
+        found += checks.protection(idle_protections(settings.policy.protect, containers))
         found += checks.labels(containers, texts)
         found += checks.consent(containers)
         found += checks.left_aside(containers)
@@ -159,13 +162,14 @@ async def _daemon(settings: Settings) -> list[Finding]:
 async def _engine(settings: Settings) -> tuple[Listing | None, list[Finding]]:
     """Reachable, its version, what we may do, its clock; and everything it holds."""
     try:
-        engine = engine_of(settings)
+        engine, warned = engine_of(settings), address_of(settings).warning
     except UsageError as error:
         return None, [Finding("problem", "engine", str(error), "mend the address")]
+    in_clear = [Finding("note", "engine", warned, "use TLS, or the unix socket")] if warned else []
     try:
         info = await engine.connect()
         listing = await engine.listing()
-        found = [*checks.engine(engine.url, info), await _rights(engine), checks.clock_skew(engine.ahead)]
+        found = [*checks.engine(engine.url, info), *in_clear, await _rights(engine), checks.clock_skew(engine.ahead)]
         found.append(await _files(engine, listing))
     except EngineAway as error:
         todo = "start the engine, or name it with --engine or DOCKER_HOST"

@@ -16,6 +16,7 @@ from dockmend.errors import UsageError
 if TYPE_CHECKING:
     from dockmend.control.client import Client
     from dockmend.engine.client import DockerEngine
+    from dockmend.engine.discover import EngineAddress
     from dockmend.settings import Paths, Settings
 
 T = TypeVar("T")
@@ -123,14 +124,19 @@ def tell_aside(text: str) -> None:
     click.echo(clean(text), err=True)
 
 
+def address_of(found: Settings) -> EngineAddress:
+    """Where the settings (or docker's own environment) say the engine is. Raises UsageError."""
+    from dockmend.engine.discover import discover
+
+    return discover(os.environ, Path.home(), found.engine)
+
+
 def engine_of(found: Settings) -> DockerEngine:
     """The engine the settings (or docker's own environment) name; nothing is connected yet."""
     from dockmend.engine.client import DockerEngine
-    from dockmend.engine.discover import discover
     from dockmend.guards import trusted
 
-    address = discover(os.environ, Path.home(), found.engine)
-    return DockerEngine.at(address, trusted=trusted(lambda: found.policy), root=found.engine_root)
+    return DockerEngine.at(address_of(found), trusted=trusted(lambda: found.policy), root=found.engine_root)
 
 
 def with_engine(found: Settings, work: Callable[[DockerEngine], Awaitable[T]]) -> T:
@@ -148,12 +154,12 @@ def with_engine(found: Settings, work: Callable[[DockerEngine], Awaitable[T]]) -
 
 
 def seconds(text: str | None, flag: str) -> float | None:
-    """A duration flag in seconds."""
+    """A duration flag in seconds; zero is refused, as `pause --for 0s` says nothing."""
     if text is None:
         return None
-    from dockmend.rules.durations import duration
+    from dockmend.rules.durations import some
 
     try:
-        return duration(text)
+        return some(text)
     except ValueError as error:
         raise UsageError(f"{flag}: {error}") from None

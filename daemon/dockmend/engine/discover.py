@@ -55,6 +55,14 @@ class EngineAddress:
     tls: TLS | None = None
     source: str = "default"
 
+    @property
+    def warning(self) -> str | None:
+        """What a person must know of an engine that is reached in clear."""
+        if self.tls is not None or not self.url.startswith("tcp:"):
+            return None
+        danger = "whoever can reach that address, or is on the way to it, has root on the engine's host"
+        return f"the engine at {self.url} ({self.source}) is reached without TLS: {danger}"
+
 
 def discover(env: Mapping[str, str], home: Path, explicit: str | None = None) -> EngineAddress:
     """The engine to talk to; UsageError (a sentence) where what is configured cannot be used."""

@@ -14,7 +14,7 @@ from dockmend.rules.schema import LimitsModel, RuleModel, VerifyModel
 from dockmend.rules.selecting import read_exclude, read_match
 from dockmend.rules.steps import Surroundings, read_steps
 from dockmend.rules.when import When, read_when
-from dockmend.rules.windows import Windows, compile_windows
+from dockmend.rules.windows import Windows, compile_windows, ever_hold
 
 RESERVED: Final = "builtin-"
 """Names that begin so are those of built-in rules."""
@@ -38,6 +38,7 @@ def build_rule(scope: Scope, data: dict[str, Any], origin: Origin) -> Rule | Non
     when = read_when(scope, data["when"]) if "when" in data else When()
     match, kind = read_match(scope, data["match"], when, origin.host) if "match" in data else (None, "container")
     contexts = contexts_for(kind or "", events=when.only_events, extra=frozenset(when.contexts))
+    _emptied(scope, data)
     shape = scope.read(RuleModel, data, (), contexts)
     exclude = read_exclude(scope, data["exclude"], kind, origin.host) if data.get("exclude") is not None else None
     around = Surroundings(kind, contexts, frozenset(trigger.name for trigger in when.triggers))
@@ -67,6 +68,17 @@ def build_rule(scope: Scope, data: dict[str, Any], origin: Origin) -> Rule | Non
         during_text=windows.text if windows else "", finally_=finally_, verify=verify, limits=limits, mode=shape.mode,
         escalate=escalate, dry_run=shape.dry_run, path=origin.path, line=origin.line, order=origin.order,
     )  # fmt: skip
+
+
+def _emptied(scope: Scope, data: dict[str, Any]) -> None:
+    """A key that narrows a rule, with nothing after it: the rule would do more than the person meant to write.
+
+    In a rule it may lift what the file's `defaults` say.
+    """
+    for key in ("if", "during", "not_during", "exclude"):
+        lifts = scope.defaults is not None and scope.defaults.child(key) is not None
+        if key in data and data[key] is None and not lifts:
+            scope.error((key,), f"nothing stands after `{key}`: expected what it limits, or the key left out", key=True)
 
 
 def _name(scope: Scope, name: Any) -> None:
@@ -112,7 +124,12 @@ def _windows(scope: Scope, data: dict[str, Any]) -> Windows | None:
                 scope.language((key, index) if inside else (key,), error)
     if wrong or not written:
         return None
-    return compile_windows(written.get("during"), written.get("not_during"))
+    windows = compile_windows(written.get("during"), written.get("not_during"))
+    if windows.outside and not ever_hold(windows):
+        scope.error(
+            ("not_during",), f"the rule would never act ({windows.text}): expected hours that are left", key=True
+        )
+    return windows
 
 
 def _verify(scope: Scope, value: Any, when: When) -> Verify:

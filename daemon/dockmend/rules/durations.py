@@ -52,6 +52,14 @@ def duration(text: object) -> float:
     return _duration(text, 0)
 
 
+def some(text: object) -> float:
+    """As `duration`, of a time in which something is to happen: zero is refused."""
+    seconds = duration(text)
+    if seconds <= 0:
+        raise LanguageError(f"{quoted(str(text))} leaves no time at all: expected a longer one", 0)
+    return seconds
+
+
 MOST_COUNTED: Final = 4096
 """Events that a limit remembers (decide.History): one that counts more would never hold."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from dockmend.rules.addresses import IPv4, IPv6, Subnets
 from dockmend.rules.fields import CONTEXTS
@@ -24,6 +24,7 @@ from dockmend.rules.values import (
     Pattern,
     Signal,
     Size,
+    SomeTime,
     Template,
     Text,
     many,
@@ -111,9 +112,19 @@ def _arguments(value: Any, info: ValidationInfo) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _variable(value: Any) -> str:
+    """The name of a variable: with `=` in it, another one would be set."""
+    if not isinstance(value, str) or not value or "=" in value or "\0" in value:
+        raise wrong_type("the name of a variable, without =")
+    return value
+
+
+Variables = dict[Annotated[str, BeforeValidator(_variable)], Template]
+
+
 class Exec(Params):
     command: Arguments
-    env: dict[str, Template] = Field(default_factory=dict)
+    env: Variables = Field(default_factory=dict)
     user: Text | None = None
     workdir: Text | None = None
     exit_code: ExitCodes = (0,)  # what counts as done
@@ -130,7 +141,7 @@ class Copy(Params):
 class Run(Params):
     image: Template | None = None  # None: makes a container that is missing again
     command: Arguments = None
-    env: dict[str, Template] = Field(default_factory=dict)
+    env: Variables = Field(default_factory=dict)
     volumes: Texts = ()  # type: ignore[valid-type]  # VOLUME:PATH or VOLUME:PATH:ro
     network: Text | None = None
     user: Text | None = None
@@ -215,6 +226,13 @@ class SnapshotVolume(Params):
     volumes: Templates | None = None  # type: ignore[valid-type]  # None: the container's named and anonymous ones
     store: Texts = ()  # type: ignore[valid-type]  # empty: the state folder
     keep: Keep | None = None
+
+    @field_validator("volumes")
+    @classmethod
+    def _volumes(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value == ():
+            raise wrong_type("at least one volume, or the key left out for all that the container has")
+        return value
 
     def later(self) -> list[tuple[str, str]]:
         keep = self.keep.model_fields_set if self.keep is not None else set()
@@ -304,7 +322,7 @@ class CollectEvidence(Params):
 
 class RestartDependents(Params):
     timeout: Duration | None = None  # until the engine kills one that is stopped; None: the container's own
-    within: Duration = 1800.0  # how long the owner of their network is waited for
+    within: SomeTime = 1800.0  # how long the owner of their network is waited for
 
 
 class ComposeRestart(Params):
@@ -360,9 +378,9 @@ class Webhook(Params):
 
 
 class Wait(Params):
-    time: Duration | None = None
+    time: SomeTime | None = None
     until: Literal["healthy", "running"] | None = None
-    within: Duration | None = None
+    within: SomeTime | None = None
 
     @model_validator(mode="after")
     def _either(self) -> Wait:

@@ -93,6 +93,19 @@ def parse_pattern(text: str) -> Pattern:
     return _glob(text)
 
 
+def parse_name(text: str) -> Pattern:
+    """As `parse_pattern`, for what never begins with a slash: names and images. Raises LanguageError.
+
+    The engine shows a container's name as `/web`; a pattern written so would never match.
+    """
+    pattern = parse_pattern(text)
+    if text.startswith("/") and not (len(text) > 1 and text.endswith("/")):
+        raise LanguageError(f"{quoted(text)} begins with a slash, as no name does: expected {quoted(text[1:])}", 0)
+    if not text:
+        raise LanguageError("an empty text matches no name: expected a name or a pattern", 0)
+    return pattern
+
+
 def _is_prefix(pattern: Pattern) -> bool:
     return pattern.literal is None and pattern.text == pattern.prefix + "*"
 

@@ -23,6 +23,7 @@ from dockmend.rules.values import (
     Pattern,
     PatternOrMany,
     PerOrNone,
+    SomeTime,
     SpanOrNone,
     Template,
     Text,
@@ -59,7 +60,7 @@ class LimitsModel(Params):
 
 class VerifyModel(Params):
     state: Literal["healthy", "running", "auto", "none"] = "auto"
-    within: Duration | None = None
+    within: SomeTime | None = None
 
 
 class RuleModel(Params):
@@ -114,23 +115,23 @@ class ScheduleTrigger(Params):
 
 
 class EveryTrigger(Params):
-    every: Duration
+    every: SomeTime
 
 
 class Http(Params):
     url: Template
     status: many(Annotated[int, Field(ge=100, le=599)]) = ()  # type: ignore[valid-type]
     method: Literal["GET", "HEAD"] = "GET"
-    timeout: Duration | None = None
+    timeout: SomeTime | None = None
 
 
 class Probe(Params):
     http: Http | Text | None = None
     tcp: Text | None = None
     exec: many(Text) = ()  # type: ignore[valid-type]
-    every: Duration
+    every: SomeTime
     failures: Count = 1
-    timeout: Duration | None = None
+    timeout: SomeTime | None = None
 
 
 class ProbeTrigger(Params):

@@ -40,7 +40,7 @@ def read_match(scope: Scope, value: Any, when: When, host: str) -> tuple[Selecto
 def read_exclude(scope: Scope, value: Any, kind: str | None, host: str) -> Selector | None:
     """The selector of what is excluded: any key that holds excludes."""
     kind = kind or "container"
-    path = ("exclude",)
+    path: Path = ("exclude",)
     if not isinstance(value, dict) or not value:
         scope.wrong(path, value, 'a mapping such as {name: "*-db"}')
         return None
@@ -54,6 +54,9 @@ def read_exclude(scope: Scope, value: Any, kind: str | None, host: str) -> Selec
         return None
     data = {**value, "kind": kind}
     whole = _compile(scope, path, data, kind, host)
+    if whole is not None and any(pattern == ("*") for _, pattern in _patterns({"name": data.get("name")})):
+        scope.error((*path, "name"), "`exclude` would exclude everything: expected a narrower name")
+        return None
     if whole is None or len(keys) == 1:
         return whole
     texts = _with_texts(scope, path, data)
@@ -93,6 +96,10 @@ def _compile(scope: Scope, path: Path, value: dict[str, Any], kind: str, host: s
     if model is None:
         return None
     before = scope.errors
+    for key in ("labels", "compose"):
+        if key in data and not data[key]:
+            expected = "expected what it must hold, or the key left out"
+            scope.error((*path, key), f"`{key}` is empty and would hold for everything: {expected}")
     for key in data:
         if key not in KEYS[kind]:
             known = ", ".join(sorted(KEYS[kind]))
@@ -125,7 +132,7 @@ def _blame(scope: Scope, path: Path, data: dict[str, Any], kind: str, error: Lan
     found = False
     for keys, pattern in _patterns(data):
         try:
-            compile_selector({"name": pattern}, "")
+            compile_selector({keys[0] if keys[0] in ("name", "image") else "host": pattern}, "")
         except LanguageError as wrong:
             found = True
             scope.language((*path, *keys), wrong, str(keys[-1] if isinstance(keys[-1], str) else keys[-2]))

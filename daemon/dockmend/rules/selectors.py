@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, cast
 from dockmend.model import Container, Network, Object, Volume
 from dockmend.rules.language_error import LanguageError, did_you_mean
 from dockmend.rules.model import Selector
-from dockmend.rules.patterns import Pattern, Test, any_of, parse_pattern
+from dockmend.rules.patterns import Pattern, Test, any_of, parse_name, parse_pattern
 
 Kind = Literal["container", "network", "volume", "image", "service", "node"]
 ObjectTest = Callable[[Object], bool]
@@ -107,9 +107,9 @@ def compile_selector(mapping: Mapping[str, Any] | str, host: str = "") -> Select
         raise LanguageError(f"a {kind} is not selected by {wrong[0]}{hint}: expected {', '.join(sorted(KEYS[kind]))}")
     built = _Builder()
     if "name" in mapping:
-        built.add("name", "name", _patterns(mapping["name"]), "name", _by_name)
+        built.add("name", "name", _patterns(mapping["name"], parse_name), "name", _by_name)
     if "image" in mapping:
-        built.add("image", "image", _patterns(mapping["image"]), "image", _by_image)
+        built.add("image", "image", _patterns(mapping["image"], parse_name), "image", _by_image)
     for part, value in _items(mapping, "compose"):
         label = "com.docker.compose." + part
         built.add("compose", part, _patterns(value), f"label:{label}", _by_label(label, steering=False))
@@ -131,11 +131,11 @@ def _items(mapping: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
     return sorted(value.items())
 
 
-def _patterns(value: object) -> list[Pattern]:
+def _patterns(value: object, parse: Callable[[str], Pattern] = parse_pattern) -> list[Pattern]:
     texts = [value] if isinstance(value, str) else list(value) if isinstance(value, (list, tuple)) else []
     if not texts or not all(isinstance(text, str) for text in texts):
         raise LanguageError("expected a text or a list of texts")
-    return [parse_pattern(text) for text in texts]
+    return [parse(text) for text in texts]
 
 
 def _ends(patterns: Sequence[Pattern]) -> list[tuple[str, frozenset[str]]]:
@@ -166,12 +166,14 @@ def _by_name(test: Test) -> ObjectTest:
     return lambda subject: test(subject.name)
 
 
-def _by_image(test: Test) -> ObjectTest:
-    def by_image(subject: Object) -> bool:
-        image = subject.image if isinstance(subject, Container) else ""
-        return test(image) or (_untagged(image) and test(image + ":latest"))
+def image_test(test: Test) -> Test:
+    """The test of an image's reference, which is `:latest` if no tag was written."""
+    return lambda image: test(image) or (_untagged(image) and test(image + ":latest"))
 
-    return by_image
+
+def _by_image(test: Test) -> ObjectTest:
+    of_image = image_test(test)
+    return lambda subject: of_image(subject.image if isinstance(subject, Container) else "")
 
 
 def _untagged(image: str) -> bool:

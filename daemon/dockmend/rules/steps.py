@@ -8,7 +8,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from dockmend.rules.catalogue import ACTIONS, ActionSpec
-from dockmend.rules.durations import duration
+from dockmend.rules.durations import some
 from dockmend.rules.language_error import LanguageError, did_you_mean
 from dockmend.rules.model import Step, TargetRef
 from dockmend.rules.parameters import CreateNetwork, Run
@@ -147,7 +147,7 @@ def _timeout(scope: Scope, path: Path, value: Any) -> float | None:
         scope.wrong(path, value, "a duration such as 30s or 5m")
         return None
     try:
-        return duration(value)
+        return some(value)
     except LanguageError as error:
         scope.language(path, error)
         return None

@@ -13,9 +13,10 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from dockmend.rules.durations import duration, per, span, within
+from dockmend.rules.durations import duration, per, some, span, within
 from dockmend.rules.fields import CONTEXTS
-from dockmend.rules.language_error import LanguageError
+from dockmend.rules.language_error import LanguageError, did_you_mean
+from dockmend.rules.patterns import parse_pattern
 from dockmend.rules.templates import compile_template
 
 T = TypeVar("T")
@@ -70,33 +71,57 @@ def _template(value: Any, info: ValidationInfo) -> str:
     return value
 
 
+_SIGNALS = frozenset(
+    (
+        "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL", "PIPE", "POLL",
+        "PROF", "PWR", "QUIT", "SEGV", "STKFLT", "STOP", "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1",
+        "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ", "RTMIN", "RTMAX",
+    )
+) | {f"RTMIN+{n}" for n in range(1, 16)} | {f"RTMAX-{n}" for n in range(1, 15)}  # fmt: skip
+"""The names that the engine knows on Linux (moby/sys/signal, SignalMap)."""
+
+
 def _signal(value: Any) -> str:
     name = str(value).upper() if isinstance(value, str | int) and not isinstance(value, bool) else ""
-    if name.isdecimal() and 1 <= int(name) <= 64:
+    if name.isascii() and name.isdecimal() and 1 <= int(name) <= 64:
         return name
-    if re.fullmatch(r"(SIG)?(RTM(IN|AX)([+-][0-9]{1,2})?|[A-Z]{2,9}[0-9]?)", name):
-        return name if name.startswith("SIG") else f"SIG{name}"
-    raise wrong_type("a signal such as SIGTERM, TERM or 15")
+    bare = name.removeprefix("SIG")
+    if bare in _SIGNALS:
+        return f"SIG{bare}"
+    raise wrong_type(f"a signal such as SIGTERM, TERM or 15{did_you_mean(bare, _SIGNALS)}")
 
 
 def _size(value: Any) -> int:
     match = re.fullmatch(r"([0-9]+)([bkmgt]?)b?", value.lower()) if isinstance(value, str) else None
     if match is None:
         raise wrong_type("a size such as 512m or 2g")
-    return int(match[1]) << (10 * "bkmgt".index(match[2] or "b"))
+    size: int = int(match[1]) << (10 * "bkmgt".index(match[2] or "b"))
+    if not size:
+        raise wrong_type("a size above zero, such as 512m or 2g")
+    return size
 
+
+LEAST_MEMORY = 6 << 20
+"""Bytes: the engine takes no smaller limit (moby, linuxMinMemory), and takes 0 for no limit at all."""
 
 _GROWTH = re.compile(r"\+\s*(?:([0-9]{1,4})%|([0-9]+[bkmgt]?b?))")
 
 
 def _memory(value: Any) -> int | str:
-    """A size, or a growth as it was written."""
-    if isinstance(value, str) and _GROWTH.fullmatch(value.lower()):
+    """A size, or a growth as it was written. Zero is refused: to the engine it means no limit."""
+    expected = "a size such as 512m, or a growth such as +50% or +256m with a `ceiling`"
+    if isinstance(value, str) and (growth := _GROWTH.fullmatch(value.lower())):
+        if not int(re.sub("[^0-9]", "", growth[0])):
+            raise wrong_type(expected)
         return value.lower()
     try:
-        return _size(value)
+        size = 0 if value == "0" else _size(value)
     except PydanticCustomError:
-        raise wrong_type("a size such as 512m, or a growth such as +50% or +256m with a `ceiling`") from None
+        raise wrong_type(expected) from None
+    if size < LEAST_MEMORY:
+        why = "6m is the least that the engine takes" if size else "to the engine zero is no limit at all"
+        raise wrong_type(f"{expected} ({why})")
+    return size
 
 
 def grown(current: int, by: str) -> int:
@@ -117,6 +142,10 @@ def _exit_codes(value: Any) -> tuple[int, ...]:
 def _pattern_text(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise wrong_type("a name or a pattern")
+    try:
+        parse_pattern(value)
+    except LanguageError as error:
+        raise said(error.message, error.offset) from None
     return value
 
 
@@ -127,6 +156,10 @@ def _text_schema(description: str) -> WithJsonSchema:
 Duration = Annotated[
     float, PlainValidator(text_value(duration, "a duration such as 30s or 5m")), WithJsonSchema(DURATION_SCHEMA)
 ]
+SomeTime = Annotated[
+    float, PlainValidator(text_value(some, "a duration such as 30s or 5m")), WithJsonSchema(DURATION_SCHEMA)
+]
+"""A time in which something is to happen: not zero."""
 DurationOrNone = Annotated[
     float | None,
     PlainValidator(text_value(duration, "a duration such as 30s or 5m, or none", none=True)),

@@ -93,6 +93,15 @@ class Windows:
         return opening
 
 
+JANUARY, JULY = 1736121600.0, 1751846400.0
+"""Mondays, 00:00 UTC: the weeks at which it is asked whether a pair of windows ever holds, either side of DST."""
+
+
+def ever_hold(windows: Windows) -> bool:
+    """Whether `during` leaves any hour that `not_during` does not take."""
+    return any(windows.hold(at) or windows.open_at(at) is not None for at in (JANUARY, JULY))
+
+
 def compile_windows(during: object = None, not_during: object = None) -> Windows:
     """Both keys, each a text, a list of texts or None. Raises LanguageError."""
     inside = _windows(during)

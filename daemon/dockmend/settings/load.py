@@ -74,10 +74,8 @@ def load(
         paths=_paths({key: value for key, (value, _) in own.items()}, Path(source.path) if source.path else None),
         dry_run=dry_run,
         log_format=log_format,
-        warnings=(*warnings, *notes),
+        warnings=(*warnings, *notes, *_in_clear(valid.mqtt, valid.http.listen)),
     )
-    if (exposed := _in_clear_text(settings.http.listen)) is not None:
-        settings = settings.model_copy(update={"warnings": (*settings.warnings, exposed)})
     settings._secrets.update(told)  # noqa: SLF001 - private so that no dump or repr holds them
     return settings
 
@@ -301,14 +299,20 @@ def _certificates(settings: FileSettings, source: Document, base: Path, owners: 
                 continue
 
 
-def _in_clear_text(listen: Address | None) -> str | None:
-    """A warning if tokens cross a network that others may listen to."""
-    if listen is None or listen.loopback:
-        return None
-    return (
-        f"http.listen {listen}: there is no TLS, so tokens and answers cross the network in clear text: listen on "
-        "127.0.0.1 behind a proxy with TLS, and use http.metrics_listen for what is open"
-    )
+def _in_clear(mqtt: Mqtt | None, listen: Address | None) -> list[str]:
+    """What crosses a network so that others can read it on the way."""
+    found = []
+    local = mqtt is not None and Address(mqtt.host, 0).loopback
+    if mqtt is not None and mqtt.tls is None and mqtt.password_file is not None and not local:
+        found.append(
+            f"mqtt: the password goes to {mqtt.host} without TLS: set mqtt.tls, or whoever listens on the way has it"
+        )
+    if listen is not None and not listen.loopback:
+        found.append(
+            f"http.listen {listen}: there is no TLS, so tokens and answers cross the network in clear text: listen on "
+            "127.0.0.1 behind a proxy with TLS, and use http.metrics_listen for what is open"
+        )
+    return found
 
 
 def _anchored(mqtt: Mqtt | None, folder: Path) -> Mqtt | None:

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from dockmend.rules import catalogue
+from dockmend.rules.patterns import parse_name, parse_pattern
 from dockmend.settings.secrets import Secret
 from dockmend.settings.values import Address, address, rate
 
@@ -87,12 +88,28 @@ Listen = Annotated[
     BeforeValidator(address),
     WithJsonSchema({"type": "string", "examples": ["127.0.0.1:9468"], "pattern": ":[0-9]+$"}),
 ]
+
+
+def _pattern(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("expected a text")  # noqa: TRY004 - pydantic's word for it
+    parse_pattern(value)
+    return value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("expected a text")  # noqa: TRY004 - pydantic's word for it
+    parse_name(value)
+    return value
+
+
 File = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})]
-Patterns = Annotated[
-    tuple[str, ...],
-    BeforeValidator(_names),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
-]
+_PATTERNS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+Patterns = Annotated[tuple[Annotated[str, BeforeValidator(_pattern)], ...], BeforeValidator(_names), _PATTERNS]
+"""Of label values: the empty text is one like any other."""
+Names = Annotated[tuple[Annotated[str, BeforeValidator(_name)], ...], BeforeValidator(_names), _PATTERNS]
+"""Of names and images."""
 User = Annotated[
     str,
     BeforeValidator(_user),
@@ -131,6 +148,8 @@ class Snapshots(_Lists):
     def _absolute(self) -> Snapshots:
         if wrong := [str(root) for root in self.bind_roots if not root.is_absolute()]:
             raise ValueError(f"bind_roots: {', '.join(wrong)}: expected paths that begin with /")
+        if wrong := [str(root) for root in self.bind_roots if ".." in root.parts or len(root.parts) < 2]:
+            raise ValueError(f"bind_roots: {', '.join(wrong)}: expected folders below /, which is the whole host")
         return self
 
 
@@ -166,11 +185,19 @@ class Mqtt(_Lists):
 
 
 class Protect(_Lists):
-    """Containers nothing is ever done to: one key that holds is enough; values are globs or lists of them."""
+    """Containers nothing is ever done to: one key that holds is enough; values are patterns as in rules, or lists."""
 
     labels: dict[str, Patterns] = Field(default_factory=dict)
-    name: Patterns = ()
-    image: Patterns = ()
+    name: Names = ()
+    image: Names = ()
+
+    @model_validator(mode="after")
+    def _something(self) -> Protect:
+        empty = [key for key in self.model_fields_set if not getattr(self, key)]
+        empty += [f"labels.{key}" for key, patterns in self.labels.items() if not patterns]
+        if empty:
+            raise ValueError(f"{', '.join(sorted(empty))} is empty and protects nothing: leave it out")
+        return self
 
 
 class Policy(_Lists):
@@ -179,7 +206,7 @@ class Policy(_Lists):
     allow: tuple[ActionName, ...] | None = None
     protect: Protect = Protect()
     rules_owner: User = "root"
-    trusted_images: Patterns = ()
+    trusted_images: Names = ()
 
     def allows(self, action: str) -> bool:
         """True where a rule may use `action` (a name of rules.md, or `restore in place`)."""

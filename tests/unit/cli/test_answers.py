@@ -226,6 +226,13 @@ def test_check_without_a_path_looks_at_what_run_would_use(dockmend, tmp_path):
     assert f"{tmp_path}/rules/a.yaml" in ran.err
 
 
+def test_check_warns_of_an_engine_in_clear(dockmend, tmp_path):
+    used = ("--rules", tmp_path, "--state", tmp_path, "--engine", "tcp://far:2375")
+    ran = dockmend("check", *used)
+    assert (ran.code, ran.out) == (0, "fine: 0 rules, with 1 warning\n")
+    assert "warning: the engine at tcp://far:2375 (--engine) is reached without TLS" in ran.err
+
+
 def test_check_says_what_there_was_to_check(dockmend, tmp_path, monkeypatch):
     monkeypatch.setenv("DOCKMEND_RULES", str(tmp_path / "none"))
     (tmp_path / "c.yaml").write_text("heal: off\n")

@@ -85,6 +85,7 @@ def test_the_version(dockmend):
         (("status", "extra"), 2, "unexpected extra argument"),
         (("reset", "one"), 2, "Missing argument"),
         (("pause", "--for", "5"), 2, '--for: "5" has no unit'),
+        (("pause", "--for", "0s"), 2, '--for: "0s" leaves no time at all'),
         (("pause", "--for", "1h", "--rule"), 2, "requires an argument"),
         (("incidents", "--since", "yesterday"), 2, "--since"),
         (("incidents", "--limit", "0"), 2, "--limit"),

@@ -142,3 +142,11 @@ def test_a_home_that_a_sandbox_hides_is_no_configuration(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Path, "exists", hidden)
     assert discover({}, tmp_path).url == DEFAULT_SOCKET
+
+
+def test_an_engine_that_is_reached_in_clear_is_warned_of(tmp_path: Path) -> None:
+    warning = discover({"DOCKER_HOST": "tcp://far:2375"}, tmp_path).warning
+    assert warning is not None
+    assert warning.startswith("the engine at tcp://far:2375 (DOCKER_HOST) is reached without TLS: whoever can reach")
+    for env, url in (({"DOCKER_TLS_VERIFY": "1"}, "tcp://far:2376"), ({}, "https://far:2376"), ({}, "unix:///sock")):
+        assert discover(env, tmp_path, url).warning is None
