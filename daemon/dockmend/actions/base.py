@@ -55,6 +55,9 @@ class View(Protocol):
     def stopped(self, container_id: str) -> bool:
         """Whether somebody stopped a container that does not run."""
 
+    def engine_was_there(self, at: float) -> bool:
+        """Whether the present engine was there at a time (wall seconds); False where that is not known."""
+
     def known_networks(self, container_id: str) -> Mapping[str, Endpoint]:
         """The container's last known good set: network name -> endpoint; outlives restarts of dockmend."""
 

@@ -70,10 +70,19 @@ async def restart(ctx: Context, record: ActionRecord) -> Settled:
         return Settled(done=False, detail="the restart had not begun")
     if seen.state in ("removing", "dead"):
         return GONE
+    return await _start_again(ctx, record, before, seen)
+
+
+async def _start_again(ctx: Context, record: ActionRecord, before: dict[str, Any], seen: Container) -> Settled:
+    """What does not run is started if it was the restart that ended it."""
     if not before.get("was_running", False):
         return Settled(done=False, detail="it did not run before, and was not started yet")
-    if not _ours(seen, deadline):
+    if not _ours(seen, _deadline(record, before)):
         return Settled(done=False, detail="the restart had not begun; it ended later, for another reason")
+    if seen.signalled and not seen.error and ctx.view.engine_was_there(record.began_at):
+        # An engine that is asked for a restart goes on to the start, or says why it could not.
+        detail = "the restart had not begun: somebody stopped it before the engine was asked"
+        return Settled(done=False, detail=detail, facts={"stopped_by_person": True})
     return await _start(ctx, seen, "it had been stopped for a restart")
 
 
@@ -166,6 +175,7 @@ async def _unpause(ctx: Context, container: str, *, done: bool) -> Settled:
 
 
 async def _start(ctx: Context, container: Container, why: str) -> Settled:
+    ctx.expect(container.id)  # and the mirror knows that it was asked for
     try:
         await ctx.engine.start(container.id)
     except EngineAway:

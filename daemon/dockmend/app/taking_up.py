@@ -179,6 +179,8 @@ async def _settle_alone(journal: Journal, treatment: Treatment, record: ActionRe
     if story is not None:
         try:
             await treatment.steps.settle(record, story[0], None)
+            if record.object_id in treatment.steps.owed:
+                await treatment.doing.stop_what_was_stopped(story[0], None, record.object_id, closes=False)
         except (EngineError, JournalError) as error:
             log.warning("an interrupted action could not be settled yet", action=record.action, error=str(error))
 

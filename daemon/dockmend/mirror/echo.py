@@ -1,7 +1,8 @@
 """Echoes: the events of dockmend's own actions, which must trigger nothing (rules.md, "What is never done").
 
-An echo is open from the intent until the last event of the action was seen or, where it never comes, for a second
-after the outcome. What happens to other containers meanwhile is a consequence and triggers as ever.
+An echo is open from when the engine is asked until the last event of the action was seen or, where it never comes, for
+a second after the outcome. What is heard before that, while the intent is on its way to disk, is somebody else's doing.
+What happens to other containers meanwhile is a consequence and triggers as ever.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ LAST_EVENTS: dict[str, frozenset[str]] = {
 ENDING = frozenset({"stop", "kill", "restart", "remove", "recreate"})
 """Actions that end a container's run, or the container: an end during any other is a trouble of its own."""
 
+STOPPING = frozenset({"stop", "restart", "recreate"})
+"""Actions that bring about one `stop` event each."""
+
 STARTING = frozenset({"start", "restart", "reconnect_network"})
 """Actions that begin a run of the container that they are done to."""
 
@@ -35,13 +39,13 @@ REMOVES = frozenset({"remove", "recreate"})
 class Echo(Struct):
     action: str
     leaves: set[str] = field(default_factory=set)  # networks that it takes the container out of
-    stops: int = 0  # `stop` events: a second one within a restart is a person's
     seen: set[str] = field(default_factory=set)
+    asked: bool = True  # whether the engine may have been asked for anything yet
     until: float | None = None  # set with the outcome: wall seconds
     earlier: Echo | None = None  # of the step before: its events may still be on their way
 
     def covers(self, now: float) -> bool:
-        if self.until is not None and now >= self.until:
+        if not self.asked or (self.until is not None and now >= self.until):
             return False
         return not self.spent
 
@@ -58,5 +62,3 @@ class Echo(Struct):
 
     def note(self, action: str) -> None:
         self.seen.add(action)
-        if action == "stop":
-            self.stops += 1

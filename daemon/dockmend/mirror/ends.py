@@ -44,6 +44,10 @@ class Run(Struct, omit_defaults=True):
     asked_at: float = 0.0  # when dockmend asked for it; 0.0 where it did not
     kills: list[tuple[float, int]] = field(default_factory=list)  # (wall seconds, signal; 0 where labels hide it)
     stopped: bool = False  # a `stop` or `restart` event
+    stops: list[float] = field(default_factory=list)  # when its `stop` events were: several where calls overlapped
+    calls: list[str] = field(default_factory=list)  # ids of dockmend's own actions that asked for its stop
+    forestalled: bool = False  # it ended as dockmend was about to ask for that, and had not yet
+    owed: bool = False  # dockmend asked for this run, and that undid a person's stop of the run before
     oom_at: float = 0.0  # the last `oom` event
     died_at: float = 0.0  # 0.0 while it runs
     code: int | None = None  # exit code, from inspect or an event no label could have forged
@@ -71,6 +75,11 @@ class Run(Struct, omit_defaults=True):
         if self.died_at >= at:
             later.died_at, later.code, later.by, later.told = self.died_at, self.code, self.by, self.told
             later.stopped, self.stopped = self.stopped, False
+            # Of two stops at once the second may be told of after the next start: then that run goes on.
+            later.stops = [each for each in self.stops if each >= at]
+            self.stops = [each for each in self.stops if each < at]
+            later.handled, later.forestalled = self.handled, self.forestalled
+            self.handled = self.forestalled = False
             self.died_at, self.code, self.by, self.told = 0.0, None, "", ""
         return later
 

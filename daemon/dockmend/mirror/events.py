@@ -101,6 +101,13 @@ def stop(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin)
     run = found.run_at(at)
     if run is None or mirror.engine_was_away_at(at):
         return ()
+    before = found.previous
+    if run is found.kept.run and not run.over and not run.kills and before is not None and before.by == "dockmend":
+        run = before  # of two stops at once the second may be told of after the next start: this one ended nothing
+    if at not in run.stops:
+        run.stops = [*run.stops[-3:], at]
+    if run is before:
+        runs.owe(mirror, found)
     run.stopped = True
     mirror.changed.add(found.container.id)
     mirror.wanted.add(found.container.id)

@@ -46,6 +46,15 @@ class OwnDoing(View, Due):
             echo = self._coming[container_id] = Echo(action)
         return echo
 
+    def asks_to_stop(self, container_id: str, action_id: str, begun: float | None = None) -> None:
+        """An action of dockmend's asks for the stop of the run in hand; `begun`: only if it is the run of that time."""
+        found = self.entries.get(container_id)
+        if found is None or action_id in found.kept.run.calls:
+            return
+        if begun is None or abs(found.kept.run.begun - begun) <= ANNOUNCED:
+            found.kept.run.calls = [*found.kept.run.calls[-7:], action_id]
+            self.changed.add(container_id)
+
     def acted(self, container_id: str, since: float, until: float, begun: float = math.inf) -> None:
         """Between these times (wall seconds) dockmend itself was ending its run of `begun`: what died then, died by
         that, but for a run that began later (a restart's own).
@@ -148,9 +157,6 @@ class OwnDoing(View, Due):
             if each is not None and each.covers(now) and each.takes(action):
                 each.note(action)
                 return True
-        if not echo.covers(now):
-            if echo.until is not None:
-                found.echo = None
-            if action == "stop":
-                echo.stops += 1
+        if not echo.covers(now) and echo.until is not None:
+            found.echo = None
         return False

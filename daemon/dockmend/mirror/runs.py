@@ -28,6 +28,7 @@ def begin(mirror: Mirror, found: Entry, now: float, origin: Origin, run: Run) ->
     run.asked_at = mirror.asked_at(found, run, now)
     echoed = mirror.echoed(found, "start", now)
     found.began_another(run)
+    owe(mirror, found)
     kept.unhealthy = 0
     for what in ("health", "end", "stuck", "orphaned"):
         kept.standing.pop(what, None)
@@ -45,6 +46,23 @@ def begin(mirror: Mirror, found: Entry, now: float, origin: Origin, run: Run) ->
     return changes
 
 
+def owe(mirror: Mirror, found: Entry) -> None:
+    """Whether the run in hand undid a person's stop of the one before.
+
+    Each of dockmend's own calls stops a run once: one stop more is a person's, and the engine went on all the same. So
+    it does if a person was quicker than dockmend's call, and dockmend heard of it too late.
+    """
+    run, before = found.kept.run, found.previous
+    if before is None or run.owed or not before.over:
+        return
+    if before.by == "dockmend":
+        run.owed = len(before.stops) > len(before.calls) > 0
+    elif before.forestalled:
+        run.owed = judge(before, found.container, mirror.engine_start, blind=True)[0] == "stopped"
+    if run.owed:
+        mirror.changed.add(found.container.id)
+
+
 def over(
     mirror: Mirror,
     found: Entry,
@@ -59,6 +77,7 @@ def over(
     asked."""
     run.died_at = at
     run.handled = mirror.handled(found.container.id, run)
+    run.forestalled = found.echo is not None and not found.echo.asked
     mirror.changed.add(found.container.id)
     if mirror.engine_was_away_at(at):
         run.by = "engine"

@@ -148,6 +148,15 @@ class View:
         # Also where it was told as a crash before its `stop` came.
         return run.told == "stopped" or cause_of(run, found.container, self.engine_start, blind=True) == "stopped"
 
+    def owes_a_stop(self, container_id: str) -> bool:
+        """Whether a container runs because dockmend asked for it, and a person's stop was undone by that."""
+        found = self.entries.get(container_id)
+        return found is not None and found.kept.run.owed and not found.kept.run.over
+
+    def engine_was_there(self, at: float) -> bool:
+        """Whether the present engine was there at a time (wall seconds); False where that is not known."""
+        return 0.0 < self.engine_start.began_at < at
+
     def taken_down(self, container_id: str) -> bool:
         """Whether it is down because dockmend stopped it."""
         found = self.entries.get(container_id)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import structlog
 
 from dockmend.decide import Suppress, Wait, makes_again, would_start
-from dockmend.errors import EngineAway, JournalError, NotFound
+from dockmend.errors import EngineAway, EngineError, JournalError, NotFound
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
-from dockmend.mirror.echo import Echo
 from dockmend.model import Container, Object
 from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.looking import Looking
@@ -188,16 +187,16 @@ class Doing:
         began_at: float | None = None,
     ) -> StepFailed | None:
         try:
-            record, echo = await self.steps.run(incident, rule, step, subject, part, began_at)
+            record, _ = await self.steps.run(incident, rule, step, subject, part, began_at)
         except StepFailed as error:
             return None if _passes(step) else error
-        if echo is not None and echo.action == "restart":
+        if record.object_id in self.steps.owed:
             if part == "then":
                 self.ending.progress[incident.id] += 1
             elif part == "escalate":
                 self.ending.progress[incident.id] = ATTEMPT_MADE
                 self.looking.incidents.update(incident.id, rung=(incident.rung or 0) + 1)
-            await self._stop_what_was_stopped(incident, rule, record, echo)
+            await self.stop_what_was_stopped(incident, rule, record.object_id)
         return None
 
     async def _finally(self, incident: Incident, rule: Rule, subject: Object | None, done: int) -> None:
@@ -224,16 +223,21 @@ class Doing:
         self.ending.progress.pop(incident.id, None)
         self.ending.failures.pop(incident.id, None)
 
-    async def _stop_what_was_stopped(self, incident: Incident, rule: Rule, record: ActionRecord, echo: Echo) -> None:
+    async def stop_what_was_stopped(
+        self, incident: Incident, rule: Rule | None, container_id: str, *, closes: bool = True
+    ) -> None:
         """A stop that arrived during dockmend's own restart wins: the engine lost it, so it is done again."""
-        asked = self.mirror.heard(record.object_id)
         try:
-            container = await self.steps.engine.inspect(record.object_id)
-        except NotFound:
-            return  # it was removed meanwhile, which the verification tells
-        self.looking.learn(container, asked)
-        if echo.stops >= 2:
-            await self.stop_for_person(incident, rule, container)
+            asked = self.mirror.heard(container_id)
+            container = await self.steps.engine.inspect(container_id)
+            self.looking.learn(container, asked)
+        except NotFound:  # it was removed meanwhile, which the verification tells
+            self.steps.owes_no_more(container_id)
+            return
+        except EngineError:
+            self.steps.leave_unsettled(self.steps.owed.pop(container_id))
+            raise
+        await self.stop_for_person(incident, rule, container, closes=closes)
 
     async def stop_for_person(
         self, incident: Incident, rule: Rule | None, container: Container, *, closes: bool = True
@@ -249,6 +253,7 @@ class Doing:
                 break
             except StepFailed as error:
                 if not left or not error.again:
+                    self.steps.owes_no_more(container.id)
                     why = f"a person's stop during its restart was lost, and could not be done again: {error}"
                     log.warning("a stop was lost", container=container.name, why=str(error))
                     if closes:

@@ -10,7 +10,7 @@ import math
 
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror import Mirror
-from dockmend.mirror.echo import ENDING, GRACE
+from dockmend.mirror.echo import ENDING, GRACE, STOPPING
 
 LATEST = 5.0
 """Seconds beyond the stop timeout within which the engine has ended it."""
@@ -21,10 +21,12 @@ def tell(mirror: Mirror, record: ActionRecord, moved: float = 0.0) -> None:
 
     What was done for a person whose stop was lost (`after`) is that person's.
     """
-    if record.action not in ENDING or record.part == "after":
-        return
     before = record.undo.get(record.action)
     undo = before if isinstance(before, dict) else {}
+    if record.action in STOPPING and undo:
+        mirror.asks_to_stop(record.object_id, record.id, float(undo.get("started_at") or 0.0))
+    if record.action not in ENDING or record.part == "after":
+        return
     begun = float(undo.get("started_at") or math.inf)
     stopped_at = float(undo.get("at", record.began_at))
     until = record.ended_at or stopped_at + float(undo.get("stop_timeout", 0.0)) + LATEST

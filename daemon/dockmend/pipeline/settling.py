@@ -45,13 +45,18 @@ class Settling:
             self.ending.owed.add(incident.id)
         if record.part == "escalate" and settled.done:
             self.incidents.update(incident.id, rung=(incident.rung or 0) + 1, state="verifying")
-        progress, mine = self.ending.progress, self.history.of(incident.rule, incident.target)
+        progress = self.ending.progress
         if record.part == "finally" and settled.done and progress.get(incident.id, ATTEMPT_MADE) != ATTEMPT_MADE:
             progress[incident.id] += 1
         if record.part == "after":
             await self._stop_again(incident, rule, record, done=settled.done)
-        if record.part != "then":
-            return
+        if record.part == "then":
+            self._of_then(incident, rule, record, settled)
+        if record.object_id in self.steps.owed:
+            await self.doing.stop_what_was_stopped(incident, rule, record.object_id, closes=record.part != "member")
+
+    def _of_then(self, incident: Incident, rule: Rule | None, record: ActionRecord, settled: Settled) -> None:
+        progress, mine = self.ending.progress, self.history.of(incident.rule, incident.target)
         if settled.done:
             progress[incident.id] = progress.get(incident.id, 0) + 1
         elif not progress.get(incident.id):

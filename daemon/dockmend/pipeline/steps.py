@@ -14,14 +14,14 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from dockmend.actions.base import REGISTRY, Context, Done, Failed, Settled, Teller
+from dockmend.actions.base import REGISTRY, Action, Context, Done, Failed, Settled, Teller
 from dockmend.engine.api import Engine
 from dockmend.errors import EngineAway, EngineError, JournalError, NotFound, Permanent, Temporary, lacking
 from dockmend.guards import Guards
 from dockmend.journal.api import Journal
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
-from dockmend.mirror.echo import STARTING, Echo
+from dockmend.mirror.echo import STARTING, STOPPING, Echo
 from dockmend.model import Container, Object
 from dockmend.observer import Observer
 from dockmend.pipeline import own_ends
@@ -60,11 +60,12 @@ class Intent:
 
 
 class StepFailed(Exception):
-    """`again` False: another attempt cannot help. The text is for a person."""
+    """`again` False: another attempt cannot help; `may_come`: the engine may still do it. The text is for a person."""
 
-    def __init__(self, detail: str, again: bool = True) -> None:
+    def __init__(self, detail: str, again: bool = True, may_come: bool = False) -> None:
         super().__init__(detail)
         self.again = again
+        self.may_come = may_come
 
 
 async def nothing_kept(container_id: str) -> Mapping[str, Any] | None:
@@ -92,6 +93,9 @@ class Steps:
     put_identities: Callable[[], None] = lambda: None  # puts on disk what was learnt of who is who
     unsettled: dict[str, list[ActionRecord]] = field(default_factory=dict)
     """By incident: intents whose outcome is not known; several where a group was cut short."""
+    owed: dict[str, ActionRecord] = field(default_factory=dict)
+    """By container: restarts that undid a person's stop. Their records stay open until the stop's own is on its way to
+    disk, so that a dockmend that dies in between is followed by one that looks again."""
     claims: set[str] = field(default_factory=set)  # references under which an image is being made
 
     async def run(
@@ -135,24 +139,20 @@ class Steps:
         part: Part,
         began_at: float | None = None,
     ) -> tuple[ActionRecord, Echo | None, Done]:
-        action = REGISTRY.get(step.action)
-        if action is None:
-            raise StepFailed(f"{step.action}: not yet in this version", again=False)
-        if not step.tells and (forbidden := self.guards.forbids(subject)):
-            raise StepFailed(f"{step.action}: {forbidden.reason}", again=False)
-        if not step.tells and subject is None:
-            raise StepFailed(f"{step.action}: there is no object to do it to", again=False)
+        action = self._action(step, subject)
         self.incidents.backlog.catch_up()
         intent = Intent(self._intent(incident, step, subject, part, began_at))
-        self.journal.put_action(intent.record)
+        self._written(intent.record)
         self.observer.action(intent.record)
         # On disk it is once the action has awaited `remember`, which each does before its first change: one commit.
         touched = subject if isinstance(subject, Container) and not step.tells and action.touches else None
         echo = self._expect(intent, touched) if touched is not None else None
         try:
             done = await self._call(action.run, intent, incident, rule, step, subject)
+            if step.action == "restart" and touched is not None and touched.running:
+                await self._look_for_a_stop(replace(intent.record, detail=done.detail))
         except StepFailed as error:
-            self._refused(intent, str(error))
+            self._refused(intent, error)
             raise
         except JournalError as error:
             if intent.written:  # in the middle of it: what became of it is found out, as after a death
@@ -175,21 +175,71 @@ class Steps:
             self._heard_out(intent)
         self._noted(incident, intent.record, done.facts)
         self._note_facts(step, subject, done)
+        if (owed := self.owed.get(intent.record.object_id)) is not None:
+            return owed, echo, done
         return self._end(intent.record, "done", done.detail), echo, done
+
+    def _action(self, step: Step, subject: Object | None) -> Action:
+        """Raises StepFailed if it may not be done to this object."""
+        action = REGISTRY.get(step.action)
+        if action is None:
+            raise StepFailed(f"{step.action}: not yet in this version", again=False)
+        if not step.tells and (forbidden := self.guards.forbids(subject)):
+            raise StepFailed(f"{step.action}: {forbidden.reason}", again=False)
+        if not step.tells and subject is None:
+            raise StepFailed(f"{step.action}: there is no object to do it to", again=False)
+        return action
+
+    def owes_no_more(self, container_id: str) -> None:
+        """A stop that was owed cannot be done again, or need not."""
+        owes = self.owed.pop(container_id, None)
+        if owes is not None:
+            self._end(owes, "done", owes.detail)
+
+    def _written(self, record: ActionRecord) -> None:
+        """An intent goes to disk; with that of a stop that was owed, the restart that owed it is over."""
+        owes = self.owed.pop(record.object_id, None) if record.part == "after" else None
+        try:
+            self.journal.put_action(record)
+        except JournalError:
+            if owes is not None:
+                self.leave_unsettled(owes)
+            raise
+        if owes is not None:
+            self._end(owes, "done", owes.detail)
+
+    async def _look_for_a_stop(self, record: ActionRecord) -> None:
+        """A person's stop during a restart is lost: the engine goes on. Once it has answered an inspect, the stream has
+        told of what came before that. Raises EngineAway where it gives no answer, and the record stays open."""
+        try:
+            await self.engine.inspect(record.object_id)
+        except NotFound:
+            return
+        except EngineAway:
+            raise
+        except EngineError as error:
+            raise EngineAway(str(error)) from error
+        if self.mirror.owes_a_stop(record.object_id):
+            self.owed[record.object_id] = record
 
     def _expect(self, intent: Intent, touched: Container) -> Echo | None:
         echo = self.mirror.expect(touched.id, intent.record.action)
         if echo is not None:
+            echo.asked = False
             intent.echoes[touched.id] = echo
         return echo
 
-    def _refused(self, intent: Intent, why: str) -> None:
-        if intent.record.action in STARTING:
+    def _refused(self, intent: Intent, error: StepFailed) -> None:
+        if intent.record.action in STARTING and not error.may_come:
             self.mirror.asks(intent.record.object_id, None)
-        self._end(intent.record, "failed", why)
+        self._end(intent.record, "failed", str(error))
 
     def _asks(self, intent: Intent) -> None:
         """From now on the engine may be asked for a run of its target, and of what it has made."""
+        for echo in intent.echoes.values():
+            echo.asked = True
+        if intent.record.action in STOPPING:
+            self.mirror.asks_to_stop(intent.record.object_id, intent.record.id)
         if intent.record.action in STARTING:
             self.mirror.asks(intent.record.object_id, self.clock.wall())
         for container_id in intent.echoes.keys() - {intent.record.object_id}:
@@ -240,7 +290,7 @@ class Steps:
         except EngineError as error:
             raise StepFailed(f"{step.action}: {error}", not isinstance(error, Permanent)) from None
         except TimeoutError:
-            raise StepFailed(f"{step.action}: not done within {timeout:g} s") from None
+            raise StepFailed(f"{step.action}: not done within {timeout:g} s", may_come=True) from None
         except (OSError, MemoryError, RuntimeError) as error:
             if (lacks := lacking(error)) is None:
                 raise
@@ -261,21 +311,14 @@ class Steps:
         if forbidden := self.guards.forbidden_step((step,)):
             raise Failed(f"{subject.name}: {forbidden.reason}", again=False)
         try:
-            record, echo, done = await self._do(incident, rule, step, subject, "member")
-            if echo is not None and action == "restart" and await self._stopped_meanwhile(subject, echo):
+            _, _, done = await self._do(incident, rule, step, subject, "member")
+            if subject.id in self.owed:
                 await self._do(incident, rule, Step("stop", params=None), subject, "after")
                 self.mirror.stopped_by_person(subject.id)
-                return Done(f"{record.detail}; stopped by a person meanwhile, and so stopped again")
+                return Done(f"{done.detail}; stopped by a person meanwhile, and so stopped again")
         except StepFailed as error:
             raise Failed(f"{subject.name}: {error}", error.again) from None
         return done
-
-    async def _stopped_meanwhile(self, subject: Container, echo: Echo) -> bool:
-        try:
-            await self.engine.inspect(subject.id)  # by then the stream has told of what came in between
-        except NotFound:
-            return False  # it was removed meanwhile
-        return echo.stops >= 2  # its own stop, and a person's
 
     async def settle(self, record: ActionRecord, incident: Incident, rule: Rule | None) -> Settled:
         """What became of an intent without an outcome; puts right what it left half-done, and closes its record."""
@@ -287,6 +330,8 @@ class Steps:
             told = replace(record, began_at=self.clock.wall_at(record.began_at))
             try:
                 settled = await action.settle(self._context(intent, incident, rule, None), told)
+                if settled.done and record.action == "restart":
+                    await self._look_for_a_stop(replace(intent.record, detail=settled.detail))
             except (OSError, MemoryError, RuntimeError) as error:
                 if (lacks := lacking(error)) is None:
                     raise
@@ -294,8 +339,13 @@ class Steps:
             finally:
                 self._heard_out(intent)
             self._noted(incident, record, settled.facts)
-            for container_id in (record.object_id, *intent.echoes):
-                self.mirror.asks(container_id, None)  # what it began was listed by now
+            for container_id in {record.object_id, *intent.echoes}:
+                if not (settled.done and container_id in intent.echoes):  # what settling itself began may still come
+                    self.mirror.asks(container_id, None)  # what it began before was listed by now
+        if settled.facts.get("stopped_by_person"):
+            self.mirror.stopped_by_person(record.object_id)
+        if record.object_id in self.owed:
+            return settled
         ended = replace(record, untouched=settled.untouched)
         self._end(ended, "done" if settled.done else "interrupted", settled.detail)
         return settled

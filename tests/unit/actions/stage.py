@@ -170,6 +170,9 @@ class Stage:
     def container_named(self, name: str) -> Container | None:
         return None
 
+    def engine_was_there(self, at: float) -> bool:
+        return True
+
     def stopped(self, container_id: str) -> bool:
         return False
 

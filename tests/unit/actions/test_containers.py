@@ -233,6 +233,27 @@ async def test_only_an_end_that_can_be_the_restarts_is_undone(finished_at, exit_
     assert stage.engine.did() == did
 
 
+@pytest.mark.parametrize(
+    ("fields", "there", "did"),
+    [
+        ({"signalled": True}, True, []),
+        ({"signalled": True}, False, ["start"]),  # the engine died in the middle of the restart
+        ({"signalled": True, "error": "network shop not found"}, True, ["start"]),  # the restart's own start failed
+        ({"signalled": False}, True, ["start"]),  # it crashed
+        ({}, True, ["start"]),  # nobody knows
+    ],
+)
+async def test_what_a_person_stopped_before_the_engine_was_asked_is_not_started(fields, there, did, monkeypatch):
+    stage = Stage(now=2000.0)
+    stage.engine.set(state="exited", exit_code=143, finished_at=1007.0, **fields)
+    monkeypatch.setattr(type(stage.context.view), "engine_was_there", lambda self, at: there)
+
+    settled = await containers_settle.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
+
+    assert stage.engine.did() == did
+    assert settled.facts.get("stopped_by_person", False) == (not did)
+
+
 async def test_what_did_not_run_before_is_not_started():
     stage = Stage(now=2000.0)
     stage.engine.set(state="exited", finished_at=50.0)

@@ -193,7 +193,7 @@ class Clinic:
         self.intake = Intake(self.incidents, self.treatment, guards, self.told, "host", self.dry_run, self.clock.wall)
         self.intake.use(self.rules)
         self.engine.containers = {ID: WEB}
-        self.engine.on = {"restart": self._restarted, "start": self._restarted, "stop": self._stopped}
+        self.engine.on = {"restart": self._restarted, "start": self._started, "stop": self._stopped}
         self.mirror.relist([WEB], [], [], self.now, "started")
 
     def _paused(self, rule: str, target: str) -> Any:
@@ -246,9 +246,19 @@ class Clinic:
 
     def _restarted(self) -> None:
         self.now += 0.5
-        for action in ("kill", "die", "stop", "start", "restart"):
-            self.emit(action, signal="15", exitCode="0")
+        if self.engine.containers[ID].running:
+            for action in ("kill", "die", "stop"):
+                self.emit(action, signal="15", exitCode="0")
+        self._began()
+        self.emit("restart")
+
+    def _started(self) -> None:
+        self.now += 0.5
+        self._began()
+
+    def _began(self) -> None:
         self.engine.set(state="running", started_at=self.now, health=self.health_after)
+        self.emit("start")  # a little later than inspect says
 
     def _stopped(self) -> None:
         for action in ("kill", "die", "stop"):

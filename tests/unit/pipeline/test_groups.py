@@ -95,8 +95,9 @@ class Town:
 
     async def _restart(self, container_id: str, *_: Any) -> None:
         self._note("restart", container_id)
-        self.emit(container_id, "kill", "die", "stop", "start", "restart")
+        self.emit(container_id, "kill", "die", "stop", "start")
         self.set(container_id, state="running", exit_code=None, started_at=self.began)
+        self.emit(container_id, "restart")
 
     async def _stop(self, container_id: str, *_: Any) -> None:
         self._note("stop", container_id)

@@ -226,6 +226,8 @@ async def test_the_journal_says_of_an_action_the_time_by_which_the_limits_counte
         one.engine.on["inspect"] = slow
         one.sicken()
         await one.quiet()
+        one.look()
+        await one.quiet()
         begun = list(one.journal.actions.values())
         assert [each.part for each in begun] == ["then", "escalate"]
         assert [each.began_at for each in begun] == list(one.history.host)
