@@ -138,7 +138,7 @@ async def test_the_rules_counters_are_shown_before_they_first_match(fake: FakeEn
         assert 'dockmend_heals_total{outcome="healed",rule="heal"} 0.0' in one.metrics.render().decode()
         told = one.settings.paths.rules / "rules.yaml"
         told.write_text(RULES.replace("name: heal", "name: other"))
-        one.reloading.now()
+        await one.reloading.now()
         assert 'dockmend_heals_total{outcome="healed",rule="other"} 0.0' in one.metrics.render().decode()
 
 

@@ -28,7 +28,7 @@ def kept(one: Rules) -> dict[str, str]:
     return {path.name: path.read_text() for path in (one.settings.paths.state / LAST_GOOD).iterdir()}
 
 
-def test_it_holds_the_bytes_that_were_loaded_not_what_is_written_meanwhile(
+async def test_it_holds_the_bytes_that_were_loaded_not_what_is_written_meanwhile(
     one: Rules, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(*args: Any, **keys: Any) -> RuleSet:
@@ -36,25 +36,25 @@ def test_it_holds_the_bytes_that_were_loaded_not_what_is_written_meanwhile(
         return load_texts(*args, **keys)
 
     monkeypatch.setattr("dockmend.app.rules.load_texts", load)
-    one.start()
+    await one.start()
     assert kept(one) == {"a.yaml": RULE}
 
 
-def test_it_is_what_a_start_with_wrong_files_stands_on_and_forgets_files_that_are_gone(one: Rules) -> None:
+async def test_it_is_what_a_start_with_wrong_files_stands_on_and_forgets_files_that_are_gone(one: Rules) -> None:
     (one.settings.paths.rules / "b.yaml").write_text(RULE.replace("NAME", "b"))
-    one.start()
+    await one.start()
     assert sorted(kept(one)) == ["a.yaml", "b.yaml"]
     (one.settings.paths.rules / "b.yaml").unlink()
-    one.start()
+    await one.start()
     assert sorted(kept(one)) == ["a.yaml"]
     (one.settings.paths.rules / "a.yaml").write_text("rules: [")
-    assert [rule.name for rule in one.start().rules] == ["NAME"]
+    assert [rule.name for rule in (await one.start()).rules] == ["NAME"]
     assert not one.observes
 
 
-def test_one_that_others_could_have_written_is_not_used(one: Rules) -> None:
-    one.start()
+async def test_one_that_others_could_have_written_is_not_used(one: Rules) -> None:
+    await one.start()
     (one.settings.paths.rules / "a.yaml").write_text("rules: [")
     (one.settings.paths.state / LAST_GOOD / "a.yaml").chmod(0o666)
-    assert one.start().rules == ()
+    assert (await one.start()).rules == ()
     assert one.observes

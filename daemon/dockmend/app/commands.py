@@ -193,7 +193,7 @@ class DaemonCommands:
         return Done(text=f"reset rule {rule} for {name}", incident=None)
 
     async def reload(self, actor: str) -> Done:
-        rules = self._daemon.reloading.now()
+        rules = await self._daemon.reloading.now()
         waits = "".join(f"; {each}" for each in self._daemon.reloading.waits)
         return Done(text=f"{len(rules.rules)} rules in force{waits}", incident=None)
 

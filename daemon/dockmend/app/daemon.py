@@ -155,7 +155,7 @@ class Daemon:
         """Until `stop` is set; then running actions have `shutdown` seconds."""
         await self.journal.open()
         try:
-            rules = self.rules.start()
+            rules = await self.rules.start()
             known = await taking_up.known_state(self.journal, self.mirror, self.clock)
             self.times = taking_up.Times(known.moved, self.clock())
             self.history = await taking_up.history_of(self.journal, self.times, self.rules.looks_back)

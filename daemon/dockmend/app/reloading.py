@@ -27,6 +27,7 @@ class Reloading:
         self._daemon = daemon
         self._policy = policy
         self._asked = asyncio.Event()
+        self._one_at_a_time = asyncio.Lock()
         self.waits: tuple[str, ...] = ()  # what of the last policy read holds from a restart on
 
     def ask(self) -> None:
@@ -39,18 +40,22 @@ class Reloading:
             await self._asked.wait()
             self._asked.clear()
             try:
-                self.now()
+                await self.now()
             except InvalidFiles as error:
                 tell_problems(error)
 
-    def now(self) -> RuleSet:
-        """All or nothing. Raises InvalidFiles."""
+    async def now(self) -> RuleSet:
+        """All or nothing; the loop goes on meanwhile. Raises InvalidFiles."""
+        async with self._one_at_a_time:
+            return await self._now()
+
+    async def _now(self) -> RuleSet:
         daemon = self._daemon
         daemon.notifier.reloading()
         try:
             before = daemon.rules.current.digest, daemon.rules.observes
-            policy, waits = narrowed(daemon.guards.policy, self._read())
-            rules = daemon.rules.reload(policy.rules_owner)
+            policy, waits = narrowed(daemon.guards.policy, await self._read())
+            rules = await daemon.rules.reload(policy.rules_owner)
         except InvalidFiles as error:
             daemon.observer.reloaded(ok=False, at=daemon.clock.wall())
             daemon.observer.degraded("rules", _rejected(error, daemon.rules.degraded))
@@ -70,9 +75,9 @@ class Reloading:
             if daemon.degraded:
                 daemon.standing.tell()
 
-    def _read(self) -> Policy:
+    async def _read(self) -> Policy:
         try:
-            return self._policy()
+            return await asyncio.to_thread(self._policy)
         except InvalidFiles as error:
             self._daemon.rules.problems = tuple(str(problem) for problem in error.problems)
             raise

@@ -23,7 +23,7 @@ Test = Callable[[str], bool]
 
 LONGEST_PATTERN: Final = 500
 LONGEST_SEARCHED: Final = 1024
-"""Characters of a text a regular expression is tried on; 256 where its cost grows with the cube."""
+"""Characters of a text a regular expression is tried on; fewer if it costs more (runaway.longest_searched)."""
 
 _SPECIAL = re.compile(r"[*?\[]")
 
@@ -118,7 +118,7 @@ def _regex(text: str) -> Pattern:
     body = text[1:-1]
     if not body:
         raise LanguageError('an empty regular expression matches everything: expected "*" for that', 0)
-    limit = 256 if runaway.degree(body) >= runaway.HIGHEST_DEGREE else LONGEST_SEARCHED
+    limit = min(LONGEST_SEARCHED, runaway.longest_searched(body))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         search = re.compile(body).search

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import yaml
@@ -17,6 +18,8 @@ from dockmend.rules import hints
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 40
+MOST_TROUBLES = 200
+"""After that many the file is read no further."""
 MAX_UNFOLDED = 20_000
 """Nodes that aliases may add: a file of a few hundred bytes can otherwise unfold into gigabytes."""
 
@@ -104,7 +107,20 @@ class Document:
         self.text = text
         self.root: Node | None = None
         self.troubles: list[Trouble] = []
-        self._lines: list[str] | None = None
+
+    @cached_property
+    def lines(self) -> list[str]:
+        return _BREAKS.split(self.text)
+
+    @cached_property
+    def commented(self) -> bool:
+        """Whether there may be a comment after a value."""
+        return " #" in self.text
+
+    def release(self) -> None:
+        """The tree is not needed any more."""
+        root, self.root = self.root, None
+        _dismantle([root] if root is not None else [])
 
     @property
     def data(self) -> Any:
@@ -112,9 +128,7 @@ class Document:
 
     def line(self, number: int) -> str:
         """The text of a line (from 1), "" beyond the end."""
-        if self._lines is None:
-            self._lines = _BREAKS.split(self.text)
-        return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
+        return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
 
     def offset(self, node: Node, offset: int) -> tuple[int, int]:
         """Line and column of the character `offset` of a scalar; of its start where the file writes it otherwise."""
@@ -127,7 +141,7 @@ class Document:
 
     def comment_after(self, node: Node) -> str | None:
         """The comment on the line of an unquoted scalar, that was perhaps meant to belong to it; or None."""
-        if not node.plain or node.text is None or "#" not in self.text:
+        if not node.plain or node.text is None or not self.commented:
             return None
         line = self.line(node.line)[node.column - 1 :]
         rest = line[len(node.text) :].lstrip()
@@ -161,15 +175,34 @@ def parse(path: str, text: str) -> Document:
         document.root = builder.build()
     except Trouble as trouble:
         document.troubles.append(trouble)
+        _dismantle(builder.stack[:1])
     except yaml.MarkedYAMLError as error:
         mark = error.context_mark if _starts_earlier(error) else error.problem_mark
         mark = mark or error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
         message, column = hints.syntax(error.problem or "", error.context or "", document.line(line), column)
         document.troubles.append(Trouble(line, column, message))
+        _dismantle(builder.stack[:1])
     except (yaml.reader.ReaderError, UnicodeEncodeError) as error:
         document.troubles.append(_unreadable(document.text, error))
     return document
+
+
+def _dismantle(nodes: list[Any]) -> None:
+    """Frees a tree node by node, and its data part by part.
+
+    Freed as a whole, that of a file of 1 MiB would keep every other thread waiting for more than 100 ms.
+    """
+    for node in nodes:
+        data = node.value
+        for part in data if isinstance(data, list) else data.values() if isinstance(data, dict) else ():
+            while isinstance(part, list | dict) and part:
+                part.pop() if isinstance(part, list) else part.popitem()
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, Collection):
+            nodes += node.children if node.keys is None else node.children.values()
+            node.children, node.keys, node.value = (), None, None
 
 
 def _starts_earlier(error: yaml.MarkedYAMLError) -> bool:
@@ -227,7 +260,10 @@ class _Builder:
 
     def trouble(self, node: Node, message: str) -> None:
         node.flagged = True
-        self.document.troubles.append(Trouble(node.line, node.column, message))
+        trouble = Trouble(node.line, node.column, message)
+        if len(self.document.troubles) >= MOST_TROUBLES:
+            raise trouble
+        self.document.troubles.append(trouble)
 
     def _open(self, event: Any, mapping: bool) -> None:
         node = Collection(event.start_mark, mapping)
@@ -326,8 +362,7 @@ class _Builder:
         if node.flagged:
             return node
         if not isinstance(node.value, str):
-            node.flagged = True
-            self.document.troubles.append(Trouble(node.line, node.column, hints.key(node.text, node.value)))
+            self.trouble(node, hints.key(node.text, node.value))
         elif node.plain and node.text == "<<":
             self.trouble(node, "merging with `<<` is not understood here: write what rules share under `defaults`")
         return node

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from dockmend.errors import Problem
 from dockmend.rules import hints
 from dockmend.rules.language_error import LanguageError, did_you_mean, quoted
-from dockmend.rules.positions import Collection, Document, Node, Path
+from dockmend.rules.positions import MOST_TROUBLES, Collection, Document, Node, Path
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -40,19 +40,37 @@ _BOUNDS = {
 }  # fmt: skip
 
 
+MOST_PROBLEMS = MOST_TROUBLES
+"""Errors that are told of one file, and warnings: a person mends the first few, and each takes time to word."""
+
+
 class Reporter:
-    """Collects the problems of one file."""
+    """Collects the problems of one file, of each level MOST_PROBLEMS at most; then says that there are more."""
 
     def __init__(self, document: Document) -> None:
         self.document = document
         self.problems: dict[Problem, None] = {}  # ordered, without duplicates
+        self._counts = {"error": 0, "warning": 0}
+
+    @property
+    def full(self) -> bool:
+        """No further error would be told: there is no use in looking for one."""
+        return self._counts["error"] > MOST_PROBLEMS
 
     def add(self, line: int, column: int, message: str, rule: str | None = None, warning: bool = False) -> None:
         level = "warning" if warning else "error"
+        if self._counts[level] >= MOST_PROBLEMS:
+            if self._counts[level] == MOST_PROBLEMS:
+                message, rule = f"more than {MOST_PROBLEMS} {level}s: the others are not shown", None
+            else:
+                return
         message = "".join(
             char if char.isprintable() else "�" for char in message[:1000]
         )  # one line, whatever it quotes
-        self.problems[Problem(self.document.path, line, column, message, rule, level)] = None  # type: ignore[arg-type]
+        problem = Problem(self.document.path, line, column, message, rule, level)  # type: ignore[arg-type]
+        if problem not in self.problems:
+            self.problems[problem] = None
+            self._counts[level] += 1
 
 
 class Scope:

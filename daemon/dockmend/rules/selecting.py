@@ -151,7 +151,7 @@ def _patterns(data: Any, keys: Path = ()) -> list[tuple[Path, str]]:
 def _cut_by_comments(scope: Scope, path: Path, data: dict[str, Any]) -> None:
     """Patterns that ` #` cut in two: YAML takes the rest of the line for a comment."""
     document = scope.reporter.document
-    if " #" not in document.text:
+    if not document.commented:
         return
     for keys, pattern in _patterns(data):
         node = scope.find((*path, *keys))

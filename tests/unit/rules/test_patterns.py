@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dockmend.rules.language_error import LanguageError
 from dockmend.rules.patterns import LONGEST_SEARCHED, compile_any, compile_pattern, literal, parse_pattern
-from dockmend.rules.runaway import degree, literal_start
+from dockmend.rules.runaway import MOST_STEPS, cost, literal_start, longest_searched
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,26 @@ def test_ordinary_regular_expressions_are_accepted(regex):
     ],
 )  # fmt: skip
 def test_the_degree_bounds_the_steps(regex, expected):
-    assert degree(regex) == expected
+    assert cost(regex)[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("regex", "expected"),
+    [("^web", 1), ("^web.*prod.*eu", 4), ("a.*b.*c", 4), (r"(a|b)+.?a??a+(ab|a)?\d{2,5}", 6), ("^(?=a.*b)a?a", 4)],
+)
+def test_choices_count_into_the_text_that_is_searched(regex, expected):
+    degree, choices = cost(regex)
+    assert choices == expected
+    assert choices * longest_searched(regex) ** degree <= MOST_STEPS or not degree
+
+
+def test_a_text_in_which_the_search_would_cost_too_much_does_not_match():
+    regex = r"(a|b)+.?a??a+(ab|a)?\d{2,5}"
+    longest = longest_searched(regex)
+    assert 64 <= longest < 128
+    test = compile_pattern(f"/{regex}/")
+    assert test("a" * (longest - 2) + "11")
+    assert not test("a" * (longest - 1) + "11")
 
 
 def test_a_very_long_text_matches_no_regular_expression():
