@@ -13,6 +13,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+from dockmend.actions.arguments import filled
 from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register
 from dockmend.actions.containers import expect_container
 from dockmend.actions.output import Output
@@ -37,7 +38,7 @@ KILLER = (
 async def exec_(ctx: Context, params: Any, subject: Object) -> Done:
     """Run a command in a container that runs. Its output is kept, cut short; any exit code but the expected fails."""
     container = expect_container(subject, "exec")
-    command = [ctx.render(argument) for argument in params.command]
+    command = filled(ctx, params.command)
     what = f"exec {command[0]} in {container.name}"
     mark = f"{ctx.incident.id}-{os.urandom(6).hex()}"
     env = {key: ctx.render(value) for key, value in params.env.items()} | {MARK: mark}

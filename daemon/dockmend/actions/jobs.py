@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dockmend.actions import again
+from dockmend.actions.arguments import filled
 from dockmend.actions.base import NOT_BEGUN, Action, Context, Done, Failed, Settled, register
 from dockmend.actions.output import Output
 from dockmend.actions.refusals import failed_call
@@ -54,7 +55,7 @@ def definition(ctx: Context, params: Any, image: str) -> dict[str, Any]:
         "Env": [f"{key}={ctx.render(value)}" for key, value in params.env.items()],
     }  # fmt: skip
     if params.command is not None:
-        body["Cmd"] = [ctx.render(argument) for argument in params.command]
+        body["Cmd"] = filled(ctx, params.command)
     return body
 
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
+from dockmend.rules import commands
 from dockmend.rules.addresses import IPv4, IPv6, Subnets
 from dockmend.rules.fields import CONTEXTS
 from dockmend.rules.language_error import LanguageError
-from dockmend.rules.templates import compile_template
 from dockmend.rules.values import (
     Count,
     Duration,
@@ -92,23 +92,17 @@ class SetLimits(Params):
 
 
 def _arguments(value: Any, info: ValidationInfo) -> tuple[str, ...]:
-    """A list of arguments. A field after `-c` would put a stranger's text into a shell's program: refused."""
+    """A list of arguments. A field that would put a stranger's text into a program is refused: rules/commands.py."""
     if not isinstance(value, list | tuple) or not value or not all(isinstance(one, str) for one in value):
         raise wrong_type('a list of arguments such as ["sh", "-c", "echo hello"]')
-    script = False
-    for argument in value:
+    arguments = []
+    for text in value:
         try:
-            fields = (
-                compile_template(argument, info.context or CONTEXTS).fields
-                if "{" in argument or "}" in argument
-                else ()
-            )
+            arguments.append(commands.argument(text, info.context or CONTEXTS))
         except LanguageError as error:
-            raise said(f"{argument}: {error.message}") from None
-        if script and fields:
-            name = min(fields)
-            raise said(f"the field {{{name}}} stands after -c, where a shell would run it: pass it by `env`")
-        script = script or re.fullmatch(r"-[A-Za-z]*c", argument) is not None
+            raise said(f"{text}: {error.message}") from None
+    if (why := commands.trouble(arguments)) is not None:
+        raise said(why)
     return tuple(value)
 
 
@@ -258,6 +252,11 @@ class TestRestore(Params):
     command: Arguments = None
     image: Template | None = None
 
+    @field_validator("command", mode="after")
+    @classmethod
+    def _command(cls, value: Any, info: ValidationInfo) -> tuple[str, ...] | None:
+        return None if value is None else _arguments(value, info)
+
 
 # ---------------------------------------------------------------------------------------------------------------- image
 class CommitImage(Params):
@@ -268,6 +267,15 @@ class CommitImage(Params):
     changes: Templates = ()  # type: ignore[valid-type]  # Dockerfile instructions
     pause: bool = True
     keep: Count | None = None  # how many images of this rule and container are kept; None: all
+
+    @field_validator("changes")
+    @classmethod
+    def _changes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        """An image's labels steer nothing; every other instruction says what its containers run, and how."""
+        for text in value:
+            if commands.argument(text).fields and text.split(None, 1)[0].upper() != "LABEL":
+                raise said(f"{text}: a field that strangers fill may stand in a LABEL only")
+        return value
 
     @field_validator("repository")
     @classmethod

@@ -1,0 +1,17 @@
+"""The arguments of a command with their fields filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dockmend.actions.base import Context, Failed
+from dockmend.rules import commands
+
+
+def filled(ctx: Context, command: Sequence[str]) -> list[str]:
+    """Raises Failed for a field that would be read as an option: its text is a stranger's."""
+    texts = [ctx.render(argument) for argument in command]
+    wrong = commands.like_an_option([commands.argument(each) for each in command], texts)
+    if wrong is not None:
+        raise Failed(f"{{{wrong}}} begins with - and would be an option of {command[0]}: put -- before it", again=False)
+    return texts
