@@ -111,3 +111,21 @@ async def test_one_that_is_there_after_all_has_its_day_anew(tmp_path: Path):
         assert await stage.kept() == ["definition"]
     finally:
         await stage.journal.close()
+
+
+async def test_an_heir_that_went_before_it_was_looked_at_is_made_from_what_its_predecessor_was(tmp_path: Path):
+    stage = await staged(tmp_path)
+    try:
+        one = await stage.begin(ruleset())
+        assert await one.of("d" * 64) is None
+        stage.mirror.succeeded(ID, "d" * 64)
+        before = await one.of("d" * 64)
+        assert before is not None
+        assert before["Id"] == ID
+        stage.mirror.observe(Container(id="d" * 64, name="web", state="running", started_at=NOW), NOW)
+        await one.keep()
+        own = await one.of("d" * 64)
+        assert own is not None
+        assert own["Id"] == "d" * 64
+    finally:
+        await stage.journal.close()
