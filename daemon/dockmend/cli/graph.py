@@ -5,16 +5,21 @@ Labels and names are strangers' text: in each format everything that could be re
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from dockmend.cli.in_force import in_force
 from dockmend.cli.options import options, with_engine
 from dockmend.cli.text import clean, emit, say, show
+from dockmend.errors import JournalError
 from dockmend.mirror.graph import Edge, Graph, build
+from dockmend.mirror.identities import Identities
 from dockmend.mirror.order import Plan, plan
 from dockmend.model import HELPER_LABEL
 
@@ -39,8 +44,12 @@ def graph(as_json: bool, form: str, **flags: Any) -> int:
     Network, process and IPC namespaces, links, volumes-from, Compose's depends_on and dockmend.depends-on labels; who
     shares a network is shown too. Cycles are named. Asks the engine; the daemon need not run.
     """
-    listing = with_engine(in_force(flags).settings, lambda engine: engine.listing())
-    found = build(each for each in listing.containers if HELPER_LABEL not in each.labels)
+    now = in_force(flags)
+    listing = with_engine(now.settings, lambda engine: engine.listing())
+    found = build(
+        (each for each in listing.containers if HELPER_LABEL not in each.labels),
+        remembered(now.settings.paths.journal),
+    )
     order = plan(found.nodes, found.needs())
     if as_json:
         emit(document(found, order))
@@ -51,6 +60,19 @@ def graph(as_json: bool, form: str, **flags: Any) -> int:
     else:
         _text(found, order)
     return 0
+
+
+def remembered(path: Path) -> Identities:
+    """What the daemon's journal tells of containers that are gone; nothing where that cannot be read."""
+    from dockmend.app.taking_up import IDENTITY
+    from dockmend.journal.reader import read_only
+
+    identities = Identities()
+    with contextlib.suppress(JournalError, OSError), read_only(path) as journal:
+        for key in journal.known_keys(IDENTITY):
+            with contextlib.suppress(msgspec.MsgspecError):  # of another version
+                identities.restore(key.removeprefix(IDENTITY), journal.known_value(key) or b"")
+    return identities
 
 
 def _text(found: Graph, order: Plan) -> None:

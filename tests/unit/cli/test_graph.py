@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from pathlib import Path
 
-from dockmend.cli.graph import document, dot, mermaid
+from dockmend.cli.graph import document, dot, mermaid, remembered
+from dockmend.journal.sqlite import SqliteJournal
 from dockmend.mirror.graph import build
+from dockmend.mirror.identities import Identities
 from dockmend.mirror.order import plan
 from dockmend.model import Container, Endpoint
 
@@ -51,3 +55,17 @@ def test_json_has_every_tie_the_order_and_the_cycles():
         {"name": "lan", "members": [{"name": "vpn", "aliases": ["gw"]}, {"name": "db", "aliases": []}]}
     ]
     assert found["order"] == [["vpn", "db", "db2"], ["app"]]
+
+
+async def test_who_a_dead_id_meant_is_what_the_daemons_journal_remembers(tmp_path: Path):
+    journal = SqliteJournal(tmp_path / "journal.sqlite3", time.time)
+    await journal.open()
+    known = Identities()
+    known.named("9" * 64, "vpn")
+    journal.put_known(f"identity/{'9' * 64}", known.encoded("9" * 64))
+    journal.put_known("identity/other", b"of another version")
+    await journal.close()
+    app = Container(id="5" * 64, name="tail", network_mode=f"container:{'9' * 64}")
+    (edge,) = build([VPN, app], remembered(tmp_path / "journal.sqlite3")).edges
+    assert edge.dependency == VPN.id
+    assert remembered(tmp_path / "none.sqlite3").known == {}
