@@ -54,12 +54,13 @@ class Endpoint(Struct, frozen=True, omit_defaults=True):
     ipv4: str | None = None  # configured (static), not the one that was handed out
     ipv6: str | None = None
     link_local: tuple[str, ...] = ()
-    mac: str | None = None  # None where the engine made it up from the address
+    mac: str | None = None  # the MAC address that was configured; "" if none was, None if nothing tells
     links: tuple[str, ...] = ()
     driver_opts: dict[str, str] = field(default_factory=dict)
     gw_priority: int = 0  # which network the default route goes through (Engine 28, API 1.48)
     address: str = ""  # the IPv4 address in use, "" when not running
     address6: str = ""
+    mac_in_use: str = ""  # configured or made up by the engine; "" when not running
 
 
 class HealthCheck(Struct, frozen=True):

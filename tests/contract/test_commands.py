@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from dockmend.engine.api_versions import parsed
 from dockmend.errors import NotFound, Permanent, Temporary
 from tests.lab import eventually_async
 
@@ -28,13 +29,16 @@ async def test_a_command_says_what_it_has_to_say_and_how_it_ended(lab: Lab) -> N
     assert (after.running, after.exit_code) == (False, 7)
 
 
-async def test_a_command_that_is_not_there_ends_with_126_and_says_so(lab: Lab) -> None:
+async def test_a_command_that_is_not_there_has_an_exit_code_of_its_own_and_says_so(lab: Lab) -> None:
     await lab.run("web")
 
     execution = await lab.client.exec_create("web", ["nowhere-to-be-found"])
 
     assert b"not found" in await said(lab, execution)
-    assert (await lab.client.exec_inspect(execution)).exit_code == 126
+    version = parsed((await lab.client.connect()).api_version)
+    assert version is not None
+    # Not asked for by dockmend: measured with 1.45 and 1.51, see docs/engines.md.
+    assert (await lab.client.exec_inspect(execution)).exit_code == (126 if version < (1, 48) else 127)
 
 
 async def test_leaving_a_commands_output_leaves_it_running(lab: Lab) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dockmend.engine.api_versions import RANDOM_MACS
 from dockmend.engine.client import DockerEngine
 from tests.lab import PrivateEngine, eventually
 
@@ -71,27 +72,70 @@ async def test_a_list_tells_of_a_signal_that_ended_nothing(docker: PrivateEngine
         await client.close()
 
 
-async def test_configured_mac_addresses_of_every_network(docker: PrivateEngine) -> None:
+MAIN, OTHER = "02:11:22:33:44:55", "02:11:22:33:44:66"
+
+
+async def made_in_three_networks(docker: PrivateEngine) -> None:
     for network in ("main", "other", "third"):
         await docker.adocker("network", "create", network)
-    main, other = "02:11:22:33:44:55", "02:11:22:33:44:66"
-    networking = {"main": {}, "other": {"MacAddress": other}, "third": {}}
+    networking = {"main": {"MacAddress": MAIN}, "other": {"MacAddress": OTHER}, "third": {}}
     body = {
         "Image": docker.toolbox_image(), "Cmd": ["sleep", "86400"], "HostConfig": {"NetworkMode": "main"},
-        "NetworkingConfig": {"EndpointsConfig": networking | {"main": {"MacAddress": main}}},
+        "NetworkingConfig": {"EndpointsConfig": networking},
     }  # fmt: skip
     status, answer = docker.api("POST", "/v1.44/containers/create?name=web", body)
     assert status == 201, answer
+
+
+async def told_macs(client: DockerEngine) -> tuple[dict[str, str | None], dict[str, str | None]]:
+    """The configured MAC addresses by network: as an inspect says, and as the raw answer does."""
+    seen = await client.inspect("web")
+    raw = (await client.inspect_raw("web"))["NetworkSettings"]["Networks"]
+    return {name: each.mac for name, each in seen.networks.items()}, {
+        name: each.get("DesiredMacAddress") for name, each in raw.items()
+    }
+
+
+async def test_configured_mac_addresses_of_every_network(docker: PrivateEngine) -> None:
+    await made_in_three_networks(docker)
     client = DockerEngine(docker.url)
+    wanted = {"main": MAIN, "other": OTHER, "third": ""}, {"main": None, "other": OTHER, "third": ""}
     try:
         await client.connect()
-        wanted = {"main": main, "other": other}
-        assert await client.desired_macs(await client.inspect("web")) == wanted
+        assert await told_macs(client) == wanted
+        for command in (("start", "web"), ("restart", "-t", "0", "web"), ("kill", "web")):
+            await docker.adocker(*command)
+            if command[0] == "kill":
+                await docker.adocker("wait", "web")
+            assert await told_macs(client) == wanted
         await docker.adocker("start", "web")
-        assert await client.desired_macs(await client.inspect("web")) == wanted
+        assert (await client.inspect("web")).networks["other"].mac == OTHER
+        await docker.adocker("network", "disconnect", "other", "web")
+        await docker.adocker("network", "connect", "other", "web")
+        assert (await client.inspect("web")).networks["other"].mac == ""
+    finally:
+        await client.close()
+
+
+async def test_configured_mac_addresses_of_an_engine_whose_files_are_out_of_reach(
+    docker: PrivateEngine, tmp_path: Path
+) -> None:
+    await made_in_three_networks(docker)
+    client = DockerEngine(docker.url, root=tmp_path)
+    told = docker.api_version < RANDOM_MACS
+    try:
+        await client.connect()
+        assert (await told_macs(client))[0] == {"main": MAIN, "other": OTHER, "third": ""}  # it never ran
+        await docker.adocker("start", "web")
+        running = await told_macs(client)
+        assert running[0] == {"main": MAIN, "other": OTHER if told else None, "third": "" if told else None}
+        assert running[1] == {"main": None, "other": OTHER if told else None, "third": "" if told else None}
         await docker.adocker("kill", "web")
         await docker.adocker("wait", "web")
-        assert await client.desired_macs(await client.inspect("web")) == wanted
+        assert await told_macs(client) == (
+            {"main": MAIN, "other": None, "third": None},
+            dict.fromkeys(["main", "other", "third"]),
+        )
     finally:
         await client.close()
 
@@ -121,6 +165,5 @@ async def test_another_engines_folder_tells_nothing(docker: PrivateEngine, tmp_p
         eventually(lambda: docker.state("web") == "exited")
         seen = await client.inspect("web")
         assert seen.signalled is None
-        assert await client.desired_macs(seen) is None
     finally:
         await client.close()

@@ -66,7 +66,8 @@ async def test_an_inspect_of_a_running_container(lab: Lab) -> None:
     endpoint = seen.networks["shop"]
     assert endpoint.network_id == (await lab.client.inspect_network("shop")).id
     assert endpoint.address
-    assert endpoint.mac is None  # made from the address, not configured
+    assert endpoint.mac == ""  # the one in use is the engine's, not configured
+    assert endpoint.mac_in_use
     assert endpoint.aliases == ()
     assert seen.error == ""
 
@@ -76,12 +77,13 @@ async def test_a_configured_mac_address_is_told_from_one_the_engine_made(lab: La
     await lab.run("web", network="shop", options=["--mac-address=02:11:22:33:44:55"])
     await lab.client.connect_network("bridge", "web", Endpoint(network_id=""))
     seen = await lab.client.inspect("web")
-    assert seen.networks["shop"].mac == "02:11:22:33:44:55"
-    assert seen.networks["bridge"].mac is None
+    assert seen.networks["shop"].mac == seen.networks["shop"].mac_in_use == "02:11:22:33:44:55"
+    assert not seen.networks["bridge"].mac
+    assert seen.networks["bridge"].mac_in_use
     await lab.client.stop("web", timeout=5)
     seen = await lab.client.inspect("web")
-    assert seen.networks["shop"].mac == "02:11:22:33:44:55"
-    assert seen.networks["bridge"].mac is None
+    assert (seen.networks["shop"].mac, seen.networks["shop"].mac_in_use) == ("02:11:22:33:44:55", "")
+    assert (bool(seen.networks["bridge"].mac), seen.networks["bridge"].mac_in_use) == (False, "")
 
 
 async def test_an_exit_code_is_there_once_it_has_ended(lab: Lab) -> None:

@@ -24,7 +24,7 @@ class World(Commands, Networks):
         self.volumes: dict[str, dict[str, Any]] = {}
         self.images: dict[str, dict[str, Any]] = {}
         self.archives: dict[str, dict[str, Any]] = {}  # volume -> path within it -> tar entry, see archive.py
-        self.connect_keeps_mac = False  # as from Engine 29.3 on; before, MacAddress was taken and ignored
+        self.connect_keeps_mac = False  # as from API 1.54 on; before, MacAddress is taken and ignored
         self._addresses = 1
         for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null")):
             self._network(name, driver)
@@ -155,7 +155,9 @@ class World(Commands, Networks):
             main = "bridge" if mode == "default" else mode
             for network in wanted or {main: None}:
                 place = shapes.endpoint(self.network(network)["Id"], wanted.get(network), name, identity)
-                place["_mac"] = place["_mac"] or (config.get("MacAddress", "") if network == main else "")
+                if network == main and (mac := place["_mac"] or config.get("MacAddress")):
+                    place["_mac"] = container["Config"]["MacAddress"] = mac  # and so it stays, whatever it leaves
+                place["MacAddress"] = place["_mac"]
                 container["NetworkSettings"]["Networks"][network] = place
         for mount in container["HostConfig"].get("Mounts") or ():
             volume = self.add_volume(mount.get("Source") or shapes.new_id())

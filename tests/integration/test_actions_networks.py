@@ -70,9 +70,12 @@ async def test_links_driver_options_link_local_and_ipv6_are_kept(acting, docker)
     docker.docker("exec", "peer", "ping", "-6", "-c", "1", "-W", "2", "fd00:89::60")
 
 
-async def test_mac_address_that_the_engine_does_not_take_over_is_said(acting, docker):
+@pytest.mark.parametrize("first", ["lane", "bridge"])
+async def test_mac_address_that_the_engine_does_not_take_over_is_said(acting, docker, first):
+    """In the main network, and in another one."""
     network(docker, "lane")
-    docker.run("web", "--network", "lane", "--mac-address", "02:42:0a:59:00:99")
+    docker.run("web", *(["--network", "bridge"] if first == "bridge" else []),
+               "--network", "name=lane,mac-address=02:42:0a:59:00:99")  # fmt: skip
     await acting.learn("web")
     docker.docker("network", "disconnect", "lane", "web")
 
@@ -80,6 +83,17 @@ async def test_mac_address_that_the_engine_does_not_take_over_is_said(acting, do
 
     kept = endpoint(docker, "web", "lane")["MacAddress"] == "02:42:0a:59:00:99"
     assert kept is ("did not take over its MAC address 02:42:0a:59:00:99 in lane" not in done.detail)
+
+
+async def test_nothing_is_said_of_a_mac_address_that_the_engine_made_up(acting, docker):
+    network(docker, "lane")
+    docker.run("web", "--network", "lane")
+    await acting.learn("web")
+    docker.docker("network", "disconnect", "lane", "web")
+
+    done = await acting.run("reconnect_network", ANY, "web")
+
+    assert done.detail == "reconnected to lane"
 
 
 async def test_default_bridge_is_put_back(acting, docker):

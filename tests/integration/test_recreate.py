@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 from dockmend.actions.base import Failed
+from dockmend.engine.api_versions import RANDOM_MACS
+from dockmend.engine.client import DockerEngine
+from dockmend.model import Endpoint
 from dockmend.rules.parameters import Recreate
 from tests.integration.acting import Acting
 from tests.integration.healing import actions_seen, closed, daemon
@@ -277,3 +280,62 @@ async def test_a_tag_that_moved_is_the_newest_and_not_the_same(acting: Acting, d
     assert docker.inspect("web")["Config"]["Labels"] == {"new": "yes"}
     assert docker.inspect("web")["Image"] != before
     eventually(lambda: names(docker) == {"web": "running"})
+
+
+MAIN, OTHER = "92:d0:c6:0a:29:41", "92:d0:c6:0a:29:42"
+
+
+def in_three_networks(docker: PrivateEngine) -> None:
+    """A MAC address is configured in the main network and in `beta`, not in `gamma`."""
+    for network in ("alpha", "beta", "gamma"):
+        docker.docker("network", "create", network)
+    docker.run("web", "--network", f"name=alpha,mac-address={MAIN}", "--network", f"name=beta,mac-address={OTHER}",
+               "--network", "gamma")  # fmt: skip
+
+
+def macs(docker: PrivateEngine) -> dict[str, str]:
+    """Those in use, by network; the container is started first."""
+    docker.docker("start", "web")
+    return {name: each["MacAddress"] for name, each in docker.inspect("web")["NetworkSettings"]["Networks"].items()}
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_configured_mac_addresses_are_kept_and_made_up_ones_are_not(acting, docker, running):
+    in_three_networks(docker)
+    if not running:
+        docker.docker("stop", "--time", "1", "web")
+
+    done = await acting.run("recreate", Recreate(), "web")
+
+    assert "MAC" not in done.detail
+    first = macs(docker)
+    docker.docker("network", "disconnect", "gamma", "web")
+    docker.run("taker", "--network", "gamma")  # what was made up goes by the address, or is another each time
+    docker.docker("network", "connect", "gamma", "web")
+    docker.docker("restart", "--time", "1", "web")
+    second = macs(docker)
+    assert [(each["alpha"], each["beta"]) for each in (first, second)] == [(MAIN, OTHER)] * 2
+    assert first["gamma"] != second["gamma"]
+
+
+async def test_what_is_not_known_of_a_mac_address_is_not_written_down_and_said(acting, docker, tmp_path):
+    in_three_networks(docker)
+    acting.client = blind = DockerEngine(docker.url, root=tmp_path)  # the engine's own files are out of reach
+    try:
+        await blind.connect()
+        known = docker.api_version < RANDOM_MACS
+        done = await acting.run("recreate", Recreate(), "web")
+        assert ("whether its MAC address in beta, gamma was configured" in done.detail) is not known
+        after = macs(docker)
+        assert (after["alpha"], after["beta"] == OTHER) == (MAIN, known)
+
+        acting.view.networks[(await blind.inspect("web")).id] = {
+            "beta": Endpoint(network_id="", mac=OTHER), "gamma": Endpoint(network_id="", mac=""),
+        }  # fmt: skip
+        docker.docker("stop", "--time", "1", "web")
+        done = await acting.run("recreate", Recreate(), "web")
+        assert "MAC" not in done.detail
+        after = macs(docker)
+        assert (after["alpha"], after["beta"]) == (MAIN, OTHER)
+    finally:
+        await blind.close()

@@ -14,6 +14,7 @@ from dockmend.actions.base import Container, Context, Done, Failed, Settled, suc
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_settle import MARGIN, POLL, look
 from dockmend.actions.definition import Definition, define, image_reference
+from dockmend.actions.recreate import known_macs
 from dockmend.actions.refusals import failed
 from dockmend.actions.resolving import resolve
 from dockmend.errors import EngineError, NotFound
@@ -47,7 +48,8 @@ async def make_again(ctx: Context, subject: Object) -> Done:
         await ctx.engine.remove(new, force=True)
         raise refusal from error
     await succeed(ctx, container.id, new)
-    return Done(f"made again from its last known definition as {new[:12]}", {"new": new})
+    said = [f"made again from its last known definition as {new[:12]}", made.losses]
+    return Done("; ".join(each for each in said if each), {"new": new})
 
 
 def _may(ctx: Context, what: str, raw: Mapping[str, Any], mine: Mapping[str, Any] | None) -> None:
@@ -68,9 +70,12 @@ async def _definition(ctx: Context, what: str, raw: Mapping[str, Any], mine: Map
     if mine is None and named is None:
         raise Failed(f"cannot {what}: its image {reference} is gone", again=False)
     names = await resolve(ctx, what, raw, start=True)
+    macs = known_macs(ctx, str(raw.get("Id")))
     if mine is None:
-        return define(raw, None, reference=reference, new_image_id=str((named or {}).get("Id")), references=names)
-    return define(raw, mine, reference=reference if named and named.get("Id") == had else had, references=names)
+        new_id = str((named or {}).get("Id"))
+        return define(raw, None, reference=reference, new_image_id=new_id, references=names, macs=macs)
+    same = reference if named and named.get("Id") == had else had
+    return define(raw, mine, reference=same, references=names, macs=macs)
 
 
 async def _image(ctx: Context, reference: str) -> dict[str, Any] | None:

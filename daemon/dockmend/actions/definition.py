@@ -20,12 +20,9 @@ IMAGE_LABEL = "com.docker.compose.image"
 
 _OF_ENDPOINT_IN_USE = frozenset({
     "NetworkID", "EndpointID", "Gateway", "IPAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address",
-    "GlobalIPv6PrefixLen", "DNSNames", "MacAddress",
+    "GlobalIPv6PrefixLen", "DNSNames", "MacAddress", "DesiredMacAddress",
 })  # fmt: skip
 """What an endpoint holds because it is in use; the rest was asked for."""
-
-_GENERATED_MAC = "02:42:"
-"""How the addresses begin that the engine makes up: from the IPv4 address up to Engine 27, at random from 28 on."""
 
 _PRIVATE = "rprivate"
 """How a folder of the host is mounted where nobody said how."""
@@ -38,11 +35,23 @@ JOINING = ("NetworkMode", "PidMode", "IpcMode")
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """`body` is a create body for the name `name`. `leave`: networks that the engine adds unasked and it was not in."""
+    """`body` is a create body for the name `name`. `leave`: networks that the engine adds unasked and it was not in.
+
+    `unknown_macs`: networks of which nothing tells whether a MAC address was configured. The body has none for them.
+    """
 
     name: str
     body: dict[str, Any]
     leave: tuple[str, ...] = ()
+    unknown_macs: tuple[str, ...] = ()
+
+    @property
+    def losses(self) -> str:
+        """What the new container may lack, as a part of a sentence; "" if nothing."""
+        if not self.unknown_macs:
+            return ""
+        named = ", ".join(self.unknown_macs)
+        return f"whether its MAC address in {named} was configured cannot be known from here: it has a new one there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +72,7 @@ def define(
     new_image_id: str | None = None,
     references: References | None = None,
     networks: Mapping[str, Raw] | None = None,
+    macs: Mapping[str, str] | None = None,
 ) -> Definition:
     """The definition of `container` (its raw inspect answer), which was made from `image` (the same; None: unknown,
     then nothing is taken for a default).
@@ -70,7 +80,8 @@ def define(
     `reference`: the image to make it from, where not by the reference it has (where that is an id, what was written is
     noted in a label); `new_image_id`: that image's id, where it is another image. `references`: what it is to name in
     the place of containers that were made anew or are gone. `networks`: endpoints it should have beside those that
-    inspect shows.
+    inspect shows. `macs`: by network, the configured MAC addresses that are known beside those that `container` tells
+    of ("": none was).
     """
     config = _config(container, (image or {}).get("Config") or {})
     written = image_reference(container, image)
@@ -82,11 +93,11 @@ def define(
     if new_image_id is not None and IMAGE_LABEL in (config.get("Labels") or {}):
         config["Labels"] = {**config["Labels"], IMAGE_LABEL: new_image_id}
     host = _host_config(container, references or References())
-    endpoints, leave = _endpoints(container, networks or {})
+    endpoints, leave, unknown_macs = _endpoints(container, networks or {}, macs or {})
     body = {**config, "HostConfig": host}
     if endpoints:
         body["NetworkingConfig"] = {"EndpointsConfig": endpoints}
-    return Definition(str(container.get("Name", "")).removeprefix("/"), body, leave)
+    return Definition(str(container.get("Name", "")).removeprefix("/"), body, leave, unknown_macs)
 
 
 def image_reference(container: Raw, image: Raw | None) -> str:
@@ -238,20 +249,23 @@ def _anonymous(container: Raw, declared: set[str]) -> list[Raw]:
 
 
 # ------------------------------------------------------------------------------------------------------------- networks
-def _endpoints(container: Raw, wanted: Mapping[str, Raw]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What it asks of each network, and those it is to leave."""
+def _endpoints(
+    container: Raw, wanted: Mapping[str, Raw], macs: Mapping[str, str]
+) -> tuple[dict[str, Any], tuple[str, ...], tuple[str, ...]]:
+    """What it asks of each network, those it is to leave, and those of which the MAC address is not known."""
     host = container.get("HostConfig") or {}
     main = main_network(host.get("NetworkMode"))
     if main.startswith("container:") or (container.get("Config") or {}).get("NetworkDisabled"):
-        return {}, ()
+        return {}, (), ()
     told = (container.get("NetworkSettings") or {}).get("Networks") or {}
-    endpoints = {name: _endpoint(container, name, each or {}, name == main) for name, each in told.items()}
+    known = {name: _mac(container, each or {}, name == main, macs.get(name)) for name, each in told.items()}
+    endpoints = {name: _endpoint(container, each or {}, known[name]) for name, each in told.items()}
     endpoints |= {name: dict(each) for name, each in wanted.items() if name not in endpoints}
     leave = () if main in endpoints or main in ("host", "none") else (main,)
-    return endpoints, leave
+    return endpoints, leave, tuple(name for name, mac in known.items() if mac is None)
 
 
-def _endpoint(container: Raw, name: str, told: Raw, main: bool) -> dict[str, Any]:
+def _endpoint(container: Raw, told: Raw, mac: str | None) -> dict[str, Any]:
     short_id = str(container.get("Id", ""))[:12]
     asked = {key: value for key, value in told.items() if key not in _OF_ENDPOINT_IN_USE and value}
     if aliases := [each for each in asked.pop("Aliases", ()) if each != short_id]:
@@ -260,15 +274,16 @@ def _endpoint(container: Raw, name: str, told: Raw, main: bool) -> dict[str, Any
         asked["IPAMConfig"] = {key: value for key, value in asked["IPAMConfig"].items() if value}
     else:
         asked.pop("IPAMConfig", None)
-    if mac := _mac(container, told, main):
+    if mac:
         asked["MacAddress"] = mac
     return asked
 
 
-def _mac(container: Raw, told: Raw, main: bool) -> str:
-    """The address that was configured. Inspect tells it of the main network always, of others only while it runs."""
-    configured = str((container.get("Config") or {}).get("MacAddress") or "")
-    if main and configured:
-        return configured
-    in_use = str(told.get("MacAddress") or "")
-    return "" if in_use.lower().startswith(_GENERATED_MAC) else in_use
+def _mac(container: Raw, told: Raw, main: bool, known: str | None) -> str | None:
+    """The MAC address that was configured, "" if none was; None if nothing tells. Inspect tells the main network's."""
+    if main:
+        return str((container.get("Config") or {}).get("MacAddress") or "")
+    desired = told.get("DesiredMacAddress")  # forgotten by the engine where it was disconnected since
+    if desired or known:
+        return str(desired or known)
+    return None if desired is None and known is None else ""

@@ -1,7 +1,7 @@
 """The network actions: a container back in its networks as it was, into another one, or out of one.
 
-`reconnect_network` goes by the last known good endpoints. A MAC address in a connect is ignored by engines before 29.3:
-what cannot be kept is said. How a connect behaves is in network_places.
+`reconnect_network` goes by the last known good endpoints. The engine ignores a MAC address in a connect: what it did
+not take over is said. How a connect behaves is in network_places.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def reconnect(ctx: Context, params: Any, subject: Object) -> Done:
     if start:
         await _start(ctx, container)
     connected = [each.name for each in lost if each.name not in back]
-    return await _told(ctx, container, back, connected, start)
+    return await _told(ctx, container, [each for each in lost if each.name in back], connected, start)
 
 
 async def _losses(ctx: Context, params: Any, container: Container, *, everything: bool) -> tuple[list[Loss], list[str]]:
@@ -86,7 +86,7 @@ async def _losses(ctx: Context, params: Any, container: Container, *, everything
 
 
 def _settings(container: Container, known: Mapping[str, Endpoint], name: str) -> Endpoint | None:
-    """How it was connected. What inspect says of a stale endpoint is newer, but has no MAC once stopped."""
+    """How it was connected. What inspect says of a stale endpoint is newer, but may not tell its MAC once stopped."""
     live, kept = container.networks.get(name), known.get(name)
     if live is None or kept is None:
         return kept if live is None else live
@@ -131,22 +131,23 @@ async def _start(ctx: Context, container: Container) -> None:
         raise failed(error, f"start {container.name}", container) from error
 
 
-async def _told(ctx: Context, container: Container, back: list[str], connected: list[str], started: bool) -> Done:
+async def _told(ctx: Context, container: Container, back: list[Loss], connected: list[str], started: bool) -> Done:
     """The outcome, with what the engine did not take over. `connected`: what somebody else put back."""
     seen = await look(ctx, container.id)
-    said = [f"reconnected{_to(back)}"] if back else []
+    said = [f"reconnected{_to([each.name for each in back])}"] if back else []
     if connected:
         said.append(_already(connected))
-    known = ctx.view.known_networks(container.id)
     addresses: dict[str, str] = {}
-    for name in back:
-        endpoint = seen.networks.get(name) if seen is not None else None
+    for each in back:
+        endpoint = seen.networks.get(each.name) if seen is not None else None
         if endpoint is None:
             continue
-        addresses[name] = endpoint.address or endpoint.ipv4 or ""
-        wanted = known[name].mac if name in known else None
-        if wanted and endpoint.address and (endpoint.mac or "").lower() != wanted.lower():
-            said.append(f"the engine did not take over its MAC address {wanted} in {name}: only making it anew does")
+        addresses[each.name] = endpoint.address or endpoint.ipv4 or ""
+        wanted = each.endpoint.mac
+        if wanted and endpoint.mac_in_use and endpoint.mac_in_use.lower() != wanted.lower():
+            said.append(
+                f"the engine did not take over its MAC address {wanted} in {each.name}: only making it anew does"
+            )
     if started:
         said.append("started, since its last start failed for want of the network")
     elif seen is not None and not seen.running:

@@ -75,7 +75,8 @@ async def make_anew(
         raise failed(error, what, container) from error
     definition = _definition(ctx, raw, of_old, source, references)
     done = await Exchange(ctx, key, container, definition, source.id, run).carry_out()
-    return Done(f"recreated from {source.said}; {done.detail}", done.facts)
+    said = [f"recreated from {source.said}", done.detail, definition.losses]
+    return Done("; ".join(each for each in said if each), done.facts)
 
 
 def _is_to_run(ctx: Context, container: Container) -> bool:
@@ -141,8 +142,14 @@ def _definition(
     another = source.id if source.id != raw.get("Image") else None
     return define(
         raw, of_old, reference=source.reference, new_image_id=another, references=references,
-        networks=_lost_network(ctx, str(raw.get("Id"))),
+        networks=_lost_network(ctx, str(raw.get("Id"))), macs=known_macs(ctx, str(raw.get("Id"))),
     )  # fmt: skip
+
+
+def known_macs(ctx: Context, container: str) -> dict[str, str]:
+    """What the mirror knows of the configured MAC addresses, by network; "" if none was configured."""
+    known = ctx.view.known_networks(container)
+    return {name: each.mac for name, each in known.items() if each.mac is not None}
 
 
 def _lost_network(ctx: Context, container: str) -> dict[str, dict[str, Any]]:

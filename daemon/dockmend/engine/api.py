@@ -108,12 +108,9 @@ class Engine(Protocol):
     # looking
     async def listing(self) -> Listing: ...
     async def inspect(self, container: str, timeout: float | None = None) -> Container: ...
-    async def inspect_raw(self, container: str) -> dict[str, Any]: ...
-    async def desired_macs(self, container: Container) -> Mapping[str, str] | None:
-        """The MAC addresses that were configured for a container as inspect just told of it, by the network's name.
-
-        None where the engine's own files do not tell: they cannot be read, or are of another run.
-        """
+    async def inspect_raw(self, container: str) -> dict[str, Any]:
+        """The engine's answer as it is. Only each network but the main one has a field more, if its value is known:
+        `DesiredMacAddress`, the MAC address that was configured, "" if none was."""
 
     async def inspect_network(self, network: str) -> Network: ...
     async def addresses(self, network: str) -> dict[str, str]:

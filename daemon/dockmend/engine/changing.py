@@ -12,6 +12,7 @@ import msgspec
 from dockmend.errors import EngineError, NotFound, Permanent
 from dockmend.model import Endpoint, Network, Volume
 
+from .api_versions import SEVERAL_NETWORKS
 from .empty_image import archive
 from .faults import only_for, tidy
 from .looking import Looking, short
@@ -21,7 +22,10 @@ from .wire_networks import endpoint_config, network_body, one_network
 
 MARGIN = 60.0  # seconds on top of a container's stop timeout: a busy engine takes long to take a container down
 LONG = 600.0  # seconds a commit of many gigabytes may take
-SEVERAL_NETWORKS = (1, 44)  # the API from which a container is made in several networks at once
+
+
+_LOADED_MEANWHILE = "AlreadyExists"
+"""The containerd image store's word for a name that another load of the same image gave it at the same moment."""
 
 
 class _LoadLine(msgspec.Struct):
@@ -75,7 +79,7 @@ class Changing(Looking):
         request = path("containers", "create", query={"name": name} if name else None)
         body: dict[str, Any] = dict(config)
         others: dict[str, Any] = {}
-        if (self._transport.api_version or SEVERAL_NETWORKS) < SEVERAL_NETWORKS:
+        if self._version < SEVERAL_NETWORKS:
             body, others = one_network(body)
         answer = await self._transport.call(what, request, "POST", body=body, timeout=MARGIN)
         made: WireId = self._transport.decoded(id_decoder, answer, what)
@@ -111,7 +115,7 @@ class Changing(Looking):
     # ------------------------------------------------------------------------------------------- networks and volumes
 
     async def connect_network(self, network: str, container: str, endpoint: Endpoint) -> None:
-        """Puts back all of `endpoint` but, before Engine 29.3, its MAC address: the engine takes it and ignores it.
+        """Puts back all of `endpoint` but its MAC address, which the engine ignores (api_versions.CONNECT_TAKES_MAC).
 
         See https://github.com/moby/moby/issues/48192; inspect afterwards to know which it was.
         """
@@ -196,5 +200,13 @@ class Changing(Looking):
         answer = await self._transport.call(what, path("images", "load", query={"quiet": "1"}), "POST", body=image)
         lines = msgspec.json.Decoder(_LoadLine)
         for line in answer.splitlines():
-            if error := self._transport.decoded(lines, line, what).error:
+            error = self._transport.decoded(lines, line, what).error
+            if error and not (_LOADED_MEANWHILE in error and await self._is_there(reference)):
                 raise Permanent(f"{what}: {tidy(error)}")
+
+    async def _is_there(self, image: str) -> bool:
+        try:
+            await self.inspect_image(image)
+        except NotFound:
+            return False
+        return True

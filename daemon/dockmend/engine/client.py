@@ -78,12 +78,11 @@ class DockerEngine(Changing, Commands, Archives):
         self._engine_ahead = ahead if abs(ahead) > UNSURE else 0.0
         self._translate = as_docker_says if version.product == PODMAN else None
         self._find_files(info.DockerRootDir, version.product)
-        major, minor = self._transport.api_version or (0, 0)
         return EngineInfo(
             id=info.ID,
             name=info.Name,
             version=version.Version or info.ServerVersion,
-            api_version=f"{major}.{minor}",
+            api_version=str(self._transport.api_version or ""),
             live_restore=info.LiveRestoreEnabled,
             swarm=info.Swarm is not None and info.Swarm.LocalNodeState == "active",
             manager=info.Swarm is not None and info.Swarm.ControlAvailable,

@@ -43,7 +43,7 @@ class FileState(Struct):
 
 
 class FileEndpoint(Struct):
-    DesiredMacAddress: str = ""
+    DesiredMacAddress: str | None = None
 
 
 class FileNetworks(Struct):
@@ -67,12 +67,12 @@ class ContainerFile(Struct):
 
     @property
     def desired_macs(self) -> dict[str, str]:
-        """The MAC addresses that were configured, by the network's name."""
+        """The MAC addresses that were configured, by the network's name; "" if none was."""
         networks = self.NetworkSettings.Networks if self.NetworkSettings is not None else None
         return {
             name: each.DesiredMacAddress
             for name, each in (networks or {}).items()
-            if each is not None and each.DesiredMacAddress
+            if each is not None and each.DesiredMacAddress is not None
         }
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from dockmend.errors import EngineAway, EngineError, NotFound, Temporary
-from dockmend.model import HELPER_LABEL, Container, Image, Network, Volume
+from dockmend.model import HELPER_LABEL, Container, Image, Network, Volume, main_network
 
 from .api import Listing
+from .api_versions import NEWEST, ApiVersion
 from .container_files import ContainerFiles
 from .transport import Transport, path, segment
 from .wire import (
@@ -22,6 +23,7 @@ from .wire import (
     ids_decoder,
     image_decoder,
     images_decoder,
+    note_configured_macs,
     plain_links,
     raw_decoder,
     steering,
@@ -38,7 +40,7 @@ PARALLEL = 16  # inspects at a time: the engine answers no faster with more
 INSPECT_TIMEOUT = 10.0  # seconds within a listing: the engine may hold one container's lock for long
 UNREAD_AT_MOST = 2 * PARALLEL  # containers of a list whose inspect may fail
 VOLUMES_TIMEOUT = 10.0  # seconds within a listing: a volume plugin that is down hangs them
-REMEMBERED = 4096  # images whose steering labels, and containers whose stop timeouts, are kept
+REMEMBERED = 4096  # images whose steering labels, and containers whose stop timeouts or MAC addresses, are kept
 
 _NO_LABELS: dict[str, str] = {}
 
@@ -53,6 +55,19 @@ class Remembered(OrderedDict[str, T]):
             self.popitem(last=False)
 
 
+class Macs(NamedTuple):
+    """MAC addresses of a container by network, but of its main one: those in use, and beside them the configured ones
+    by the engine's own file ("": none was)."""
+
+    in_use: dict[str, str]
+    configured: dict[str, str]
+
+
+def _macs_in_use(seen: Container) -> dict[str, str]:
+    main = main_network(seen.network_mode)
+    return {name: each.mac_in_use for name, each in seen.networks.items() if name != main}
+
+
 class Looking:
     """The part of the engine that looks. An image's labels never change under its id, so they are asked for once."""
 
@@ -64,6 +79,7 @@ class Looking:
         self._image_steering: Remembered[dict[str, str]] = Remembered()
         self._last_volumes: tuple[Volume, ...] = ()
         self._stop_timeouts: Remembered[float] = Remembered()
+        self._macs: Remembered[Macs] = Remembered()
 
     # ---------------------------------------------------------------------------------------------------- everything
 
@@ -122,28 +138,43 @@ class Looking:
 
     async def inspect(self, container: str, timeout: float | None = None) -> Container:
         found = await self._inspect(container, timeout)
-        # What still runs is looked at often, and in a hurry: whether it was signalled, each list tells.
-        return found if found.running or not found.started_at else (await self._with_files([found]))[0]
+        # What still runs is looked at often, and in a hurry: whether it was signalled, each list tells, and which MAC
+        # addresses were configured is read anew only if others are in use.
+        known, in_use = self._macs.get(found.id), _macs_in_use(found)
+        if not found.started_at or (found.running and (not in_use or (known is not None and known.in_use == in_use))):
+            return self._with_macs(found)
+        return (await self._with_files([found]))[0]
 
     async def _with_files(self, containers: Sequence[Container]) -> tuple[Container, ...]:
         """With what the engine's own files tell of them."""
         if self.files is None:
             return tuple(containers)
         files = await self.files.of_all(each for each in containers if each.started_at)
-        return tuple(
-            replace(each, signalled=files[each.id].HasBeenManuallyStopped) if each.id in files else each
-            for each in containers
-        )
+        found = []
+        for each in containers:
+            if (file := files.get(each.id)) is None:
+                found.append(each)
+                continue
+            self._macs.keep(each.id, Macs(_macs_in_use(each), file.desired_macs))
+            found.append(self._with_macs(replace(each, signalled=file.HasBeenManuallyStopped)))
+        return tuple(found)
 
-    async def desired_macs(self, container: Container) -> Mapping[str, str] | None:
-        file = await self.files.of(container) if self.files is not None else None
-        return file.desired_macs if file is not None else None
+    def _with_macs(self, seen: Container) -> Container:
+        """With the configured MAC addresses that only the engine's own file tells, as it was read last."""
+        in_use, known = _macs_in_use(seen), self._macs.get(seen.id)
+        if not in_use or known is None or known.in_use != in_use:
+            return seen
+        networks = {
+            name: replace(each, mac=known.configured[name]) if name in in_use and name in known.configured else each
+            for name, each in seen.networks.items()
+        }
+        return replace(seen, networks=networks)
 
     async def _inspect(self, container: str, timeout: float | None = None) -> Container:
         what = f"inspect {short(container)}"
         answer = await self._transport.call(what, path("containers", segment(container, what), "json"), timeout=timeout)
         wire: WireContainer = self._transport.decoded(container_decoder, answer, what)
-        found = to_container(wire, await self._steering_of(wire))
+        found = to_container(wire, await self._steering_of(wire), self._version)
         if found.stop_timeout > 10.0:
             self._stop_timeouts.keep(found.id, found.stop_timeout)
         return found
@@ -151,7 +182,16 @@ class Looking:
     async def inspect_raw(self, container: str) -> dict[str, Any]:
         what = f"inspect {short(container)}"
         answer = await self._transport.call(what, path("containers", segment(container, what), "json"))
-        return plain_links(self._transport.decoded(raw_decoder, answer, what))
+        raw = plain_links(self._transport.decoded(raw_decoder, answer, what))
+        wire: WireContainer = self._transport.decoded(container_decoder, answer, what)
+        file = await self.files.of(to_container(wire, _NO_LABELS)) if self.files is not None else None
+        note_configured_macs(raw, self._version, file.desired_macs if file is not None else None)
+        return raw
+
+    @property
+    def _version(self) -> ApiVersion:
+        """The one that was settled with the engine."""
+        return self._transport.api_version or NEWEST
 
     async def _steering_of(self, wire: WireContainer) -> dict[str, str]:
         """The steering labels of a container's image; none for an image that the settings trust."""

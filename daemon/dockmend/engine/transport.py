@@ -17,14 +17,13 @@ import aiodocker
 import aiohttp
 import msgspec
 
-from dockmend.errors import EngineAway, EngineError, NotFound, Permanent, Temporary, Unreachable
+from dockmend.errors import EngineAway, EngineError, NotFound, Permanent, Temporary
 
+from .api_versions import ApiVersion, settled
 from .discover import TLS
 from .faults import tidy, translated
 from .wire import WireVersion, version_decoder
 
-NEWEST_API = (1, 48)  # Docker 28, for GwPriority; tested against 1.45. A newer engine still speaks it
-OLDEST_API = (1, 40)  # Docker 19.03: before it, health and network answers have other shapes
 LARGEST_ANSWER = 128 << 20  # bytes: a list of 10,000 containers with many labels is some 30 MiB
 READ_BUFFER = 1 << 20  # bytes: an archive or a burst of events is taken from the socket in big pieces
 
@@ -61,7 +60,7 @@ class Transport:
         self._tls = tls
         self._docker: aiodocker.Docker | None = None
         self._session: aiohttp.ClientSession | None = None
-        self.api_version: tuple[int, int] | None = None
+        self.api_version: ApiVersion | None = None
 
     # ------------------------------------------------------------------------------------------------------ connection
 
@@ -110,22 +109,8 @@ class Transport:
             )
             raise EngineAway(f"{said}, or use a docker context") from None
         version = self.decoded(version_decoder, answer, "version")
-        newest, oldest = _parsed(version.ApiVersion), _parsed(version.MinAPIVersion) or (1, 0)
-        if newest is None:
-            raise Unreachable(f"{self.url}: this is no Docker Engine: it names no API version")
-        chosen = min(newest, NEWEST_API)
-        if newest < OLDEST_API:
-            raise Unreachable(
-                f"the engine at {self.url} is too old: it speaks API {_text(newest)}, "
-                f"dockmend needs {_text(OLDEST_API)} (Docker 19.03) or newer"
-            )
-        if oldest > chosen:
-            raise Unreachable(
-                f"the engine at {self.url} is too new: it speaks API {_text(oldest)} and up, dockmend knows up to "
-                f"{_text(NEWEST_API)}: update dockmend"
-            )
-        self.api_version = chosen
-        self._client().api_version = f"v{_text(chosen)}"
+        self.api_version = settled(self.url, version.ApiVersion, version.MinAPIVersion)
+        self._client().api_version = f"v{self.api_version}"
         return version
 
     async def _settle(self) -> None:
@@ -218,12 +203,3 @@ async def _bounded(response: aiohttp.ClientResponse, what: str) -> bytes:
         if size > LARGEST_ANSWER:
             raise Temporary(f"{what}: the engine's answer is longer than {LARGEST_ANSWER >> 20} MiB")
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _parsed(version: str) -> tuple[int, int] | None:
-    major, _, minor = version.partition(".")
-    return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else None
-
-
-def _text(version: tuple[int, int]) -> str:
-    return f"{version[0]}.{version[1]}"

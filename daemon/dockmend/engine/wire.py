@@ -27,6 +27,7 @@ from dockmend.model import (
 )
 
 from .api import DOCKER, PODMAN
+from .api_versions import NEWEST, ApiVersion, configured_mac
 from .times import epoch
 from .wire_networks import WireEndpoint, to_endpoint
 
@@ -211,8 +212,8 @@ def image_steering(labels: Mapping[str, str], of_image: Mapping[str, str]) -> tu
     return tuple(sorted(key for key, value in of_image.items() if labels.get(key) == value))
 
 
-def to_container(wire: WireContainer, of_image: Mapping[str, str]) -> Container:
-    """The model of an inspect answer; `of_image` are the steering labels of its image."""
+def to_container(wire: WireContainer, of_image: Mapping[str, str], version: ApiVersion = NEWEST) -> Container:
+    """The model of an inspect answer; `of_image` are the steering labels of its image, `version` is the answer's."""
     state = wire.State or WireState()
     config = wire.Config or WireConfig()
     host = wire.HostConfig or WireHostConfig()
@@ -241,7 +242,7 @@ def to_container(wire: WireContainer, of_image: Mapping[str, str]) -> Container:
         stop_signal=config.StopSignal or "SIGTERM",
         stop_timeout=10.0 if config.StopTimeout is None else float(config.StopTimeout),
         network_mode=host.NetworkMode,
-        networks=_endpoints(wire, config, host),
+        networks=_endpoints(wire, config, host, version),
         mounts=tuple(Mount(m.Type, m.Name, m.Source, m.Destination) for m in wire.Mounts or ()),
         pid_mode=_others(host.PidMode),
         ipc_mode=_others(host.IpcMode),
@@ -307,19 +308,46 @@ def to_check(wire: WireHealthcheck | None) -> HealthCheck | None:
     )
 
 
-def _endpoints(wire: WireContainer, config: WireConfig, host: WireHostConfig) -> dict[str, Endpoint]:
+def _endpoints(
+    wire: WireContainer, config: WireConfig, host: WireHostConfig, version: ApiVersion
+) -> dict[str, Endpoint]:
     networks = wire.NetworkSettings.Networks if wire.NetworkSettings else None
     if not networks:
         return {}
     main = main_network(host.NetworkMode)
-    found = {
-        name: to_endpoint(endpoint or WireEndpoint(), wire.Id[:12], (config.MacAddress if name == main else None) or "")
-        for name, endpoint in networks.items()
-    }
+    ran = wire.State is None or _ever_ran(wire.State.Status, wire.State.StartedAt)
+    found: dict[str, Endpoint] = {}
+    for name, endpoint in networks.items():
+        each = endpoint or WireEndpoint()
+        beside = configured_mac(version, each.MacAddress, each.IPAddress, ran=ran)
+        found[name] = to_endpoint(each, wire.Id[:12], config.MacAddress or "" if name == main else beside)
     if wire.State is not None and wire.State.Status in ("running", "paused"):
         # A connect that failed ("Address already in use") leaves an entry without a network: it is not connected.
         return {name: endpoint for name, endpoint in found.items() if endpoint.network_id}
     return found
+
+
+def _ever_ran(status: str, started_at: str) -> bool:
+    return status != "created" or epoch(started_at) > 0.0
+
+
+def note_configured_macs(raw: dict[str, Any], version: ApiVersion, filed: Mapping[str, str] | None) -> None:
+    """Puts into a raw inspect answer what is known of the configured MAC addresses, but of the main network's, which it
+    tells itself (`Config.MacAddress`): `DesiredMacAddress`, as the engine's own file names it.
+
+    `filed`: what that file tells by the network's name; None if it could not be read.
+    """
+    main = main_network((raw.get("HostConfig") or {}).get("NetworkMode"))
+    state = raw.get("State") or {}
+    ran = _ever_ran(str(state.get("Status") or ""), str(state.get("StartedAt") or ""))
+    for name, endpoint in ((raw.get("NetworkSettings") or {}).get("Networks") or {}).items():
+        if name == main or endpoint is None:
+            continue
+        shown, ipv4 = str(endpoint.get("MacAddress") or ""), str(endpoint.get("IPAddress") or "")
+        told = (filed or {}).get(name)
+        known = configured_mac(version, shown, ipv4, ran=ran) if told is None else told
+        if known is not None:
+            endpoint["DesiredMacAddress"] = known
 
 
 def to_volume(wire: WireVolume) -> Volume:

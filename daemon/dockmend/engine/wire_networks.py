@@ -79,8 +79,11 @@ network_decoder = msgspec.json.Decoder(WireNetwork)
 networks_decoder = msgspec.json.Decoder(list[WireNetwork])
 
 
-def to_endpoint(wire: WireEndpoint, short_id: str, container_mac: str = "") -> Endpoint:
-    """The place in a network. API versions before 1.45 add the container's short id to the aliases: it is left out."""
+def to_endpoint(wire: WireEndpoint, short_id: str, mac: str | None) -> Endpoint:
+    """The place in a network. `mac`: the MAC address that was configured; see `Endpoint`.
+
+    API versions before 1.45 add the container's short id to the aliases: it is left out.
+    """
     ipam = wire.IPAMConfig
     return Endpoint(
         network_id=wire.NetworkID,
@@ -88,28 +91,14 @@ def to_endpoint(wire: WireEndpoint, short_id: str, container_mac: str = "") -> E
         ipv4=(ipam.IPv4Address or None) if ipam else None,
         ipv6=(ipam.IPv6Address or None) if ipam else None,
         link_local=tuple(ipam.LinkLocalIPs or ()) if ipam else (),
-        mac=_configured_mac(wire.MacAddress or container_mac, wire.IPAddress),
+        mac=mac,
         links=tuple(wire.Links or ()),
         driver_opts=wire.DriverOpts or {},
         gw_priority=wire.GwPriority,
         address=wire.IPAddress,
         address6=wire.GlobalIPv6Address,
+        mac_in_use=wire.MacAddress,
     )
-
-
-def _configured_mac(mac: str, address: str) -> str | None:
-    """The MAC address unless the engine made it from the IPv4 address (02:42 and its four bytes, up to Engine 27).
-
-    Inspect does not tell a configured one from a generated one. Engine 28 makes random ones: those are kept, which is
-    harmless, as putting an endpoint back with the address it had takes it from nobody.
-    """
-    if not mac:
-        return None
-    try:
-        generated = "02:42:" + ":".join(f"{int(part):02x}" for part in address.split("."))
-    except ValueError:
-        return mac
-    return None if mac.lower() == generated else mac
 
 
 def endpoint_config(endpoint: Endpoint) -> dict[str, Any]:

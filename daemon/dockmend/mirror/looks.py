@@ -32,6 +32,8 @@ ON_PURPOSE_WITHIN = 600.0
 
 SUCCESSOR_WAIT = 10.0
 """Seconds after a removal within which something of the same name takes its place (`compose up` does)."""
+MADE_OF_ADDRESS = "02:42:"
+"""How a MAC address begins that an engine made from the IPv4 address: that one can be the same over two starts."""
 STUCK_AFTER = 60.0
 """Seconds after a KILL, or in the states removing and dead, after which a container is stuck."""
 
@@ -57,9 +59,11 @@ def networks(mirror: Mirror, found: Entry, before: Container, now: float, origin
                 found, "container.address_changed", now, origin,
                 what=f"address/{name}/{endpoint.address}", note=note, network=name,
             ))  # fmt: skip
-        if old is None or (endpoint != old and (endpoint.address or not container.running)):
-            kept.good[name] = _keeping_address(endpoint, old)
-            mirror.changed.add(container.id)
+        if endpoint.address or not container.running or old is None:
+            good = _with_what_is_known(endpoint, old, another_start=container.started_at > before.started_at)
+            if good != old:
+                kept.good[name] = good
+                mirror.changed.add(container.id)
     missing = [each for each in kept.good if each not in container.networks and each not in kept.lost]
     if found.echo is not None and found.echo.covers(now):
         for name in found.echo.leaves.intersection(missing):  # an answer of before brought it back
@@ -71,12 +75,28 @@ def networks(mirror: Mirror, found: Entry, before: Container, now: float, origin
     return changes + [_disconnected(mirror, found, name, now, origin) for name in missing]
 
 
-def _keeping_address(endpoint: Endpoint, old: Endpoint | None) -> Endpoint:
-    """The address in use is kept over a stop, so that another one at the next start is seen as another; so is the MAC
-    address, which inspect does not show of a stopped container."""
-    if endpoint.address or old is None:
+def _with_what_is_known(endpoint: Endpoint, old: Endpoint | None, *, another_start: bool) -> Endpoint:
+    """The addresses in use are kept over a stop, so that others at the next start are seen as others."""
+    if old is None:
         return endpoint
-    return replace(endpoint, address=old.address, address6=old.address6, mac=endpoint.mac or old.mac)
+    mac = _configured_mac(endpoint, old, another_start=another_start)
+    if endpoint.address:
+        return replace(endpoint, mac=mac)
+    return replace(endpoint, address=old.address, address6=old.address6, mac_in_use=old.mac_in_use, mac=mac)
+
+
+def _configured_mac(endpoint: Endpoint, old: Endpoint, *, another_start: bool) -> str | None:
+    """Once configured, it stays so: the engine forgets it when the container leaves the network, and no connect can
+    configure it again (nor another one). Where the engine tells nothing, one that stayed the same over two starts was
+    configured: what the engine makes up at random is another at each start."""
+    if endpoint.mac or old.mac:
+        return endpoint.mac or old.mac
+    if endpoint.mac is not None or old.mac is not None:
+        return ""
+    stayed = another_start and endpoint.mac_in_use == old.mac_in_use
+    if stayed and endpoint.mac_in_use and not endpoint.mac_in_use.startswith(MADE_OF_ADDRESS):
+        return endpoint.mac_in_use
+    return None
 
 
 def forget_network(found: Entry, name: str) -> None:

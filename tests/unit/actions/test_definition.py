@@ -12,6 +12,7 @@ from dockmend.model import Endpoint
 
 ID = "0123456789ab" + "c" * 52
 VOLUME = "d" * 64
+MAC = "92:d0:c6:0a:29:33"
 
 
 def container(**config: Any) -> dict[str, Any]:
@@ -100,14 +101,14 @@ def test_an_endpoint_keeps_what_was_asked_for_and_what_nobody_has_heard_of() -> 
             "GwPriority": 7, "Wonder": {"x": 1}, "MacAddress": "02:42:0a:00:00:05", "IPAddress": "10.0.0.5",
             "NetworkID": "n", "EndpointID": "e", "Gateway": "10.0.0.1", "IPPrefixLen": 24,
         },
-        "other": {"IPAMConfig": {}, "MacAddress": "92:d0:c6:0a:29:33"},
+        "other": {"IPAMConfig": {}, "MacAddress": MAC, "DesiredMacAddress": MAC},
     }  # fmt: skip
     assert define(raw, None).body["NetworkingConfig"]["EndpointsConfig"] == {
         "shop": {
             "IPAMConfig": {"IPv4Address": "10.0.0.5"}, "Links": ["db:db"], "DriverOpts": {"a": "b"}, "GwPriority": 7,
             "Wonder": {"x": 1},
         },
-        "other": {"MacAddress": "92:d0:c6:0a:29:33"},
+        "other": {"MacAddress": MAC},
     }  # fmt: skip
 
 
@@ -117,11 +118,38 @@ def test_a_network_that_was_lost_is_joined_as_it_was() -> None:
     assert body["NetworkingConfig"]["EndpointsConfig"]["lost"] == {"Aliases": ["www"], "GwPriority": 7}
 
 
-def test_a_configured_mac_address_of_the_main_network_is_known_even_when_it_does_not_run() -> None:
-    raw = container(MacAddress="02:42:aa:bb:cc:dd")
-    raw["NetworkSettings"]["Networks"] = {"bridge": {"MacAddress": ""}, "other": {"MacAddress": ""}}
-    endpoints = define(raw, None).body["NetworkingConfig"]["EndpointsConfig"]
-    assert endpoints == {"bridge": {"MacAddress": "02:42:aa:bb:cc:dd"}, "other": {}}
+@pytest.mark.parametrize("in_use", ["7a:11:22:33:44:55", ""])
+@pytest.mark.parametrize("configured", [MAC, None])
+def test_the_main_networks_mac_address_is_the_containers_own(configured: str | None, in_use: str) -> None:
+    raw = container(**({"MacAddress": configured} if configured else {}))
+    raw["NetworkSettings"]["Networks"] = {"bridge": {"MacAddress": in_use}}
+    made = define(raw, None)
+    wanted = {"MacAddress": configured} if configured else {}
+    assert made.body["NetworkingConfig"]["EndpointsConfig"] == {"bridge": wanted}
+    assert (made.unknown_macs, made.losses) == ((), "")
+
+
+@pytest.mark.parametrize(
+    ("told", "known", "written", "unknown"),
+    [
+        ({"DesiredMacAddress": MAC}, {}, MAC, False),
+        ({"DesiredMacAddress": ""}, {}, None, False),
+        ({"DesiredMacAddress": ""}, {"other": MAC}, MAC, False),  # forgotten: it was put back into the network
+        ({}, {"other": MAC}, MAC, False),
+        ({}, {"other": ""}, None, False),
+        ({}, {}, None, True),
+    ],
+)
+@pytest.mark.parametrize("in_use", ["7a:11:22:33:44:55", ""])
+def test_a_mac_address_in_use_is_no_configured_one(
+    told: dict[str, str], known: dict[str, str], written: str | None, unknown: bool, in_use: str
+) -> None:
+    raw = container()
+    raw["NetworkSettings"]["Networks"] = {"bridge": {}, "other": {"MacAddress": in_use, **told}}
+    made = define(raw, None, macs=known)
+    assert made.body["NetworkingConfig"]["EndpointsConfig"]["other"] == ({"MacAddress": written} if written else {})
+    assert made.unknown_macs == (("other",) if unknown else ())
+    assert ("MAC address in other" in made.losses) is unknown
 
 
 def test_a_network_it_was_taken_out_of_is_left_again() -> None:

@@ -13,7 +13,8 @@ from dockmend.model import Endpoint, Network
 from tests.unit.actions.stage import ID, WEB, Script, Stage
 
 ANY = SimpleNamespace(network=None, create=False)
-OLD = Endpoint(network_id="old", aliases=("shop",), ipv4="10.0.0.5", mac="02:42:0a:00:00:99", gw_priority=7)
+MAC = "02:42:0a:00:00:99"
+OLD = Endpoint(network_id="old", aliases=("shop",), ipv4="10.0.0.5", mac=MAC, gw_priority=7)
 NOW = Network(id="new", name="lane")
 
 
@@ -116,14 +117,36 @@ async def test_leftover_of_the_engine_under_its_name_is_cleared():
     assert web.engine.did() == ["remember", "connect", "disconnect", "connect"]
 
 
-async def test_mac_that_was_not_taken_over_is_said():
+@pytest.mark.parametrize(
+    ("configured", "in_use", "said"),
+    [
+        (MAC, "7a:11:22:33:44:55", True),
+        ("", "7a:11:22:33:44:55", True),  # another network than the main one: the engine has forgotten it
+        (MAC, MAC.upper(), False),
+        (MAC, "", False),  # it does not run
+    ],
+)
+async def test_mac_that_was_not_taken_over_is_said(configured, in_use, said):
     web = stage()
-    other = replace(OLD, network_id="new", address="10.0.0.5", mac=None)
+    other = replace(OLD, network_id="new", address="10.0.0.5", mac=configured, mac_in_use=in_use)
     web.engine.on["connect"] = lambda: web.engine.set(networks={"lane": other})
 
     done = await networks.reconnect(web.context, ANY, WEB)
 
-    assert "the engine did not take over its MAC address 02:42:0a:00:00:99 in lane" in done.detail
+    assert (f"the engine did not take over its MAC address {MAC} in lane" in done.detail) is said
+
+
+@pytest.mark.parametrize("configured", ["", None])
+async def test_nothing_is_said_of_a_mac_that_the_engine_made_up(configured):
+    made_up = replace(OLD, mac=configured, mac_in_use="7a:11:22:33:44:55")
+    web = Stage(engine=Script(networks={"lane": NOW}), known={"lane": made_up})
+    web.engine.set(state="running", networks={})
+    other = replace(made_up, network_id="new", address="10.0.0.5", mac_in_use="1e:11:22:33:44:66")
+    web.engine.on["connect"] = lambda: web.engine.set(networks={"lane": other})
+
+    done = await networks.reconnect(web.context, ANY, WEB)
+
+    assert "MAC" not in done.detail
 
 
 async def test_settings_of_a_stale_endpoint_are_newer_but_know_no_mac():

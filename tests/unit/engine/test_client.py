@@ -277,3 +277,23 @@ async def test_an_image_that_the_engine_could_not_load_is_an_error(tmp_path: Pat
                 await client.load_empty_image("dockmend-empty:latest")
         finally:
             await client.close()
+
+
+@pytest.mark.parametrize("there", [True, False])
+async def test_an_image_that_another_load_has_just_named_is_loaded(
+    fake: FakeEngine, client: DockerEngine, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The containerd image store refuses the later of two loads of one image; it is the same image, byte by byte."""
+    said = b'{"error":"AlreadyExists: image \\"docker.io/library/empty:1\\": already exists"}\r\n'
+    call = client._transport.call
+
+    async def refused(what: str, path: str, *args: Any, **options: Any) -> bytes:
+        return said if path.startswith("images/load") else await call(what, path, *args, **options)
+
+    monkeypatch.setattr(client._transport, "call", refused)
+    if there:
+        fake.add_image("empty:1", {})
+        await client.load_empty_image("empty:1")
+    else:
+        with pytest.raises(Permanent, match="already exists"):
+            await client.load_empty_image("empty:1")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dockmend.engine.api_versions import ApiVersion
 from dockmend.engine.client import DockerEngine
 from dockmend.engine.looking import bounded
 from dockmend.errors import EngineAway, Temporary
@@ -80,7 +81,7 @@ async def test_an_archive_that_breaks_off_is_an_absence(tmp_path: Path) -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"
     async with raw(tmp_path / "s", head) as url:
         client = DockerEngine(url)
-        client._transport.api_version = (1, 45)
+        client._transport.api_version = ApiVersion(1, 45)
         try:
             async with client.get_archive("helper", "/v") as chunks:
                 assert await anext(chunks) == b"hello"

@@ -44,7 +44,7 @@ async def test_a_file_tells_of_the_run_and_the_end_that_inspect_tells_of(tmp_pat
     found = await files.of(seen())
     assert found is not None
     assert found.HasBeenManuallyStopped is True
-    assert found.desired_macs == {"shop": "02:11:22:33:44:55"}
+    assert found.desired_macs == {"shop": "02:11:22:33:44:55", "lane": ""}
     assert files.trouble == ""
 
 

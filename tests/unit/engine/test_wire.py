@@ -114,29 +114,6 @@ def test_unhealthy_is_a_verdict_only_of_a_check_that_failed_as_often_as_it_may(
     assert told(State={"Status": state, "Health": said}, Config=config).health == health
 
 
-@pytest.mark.parametrize(
-    ("mac", "address", "kept"),
-    [
-        ("02:42:ac:11:00:02", "172.17.0.2", None),
-        ("02:42:AC:11:00:02", "172.17.0.2", None),
-        ("02:42:ac:11:00:03", "172.17.0.2", "02:42:ac:11:00:03"),
-        ("02:11:22:33:44:55", "172.17.0.2", "02:11:22:33:44:55"),
-        ("02:11:22:33:44:55", "", "02:11:22:33:44:55"),
-        ("", "172.17.0.2", None),
-    ],
-)
-def test_a_mac_made_from_the_address_is_not_configured(mac: str, address: str, kept: str | None) -> None:
-    seen = wire_networks.to_endpoint(wire_networks.WireEndpoint(MacAddress=mac, IPAddress=address), "a" * 12)
-    assert seen.mac == kept
-
-
-def test_the_containers_own_mac_belongs_to_its_main_network_while_it_does_not_run() -> None:
-    places = {"shop": {"NetworkID": "n1"}, "other": {"NetworkID": "n2"}}
-    config, host = {"MacAddress": "02:11:22:33:44:55"}, {"NetworkMode": "shop"}
-    seen = told(Config=config, HostConfig=host, NetworkSettings={"Networks": places})
-    assert (seen.networks["shop"].mac, seen.networks["other"].mac) == ("02:11:22:33:44:55", None)
-
-
 def test_an_endpoint_there_and_back() -> None:
     answer = {
         "NetworkID": "n1",
@@ -149,11 +126,12 @@ def test_an_endpoint_there_and_back() -> None:
         "DriverOpts": {"k": "v"},
         "GwPriority": -7,
     }
-    seen = told(NetworkSettings={"Networks": {"shop": answer}}).networks["shop"]
+    config, host = {"MacAddress": "02:11:22:33:44:55"}, {"NetworkMode": "shop"}
+    seen = told(Config=config, HostConfig=host, NetworkSettings={"Networks": {"shop": answer}}).networks["shop"]
     assert seen == Endpoint(
         network_id="n1", aliases=("www",), ipv4="10.0.0.9", ipv6="fd00::9", link_local=("169.254.1.1",),
         mac="02:11:22:33:44:55", links=("db:database",), driver_opts={"k": "v"}, address="10.0.0.9", address6="fd00::9",
-        gw_priority=-7,
+        gw_priority=-7, mac_in_use="02:11:22:33:44:55",
     )  # fmt: skip
     assert wire_networks.endpoint_config(seen) == {
         "IPAMConfig": answer["IPAMConfig"], "Aliases": ["www"], "Links": ["db:database"],

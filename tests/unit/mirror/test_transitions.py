@@ -661,3 +661,45 @@ def test_what_dockmend_was_ending_is_not_remembered_for_ever():
     for number in range(100):
         host.mirror.acted(ID, host.now + 60.0 * number, host.now + 60.0 * number + 10.0)
     assert len(host.mirror._acted[ID]) <= 11
+
+
+MAC, OTHER = "7a:11:22:33:44:55", "1e:11:22:33:44:66"
+
+
+def run_of(number: int, mac: str | None, in_use: str) -> Container:
+    """An inspect answer of the container's run of that number, in the network lane."""
+    place = endpoint(address="10.0.0.5", mac=mac, mac_in_use=in_use)
+    return Host().container(started_at=900.0 + number, networks={"lane": place})
+
+
+@pytest.mark.parametrize(
+    ("answers", "known"),
+    [
+        ([run_of(0, None, MAC)], None),
+        ([run_of(0, None, MAC), run_of(0, None, MAC)], None),  # the same run
+        ([run_of(0, None, MAC), run_of(1, None, MAC)], MAC),
+        ([run_of(0, None, MAC), run_of(1, None, OTHER)], None),
+        ([run_of(0, None, MAC), run_of(1, None, MAC), run_of(1, None, MAC)], MAC),
+        ([run_of(0, None, "02:42:0a:00:00:05"), run_of(1, None, "02:42:0a:00:00:05")], None),
+        ([run_of(0, "", MAC), run_of(1, "", MAC)], ""),
+        ([run_of(0, MAC, MAC), run_of(0, "", OTHER)], MAC),  # it was put back, which the engine ignores the MAC in
+        ([run_of(0, MAC, MAC), run_of(1, None, OTHER)], MAC),
+    ],
+)
+def test_whether_a_mac_address_was_configured_is_kept(answers: list[Container], known: str | None) -> None:
+    host = Host()
+    host.relist(answers[0], first=True)
+    for each in answers[1:]:
+        host.look(each)
+        stopped = {"lane": endpoint()}
+        host.look(replace(each, state="exited", exit_code=0, finished_at=each.started_at + 0.5, networks=stopped))
+    assert host.mirror.known_networks(ID)["lane"].mac == known
+
+
+def test_what_is_known_of_a_mac_address_makes_no_look_a_change() -> None:
+    host = Host()
+    host.relist(run_of(0, None, MAC), first=True)
+    host.look(run_of(1, None, MAC))
+    host.mirror.changed.clear()
+    host.look(run_of(1, None, MAC))
+    assert host.mirror.changed == set()
