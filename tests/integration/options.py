@@ -1,4 +1,5 @@
-"""Every option of `docker run` that the engines of docs/engines.md take: sets of them, each of which makes another container.
+"""Every option of `docker run` that the engines of docs/engines.md take: sets of them, each of which makes another
+container.
 
 A case is a name and the options; `{folder}` is a folder with files for those that read one. What has to be there
 first (networks, images, other containers) is in `SURROUNDINGS`. A case whose options the machine cannot start is
@@ -207,8 +208,8 @@ BY_BODY: dict[str, dict[str, object]] = {
         "Mounts": [{"Type": "bind", "Source": "/var/run/docker.sock", "Target": "/var/run/docker.sock"}],
     },
 }
-"""Options that the command or the engine refuses here (Windows' own, another file system's, the socket of the host's own
-engine): what they would put into HostConfig, which must come out of inspect's answer as it went in."""
+"""Options that the command or the engine refuses here (Windows' own, another file system's, the socket of the
+host's own engine): what they would put into HostConfig, which must come out of inspect's answer as it went in."""
 
 OF_THE_COMMAND: dict[str, str] = {
     "detach": "whether the command waits",

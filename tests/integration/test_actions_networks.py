@@ -61,7 +61,7 @@ async def test_links_driver_options_link_local_and_ipv6_are_kept(acting, docker)
     await acting.run("reconnect_network", ANY, "web")
 
     after = endpoint(docker, "web", "lane")
-    kept = ("IPAMConfig", "Links", "Aliases", "DriverOpts", "IPAddress", "GlobalIPv6Address", "MacAddress", "NetworkID")
+    kept = ("IPAMConfig", "Links", "Aliases", "DriverOpts", "IPAddress", "GlobalIPv6Address", "NetworkID")
     assert {key: after[key] for key in kept} == {key: before[key] for key in kept}
     assert after["IPAMConfig"] == {
         "IPv4Address": "10.89.0.60", "IPv6Address": "fd00:89::60", "LinkLocalIPs": ["169.254.8.8"],
@@ -70,12 +70,11 @@ async def test_links_driver_options_link_local_and_ipv6_are_kept(acting, docker)
     docker.docker("exec", "peer", "ping", "-6", "-c", "1", "-W", "2", "fd00:89::60")
 
 
-@pytest.mark.parametrize("first", ["lane", "bridge"])
-async def test_mac_address_that_the_engine_does_not_take_over_is_said(acting, docker, first):
-    """In the main network, and in another one."""
+@pytest.mark.parametrize("beside", [(), ("--network", "home")], ids=["main network", "another"])
+async def test_mac_address_that_the_engine_does_not_take_over_is_said(acting, docker, beside):
     network(docker, "lane")
-    docker.run("web", *(["--network", "bridge"] if first == "bridge" else []),
-               "--network", "name=lane,mac-address=02:42:0a:59:00:99")  # fmt: skip
+    docker.docker("network", "create", "home")
+    docker.run("web", *beside, "--network", "name=lane,mac-address=02:42:0a:59:00:99")
     await acting.learn("web")
     docker.docker("network", "disconnect", "lane", "web")
 

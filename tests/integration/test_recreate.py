@@ -339,3 +339,13 @@ async def test_what_is_not_known_of_a_mac_address_is_not_written_down_and_said(a
         assert (after["alpha"], after["beta"]) == (MAIN, OTHER)
     finally:
         await blind.close()
+
+
+async def test_a_network_that_was_named_by_its_id_is_kept(acting, docker):
+    docker.docker("network", "create", "alpha")
+    identity = docker.docker("network", "inspect", "--format", "{{.Id}}", "alpha")
+    docker.run("web", "--network", identity, "--mac-address", MAIN)
+
+    await acting.run("recreate", Recreate(), "web")
+
+    assert macs(docker) == {"alpha": MAIN}
