@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dockmend.decide import Suppress, Verdict, standing
-from dockmend.model import ASIDE, HELPER_LABEL, Change, Container, Object
+from dockmend.model import Change, Container, Object
+from dockmend.owned import OwnedObjects
 from dockmend.rules.fields import field_values
 from dockmend.rules.model import ConditionError, Rule, Step
 from dockmend.rules.patterns import Test, compile_pattern
@@ -20,10 +21,11 @@ IGNORE_LABEL = "dockmend.ignore"
 @dataclass(slots=True)
 class Guards:
     """`policy`: the one in force, which a reload may narrow. `own`: ids (full or at least 12 digits) of the container
-    dockmend itself runs in, if any."""
+    dockmend itself runs in, if any; `owned`: what it made and has not handed over."""
 
     policy: Policy = field(default_factory=Policy)
     own: frozenset[str] = frozenset()
+    owned: OwnedObjects = field(default_factory=OwnedObjects)
     _allowed: frozenset[str] = field(init=False, repr=False, compare=False)
     _protected_by: tuple[Protection, ...] = field(init=False, repr=False, compare=False)
 
@@ -40,12 +42,16 @@ class Guards:
         """Why nothing at all may be done to an object, or None."""
         if not isinstance(subject, Container):
             return None
-        labels = subject.labels
-        if IGNORE_LABEL in labels and (subject.label(IGNORE_LABEL) or "").lower() in ("true", "1", "yes"):
+        if self.owned.hides(subject):
+            return Suppress("itself", "a helper of dockmend's own")
+        if self.owned.of(subject) is not None:
+            return Suppress("itself", "aside while it is recreated")
+        return self.protects(subject)
+
+    def protects(self, subject: Container) -> Suppress | None:
+        """The same of a container that dockmend may have in hand already."""
+        if IGNORE_LABEL in subject.labels and (subject.label(IGNORE_LABEL) or "").lower() in ("true", "1", "yes"):
             return Suppress("ignored", f"labelled {IGNORE_LABEL}=true")
-        if HELPER_LABEL in labels or ASIDE in subject.name:
-            what = "a helper of dockmend's own" if HELPER_LABEL in labels else "aside while it is recreated"
-            return Suppress("itself", what)
         if self.own and any(subject.id.startswith(own) for own in self.own):
             return Suppress("itself", "dockmend runs in it")
         for each in self._protected_by:

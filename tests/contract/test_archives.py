@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dockmend.errors import NotFound
-from dockmend.model import HELPER_LABEL
 
 from .labs import Lab
 from .watching import watching
@@ -58,15 +57,15 @@ async def test_a_volume_is_read_and_written_through_a_helper_that_never_starts(l
     assert (await client.inspect_volume("from")).labels == {"a": "b"}
     content = _tar({"v/hello": b"hello\n" * 100_000, "v/folder/deep": b"deep"})
     await client.put_archive(await _helper(lab, "from"), "/", _pieces(content))
-    async with client.get_archive(await _helper(lab, "from", "reader"), "/v") as chunks:
+    async with client.get_archive(await _helper(lab, "from"), "/v") as chunks:
         archive = b"".join([chunk async for chunk in chunks])
     assert archive.endswith(bytes(1024))
-    target = await _helper(lab, "to", "writer")
+    target = await _helper(lab, "to")
     await client.put_archive(target, "/", _pieces(archive))
     async with client.get_archive(target, "/v") as chunks:
         again = b"".join([chunk async for chunk in chunks])
     assert _files(again) == {"v/hello": b"hello\n" * 100_000, "v/folder/deep": b"deep"}
-    assert {container.state for container in await client.helpers()} == {"created"}
+    assert {container.state for container in (await client.listing()).containers} == {"created"}
 
 
 async def test_an_archive_that_is_left_early_holds_nothing(lab: Lab) -> None:
@@ -102,9 +101,9 @@ async def test_a_body_that_breaks_comes_out_as_itself(lab: Lab) -> None:
     await lab.client.ping()
 
 
-async def _helper(lab: Lab, volume: str, label: str = "i-1") -> str:
+async def _helper(lab: Lab, volume: str) -> str:
     mounts = [{"Type": "volume", "Source": volume, "Target": "/v"}]
-    body = {"Image": "toolbox:latest", "Cmd": ["-"], "Labels": {HELPER_LABEL: label}, "NetworkDisabled": True}
+    body = {"Image": "toolbox:latest", "Cmd": ["-"], "NetworkDisabled": True}
     return await lab.client.create(None, {**body, "HostConfig": {"Mounts": mounts}})
 
 

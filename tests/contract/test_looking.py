@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from dockmend.engine.api import PODMAN, Engine
 from dockmend.engine.client import DockerEngine
-from dockmend.model import HELPER_LABEL, Endpoint
+from dockmend.model import Endpoint
 from tests.lab import eventually_async
 
 from .labs import Lab, PodmanLab
@@ -110,14 +110,6 @@ async def test_labels_of_the_image_are_told_from_the_owners(lab: Lab) -> None:
     assert willing.label("dockmend.heal") == "yes"
     lab.client.trusted = lambda image: image == "steering:latest"
     assert (await lab.client.inspect("dragged")).image_steering == ()
-
-
-async def test_helpers_are_found_by_their_label(lab: Lab) -> None:
-    await lab.run("app")
-    helper = await lab.client.create(None, {"Image": "toolbox:latest", "Labels": {HELPER_LABEL: "i-1"}})
-    assert [container.id for container in await lab.client.helpers()] == [helper]
-    await lab.client.remove(helper, force=True, volumes=True)
-    assert await lab.client.helpers() == ()
 
 
 async def _state(lab: Lab, name: str, wanted: str) -> bool:

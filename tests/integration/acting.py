@@ -19,6 +19,7 @@ from dockmend.mirror.resolver import Resolver
 from dockmend.model import Container, Endpoint, Network, Object, target_of
 from dockmend.rules.fields import CONTEXTS
 from dockmend.rules.templates import compile_template
+from tests.fakes.owning import Rows, owning
 from tests.lab import PrivateEngine, eventually_async
 
 INCIDENT = "i00000000000test"
@@ -110,6 +111,7 @@ class Acting:
 
     docker: PrivateEngine
     client: DockerEngine
+    rows: Rows = field(default_factory=Rows)
     view: Known = field(default_factory=Known)
     teller: Heard = field(default_factory=Heard)
     rule: str = "heal"
@@ -140,7 +142,8 @@ class Acting:
                 raise Died
 
         return Context(
-            engine=self.client, view=self.view, teller=self.teller, incident=incident,
+            engine=self.client, own=owning(self.client, self.rows, lambda: time.time() + self.ahead),
+            view=self.view, teller=self.teller, incident=incident,
             clock=lambda: time.time() + self.ahead, state=Path("/nonexistent"), bind_roots=(),
             render=lambda text: compile_template(text, CONTEXTS).render(fields), remember=remember,
             forbids=self._forbids,

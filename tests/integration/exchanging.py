@@ -20,6 +20,7 @@ from dockmend.engine.client import DockerEngine
 from dockmend.snapshots import commands, in_place
 from dockmend.snapshots.archive import take
 from dockmend.snapshots.diff import compare
+from tests.fakes.owning import FileRows, owning
 
 POINTS = ("kept", "marked", "cleared", "half sent", "sent", "compared", "removed", "made")
 """After: the safety snapshot, the mark, the clearing, the first bytes, all of them, the comparison; the volume's own
@@ -101,7 +102,9 @@ async def main(job: dict[str, str]) -> None:
             stay()
 
         patch.setattr(in_place, "compare", compares)
-    await commands.restore_in_place(client, commands.store_of(Path(job["state"])), job["id"], time.time)
+    own = owning(client, FileRows(Path(job["state"]) / "owned.json"))
+    store = commands.store_of(Path(job["state"]))
+    await commands.restore_in_place(own, store, job["id"], time.time)
     print("done", flush=True)
 
 

@@ -18,6 +18,7 @@ from dockmend.engine.client import DockerEngine
 from dockmend.model import Container, Network, Volume
 from dockmend.rules.parameters import Keep, SnapshotVolume
 from dockmend.snapshots.store import Store
+from tests.fakes.owning import FileRows
 from tests.integration.acting import Acting
 from tests.lab import PrivateEngine
 
@@ -72,6 +73,7 @@ async def main(job: dict[str, str]) -> None:
     client = DockerEngine(job["url"])
     try:
         told = Told(PrivateEngine.__new__(PrivateEngine), client, state=Path(job["state"]))
+        told.rows = FileRows(told.state / "owned.json")
         await told.snapshot(job["container"], "pause")
     finally:
         await client.close()

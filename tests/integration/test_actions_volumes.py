@@ -20,6 +20,7 @@ from dockmend.rules.parameters import SnapshotVolume
 from dockmend.snapshots.manifest import Manifest
 from dockmend.snapshots.restore import verify
 from dockmend.snapshots.store import Draft
+from tests.fakes.owning import FileRows
 from tests.integration.acting import INCIDENT
 from tests.integration.snapshotting import Snapshotting
 from tests.lab import PrivateEngine
@@ -258,6 +259,7 @@ async def test_killed_at_any_moment_nothing_is_left_paused_or_half_written(actin
             process.kill()
         await process.communicate()
 
+    acting.rows = FileRows(acting.state / "owned.json")
     settled = await acting.settle(replace(record, undo=undo))
 
     assert (docker.state("web"), docker.state("worker")) == ("running", "running")

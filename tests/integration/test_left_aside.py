@@ -1,16 +1,19 @@
-"""A recreation cut short whose journal is lost: what was set aside is found by its name and put right."""
+"""What a recreation left aside: put right if the journal proves it dockmend's; else a person is told how."""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.integration.healing import daemon
+from tests.integration.stories import closed
 from tests.integration.test_killed import Killed, identity
-from tests.integration.test_recreate_killed import POLICY, RULES, one_survives, patient
-from tests.lab import HoldingProxy, PrivateEngine, eventually
+from tests.integration.test_recreate_killed import RULES, one_survives, patient
+from tests.lab import HoldingProxy, PrivateEngine
 
 ASIDE = "web.dockmend-old-i00000000000test"
 
@@ -33,7 +36,7 @@ def loses_its_journal(killed: Killed) -> None:
         file.write_bytes(b"no journal")
 
 
-def test_one_whose_journal_is_damaged_has_its_name_again_and_runs_by_its_policy(
+def test_without_its_journal_nothing_is_touched_and_the_commands_put_it_right(
     docker: PrivateEngine, proxy: HoldingProxy
 ) -> None:
     patient(docker, "web")
@@ -43,62 +46,83 @@ def test_one_whose_journal_is_damaged_has_its_name_again_and_runs_by_its_policy(
         killed.daemon.cli("trigger", "anew", "web")
         hold.wait(60)
         loses_its_journal(killed)
+        left = names(docker)
         killed.dies()
-        eventually(lambda: names(docker).get("web") == "running", 60, what="the old one runs under its name")
-        assert identity(docker, "web") == old
-        assert docker.inspect("web")["HostConfig"]["RestartPolicy"] == POLICY
-        (successor,) = set(names(docker)) - {"web"}
-        docker.docker("rm", successor)  # nothing is removed that no journal proves dockmend's
+        assert names(docker) == left
+        told = json.loads(killed.daemon.cli("doctor", "--json", "--engine", docker.url, check=False))
+        todo = [each["todo"] for each in told if each["part"] == "recreate"]
+        said = [row["commands"] for row in killed.daemon.log if "a name that a recreation gives" in row["event"]]
+        assert [f"look at it, then: {each}" for each in said] == todo
+        pasted(docker, *said)
+        docker.docker("update", "--restart=on-failure:4", "web")  # how often at most, no list says
         one_survives(docker, "web")
-        said = [row for row in killed.daemon.log if "left aside" in row["event"]]
-        assert [(row["container"], row["started"], row["restart_policy"]) for row in said] == [
-            ("web", True, "on-failure")
-        ]
-        one = [row for row in killed.daemon.log if "made in its place" in row["event"]]
-        assert [row["container"] for row in one] == [successor]
+        assert identity(docker, "web") == old
 
 
-def test_a_death_while_it_is_put_right_is_no_harm(docker: PrivateEngine, proxy: HoldingProxy) -> None:
+def test_a_stranger_with_such_a_name_is_left_alone(docker: PrivateEngine) -> None:
+    docker.docker("create", "--name", ASIDE, "toolbox:latest", "sleep", "86400")
+    docker.docker("create", "--name", ASIDE.replace("old", "new"), "toolbox:latest", "sleep", "86400")
+    before = names(docker)
+    with daemon(docker, RULES) as one:
+        assert len([row for row in one.log if "a name that a recreation gives" in row["event"]]) == 2
+    assert names(docker) == before
+
+
+@contextmanager
+def refused_its_name(docker: PrivateEngine, proxy: HoldingProxy) -> Iterator[Killed]:
+    """A recreation of web that neither its successor nor it could have the name for: a person's container has it."""
     patient(docker, "web")
-    old = identity(docker, "web")
     with Killed(docker, proxy, RULES) as killed:
         hold = proxy.hold(r"POST \S*/rename\?name=web ", "before")
         killed.daemon.cli("trigger", "anew", "web")
         hold.wait(60)
-        loses_its_journal(killed)
+        docker.docker("create", "--name", "web", "toolbox:latest", "sleep", "86400")
+        proxy.release()
+        (incident,) = closed(killed.daemon, 1, timeout=60)
+        assert incident.outcome == "suppressed"  # after the failure there is nothing that may be treated
+        yield killed
+
+
+def test_one_that_could_not_have_its_name_back_has_it_at_the_next_start(
+    docker: PrivateEngine, proxy: HoldingProxy
+) -> None:
+    with refused_its_name(docker, proxy) as killed:
+        (aside,) = set(names(docker)) - {"web"}
+        old = identity(docker, aside)
+        killed.dies()
+        said = [row for row in killed.daemon.log if row.get("container") == aside and "left as it is" in row["event"]]
+        assert [(row["why"], row["commands"]) for row in said] == [("web is there", f"docker rm {aside}")]
+        assert names(docker) == {"web": "created", aside: "exited"}
+        docker.docker("rm", "web")
+        killed.dies()
+        one_survives(docker, "web")
+        assert identity(docker, "web") == old
+
+
+def test_a_death_while_it_is_put_right_is_no_harm(docker: PrivateEngine, proxy: HoldingProxy) -> None:
+    with refused_its_name(docker, proxy) as killed:
+        (aside,) = set(names(docker)) - {"web"}
+        old = identity(docker, aside)
+        docker.docker("rm", "web")
+        killed.daemon.kill()
         hold = proxy.hold(rf"POST \S*/containers/{old}/start", "before")  # it has its name again, and does not run
         killed.daemon.start(ready=False)
         killed.dies(hold)
-        eventually(lambda: names(docker).get("web") == "running", 60, what="the old one runs under its name")
-        (successor,) = set(names(docker)) - {"web"}
-        docker.docker("rm", successor)
         one_survives(docker, "web")
+        assert identity(docker, "web") == old
 
 
-def test_one_whose_successor_has_its_name_is_left_and_told(docker: PrivateEngine) -> None:
-    docker.run("web")
-    docker.docker("create", "--name", ASIDE, "toolbox:latest", "sleep", "86400")
-    with daemon(docker, RULES) as one:
-        (said,) = [row for row in one.log if row.get("container") == ASIDE]
-        assert said["level"] == "warning"
-        assert (said["why"], said["remove"]) == ("web is there", f"docker rm {ASIDE}")
-        told = json.loads(one.cli("doctor", "--json", "--engine", docker.url, check=False))
-        found = [each for each in told if each["part"] == "recreate"]
-        assert [each["text"] for each in found] == [f"container {ASIDE} was set aside for web to be made anew"]
-    assert names(docker) == {"web": "running", ASIDE: "created"}
+def test_in_a_dry_run_nothing_is_put_right(docker: PrivateEngine, proxy: HoldingProxy) -> None:
+    with refused_its_name(docker, proxy) as killed:
+        docker.docker("rm", "web")
+        before = names(docker)
+        killed.daemon.options.append("--dry-run")
+        killed.dies()
+        assert names(docker) == before
 
 
-def test_one_that_did_not_run_has_its_name_again_and_is_not_started(docker: PrivateEngine) -> None:
-    docker.docker("create", "--name", ASIDE, "toolbox:latest", "sleep", "86400")
-    with daemon(docker, RULES) as one:
-        eventually(lambda: names(docker) == {"web": "created"}, 30, what="it has its name again")
-        (said,) = [row for row in one.log if "left aside" in row["event"]]
-        assert (said["started"], "not known" in said["restart_policy"]) == (False, True)
-
-
-def test_in_shadow_mode_it_is_only_told(docker: PrivateEngine) -> None:
-    docker.docker("create", "--name", ASIDE, "toolbox:latest", "sleep", "86400")
-    with daemon(docker, RULES, options=["--dry-run"]) as one:
-        (said,) = [row for row in one.log if row.get("container") == ASIDE]
-        assert said["why"] == "shadow mode"
-    assert names(docker) == {ASIDE: "created"}
+def pasted(docker: PrivateEngine, *commands: str) -> None:
+    """What a person does who pastes lines of docker commands."""
+    for line in commands:
+        for command in line.split(" && "):
+            docker.docker(*shlex.split(command)[1:])

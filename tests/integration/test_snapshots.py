@@ -26,6 +26,7 @@ from dockmend.snapshots.helper import Source, helper, remove_helpers
 from dockmend.snapshots.manifest import Finding, Manifest, SnapshotError
 from dockmend.snapshots.restore import Verified, clear_restores, restore, verify
 from dockmend.snapshots.store import Store
+from tests.fakes.owning import INSTANCE, owning
 from tests.lab import PrivateEngine
 
 SECURITY_CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")  # cap_net_bind_service, effective
@@ -156,10 +157,10 @@ def described(root: Path) -> dict[str, dict[str, Any]]:
 
 async def test_an_odd_tree_comes_back_as_it_was_and_what_does_not_is_named(docker, client, store):
     odd_tree(root := volume(docker, "odd", "--label", "shop=main"))
-    manifest = await commands.create(client, store, "odd", time.time)
+    manifest = await commands.create(owning(client), store, "odd", time.time)
 
     assert (await commands.verify(store, manifest.id)).problems == ()
-    restored = await commands.restore(client, store, manifest.id)
+    restored = await commands.restore(owning(client), store, manifest.id)
     assert restored.volume == f"odd-restored-{manifest.stem}"
     before, after = described(root), described(folder_of(docker, restored.volume))
     assert before.keys() == after.keys()
@@ -193,7 +194,7 @@ def client_info(docker: PrivateEngine) -> str:
 async def test_where_the_volume_cannot_be_looked_into_the_losses_are_stated(docker, client, store, monkeypatch):
     volume(docker, "far")
     monkeypatch.setattr("dockmend.snapshots.archive.same_host", lambda *_: False)
-    manifest = await commands.create(client, store, "far", time.time)
+    manifest = await commands.create(owning(client), store, "far", time.time)
     assert manifest.not_kept == []
     assert any("unix sockets" in limit for limit in manifest.limits)
     assert any("user.*" in limit for limit in manifest.limits)
@@ -206,11 +207,11 @@ async def test_labels_come_back_but_not_the_storage_of_the_original(docker, clie
     (place / "precious").write_text("as it is now")
     volume(docker, "share", "--label", "a=b", "--label", "com.docker.volume.anonymous=",
            "--opt", "type=none", "--opt", "o=bind", "--opt", f"device={place}")  # fmt: skip
-    manifest = await commands.create(client, store, "share", time.time)
+    manifest = await commands.create(owning(client), store, "share", time.time)
     assert manifest.options == {"type": "none", "o": "bind", "device": str(place)}
     assert manifest.files == 1
     (place / "precious").write_text("changed since")
-    restored = await commands.restore(client, store, manifest.id, "fresh")
+    restored = await commands.restore(owning(client), store, manifest.id, "fresh")
     assert (place / "precious").read_text() == "changed since"
     assert (folder_of(docker, "fresh") / "precious").read_text() == "as it is now"
     assert "the original's storage is not written over" in restored.notes[0]
@@ -221,16 +222,16 @@ async def test_labels_come_back_but_not_the_storage_of_the_original(docker, clie
 
 async def test_an_existing_volume_is_never_written_to(docker, client, store):
     root = volume(docker, "data")
-    manifest = await commands.create(client, store, "data", time.time)
+    manifest = await commands.create(owning(client), store, "data", time.time)
     (root / "since").write_text("x")
     with pytest.raises(SnapshotError, match="there is a volume data already"):
-        await commands.restore(client, store, manifest.id, "data")
+        await commands.restore(owning(client), store, manifest.id, "data")
     assert (root / "since").exists()
 
 
 async def test_no_volume_is_made_by_asking_for_one_that_is_not_there(docker, client, store):
     with pytest.raises(SnapshotError, match="there is no volume nothing"):
-        await commands.create(client, store, "nothing", time.time)
+        await commands.create(owning(client), store, "nothing", time.time)
     assert docker.docker("volume", "ls", "-q") == ""
     assert await commands.list_(store) == []
 
@@ -238,7 +239,7 @@ async def test_no_volume_is_made_by_asking_for_one_that_is_not_there(docker, cli
 async def test_a_damaged_archive_is_refused_before_anything_is_made(docker, client, store):
     root = volume(docker, "data")
     (root / "random").write_bytes(os.urandom(1 << 20))
-    manifest = await commands.create(client, store, "data", time.time)
+    manifest = await commands.create(owning(client), store, "data", time.time)
     path = store.root / "data" / f"{manifest.stem}.tar.zst"
     whole = path.read_bytes()
     middle = len(whole) // 2
@@ -251,11 +252,11 @@ async def test_a_damaged_archive_is_refused_before_anything_is_made(docker, clie
         path.write_bytes(damage)
         (problem, *_) = (await commands.verify(store, manifest.id)).problems
         with pytest.raises(SnapshotError, match=said):
-            await commands.restore(client, store, manifest.id)
+            await commands.restore(owning(client), store, manifest.id)
         assert problem
     path.unlink()
     with pytest.raises(SnapshotError, match=r"the archive of data@.* is missing"):
-        await commands.restore(client, store, manifest.id)
+        await commands.restore(owning(client), store, manifest.id)
     assert docker.docker("volume", "ls", "-q") == "data"
 
 
@@ -263,9 +264,9 @@ async def test_a_failed_restore_leaves_no_volume(docker, client, store, monkeypa
     """The archive is exchanged for another sound one after it was verified."""
     root = volume(docker, "data")
     (root / "random").write_bytes(os.urandom(3 << 20))
-    first = await commands.create(client, store, "data", time.time)
+    first = await commands.create(owning(client), store, "data", time.time)
     (root / "random").write_bytes(os.urandom(3 << 20))
-    second = await commands.create(client, store, "data", time.time)
+    second = await commands.create(owning(client), store, "data", time.time)
     folder = store.root / "data"
 
     def exchanged(store: Store, id: str) -> Verified:
@@ -275,7 +276,7 @@ async def test_a_failed_restore_leaves_no_volume(docker, client, store, monkeypa
 
     monkeypatch.setattr("dockmend.snapshots.restore.verify", exchanged)
     with pytest.raises(SnapshotError, match="changed while it was restored"):
-        await restore(client, store, first.id, "fresh")
+        await restore(owning(client), store, first.id, "fresh")
     assert docker.docker("volume", "ls", "-q") == "data"
     assert docker.api("GET", "/containers/json?all=1")[1] == []
     assert list((store.root / ".restoring").iterdir()) == []
@@ -283,7 +284,7 @@ async def test_a_failed_restore_leaves_no_volume(docker, client, store, monkeypa
 
 async def test_a_restore_that_was_killed_is_cleared_away(docker, client, store):
     volume(docker, "data")
-    manifest = await commands.create(client, store, "data", time.time)
+    manifest = await commands.create(owning(client), store, "data", time.time)
     docker.docker("volume", "create", "--label", f"dockmend.restored-from={manifest.id}", "half")
     docker.docker("volume", "create", "mine")
     marks = store.root / ".restoring"
@@ -293,7 +294,7 @@ async def test_a_restore_that_was_killed_is_cleared_away(docker, client, store):
     dead = owner.command_owner().rpartition(".")[0] + ".1"  # this process id, another start
     (marks / "half").write_text(f"{manifest.id}\n{dead}")
     (marks / "mine").write_text(f"{manifest.id}\n{dead}")  # made by a person since: it lacks the label
-    assert await clear_restores(client, store) == ["half"]
+    assert await clear_restores(owning(client), store) == ["half"]
     assert sorted(docker.docker("volume", "ls", "-q").split()) == ["data", "mine"]
     assert list(marks.iterdir()) == []
 
@@ -302,29 +303,29 @@ async def test_helpers_of_dead_commands_are_removed_and_of_living_ones_not(docke
     from dockmend.snapshots import owner
 
     volume(docker, "data")
+    own = owning(client)
     alive, incident = owner.command_owner(), "i0123456789abcde"
     dead = alive.rpartition(".")[0] + ".1"
     async with contextlib.AsyncExitStack() as stack:
         for each in (alive, incident, dead):
-            await stack.enter_async_context(helper(client, Source("volume", "data"), each, read_only=True))
-        assert len(await remove_helpers(client)) == 1
-        assert len(await remove_helpers(client, incident)) == 1
+            await stack.enter_async_context(helper(own, Source("volume", "data"), each, read_only=True))
+        assert len(await remove_helpers(own)) == 1
+        assert len(await remove_helpers(own, incident)) == 1
         (left,) = docker.api("GET", "/containers/json?all=1")[1]
-        assert left["Labels"] == {HELPER_LABEL: alive}
+        assert left["Labels"] == {HELPER_LABEL: f"{INSTANCE}/{alive}"}
         assert left["State"] == "created"
     assert docker.api("GET", "/containers/json?all=1")[1] == []
 
 
-async def test_a_helper_that_was_left_is_taken_over(docker, client):
-    volume(docker, "data")
-    source = Source("volume", "data")
-    async with (
-        helper(client, source, "i1", read_only=True) as first,
-        helper(client, source, "i1", read_only=True) as second,
-    ):
-        assert first != second
-        (left,) = docker.api("GET", "/containers/json?all=1")[1]
-        assert left["Id"] == second
+async def test_nothing_is_a_helper_that_no_row_says_was_made(docker, client):
+    from dockmend.snapshots import owner
+
+    dead = owner.command_owner().rpartition(".")[0] + ".1"
+    for name, label in (("app", dead), ("other", f"{INSTANCE}/{dead}"), ("third", "i0")):
+        docker.run(name, "--label", f"{HELPER_LABEL}={label}")
+    own = owning(client)
+    assert await remove_helpers(own) == await remove_helpers(own, "i0") == []
+    assert {row["State"] for row in docker.api("GET", "/containers/json?all=1")[1]} == {"running"}
 
 
 async def test_a_file_that_shrinks_while_it_is_read_is_no_snapshot(docker, client, store):
@@ -350,7 +351,7 @@ async def test_a_file_that_shrinks_while_it_is_read_is_no_snapshot(docker, clien
     shrinking = Shrinks(docker.url)
     try:
         with pytest.raises(SnapshotError, match="was cut short after v/a large"):
-            await commands.create(shrinking, store, "data", time.time)
+            await commands.create(owning(shrinking), store, "data", time.time)
     finally:
         await shrinking.close()
     assert await commands.list_(store) == []
@@ -379,7 +380,7 @@ async def test_cancelled_in_mid_stream_leaves_nothing(docker, client, store):
     stalling = Stalls(docker.url)
     try:
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(take(stalling, store, Source("volume", "data"), Why("i1"), time.time))
+            task = group.create_task(take(owning(stalling), store, Source("volume", "data"), Why("i1"), time.time))
             await reached.wait()
             task.cancel()
     finally:
@@ -400,7 +401,7 @@ async def test_a_full_disk_is_said_and_leaves_nothing(docker, client, store, mon
 
     monkeypatch.setattr(f"dockmend.snapshots.archive.{failing}", full)
     with pytest.raises(SnapshotError, match=r"cannot write the snapshot below .*snapshots: No space left on device"):
-        await commands.create(client, store, "data", time.time)
+        await commands.create(owning(client), store, "data", time.time)
     assert list(store.root.iterdir()) == []
     assert docker.api("GET", "/containers/json?all=1")[1] == []
 
@@ -408,7 +409,7 @@ async def test_a_full_disk_is_said_and_leaves_nothing(docker, client, store, mon
 async def test_any_tar_program_reads_it(docker, client, store, tmp_path):
     root = volume(docker, "data")
     (root / "file").write_text("content")
-    manifest = await commands.create(client, store, "data", time.time)
+    manifest = await commands.create(owning(client), store, "data", time.time)
     plain = tmp_path / "plain.tar"
     import zstandard
 

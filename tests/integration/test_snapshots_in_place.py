@@ -18,11 +18,13 @@ import pytest
 
 from dockmend.engine.client import DockerEngine
 from dockmend.errors import EngineAway, Unreachable
+from dockmend.ownership import Ownership
 from dockmend.snapshots import commands, in_place, marks
 from dockmend.snapshots.archive import take
 from dockmend.snapshots.manifest import SnapshotError
 from dockmend.snapshots.restore import body
 from dockmend.snapshots.store import Store
+from tests.fakes.owning import FileRows, owning
 from tests.integration.exchanging import POINTS
 from tests.integration.test_snapshots import described, folder_of, odd_tree, volume
 from tests.lab import PrivateEngine
@@ -40,6 +42,11 @@ async def client(docker: PrivateEngine) -> AsyncIterator[DockerEngine]:
     one = DockerEngine(docker.url)
     yield one
     await one.close()
+
+
+def own(client: DockerEngine, store: Store) -> Ownership:
+    """What commands on this state folder have made."""
+    return owning(client, FileRows(store.root.parent / "owned.json"))
 
 
 def vandalise(root: Path) -> None:
@@ -60,16 +67,16 @@ def nothing_left(docker: PrivateEngine, store: Store) -> None:
 
 
 async def in_its_place(client: DockerEngine, store: Store, snapshot: str) -> Any:
-    return await commands.restore_in_place(client, store, snapshot, time.time)
+    return await commands.restore_in_place(own(client, store), store, snapshot, time.time)
 
 
 # ---------------------------------------------------------------------------------------------------------------- diff
 async def test_a_volume_differs_from_its_snapshot_by_what_was_done_to_it(docker, client, store):
     odd_tree(root := volume(docker, "data"))
-    first = await commands.create(client, store, "data", time.time)
-    assert await commands.diff(store, first.id, None, client) == []
+    first = await commands.create(own(client, store), store, "data", time.time)
+    assert await commands.diff(store, first.id, None, own(client, store)) == []
     vandalise(root)
-    found = {os.fsdecode(each.path): each for each in await commands.diff(store, first.id, None, client)}
+    found = {os.fsdecode(each.path): each for each in await commands.diff(store, first.id, None, own(client, store))}
     assert {name: (each.kind, each.what) for name, each in found.items()} == {
         ".": ("changed", ("mode",)),
         "added": ("added", ()),
@@ -80,7 +87,7 @@ async def test_a_volume_differs_from_its_snapshot_by_what_was_done_to_it(docker,
         "setuid": ("changed", ("mode",)),
     }
     assert found["relative"].line() == "~ relative: owner 0:0 → 0:1001, link plain → /"
-    second = await commands.create(client, store, "data", time.time)
+    second = await commands.create(own(client, store), store, "data", time.time)
     assert [each.path for each in await commands.diff(store, first.id, second.id, None)] == sorted(
         os.fsencode(name) for name in found
     )
@@ -92,10 +99,10 @@ async def test_a_volume_differs_from_its_snapshot_by_what_was_done_to_it(docker,
 async def test_what_cannot_be_compared_is_said_and_nothing_is_made(docker, client, store):
     root = volume(docker, "data")
     (root / "a").write_bytes(os.urandom(3 << 20))
-    manifest = await commands.create(client, store, "data", time.time)
+    manifest = await commands.create(own(client, store), store, "data", time.time)
     docker.docker("volume", "rm", "data")
     with pytest.raises(SnapshotError, match="there is no volume data"):
-        await commands.diff(store, manifest.id, None, client)
+        await commands.diff(store, manifest.id, None, own(client, store))
     assert docker.docker("volume", "ls", "-q") == ""
     archive = store.root / "data" / f"{manifest.stem}.tar.zst"
     archive.write_bytes(archive.read_bytes()[:-100])
@@ -107,7 +114,7 @@ async def test_what_cannot_be_compared_is_said_and_nothing_is_made(docker, clien
 async def test_an_odd_tree_comes_back_in_place_and_nothing_else_stays(docker, client, store):
     odd_tree(root := volume(docker, "odd", "--label", "shop=main"))
     before, made = described(root), docker.docker("volume", "inspect", "odd")
-    manifest = await commands.create(client, store, "odd", time.time)
+    manifest = await commands.create(own(client, store), store, "odd", time.time)
     vandalise(root)
     vandalised = described(root)
     docker.docker("create", "--name", "stopped", "-v", "odd:/data", "toolbox")
@@ -130,7 +137,7 @@ async def test_an_odd_tree_comes_back_in_place_and_nothing_else_stays(docker, cl
 @pytest.mark.parametrize("how", ["running", "paused", "by its folder"])
 async def test_refused_while_a_container_uses_it(docker, client, store, how):
     root = volume(docker, "data")
-    manifest = await commands.create(client, store, "data", time.time)
+    manifest = await commands.create(own(client, store), store, "data", time.time)
     (root / "since").write_text("x")
     (root / "within").mkdir()
     mount = f"{root / 'within'}:/data" if how == "by its folder" else "data:/data"
@@ -146,7 +153,7 @@ async def test_refused_while_a_container_uses_it(docker, client, store, how):
 
 async def test_one_that_starts_while_its_content_is_kept_is_seen(docker, client, store, monkeypatch):
     root = volume(docker, "data")
-    manifest = await commands.create(client, store, "data", time.time)
+    manifest = await commands.create(own(client, store), store, "data", time.time)
     (root / "since").write_text("x")
 
     async def starts(*arguments: Any) -> Any:
@@ -165,7 +172,7 @@ async def test_a_missing_volume_is_made_as_it_was(docker, client, store):
     root = volume(docker, "data", "--label", "shop=main")
     (root / "a").write_text("x")
     before = described(root)
-    manifest = await commands.create(client, store, "data", time.time)
+    manifest = await commands.create(own(client, store), store, "data", time.time)
     docker.docker("volume", "rm", "data")
     restored = await in_its_place(client, store, manifest.id)
     assert restored.safety == ""
@@ -182,7 +189,7 @@ async def test_storage_that_outlived_its_volume_is_not_written_over(docker, clie
     (place / "precious").write_text("x")
     options = ("--opt", "type=none", "--opt", "o=bind", "--opt", f"device={place}")
     volume(docker, "share", *options)
-    manifest = await commands.create(client, store, "share", time.time)
+    manifest = await commands.create(own(client, store), store, "share", time.time)
     docker.docker("volume", "rm", "share")
     (place / "precious").write_text("changed since")
     with pytest.raises(SnapshotError, match="was made anew by driver local and holds files already"):
@@ -200,7 +207,7 @@ async def test_storage_that_outlived_its_volume_is_not_written_over(docker, clie
 async def test_out_of_reach_the_volume_is_made_anew(docker, client, store, monkeypatch):
     odd_tree(root := volume(docker, "data", "--label", "shop=main"))
     before = described(root)
-    manifest = await commands.create(client, store, "data", time.time)
+    manifest = await commands.create(own(client, store), store, "data", time.time)
     vandalise(root)
     monkeypatch.setattr(in_place, "same_host", lambda *_: False)
     docker.docker("create", "--name", "stopped", "-v", "data:/data", "toolbox")
@@ -219,7 +226,7 @@ async def test_out_of_reach_the_volume_is_made_anew(docker, client, store, monke
 async def test_a_damaged_snapshot_touches_nothing(docker, client, store):
     root = volume(docker, "data")
     (root / "a").write_bytes(os.urandom(1 << 20))
-    manifest = await commands.create(client, store, "data", time.time)
+    manifest = await commands.create(own(client, store), store, "data", time.time)
     archive = store.root / "data" / f"{manifest.stem}.tar.zst"
     archive.write_bytes(archive.read_bytes()[:-5])
     (root / "since").write_text("x")
@@ -261,7 +268,7 @@ async def changed(docker: PrivateEngine, client: DockerEngine, store: Store) -> 
     """A volume, the id of a snapshot of it, and what it holds since; larger than what is sent at once."""
     odd_tree(root := volume(docker, "data"))
     (root / "large").write_bytes(os.urandom(5 << 20))
-    manifest = await commands.create(client, store, "data", time.time)
+    manifest = await commands.create(own(client, store), store, "data", time.time)
     vandalise(root)
     return root, manifest.id, described(root)
 
@@ -328,11 +335,11 @@ async def test_where_it_cannot_be_put_back_the_next_command_does(docker, client,
 
     docker.docker("run", "--detach", "--init", "--name", "app", "-v", "data:/data", "toolbox", "sleep", "1000")
     with pytest.raises(SnapshotError, match="data is being restored, or a restore of it was interrupted"):
-        await commands.create(client, store, "data", time.time)
+        await commands.create(own(client, store), store, "data", time.time)
     assert marks.read(store, "data") is not None
     docker.docker("rm", "--force", "app")
     volume(docker, "other")
-    await commands.create(client, store, "other", time.time)
+    await commands.create(own(client, store), store, "other", time.time)
     assert described(root) == before
     nothing_left(docker, store)
 
@@ -385,7 +392,7 @@ async def test_killed_anywhere_a_second_run_puts_it_right(docker, client, store,
     kept_before = len(await commands.list_(store))
     killed_at(docker, store, wanted, point, far(point))
     restored = await in_its_place(client, store, wanted)
-    assert await commands.diff(store, wanted, None, client) == []
+    assert await commands.diff(store, wanted, None, own(client, store)) == []
     assert not (root / "added").exists()
     nothing_left(docker, store)
     # What was there before the first run is still to be had.
@@ -399,7 +406,7 @@ async def test_killed_anywhere_another_command_undoes_it(docker, client, store, 
     root, wanted, before = await changed(docker, client, store)
     killed_at(docker, store, wanted, point, far(point))
     volume(docker, "other")
-    await commands.create(client, store, "other", time.time)
+    await commands.create(own(client, store), store, "other", time.time)
     assert described(root) == before
     nothing_left(docker, store)
 
@@ -410,11 +417,11 @@ async def test_killed_while_a_missing_volume_is_made(docker, client, store, poin
     docker.docker("volume", "rm", "data")
     killed_at(docker, store, wanted, point)
     volume(docker, "other")
-    await commands.create(client, store, "other", time.time)
+    await commands.create(own(client, store), store, "other", time.time)
     assert docker.docker("volume", "ls", "-q") == "other"
     killed_at(docker, store, wanted, point)
     await in_its_place(client, store, wanted)
-    assert await commands.diff(store, wanted, None, client) == []
+    assert await commands.diff(store, wanted, None, own(client, store)) == []
     nothing_left(docker, store)
 
 

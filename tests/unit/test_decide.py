@@ -32,6 +32,7 @@ from dockmend.decide import (
 )
 from dockmend.guards import Guards
 from dockmend.model import Change, Container
+from dockmend.owned import OwnedObject, OwnedObjects
 from dockmend.rules.model import Limits, Rule, Selector, Step, TargetRef, Trigger
 from dockmend.settings import Policy
 from dockmend.tell.metrics import Metrics
@@ -314,14 +315,17 @@ def test_what_waits_may_act_or_waits_for_something_else_once_its_time_has_come(
     st.dictionaries(st.sampled_from(["dockmend.ignore", "tier", "dockmend.helper"]), st.sampled_from(["true", "db"])),
     st.sampled_from(["web", "db-1"]),
     st.booleans(),
+    st.booleans(),
 )
-def test_nothing_is_done_to_what_is_ignored_protected_or_dockmends_own(labels: dict[str, str], name: str, own: bool):
+def test_nothing_is_done_to_what_is_ignored_protected_or_dockmends_own(
+    labels: dict[str, str], name: str, own: bool, owned: bool
+):
     policy = Policy.model_validate({"protect": {"labels": {"tier": "d*"}, "name": ["db-*"]}})
     web = Container(id="c" * 64, name=name, labels=labels)
-    guards = Guards(policy, frozenset({"c" * 12} if own else ()))
+    made = [OwnedObject("o1", "container", "other", "", "i1", "job", 0.0, web.id)] if owned else []
+    guards = Guards(policy, frozenset({"c" * 12} if own else ()), OwnedObjects("0test00000", made))
     untouchable = (
-        labels.get("dockmend.ignore") == "true" or "dockmend.helper" in labels or labels.get("tier") == "db"
-        or name == "db-1" or own
+        labels.get("dockmend.ignore") == "true" or owned or labels.get("tier") == "db" or name == "db-1" or own
     )  # fmt: skip
     verdict = guards.may(rule(), change(subject=web), NOW, "host")
     assert (verdict is not ACT) is untouchable

@@ -42,8 +42,8 @@ def change(subject: Any) -> Change:
         (container(labels={"dockmend.ignore": "Yes"}), {}, "ignored"),
         (container(labels={"dockmend.ignore": "false"}), {}, None),
         (container(labels={"dockmend.ignore": "true"}, image_steering=("dockmend.ignore",)), {}, None),
-        (container(labels={HELPER_LABEL: "i1"}), {}, "itself"),
-        (container(name="web.dockmend-old-i1"), {}, "itself"),
+        (container(labels={HELPER_LABEL: "i1"}), {}, None),  # a label proves nothing
+        (container(name="web.dockmend-old-i00000000000test"), {}, None),  # nor does a name
         (container(labels={"tier": "db-main"}), {"labels": {"tier": "db*"}}, "protected"),
         (container(labels={"tier": "web"}), {"labels": {"tier": "db*"}}, None),
         (container(labels={"tier": "web"}), {"labels": {"tier": ["db*", "w*"]}}, "protected"),

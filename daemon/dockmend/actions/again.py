@@ -2,24 +2,28 @@
 
 Its named volumes are still there, and the anonymous ones are taken by their names (the engine makes them anew, empty,
 where they were removed with it).
+
+It is made under a name of its own and gets the missing one's once its id is known: whatever bears that name without
+dockmend's doing is a person's, and is neither started nor removed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dockmend.actions.base import Container, Context, Done, Failed, Settled, succeed
 from dockmend.actions.containers import expect_container
-from dockmend.actions.containers_settle import MARGIN, POLL, look
+from dockmend.actions.containers_settle import MARGIN, POLL
 from dockmend.actions.definition import Definition, define, image_reference
 from dockmend.actions.recreate import known_macs
 from dockmend.actions.refusals import failed
 from dockmend.actions.resolving import resolve
 from dockmend.errors import EngineError, NotFound
 from dockmend.journal.records import ActionRecord
-from dockmend.model import Object
+from dockmend.model import Object, aside_name
+from dockmend.owned import OwnedObject
 
 
 async def make_again(ctx: Context, subject: Object) -> Done:
@@ -29,27 +33,43 @@ async def make_again(ctx: Context, subject: Object) -> Done:
     raw = await ctx.definition(container.id)
     if raw is None:
         raise Failed(f"cannot {what}: its definition is not kept (it was made and removed too soon)", again=False)
+    incident = ctx.incident.id
     try:
         mine = await _image(ctx, str(raw.get("Image")))
         _may(ctx, what, raw, mine)
         made = await _definition(ctx, what, raw, mine)
         await _name_is_free(ctx, what, made.name)
-        undo = {"old": container.id, "name": made.name, "leave": list(made.leave), "at": ctx.clock()}
+        undo = {"old": container.id, "name": made.name, "leave": list(made.leave)}
         await ctx.remember({"run": undo})
-        new = await ctx.engine.create(made.name, made.body)
-        await ctx.remember({"run": undo | {"new": new}})
+        row = await ctx.own.create(aside_name(made.name, "new", incident), made.body, incident, "successor")
     except EngineError as error:
         raise failed(error, what, container) from error
-    ctx.expect(new)
+    ctx.expect(row.object_id)
     try:
-        await _start(ctx, new, made.leave)
+        await _finish(ctx, row, made.name, made.leave)
     except EngineError as error:
-        refusal = failed(error, what, container)  # not where the engine is away: it is settled then
-        await ctx.engine.remove(new, force=True)
+        refusal = failed(error, what, container)  # not if the engine is away: it is settled then
+        await ctx.own.remove(row)
         raise refusal from error
-    await succeed(ctx, container.id, new)
-    said = [f"made again from its last known definition as {new[:12]}", made.losses]
-    return Done("; ".join(each for each in said if each), {"new": new})
+    await succeed(ctx, container.id, row.object_id)
+    ctx.own.forget(row)
+    said = [f"made again from its last known definition as {row.object_id[:12]}", made.losses]
+    return Done("; ".join(each for each in said if each), {"new": row.object_id})
+
+
+async def _finish(ctx: Context, row: OwnedObject, name: str, leave: Iterable[str]) -> None:
+    """What was made leaves the networks that it had left before, gets its name, and is started.
+
+    Bears repetition. Raises EngineError.
+    """
+    made = await ctx.engine.inspect(row.object_id)
+    for network in leave:
+        if network in made.networks:
+            await ctx.engine.disconnect_network(network, made.id, force=True)
+    if made.name != name:
+        await ctx.engine.rename(made.id, name)
+    if not made.started_at:
+        await ctx.engine.start(made.id)
 
 
 def _may(ctx: Context, what: str, raw: Mapping[str, Any], mine: Mapping[str, Any] | None) -> None:
@@ -93,35 +113,32 @@ async def _name_is_free(ctx: Context, what: str, name: str) -> None:
     raise Failed(f"cannot {what}: {other.id[:12]} has its name", again=False)
 
 
-async def _start(ctx: Context, new: str, leave: tuple[str, ...]) -> None:
-    for network in leave:
-        await ctx.engine.disconnect_network(network, new, force=True)
-    await ctx.engine.start(new)
-
-
 async def settle(ctx: Context, record: ActionRecord, before: Mapping[str, Any]) -> Settled:
-    """What was made is started; a second one is not made."""
-    since = float(before["at"]) - 1.0
-    name = str(before.get("new") or before["name"])
-    found = await _appeared(ctx, name, record.began_at + MARGIN)
-    if found is None or found.created_at < since:
+    """What was made is finished; a second one is not made. What no row proves dockmend's is left as it is."""
+    name = str(before["name"])
+    row, found = await _made(ctx, record)
+    if row is None or found is None:
         return Settled(done=False, detail="nothing had been made yet")
-    if not found.started_at:
-        ctx.expect(found.id)
-        try:
-            await _start(ctx, found.id, tuple(before["leave"]))
-        except EngineError as error:
-            refusal = failed(error, f"make {name} again", found)
-            await ctx.engine.remove(found.id, force=True)
-            return Settled(done=False, detail=str(refusal))
+    ctx.expect(found.id)
+    try:
+        await _finish(ctx, row, name, [str(network) for network in before["leave"]])
+    except EngineError as error:
+        refusal = failed(error, f"make {name} again", found)
+        await ctx.own.remove(row)
+        return Settled(done=False, detail=str(refusal))
     await succeed(ctx, str(before.get("old") or record.object_id), found.id)
+    ctx.own.forget(row)
     return Settled(done=True, detail=f"it had been made again as {found.id[:12]}, and runs")
 
 
-async def _appeared(ctx: Context, name: str, deadline: float) -> Container | None:
-    """The engine may still be making it."""
-    while True:
-        found = await look(ctx, name)
-        if found is not None or ctx.clock() >= deadline:
-            return found
+async def _made(ctx: Context, record: ActionRecord) -> tuple[OwnedObject | None, Container | None]:
+    """The row of what was being made, and the container. The engine may still be making it."""
+    deadline = record.began_at + MARGIN
+    while rows := ctx.own.of_incident(record.incident, "successor"):
+        for row in rows:
+            if (found := await ctx.own.find(row)) is not None:
+                return ctx.own.objects.rows[row.id], found
+        if ctx.clock() >= deadline:
+            break
         await asyncio.sleep(POLL)
+    return None, None

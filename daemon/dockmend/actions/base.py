@@ -18,6 +18,7 @@ from dockmend.mirror.echo import Echo
 from dockmend.mirror.identities import Identities
 from dockmend.mirror.resolver import Resolver
 from dockmend.model import Container, Endpoint, Image, Network, Object, Volume
+from dockmend.ownership import Ownership
 from dockmend.rules.model import Verify
 
 
@@ -97,6 +98,7 @@ class Context:
     """What a running action is given."""
 
     engine: Engine
+    own: Ownership  # makes and removes what is dockmend's own
     view: View
     teller: Teller
     incident: Incident

@@ -26,6 +26,7 @@ from dockmend.engine.looking import short
 from dockmend.errors import EngineAway, EngineError, NotFound, Temporary
 from dockmend.mirror.echo import Echo
 from dockmend.model import aside_name
+from dockmend.owned import OwnedObject, Purpose
 
 STEADY = 2.0
 """Seconds a container without a health check must run before it is believed."""
@@ -98,7 +99,7 @@ class Exchange:
         what = f"recreate {self.undo.name}"
         await self._step("make")
         try:
-            await self._make()
+            made = await self._make()
             if self.undo.was_running:
                 await self._still_runs()
                 await self._step("stop")
@@ -107,6 +108,7 @@ class Exchange:
             await self._set_aside()
             await self._step("name")
             await self.ctx.engine.rename(self.undo.new, self.undo.name)
+            self.ctx.own.forget(made)  # it is the user's from now on, under the name that the old one had
             stopped = await self._run() if self.undo.start else False
         except EngineAway:
             raise
@@ -129,8 +131,10 @@ class Exchange:
         self.undo.step, self.undo.at = step, self.ctx.clock()
         await self.ctx.remember({self.key: msgspec.to_builtins(self.undo)})
 
-    async def _make(self) -> None:
-        self.undo.new = await self.ctx.engine.create(self.undo.temporary, self.definition.body)
+    async def _make(self) -> OwnedObject:
+        incident = self.ctx.incident.id
+        row = await self.ctx.own.create(self.undo.temporary, self.definition.body, incident, "successor")
+        self.undo.new = row.object_id
         self.echo = self.ctx.expect(self.undo.new)
         made = await self.ctx.engine.inspect(self.undo.new)
         if made.image_id != self.image:
@@ -138,6 +142,7 @@ class Exchange:
         for network in self.definition.leave:
             if network in made.networks:
                 await self.ctx.engine.disconnect_network(network, made.id)
+        return row
 
     async def _still_runs(self) -> None:
         """Making the new one takes its time: who stopped the old one meanwhile is heard."""
@@ -148,6 +153,7 @@ class Exchange:
         """An engine that comes back would start it beside its successor: it is not to, meanwhile."""
         if self.container.restart_policy != NO_RESTART:
             await self.ctx.engine.update(self.undo.old, {"RestartPolicy": {"Name": NO_RESTART}})
+        await self.ctx.own.claim("container", self.undo.aside, self.ctx.incident.id, "aside", self.undo.old)
         await self.ctx.engine.rename(self.undo.old, self.undo.aside)
 
     async def _run(self) -> bool:
@@ -222,13 +228,16 @@ async def put_back(ctx: Context, undo: Undo) -> str:
             if new.running:
                 await ctx.engine.stop(new.id)
             await ctx.engine.remove(new.id, force=True, volumes=True)  # those it shares by name with the old one stay
+        _forget(ctx, "successor", undo.temporary)
         old = await _old_at_rest(ctx, undo)
         if old is None:
+            _forget(ctx, "aside", undo.aside)
             return "the old one is gone"
         if old.name == undo.aside:
             await ctx.engine.rename(old.id, undo.name)
         if old.restart_policy != (undo.restart_policy.get("Name") or NO_RESTART):
             await ctx.engine.update(old.id, {"RestartPolicy": undo.restart_policy})
+        _forget(ctx, "aside", undo.aside)  # it is the user's again, and nobody else's
     except Temporary as error:
         raise unfinished(f"{undo.name} could not be put back yet", error) from error
     except EngineError as error:
@@ -246,6 +255,13 @@ async def put_back(ctx: Context, undo: Undo) -> str:
     return "the old one was put back and started"
 
 
+def _forget(ctx: Context, purpose: Purpose, name: str) -> None:
+    """The row of what this exchange had in hand under a name; the incident may exchange others at the same time."""
+    for row in ctx.own.of_incident(ctx.incident.id, purpose):
+        if row.name == name:
+            ctx.own.forget(row)
+
+
 def _stopped_by_us(undo: Undo, old: Container) -> bool:
     """An end from before the stop, or long after it, was not the exchange's."""
     if undo.step == "make":
@@ -254,13 +270,13 @@ def _stopped_by_us(undo: Undo, old: Container) -> bool:
 
 
 async def _new_one(ctx: Context, undo: Undo) -> Container | None:
-    """By its id or, where dockmend died before it was told, by the name that only it has."""
+    """By its id or, if dockmend died before it was told, by what was written down before it was made."""
     if undo.new:
         return await look(ctx, undo.new)
     while True:
-        seen = await look(ctx, undo.temporary)
-        if seen is not None and seen.name == undo.temporary:
-            return seen
+        for row in ctx.own.of_incident(ctx.incident.id, "successor"):
+            if row.name == undo.temporary and (seen := await ctx.own.find(row)) is not None:
+                return seen
         if undo.step != "make" or ctx.clock() >= undo.at + MAKING:
             return None
         await asyncio.sleep(POLL)
@@ -282,17 +298,19 @@ async def remove_old(ctx: Context, undo: Undo) -> None:
     try:
         await ctx.engine.remove(undo.old, force=True)
     except NotFound:
-        return
+        pass
     except EngineAway:
         raise
     except EngineError as error:
         if await await_until(ctx, undo.old, ctx.clock() + MARGIN, lambda each: False) is None:
-            return  # the engine was at it already
+            _forget(ctx, "aside", undo.aside)  # the engine was at it already
+            return
         if isinstance(error, Temporary):
             raise unfinished(f"{undo.aside} could not be removed yet", error) from error
         raise Failed(
             f"{undo.name} was recreated, but the old one, {undo.aside}, could not be removed: {error}", again=False
         ) from error
+    _forget(ctx, "aside", undo.aside)
 
 
 def facts_of(undo: Undo, stopped: bool) -> Mapping[str, Any]:
@@ -315,6 +333,7 @@ async def settle_exchange(ctx: Context, remembered: Mapping[str, Any], key: str)
         why = await _finished(ctx, undo, echo)
         if why is not None:
             return Settled(done=False, detail=f"{why}; {await put_back(ctx, undo)}")
+    _forget(ctx, "successor", undo.temporary)  # it has its name
     await hand_over(ctx, key, undo)
     try:
         await remove_old(ctx, undo)

@@ -14,7 +14,7 @@ from dockmend.actions.refusals import failed_call
 from dockmend.actions.selection import below_roots
 from dockmend.errors import EngineAway, EngineError, NotFound
 from dockmend.journal.records import ActionRecord
-from dockmend.model import HELPER_LABEL, Object
+from dockmend.model import Object
 from dockmend.snapshots.manifest import VOLUME_NAME
 
 CLEARING = 60.0
@@ -31,15 +31,15 @@ async def run(ctx: Context, params: Any, subject: Object) -> Done:
     until = ctx.clock() + ctx.timeout
     await ctx.remember({"run": {"job": name, "until": until, "expected": params.exit_code}})
     try:
-        await _cleared(ctx, name)  # of an earlier attempt
-        await ctx.engine.create(name, body)
-        await ctx.engine.start(name)
-        code = await ctx.engine.wait(name, ctx.timeout + 1.0)
-        output = await _written(ctx, name)
+        await _cleared(ctx)  # of an earlier attempt
+        job = (await ctx.own.create(name, body, ctx.incident.id, "job")).object_id
+        await ctx.engine.start(job)
+        code = await ctx.engine.wait(job, ctx.timeout + 1.0)
+        output = await _written(ctx, job)
     except EngineError as error:
         raise failed_call(error, f"run {image}") from error
     finally:
-        await clear(ctx, name)
+        await clear(ctx)
     if code not in params.exit_code:
         raise Failed(f"{image} ended with exit code {code}{output.told()}")
     return Done(f"{image}: exit code {code}{output.told()}", {"exit_code": code})
@@ -51,7 +51,7 @@ def definition(ctx: Context, params: Any, image: str) -> dict[str, Any]:
     if params.network is not None:
         host["NetworkMode"] = params.network
     body: dict[str, Any] = {
-        "Image": image, "Labels": {HELPER_LABEL: ctx.incident.id}, "HostConfig": host, "User": params.user or "",
+        "Image": image, "HostConfig": host, "User": params.user or "",
         "Env": [f"{key}={ctx.render(value)}" for key, value in params.env.items()],
     }  # fmt: skip
     if params.command is not None:
@@ -77,20 +77,18 @@ async def _written(ctx: Context, name: str) -> Output:
     return output
 
 
-async def clear(ctx: Context, name: str) -> None:
-    """Whatever cut it short, a job's container is removed; what cannot be is removed by the next start."""
+async def clear(ctx: Context) -> None:
+    """Whatever cut it short, a job's container is removed; what cannot be is looked for again (app/leftovers.py)."""
     try:
         async with asyncio.timeout(CLEARING):
-            await _cleared(ctx, name)
+            await _cleared(ctx)
     except (EngineError, TimeoutError):
         return
 
 
-async def _cleared(ctx: Context, name: str) -> None:
-    try:
-        await ctx.engine.remove(name, force=True, volumes=True)
-    except NotFound:
-        return
+async def _cleared(ctx: Context) -> None:
+    for row in ctx.own.of_incident(ctx.incident.id, "job"):
+        await ctx.own.remove(row, volumes=True)
 
 
 async def settle(ctx: Context, record: ActionRecord) -> Settled:
@@ -100,13 +98,13 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
         return NOT_BEGUN
     if "job" not in before:
         return await again.settle(ctx, record, before)
-    name = str(before["job"])
     try:
-        seen = await ctx.engine.inspect(name)
-        if not seen.started_at:
-            return Settled(done=False, detail="the job had not begun")
-        code = await ctx.engine.wait(name, max(1.0, float(before["until"]) - ctx.clock()))
-        output = await _written(ctx, name)
+        found = [await ctx.own.find(row) for row in ctx.own.of_incident(record.incident, "job")]
+        seen = next((each for each in reversed(found) if each is not None), None)
+        if seen is None or not seen.started_at:
+            return Settled(done=False, detail="the job had not begun, or is gone")
+        code = await ctx.engine.wait(seen.id, max(1.0, float(before["until"]) - ctx.clock()))
+        output = await _written(ctx, seen.id)
     except NotFound:
         return Settled(done=False, detail="the job had not begun, or is gone")
     except EngineAway:
@@ -116,7 +114,7 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
             return Settled(done=False, detail=f"what became of the job is not known: {error}")
         return Settled(done=False, detail="the job had run for longer than it may, and was ended")
     finally:
-        await clear(ctx, name)
+        await clear(ctx)
     return Settled(code in before["expected"], f"the job had ended with exit code {code}{output.told()}")
 
 

@@ -69,7 +69,7 @@ async def _take_all(ctx: Context, store: Store, selection: Selection, consistenc
         drafts = [stack.enter_context(await begin(store, source, ctx.clock)) for source in selection.sources]
         async with _still(ctx, users):
             for draft, source in zip(drafts, selection.sources, strict=True):
-                done += [await read(ctx.engine, draft, source, why, ctx.clock)]
+                done += [await read(ctx.own, draft, source, why, ctx.clock)]
                 still_inside(ctx, source)
         made: list[Manifest] = []
         try:
@@ -219,7 +219,7 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
 
 async def _clear(ctx: Context, incident: str, held: Sequence[str]) -> set[str]:
     released = {each for each in held if await _unpause(ctx, each)}
-    await remove_helpers(ctx.engine, incident)
+    await remove_helpers(ctx.own, incident)
     return released
 
 

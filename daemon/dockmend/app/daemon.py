@@ -20,6 +20,7 @@ from dockmend.app.definitions import Definitions
 from dockmend.app.degraded import Degraded
 from dockmend.app.keeping import Keeping
 from dockmend.app.left_aside import LeftAside
+from dockmend.app.leftovers import Leftovers
 from dockmend.app.memory import keep_small
 from dockmend.app.other_healers import OtherHealers
 from dockmend.app.own import own_containers
@@ -40,6 +41,7 @@ from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Change, Container
 from dockmend.observer import Observers
+from dockmend.ownership import Ownership
 from dockmend.pipeline.dependents import Dependents
 from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.incidents import Incidents
@@ -102,9 +104,10 @@ class Daemon:
         )
         self.pauses = Pauses(clock, self.observer.paused)
         self.pulse = Pulse()
-        self.mirror = Mirror(settings.unknown_cause, self._container_changed)
+        self.own = Ownership(engine, journal, clock.wall)
+        self.mirror = Mirror(settings.unknown_cause, self._container_changed, self.own.objects)
         self.incidents = Incidents(journal, self.observer, clock, dice)
-        self.guards = Guards(settings.policy, own_containers())
+        self.guards = Guards(settings.policy, own_containers(), self.own.objects)
         self.history = History()
         self.definitions = Definitions(engine, journal, self.mirror, clock)
         self.intake: Intake
@@ -113,6 +116,7 @@ class Daemon:
         self.keeping: Keeping
         self.schedules: Schedules
         self.self_check: SelfCheck
+        self.leftovers = Leftovers(self.own, self.incidents, settings.paths.snapshots)
         self.spare_images = SpareImages(engine, self.incidents, settings.dry_run)
         self.reloading = Reloading(self, policy or (lambda: settings.policy))
         self._listed = asyncio.Event()
@@ -156,6 +160,7 @@ class Daemon:
         await self.journal.open()
         try:
             rules = await self.rules.start()
+            self.own.objects.load(await self.journal.instance(), await self.journal.owned())
             known = await taking_up.known_state(self.journal, self.mirror, self.clock)
             self.times = taking_up.Times(known.moved, self.clock())
             self.history = await taking_up.history_of(self.journal, self.times, self.rules.looks_back)
@@ -191,7 +196,7 @@ class Daemon:
         settings, clock = self.settings, self.clock
         dependents = Dependents(self.mirror, clock)
         steps = Steps(
-            engine=self.engine, mirror=self.mirror, journal=self.journal, incidents=self.incidents,
+            engine=self.engine, own=self.own, mirror=self.mirror, journal=self.journal, incidents=self.incidents,
             observer=self.observer, guards=self.guards, teller=self.mqtt or Silent(), state=settings.paths.state,
             bind_roots=settings.snapshots.bind_roots, host=self.host, clock=clock, definition=self.definitions.of,
         )  # fmt: skip
@@ -232,6 +237,7 @@ class Daemon:
             ("schedules", partial(self._once_listed, self.schedules.run)),
             ("standing", partial(self._once_listed, self.standing_offers.run)),
             ("spare images", partial(self._once_listed, self.spare_images.run)),
+            *([] if self.settings.dry_run else [("leftovers", partial(self._once_listed, self.leftovers.run))]),
             ("state", self.keeping.run),
             ("definitions", self.definitions.run),
             ("reload", self.reloading.run),
@@ -312,8 +318,11 @@ class Daemon:
             log.warning("this is Podman: a person's stop can look like a crash to dockmend, see docs/engines.md")
         shadow = self.settings.dry_run
         await taking_up.take_up(self.journal, self.incidents, self.treatment, self.times, shadow=shadow)
-        await LeftAside(self.engine, self.journal, self.mirror, self.incidents, self.guards, shadow).put_right()
-        await taking_up.remove_leftovers(self.treatment, self.incidents, self.settings.paths.snapshots)
+        aside = LeftAside(self.engine, self.own, self.journal, self.mirror, self.incidents, self.guards)
+        aside.tell()
+        if not shadow:
+            await aside.put_right()
+            await self.leftovers.at_start()
         self.keeping.persist()
         with contextlib.suppress(JournalError):  # told by the writer; nothing is done without it
             await self.journal.committed()  # from now on nothing that ends is history that nobody knew

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 import structlog
@@ -15,14 +14,12 @@ from dockmend.journal.api import Journal
 from dockmend.journal.records import ActionRecord, Incident, Pause
 from dockmend.mirror import Mirror
 from dockmend.mirror.echo import STARTING
-from dockmend.model import HELPER_LABEL
 from dockmend.pipeline import heirs, own_ends
 from dockmend.pipeline.cursor import Cursor
 from dockmend.pipeline.incidents import ANSWERED_KEPT, Incidents
 from dockmend.pipeline.steps import WITHIN
 from dockmend.pipeline.treatment import Treatment
 from dockmend.rules.catalogue import changes_something
-from dockmend.snapshots.store import Store
 from dockmend.timekeeping import Clock, Stamp
 
 log = structlog.get_logger("dockmend")
@@ -183,17 +180,3 @@ async def _settle_alone(journal: Journal, treatment: Treatment, record: ActionRe
                 await treatment.doing.stop_what_was_stopped(story[0], None, record.object_id, closes=False)
         except (EngineError, JournalError) as error:
             log.warning("an interrupted action could not be settled yet", action=record.action, error=str(error))
-
-
-async def remove_leftovers(treatment: Treatment, incidents: Incidents, snapshots: Path) -> None:
-    """Helpers and half-written files of incidents that are not open."""
-    engine = treatment.steps.engine
-    try:
-        for helper in await engine.helpers():
-            owner = helper.labels.get(HELPER_LABEL, "")
-            if owner.startswith("i") and owner not in incidents.open:
-                await engine.remove(helper.id, force=True)
-                log.info("removed a helper that was left behind", container=helper.name, incident=owner)
-    except EngineError as error:
-        log.warning("helpers could not be looked for", error=str(error))
-    Store(snapshots).clean()

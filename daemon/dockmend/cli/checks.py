@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Literal
 
 from dockmend.engine.api import PODMAN, EngineInfo
-from dockmend.model import ASIDE, HELPER_LABEL, Container, without_aside
+from dockmend.model import HELPER_LABEL, Container
+from dockmend.owned import OwnedObjects
 from dockmend.rules.builtin import LABELS, foreign_healers
 from dockmend.rules.model import RuleSet
+from dockmend.set_aside import stranded
 
 SCARCE, LITTLE = (
     100 * 1024**2,
@@ -170,15 +172,26 @@ def consent(containers: Iterable[Container]) -> list[Finding]:
     ]  # fmt: skip
 
 
-def left_aside(containers: Iterable[Container]) -> list[Finding]:
-    """Containers that a recreation set aside: there for a minute while one is under way, else left behind."""
-    return [
+def left_aside(containers: Iterable[Container], owned: OwnedObjects) -> list[Finding]:
+    """Containers with the names that a recreation gives. Those that the journal knows are in hand, or are put right at
+    the next start; with the others only a person can know what is to become of them."""
+    listed = list(containers)
+    found = [
         Finding(
-            "note", "recreate", f"container {each.name} was set aside for {without_aside(each.name)} to be made anew",
-            "nothing while that is under way; else look at both, and remove the one that is not needed: docker rm",
+            "note", "recreate", f"container {each.name} was set aside for a recreation, as the journal says",
+            "nothing while that is under way; else the next start of dockmend puts it right",
         )
-        for each in sorted(containers, key=lambda each: each.name)
-        if ASIDE in each.name
+        for each in sorted(listed, key=lambda each: each.name)
+        if (row := owned.of(each)) is not None and row.purpose == "aside" and each.name == row.name
+    ]  # fmt: skip
+    return found + [
+        Finding(
+            "problem", "recreate",
+            f"container {each.container.name} has a name that a recreation gives, and the journal does not know it:"
+            f" {each.why}",
+            f"look at it, then: {each.commands}",
+        )
+        for each in stranded(listed, owned)
     ]  # fmt: skip
 
 

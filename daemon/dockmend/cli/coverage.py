@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dockmend.cli.in_force import in_force
-from dockmend.cli.options import options, with_engine
+from dockmend.cli.options import options, owned_of, with_engine
 from dockmend.cli.text import emit, show
-from dockmend.model import HELPER_LABEL, Container, target_of
+from dockmend.model import Container, target_of
 
 if TYPE_CHECKING:
     from dockmend.guards import Guards
@@ -41,11 +41,12 @@ def coverage(as_json: bool, **flags: Any) -> int:
     asked = in_force(flags)
     listing = with_engine(asked.settings, lambda engine: engine.listing())
     rules = asked.ruleset(listing.containers)
-    guards = Guards(asked.settings.policy)
+    owned = owned_of(asked.settings.paths)
+    guards = Guards(asked.settings.policy, owned=owned)
     rows = [
         (each, cover(each, rules, guards))
         for each in sorted(listing.containers, key=lambda each: each.name)
-        if HELPER_LABEL not in each.labels
+        if not owned.hides(each)
     ]
     for idle in idle_protections(asked.settings.policy.protect, (each for each, _ in rows)):
         click.echo(f"warning: policy.protect: {idle} fits no container here", err=True)

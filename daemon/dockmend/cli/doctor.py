@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 from dataclasses import asdict
 from pathlib import Path
@@ -14,16 +15,14 @@ import click
 from dockmend.cli import checks
 from dockmend.cli.checks import Finding
 from dockmend.cli.in_force import InForce, in_force
-from dockmend.cli.options import address_of, engine_of, options
+from dockmend.cli.options import address_of, engine_of, options, owned_of
 from dockmend.cli.text import emit, say
 from dockmend.errors import DockmendError, EngineAway, EngineError, InvalidFiles, JournalError, NotFound, UsageError
-from dockmend.model import HELPER_LABEL
 
 if TYPE_CHECKING:
     from dockmend.engine.api import Listing
     from dockmend.settings import Settings
 
-NOBODY = "dockmend-doctor-asks-for-nobody"  # a container that does not exist
 BROKER_PATIENCE = 5.0  # seconds
 MARKS = {"ok": "ok      ", "note": "note    ", "problem": "PROBLEM "}
 
@@ -57,14 +56,15 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
     listing, of_engine = await _engine(settings)
     found += of_engine
     found += await _broker(settings)
-    containers = [each for each in listing.containers if HELPER_LABEL not in each.labels] if listing else []
+    owned = owned_of(settings.paths)
+    containers = [each for each in listing.containers if not owned.hides(each)] if listing else []
     rules, texts, of_rules = _rules(asked, containers)
     found += of_rules
     if listing is not None:
         found += checks.protection(idle_protections(settings.policy.protect, containers))
         found += checks.labels(containers, texts)
         found += checks.consent(containers)
-        found += checks.left_aside(containers)
+        found += checks.left_aside(containers, owned)
         found += checks.healers(containers)
         found += checks.restart_policies(containers, rules)
     return found
@@ -192,9 +192,12 @@ async def _files(engine: Any, listing: Listing) -> Finding:
 
 
 async def _rights(engine: Any) -> Finding:
-    """Whether containers may be started, found out with one that does not exist: 404 says they may."""
+    """Whether containers may be started, found out with one that does not exist: 404 says they may.
+
+    Its name is of chance: nobody can have a container of that name made, to have it started.
+    """
     try:
-        await engine.start(NOBODY)
+        await engine.start(f"dockmend-doctor-asks-for-nobody-{secrets.token_hex(16)}")
     except NotFound:
         return Finding("ok", "rights", "may list, inspect and start containers")
     except EngineError as error:

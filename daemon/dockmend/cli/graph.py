@@ -15,13 +15,12 @@ import click
 import msgspec
 
 from dockmend.cli.in_force import in_force
-from dockmend.cli.options import options, with_engine
+from dockmend.cli.options import options, owned_of, with_engine
 from dockmend.cli.text import clean, emit, say, show
 from dockmend.errors import JournalError
 from dockmend.mirror.graph import Edge, Graph, build
 from dockmend.mirror.identities import Identities
 from dockmend.mirror.order import Plan, plan
-from dockmend.model import HELPER_LABEL
 
 HOW = {
     "network": "shares its network",
@@ -46,8 +45,9 @@ def graph(as_json: bool, form: str, **flags: Any) -> int:
     """
     now = in_force(flags)
     listing = with_engine(now.settings, lambda engine: engine.listing())
+    owned = owned_of(now.settings.paths)
     found = build(
-        (each for each in listing.containers if HELPER_LABEL not in each.labels),
+        (each for each in listing.containers if not owned.hides(each)),
         remembered(now.settings.paths.journal),
     )
     order = plan(found.nodes, found.needs())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,8 +17,11 @@ from dockmend.errors import UsageError
 
 if TYPE_CHECKING:
     from dockmend.control.client import Client
+    from dockmend.engine.api import EngineInfo
     from dockmend.engine.client import DockerEngine
     from dockmend.engine.discover import EngineAddress
+    from dockmend.owned import OwnedObjects
+    from dockmend.ownership import Ownership
     from dockmend.settings import Paths, Settings
 
 T = TypeVar("T")
@@ -151,6 +156,43 @@ def with_engine(found: Settings, work: Callable[[DockerEngine], Awaitable[T]]) -
             await engine.close()
 
     return asyncio.run(run())
+
+
+def owned_of(found: Paths) -> OwnedObjects:
+    """What the journal of these paths proves to be dockmend's own; nothing if it cannot be read."""
+    from dockmend.errors import JournalError
+    from dockmend.journal.sqlite import read_only
+    from dockmend.owned import OwnedObjects
+
+    try:
+        with read_only(found.journal) as journal:
+            return OwnedObjects(journal.instance(), journal.owned())
+    except JournalError:
+        return OwnedObjects()
+
+
+@asynccontextmanager
+async def owning(found: Settings) -> AsyncIterator[Ownership]:
+    """An engine under these settings and, of their journal, what dockmend made on it: for commands that make helpers.
+
+    The journal is opened when the engine is first asked for: who is refused before that makes no state folder.
+    """
+    from dockmend.journal.sqlite import SqliteJournal
+    from dockmend.ownership import Ownership
+
+    class OfJournal(Ownership):
+        async def connect(self) -> EngineInfo:
+            await journal.open()
+            self.objects.load(await journal.instance(), await journal.owned())
+            return await Ownership.connect(self)
+
+    engine = engine_of(found)
+    journal = SqliteJournal(found.paths.journal, time.time, beside=True)
+    try:
+        yield OfJournal(engine, journal, time.time)
+    finally:
+        await journal.close()
+        await engine.close()
 
 
 def seconds(text: str | None, flag: str) -> float | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dockmend.cli.in_force import in_force, state_folder
-from dockmend.cli.options import engine_of, options
+from dockmend.cli.options import options, owning
 from dockmend.cli.text import emit, say, show, size
 from dockmend.errors import DockmendError, UsageError
 
@@ -56,11 +56,8 @@ def create(volume: str, as_json: bool, **flags: Any) -> int:
     found = in_force(flags).settings
 
     async def work() -> Any:
-        engine = engine_of(found)
-        try:
-            return await commands.create(engine, commands.store_of(found.paths.state), volume, time.time)
-        finally:
-            await engine.close()
+        async with owning(found) as own:
+            return await commands.create(own, commands.store_of(found.paths.state), volume, time.time)
 
     manifest = asyncio.run(work())
     if as_json:
@@ -117,13 +114,10 @@ def restore(id: str, to: str | None, in_place: bool, yes: bool, as_json: bool, *
         return 1
 
     async def work() -> Any:
-        engine = engine_of(found)
-        try:
+        async with owning(found) as own:
             if in_place:
-                return await commands.restore_in_place(engine, store, id, time.time)
-            return await commands.restore(engine, store, id, to)
-        finally:
-            await engine.close()
+                return await commands.restore_in_place(own, store, id, time.time)
+            return await commands.restore(own, store, id, to)
 
     restored = asyncio.run(work())
     if as_json:
@@ -194,11 +188,8 @@ def diff(id: str, other: str | None, as_json: bool, **flags: Any) -> int:
     async def work() -> list[Difference]:
         if found is None:
             return await commands.diff(store, id, other, None)
-        engine = engine_of(found)
-        try:
-            return await commands.diff(store, id, None, engine)
-        finally:
-            await engine.close()
+        async with owning(found) as own:
+            return await commands.diff(store, id, None, own)
 
     try:
         differences = asyncio.run(work())

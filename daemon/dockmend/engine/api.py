@@ -36,6 +36,11 @@ class EngineInfo(Struct, frozen=True):
     product: str = DOCKER
     started_at: float = 0.0
 
+    @property
+    def identity(self) -> str:
+        """What tells this engine from all others. Podman makes up another id for each answer, so it is the host."""
+        return f"podman-{self.name}" if self.product == PODMAN else self.id
+
 
 class Listing(Struct, frozen=True):
     """One look at everything the mirror holds; every container was inspected. `began_at`, `ended_at`: wall seconds.
@@ -124,8 +129,6 @@ class Engine(Protocol):
 
     async def inspect_image(self, image: str) -> Image: ...
     async def inspect_image_raw(self, image: str) -> dict[str, Any]: ...
-    async def helpers(self) -> tuple[Container, ...]:
-        """Containers labelled model.HELPER_LABEL, in any state."""
 
     # containers; `timeout` here is the engine's stop timeout in seconds, the call itself gets that plus a margin
     async def restart(self, container: str, timeout: float | None = None, signal: str | None = None) -> None: ...

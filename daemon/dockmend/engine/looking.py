@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dockmend.errors import EngineAway, EngineError, NotFound, Temporary
-from dockmend.model import HELPER_LABEL, Container, Image, Network, Volume, main_network
+from dockmend.model import Container, Image, Network, Volume, main_network
 
 from .api import Listing
 from .api_versions import NEWEST, ApiVersion
@@ -99,13 +99,8 @@ class Looking:
         containers, unread = await self._inspect_all(ids)
         return Listing(containers, networks, self._last_volumes, began, self._clock(), stale, unread)
 
-    async def helpers(self) -> tuple[Container, ...]:
-        return (await self._inspect_all(await self._container_ids({"label": [HELPER_LABEL]})))[0]
-
-    async def _container_ids(self, filters: Mapping[str, list[str]] | None = None) -> list[str]:
+    async def _container_ids(self) -> list[str]:
         query = {"all": "1"}
-        if filters:
-            query["filters"] = msgspec.json.encode(filters).decode()
         what = "list of containers"
         answer = await self._transport.call(what, path("containers", "json", query=query))
         return [entry.Id for entry in self._transport.decoded(ids_decoder, answer, what)]

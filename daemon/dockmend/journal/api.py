@@ -11,9 +11,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from dockmend.journal.records import ActionRecord, Attempt, Breaker, ClosedIncident, Incident, Pause
+from dockmend.owned import OwnedObject
 
 
-class Journal(Protocol):
+class OwnedRows(Protocol):
+    """The part of the journal that proves what dockmend made on an engine; a command writes nothing else of it."""
+
+    def put_owned(self, row: OwnedObject) -> None: ...
+    def remove_owned(self, row: str) -> None:
+        """By the row's id: the object is gone, or is its user's alone."""
+
+    async def committed(self) -> None:
+        """Waits until everything put so far is on disk; raises JournalError if it could not be."""
+
+
+class Journal(OwnedRows, Protocol):
     """What was decided and done, and what was last known; see the module."""
 
     async def open(self) -> None:
@@ -34,9 +46,6 @@ class Journal(Protocol):
     def remove_pause(self, rule: str | None, target: str | None) -> None: ...
     def put_known(self, key: str, value: bytes | None) -> None:
         """Last known state, by key ("container/ID", "cursor", …); None removes it."""
-
-    async def committed(self) -> None:
-        """Waits until everything put so far is on disk; raises JournalError if it could not be."""
 
     @property
     def healthy(self) -> bool: ...
@@ -70,6 +79,10 @@ class Journal(Protocol):
     async def recent_incidents(self, since: float) -> list[Incident]:
         """Closed ones, oldest first."""
 
+    async def instance(self) -> str:
+        """The id of the state folder, made once with the file."""
+
+    async def owned(self) -> list[OwnedObject]: ...
     async def breakers(self) -> list[Breaker]: ...
     async def pauses(self) -> list[Pause]: ...
     async def known(self) -> dict[str, bytes]: ...

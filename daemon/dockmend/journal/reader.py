@@ -13,11 +13,12 @@ import structlog
 
 from dockmend.errors import JournalError
 from dockmend.journal.records import ActionRecord, Attempt, Breaker, ClosedIncident, Incident, Pause
-from dockmend.journal.schema import BUSY_TIMEOUT, MIGRATIONS, version_of
+from dockmend.journal.schema import BUSY_TIMEOUT, refuse_another_schema, version_of
+from dockmend.owned import OwnedObject
 
 log = structlog.get_logger("dockmend.journal")
 
-_Record = TypeVar("_Record", Incident, ActionRecord, Pause)
+_Record = TypeVar("_Record", Incident, ActionRecord, Pause, OwnedObject)
 
 _ATTEMPTS = """
     SELECT c.rule, c.target, c.began FROM (
@@ -43,7 +44,7 @@ _CLOSED = """
 
 _LAST_OPENED = "SELECT rule, max(opened_at) FROM incidents WHERE opened_at >= :since GROUP BY rule"
 
-_TABLES = ("incidents", "actions", "breakers", "pauses", "known")
+_TABLES = ("incidents", "actions", "breakers", "pauses", "known", "owned")
 
 
 class JournalReader:
@@ -93,6 +94,14 @@ class JournalReader:
 
     def pauses(self) -> list[Pause]:
         return self._decoded("SELECT body FROM pauses", (), Pause)
+
+    def instance(self) -> str:
+        """The id of the state folder."""
+        return str(self._rows("SELECT id FROM instance", ())[0][0])
+
+    def owned(self) -> list[OwnedObject]:
+        """What dockmend made on an engine and is its own, the oldest first."""
+        return self._decoded("SELECT body FROM owned ORDER BY rowid", (), OwnedObject)
 
     def known(self) -> dict[str, bytes]:
         return {key: bytes(value) for key, value in self._rows("SELECT key, value FROM known", ())}
@@ -213,11 +222,7 @@ def connect_reader(path: Path) -> JournalReader:
                 version = version_of(connection)
         except sqlite3.Error as error:
             raise JournalError(f"the journal {path} cannot be read: {error}") from error
-        if version != len(MIGRATIONS):
-            raise JournalError(
-                f"the journal {path} has schema {version}, this version reads {len(MIGRATIONS)}: "
-                "read it with the version that wrote it, or let `dockmend run` of this one migrate it"
-            )
+        refuse_another_schema(path, version)
         given_back.pop_all()
     return JournalReader(connection, path)
 

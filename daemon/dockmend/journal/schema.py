@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +28,8 @@ BUSY_TIMEOUT = 2.0
 
 SET_ASIDE_KEPT = 3
 """Damaged journals that are kept for a person to look into: the newest."""
+
+INSTANCE_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 _CORRUPT = "the journal is damaged: it was set aside and a new one begun, so what was done before is forgotten"
 
@@ -105,7 +108,24 @@ _SCHEMA_3 = (
         GROUP BY rule, target""",
 )
 
-MIGRATIONS: tuple[Migration, ...] = (_first, _healed, _limits_apart)
+
+def _owned(connection: sqlite3.Connection) -> None:
+    """What dockmend made on an engine and is its own, and the id of this state folder, made here once and for all."""
+    connection.execute("CREATE TABLE instance (id TEXT NOT NULL)")
+    connection.execute("INSERT INTO instance (id) VALUES (?)", (new_instance(),))
+    connection.execute(
+        """CREATE TABLE owned (
+            id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, object_id TEXT NOT NULL,
+            engine_id TEXT NOT NULL, incident TEXT NOT NULL, body BLOB NOT NULL)"""
+    )
+
+
+def new_instance() -> str:
+    """Ten characters of chance (50 bits), of the alphabet of incident ids."""
+    return "".join(secrets.choice(INSTANCE_ALPHABET) for _ in range(10))
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _healed, _limits_apart, _owned)
 """Entry N takes a file from `user_version` N to N + 1. Entries are never changed once released, only added."""
 
 
@@ -127,6 +147,35 @@ def open_for_writing(
             return _open_checked(path, migrations), aside
     except (sqlite3.Error, OSError, _CorruptError) as error:
         raise JournalError(unwritable(path, error)) from error
+
+
+def open_beside(path: Path) -> tuple[sqlite3.Connection, Path | None]:
+    """The same for a command, which may run beside a daemon: a journal that is there is neither migrated nor set aside.
+
+    Raises JournalError, also where another version wrote it.
+    """
+    if not path.exists():
+        return open_for_writing(path)
+    try:
+        connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA synchronous = FULL")
+            refuse_another_schema(path, version_of(connection))
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise JournalError(unwritable(path, error)) from error
+    return connection, None
+
+
+def refuse_another_schema(path: Path, version: int) -> None:
+    """Raises JournalError if `version`, the file's schema, is not the one that this dockmend uses."""
+    if version != len(MIGRATIONS):
+        raise JournalError(
+            f"the journal {path} has schema {version}, this version uses {len(MIGRATIONS)}: "
+            "use the version that wrote it, or let `dockmend run` of this one migrate it"
+        )
 
 
 def unwritable(path: Path, error: BaseException) -> str:

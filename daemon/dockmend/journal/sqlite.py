@@ -16,7 +16,9 @@ import msgspec
 from dockmend.errors import JournalError
 from dockmend.journal.reader import JournalReader, connect_reader, read_only
 from dockmend.journal.records import COUNTED_PARTS, ActionRecord, Attempt, Breaker, ClosedIncident, Incident, Pause
+from dockmend.journal.schema import open_beside, open_for_writing
 from dockmend.journal.writer import BOUND, Writer
+from dockmend.owned import OwnedObject
 
 __all__ = ["SqliteJournal", "read_only"]
 
@@ -49,6 +51,8 @@ _COOLDOWN = """
     ON CONFLICT (rule, target) DO UPDATE SET ended_at = max(ended_at, excluded.ended_at)"""
 _RESET = "INSERT OR REPLACE INTO resets (rule, target, at) VALUES (?, ?, ?)"
 _PAUSE = "INSERT OR REPLACE INTO pauses (key, until, body) VALUES (?, ?, ?)"
+_OWNED = """
+    INSERT OR REPLACE INTO owned (id, kind, name, object_id, engine_id, incident, body) VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _SETTLED = """
     i.closed_at IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM actions AS a WHERE a.incident = i.id AND a.ended_at IS NULL)"""
@@ -66,12 +70,13 @@ _RULES_ABOVE = """
 
 
 class SqliteJournal:
-    """`path`: the file; `clock`: wall seconds; `bound`: operations that may wait for the disk."""
+    """`path`: the file; `clock`: wall seconds; `bound`: operations that may wait for the disk; `beside`: a command
+    opens it, which may run beside the daemon (`schema.open_beside`)."""
 
-    def __init__(self, path: Path, clock: Callable[[], float], bound: int = BOUND) -> None:
+    def __init__(self, path: Path, clock: Callable[[], float], bound: int = BOUND, *, beside: bool = False) -> None:
         self.path = path
         self._clock = clock
-        self._writer = Writer(path, bound)
+        self._writer = Writer(path, bound, open_beside if beside else open_for_writing)
         self._reader: JournalReader | None = None
         self._reading: ThreadPoolExecutor | None = None
 
@@ -125,6 +130,13 @@ class SqliteJournal:
     def remove_pause(self, rule: str | None, target: str | None) -> None:
         key = _pause_key(rule, target)
         self._put(("pause", key), "DELETE FROM pauses WHERE key = ?", (key,))
+
+    def put_owned(self, row: OwnedObject) -> None:
+        values = (row.id, row.kind, row.name, row.object_id, row.engine_id, row.incident, _encode(row))
+        self._put(("owned", row.id), _OWNED, values)
+
+    def remove_owned(self, row: str) -> None:
+        self._put(("owned", row), "DELETE FROM owned WHERE id = ?", (row,))
 
     def put_known(self, key: str, value: bytes | None) -> None:
         if value is None:
@@ -225,6 +237,12 @@ class SqliteJournal:
 
     async def recent_incidents(self, since: float) -> list[Incident]:
         return await self._read(lambda reader: reader.recent_incidents(since))
+
+    async def instance(self) -> str:
+        return await self._read(JournalReader.instance)
+
+    async def owned(self) -> list[OwnedObject]:
+        return await self._read(JournalReader.owned)
 
     async def breakers(self) -> list[Breaker]:
         return await self._read(JournalReader.breakers)

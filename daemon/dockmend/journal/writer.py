@@ -27,6 +27,9 @@ Op = tuple[str, tuple[Any, ...]]
 
 Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
+Open = Callable[[Path], tuple[sqlite3.Connection, Path | None]]
+"""Opens the file; returns the connection and where a damaged file was set aside to."""
+
 BOUND = 20_000  # operations pending; at some 2 KB each, 40 MB
 LINGER = 0.02  # seconds that what nobody waits for may gather, to share a commit
 PAGES = 256  # freed pages given back to the disk at a time (1 MiB): a commit may wait behind one such slice
@@ -37,8 +40,9 @@ RETRY_FIRST, RETRY_MOST = 0.5, 10.0  # seconds between attempts while the disk r
 class Writer:
     """Owns the writing connection. `put`, `flush` and `healthy` are for the event loop's thread."""
 
-    def __init__(self, path: Path, bound: int = BOUND) -> None:
+    def __init__(self, path: Path, bound: int = BOUND, open_file: Open = open_for_writing) -> None:
         self.path = path
+        self._open_file = open_file
         self.healthy = False
         self.failure = ""  # why it is not healthy, for a person
         self.set_aside: Path | None = None
@@ -211,7 +215,7 @@ class Writer:
         return self._connection or self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        self._connection, aside = open_for_writing(self.path)
+        self._connection, aside = self._open_file(self.path)
         self.set_aside = aside or self.set_aside
         self._inode = _inode(self.path)
         return self._connection

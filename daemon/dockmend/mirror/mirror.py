@@ -15,7 +15,8 @@ from dockmend.mirror import events, looks, runs, troubles
 from dockmend.mirror.ends import HISTORY, Run
 from dockmend.mirror.entry import EVENTS_WITHIN, Entry, Kept
 from dockmend.mirror.own_doing import OwnDoing
-from dockmend.model import HELPER_LABEL, Change, Container, Event, Network, Origin, Volume
+from dockmend.model import Change, Container, Event, Network, Origin, Volume
+from dockmend.owned import OwnedObjects
 
 UnknownCause = Literal["restart policy", "act", "leave"]
 
@@ -45,8 +46,10 @@ class Mirror(OwnDoing):
         self,
         unknown_cause: UnknownCause = "restart policy",
         on_container: Callable[[Container | None, Container | None], None] = lambda before, after: None,
+        owned: OwnedObjects | None = None,
     ) -> None:
         super().__init__()
+        self.owned = owned or OwnedObjects()  # dockmend's tools among the containers are left out
         self.stale_networks = self.stale_volumes = self.listed = False
         self.leaving: dict[str, Entry] = {}  # gone, until it is known whether something took their place
         self.redefined: set[str] = set()  # ids whose definition may be another than before: who keeps it takes them out
@@ -102,7 +105,8 @@ class Mirror(OwnDoing):
     def _hear(self, event: Event, now: float, origin: Origin) -> Iterable[Change]:
         """Of a container that is not known: it may end before it can be looked at, so what happens to it is kept."""
         container_id = event.actor.ID
-        if event.action in _NAMING and event.name and HELPER_LABEL not in event.actor.Attributes:
+        attributes = event.actor.Attributes
+        if event.action in _NAMING and event.name and not self.owned.hides_event(container_id, attributes):
             self.identities.named(container_id, event.name.removeprefix("/"))
         if (buried := self._buried.get(container_id)) is not None:
             return events.of_one_gone(self, buried, event, now, origin)
@@ -158,7 +162,7 @@ class Mirror(OwnDoing):
 
     def _discover(self, seen: Container, now: float, origin: Origin) -> list[Change]:
         heard = self.unknown.pop(seen.id, None)
-        if seen.label(HELPER_LABEL) is not None:
+        if self.owned.hides(seen):
             return []  # dockmend's own: what it does there is nobody's trouble
         if heard is not None:
             return self._relive(seen, heard, now) + self.observe(seen, now, origin)
@@ -205,7 +209,9 @@ class Mirror(OwnDoing):
         """It is gone before inspect could tell of it: what it was and how it ended, events tell as far as they can."""
         self.wanted.discard(container_id)
         heard = self.unknown.pop(container_id, None)
-        if heard is None or container_id in self.entries or HELPER_LABEL in heard[0][0].actor.Attributes:
+        if heard is None or container_id in self.entries:
+            return []
+        if self.owned.hides_event(container_id, heard[0][0].actor.Attributes):
             return []
         if all(event.action != "die" for event, _ in heard):
             return []

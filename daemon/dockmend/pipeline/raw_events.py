@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dockmend.mirror import Mirror
-from dockmend.model import HELPER_LABEL, Change, Event, Kind, Object, Origin, target_of
+from dockmend.model import Change, Event, Kind, Object, Origin, target_of
 from dockmend.rules.matcher import event_names
 from dockmend.rules.model import RuleSet
 
@@ -36,9 +36,12 @@ class RawEvents:
 
     def wants(self, event: Event, now: float) -> bool:
         """Whether a rule names it and it is no doing of dockmend's own; asked before the mirror is told of it."""
-        if not any(name in self.names for name in event_names(event)) or HELPER_LABEL in event.actor.Attributes:
+        if not any(name in self.names for name in event_names(event)):
             return False
-        container = event.actor.ID if event.type == "container" else event.actor.Attributes.get("container", "")
+        attributes = event.actor.Attributes
+        container = event.actor.ID if event.type == "container" else attributes.get("container", "")
+        if self._mirror.owned.hides_event(container, attributes if event.type == "container" else {}):
+            return False
         return not (event.action in ECHOES and self._mirror.echoes(container, now))
 
     def subject(self, event: Event) -> Object | None:

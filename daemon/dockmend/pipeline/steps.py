@@ -24,6 +24,7 @@ from dockmend.mirror import Mirror
 from dockmend.mirror.echo import STARTING, STOPPING, Echo
 from dockmend.model import Container, Object
 from dockmend.observer import Observer
+from dockmend.ownership import Ownership
 from dockmend.pipeline import own_ends
 from dockmend.pipeline.heirs import Heirs
 from dockmend.pipeline.incidents import Incidents, change_of, new_id
@@ -78,6 +79,7 @@ class Steps:
     """Runs and settles single steps. The mirror, people and the engine's stamps go by the wall clock."""
 
     engine: Engine
+    own: Ownership
     mirror: Mirror
     journal: Journal
     incidents: Incidents
@@ -401,9 +403,9 @@ class Steps:
             return await self._part(incident, rule, action, params, member)
 
         return Context(
-            engine=self.engine, view=self.mirror, teller=self.teller, incident=incident, clock=self.clock.from_here(),
-            state=self.state, bind_roots=self.bind_roots, render=render, remember=remember,
-            timeout=timeout, definition=self.definition, forbids=forbids, expect=expect, part=part,
+            engine=self.engine, own=self.own, view=self.mirror, teller=self.teller, incident=incident,
+            clock=self.clock.from_here(), state=self.state, bind_roots=self.bind_roots, render=render,
+            remember=remember, timeout=timeout, definition=self.definition, forbids=forbids, expect=expect, part=part,
             verify=rule.verify if rule else Verify(), claims=self.claims,
             heir=Heirs(self.mirror, self.incidents).succeed,
         )  # fmt: skip

@@ -124,6 +124,7 @@ class Watch:
         self.progress += 1
         self.info = await self.engine.connect()
         self.mirror.defined.lists_swarm = self.info.manager
+        self.mirror.owned.engine_id = self.info.identity
         marker = self.cursor.marker
         gap = marker is None or not await self.engine.marker_present(marker)
         since = self.cursor.time_ns - OVERLAP_NS if self.cursor.time_ns else None

@@ -21,6 +21,7 @@ from dockmend.disk_reserve import DiskReserve
 from dockmend.engine.api import Engine, EngineInfo
 from dockmend.errors import NotFound
 from dockmend.model import Volume
+from dockmend.ownership import Ownership
 from dockmend.snapshots import marks
 from dockmend.snapshots.contents import Contents
 from dockmend.snapshots.helper import ROOT, Source, helper
@@ -44,7 +45,7 @@ ZSTD = zstandard.ZstdCompressionParameters.from_level(
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """Who asked for a snapshot: goes into its manifest. `owner` labels the helper container."""
+    """Who asked for a snapshot: goes into its manifest. `owner`: whom the helper container is made for."""
 
     owner: str
     rule: str = ""
@@ -109,17 +110,18 @@ class Compress:
             self._file.write(data)
 
 
-async def read(engine: Engine, draft: Draft, source: Source, why: Why, clock: Callable[[], float]) -> Read:
+async def read(own: Ownership, draft: Draft, source: Source, why: Why, clock: Callable[[], float]) -> Read:
     """Reads all of `source` into `draft` with constant memory.
 
     Raises SnapshotError (the archive was cut: a file shrank while it was read; no such volume), EngineError, OSError.
     """
     reserve = DiskReserve(draft.folder)
     await asyncio.to_thread(reserve.require)
+    engine = own.engine
     volume = await _volume(engine, source)
     inspect = Inspect()
     taken_at = clock()
-    async with helper(engine, source, why.owner, read_only=True) as container:
+    async with helper(own, source, why.owner, read_only=True) as container:
         raw = await engine.inspect_raw(container)
         try:
             async with (
@@ -190,11 +192,11 @@ async def begin(store: Store, source: Source, clock: Callable[[], float]) -> Dra
 
 
 async def take(
-    engine: Engine, store: Store, source: Source, why: Why, clock: Callable[[], float], info: EngineInfo | None = None
+    own: Ownership, store: Store, source: Source, why: Why, clock: Callable[[], float], info: EngineInfo | None = None
 ) -> Manifest:
     """`read` and `seal`: one snapshot of one volume, or nothing at all."""
     with await begin(store, source, clock) as draft:
-        return await seal(draft, await read(engine, draft, source, why, clock), why, info)
+        return await seal(draft, await read(own, draft, source, why, clock), why, info)
 
 
 async def _volume(engine: Engine, source: Source) -> Volume | None:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import structlog
 
-from dockmend.engine.api import Engine
 from dockmend.errors import NotFound
+from dockmend.ownership import Ownership
 from dockmend.snapshots import in_place, marks
 from dockmend.snapshots.archive import Why, take
 from dockmend.snapshots.diff import Difference, compare, of_snapshot, of_volume
@@ -38,18 +38,18 @@ async def list_(store: Store, volume: str | None = None) -> list[Manifest]:
     return await asyncio.to_thread(store.snapshots, volume)
 
 
-async def create(engine: Engine, store: Store, volume: str, clock: Callable[[], float]) -> Manifest:
+async def create(own: Ownership, store: Store, volume: str, clock: Callable[[], float]) -> Manifest:
     """Takes a snapshot of a volume as it is (`consistency: live`: a command has no journal to unpause from)."""
-    info = await engine.connect()
-    await tidy(engine, store)
+    info = await own.connect()
+    await tidy(own, store)
     try:
-        found = await engine.inspect_volume(volume)
+        found = await own.engine.inspect_volume(volume)
     except NotFound:
         raise SnapshotError(f"there is no volume {volume} on this engine", again=False) from None
-    users = [each for each in await in_place.references(engine, found) if each.state in ("running", "restarting")]
+    users = [each for each in await in_place.references(own.engine, found) if each.state in ("running", "restarting")]
     why = Why(command_owner(), unpaused=tuple(sorted(each.name for each in users)))
     try:
-        return await take(engine, store, Source("volume", volume), why, clock, info)
+        return await take(own, store, Source("volume", volume), why, clock, info)
     except OSError as error:
         raise unwritable(store, error) from error
 
@@ -59,29 +59,29 @@ async def verify(store: Store, id: str) -> Verified:
     return await asyncio.to_thread(verify_snapshot, store, id)
 
 
-async def restore(engine: Engine, store: Store, id: str, to: str | None = None) -> Restored:
+async def restore(own: Ownership, store: Store, id: str, to: str | None = None) -> Restored:
     """Restores into a fresh volume; see snapshots/restore.py."""
-    await engine.connect()
-    await tidy(engine, store)
+    await own.connect()
+    await tidy(own, store)
     try:
-        return await restore_snapshot(engine, store, id, to)
+        return await restore_snapshot(own, store, id, to)
     except OSError as error:
         raise unreadable(store, id, error) from error
 
 
-async def restore_in_place(engine: Engine, store: Store, id: str, clock: Callable[[], float]) -> Restored:
+async def restore_in_place(own: Ownership, store: Store, id: str, clock: Callable[[], float]) -> Restored:
     """Gives the volume itself the snapshot's content; see snapshots/in_place.py. Ask the person first."""
-    info = await engine.connect()
+    info = await own.connect()
     volume, _ = parse_id(id)
-    await tidy(engine, store, but=volume)
+    await tidy(own, store, but=volume)
     try:
-        return await in_place.restore_in_place(Exchange(engine, store, command_owner(), info), id, clock)
+        return await in_place.restore_in_place(Exchange(own, store, command_owner(), info), id, clock)
     except OSError as error:
         raise SnapshotError(f"{id} cannot be restored: {error.strerror or error}. Nothing was touched") from error
 
 
-async def diff(store: Store, before: str, after: str | None, engine: Engine | None) -> list[Difference]:
-    """What turned the snapshot `before` into the snapshot `after`, or (None) into its volume as it is on `engine`."""
+async def diff(store: Store, before: str, after: str | None, own: Ownership | None) -> list[Difference]:
+    """What turned the snapshot `before` into the snapshot `after`, or (None) into its volume as it is now."""
     first = await asyncio.to_thread(store.load, before)
     try:
         if after is not None:
@@ -91,9 +91,9 @@ async def diff(store: Store, before: str, after: str | None, engine: Engine | No
             raise SnapshotError(
                 f"{before} is of the folder {first.path}: compare it with another snapshot", again=False
             )
-        assert engine is not None
-        await engine.connect()
-        return await compare(of_snapshot(store, first), of_volume(engine, first.volume, command_owner()))
+        assert own is not None
+        await own.connect()
+        return await compare(of_snapshot(store, first), of_volume(own, first.volume, command_owner()))
     except OSError as error:
         raise unreadable(store, before, error) from error
 
@@ -111,13 +111,13 @@ def _remove(store: Store, id: str) -> None:
     store.remove(id)
 
 
-async def tidy(engine: Engine, store: Store, but: str | None = None) -> list[str]:
+async def tidy(own: Ownership, store: Store, but: str | None = None) -> list[str]:
     """What dead commands left: half-written files, helpers, half-filled volumes, half-restored ones (but `but`).
     Returns what was done about it."""
     files = await asyncio.to_thread(store.clean)
-    restores = await clear_restores(engine, store)
-    helpers = await remove_helpers(engine)
-    settled = await in_place.settle(Exchange(engine, store, command_owner()), but)
+    restores = await clear_restores(own, store)
+    helpers = await remove_helpers(own)
+    settled = await in_place.settle(Exchange(own, store, command_owner()), but)
     for told in settled:
         log.warning(told)
     return [*files, *restores, *helpers, *settled]

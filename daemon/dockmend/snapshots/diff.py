@@ -16,8 +16,8 @@ from typing import Literal
 
 import zstandard
 
-from dockmend.engine.api import Engine
 from dockmend.errors import NotFound
+from dockmend.ownership import Ownership
 from dockmend.snapshots.details import Detail, DetailScanner, Item
 from dockmend.snapshots.helper import ROOT, Source, helper
 from dockmend.snapshots.manifest import Manifest, SnapshotError, shown
@@ -150,18 +150,19 @@ async def of_snapshot(store: Store, manifest: Manifest) -> Side:
         raise SnapshotError(f"{manifest.id} is not what its manifest says (sha256): it is damaged", again=False)
 
 
-async def of_volume(engine: Engine, volume: str, owner: str) -> Side:
-    """The entries of a volume as it is, batch by batch, through a helper that `owner` labels.
+async def of_volume(own: Ownership, volume: str, owner: str) -> Side:
+    """The entries of a volume as it is, batch by batch, through a helper that is made for `owner`.
 
     Raises SnapshotError where there is no such volume or its archive was cut; EngineError.
     """
+    engine = own.engine
     try:
         await engine.inspect_volume(volume)  # an engine asked to mount one that does not exist makes it
     except NotFound:
         raise SnapshotError(f"there is no volume {volume} on this engine", again=False) from None
     scanner = DetailScanner(ROOT)
     async with (
-        helper(engine, Source("volume", volume), owner, read_only=True) as container,
+        helper(own, Source("volume", volume), owner, read_only=True) as container,
         engine.get_archive(container, f"/{ROOT}") as chunks,
     ):
         try:

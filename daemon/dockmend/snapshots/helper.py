@@ -7,18 +7,17 @@ archive of it is open, its inspect, exec, restart and kill all hang.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import re
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 from msgspec import Struct
 
-from dockmend.engine.api import Engine
-from dockmend.errors import EngineError, NotFound
-from dockmend.model import HELPER_LABEL
+from dockmend.errors import NotFound
+from dockmend.owned import OwnedObject
+from dockmend.ownership import Ownership
 from dockmend.snapshots.owner import gone
 
 IMAGE = "dockmend-empty:latest"
@@ -34,51 +33,38 @@ class Source(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def helper(engine: Engine, source: Source, owner: str, read_only: bool) -> AsyncIterator[str]:
-    """The id of a helper with `source` at /v; the container is removed on leaving. Raises EngineError.
+async def helper(own: Ownership, source: Source, owner: str, read_only: bool) -> AsyncIterator[str]:
+    """The id of a helper with `source` at /v; the container is removed on leaving. Raises EngineError, JournalError.
 
-    The name follows from owner and source, so that one that an interrupted call left behind is known again.
+    `owner`: the incident, or the command (snapshots/owner.py), that it is made for.
     """
-    name = _name(owner, source, read_only)
-    config = _config(source, owner, read_only)
+    name = f"dockmend-{re.sub('[^a-zA-Z0-9_.-]', '-', owner)[:80]}-{secrets.token_hex(4)}"
+    row = await _create(own, name, _config(source, read_only), owner)
     try:
-        yield await _create(engine, name, config)
+        yield row.object_id
     finally:
-        with contextlib.suppress(NotFound):
-            await engine.remove(name, force=True)
+        await own.remove(row)
 
 
-async def remove_helpers(engine: Engine, owner: str | None = None) -> list[str]:
-    """Removes the helpers of `owner`, or (None) those of commands that are no more; returns their names."""
+async def remove_helpers(own: Ownership, owner: str | None = None) -> list[str]:
+    """Removes the helpers of `owner`, or (None) those of commands that are no more; returns their names. Only what
+    the journal proves to be one is removed. Raises EngineError."""
     removed = []
-    for container in await engine.helpers():
-        label = container.labels.get(HELPER_LABEL, "")
-        if (label == owner) if owner is not None else gone(label):
-            with contextlib.suppress(NotFound):
-                await engine.remove(container.id, force=True)
-            removed.append(container.name)
+    for row in own.objects.here("helper"):
+        if (row.incident == owner) if owner is not None else gone(row.incident):
+            removed += [row.name] if await own.remove(row) else []
     return removed
 
 
-async def _create(engine: Engine, name: str, config: dict[str, Any]) -> str:
+async def _create(own: Ownership, name: str, config: dict[str, Any], owner: str) -> OwnedObject:
     try:
-        return await engine.create(name, config)
+        return await own.create(name, config, owner, "helper")
     except NotFound:
-        await engine.load_empty_image(IMAGE)
-    except EngineError as error:
-        if error.status != 409:
-            raise
-        with contextlib.suppress(NotFound):
-            await engine.remove(name, force=True)
-    return await engine.create(name, config)
+        await own.engine.load_empty_image(IMAGE)
+    return await own.create(name, config, owner, "helper")
 
 
-def _name(owner: str, source: Source, read_only: bool) -> str:
-    digest = hashlib.sha256(f"{owner}\0{source.kind}\0{source.path or source.name}\0{read_only}".encode()).hexdigest()
-    return f"dockmend-{re.sub('[^a-zA-Z0-9_.-]', '-', owner)[:80]}-{digest[:8]}"
-
-
-def _config(source: Source, owner: str, read_only: bool) -> dict[str, Any]:
+def _config(source: Source, read_only: bool) -> dict[str, Any]:
     mount: dict[str, Any] = {"Target": f"/{ROOT}", "ReadOnly": read_only}
     if source.kind == "volume":
         # NoCopy: a fresh volume must not be filled, nor given an owner, from the image.
@@ -88,7 +74,6 @@ def _config(source: Source, owner: str, read_only: bool) -> dict[str, Any]:
     return {
         "Image": IMAGE,
         "Cmd": ["/never-started"],
-        "Labels": {HELPER_LABEL: owner},
         "NetworkDisabled": True,
         "HostConfig": {"NetworkMode": "none", "Mounts": [mount], "LogConfig": {"Type": "none"}},
     }

@@ -18,6 +18,7 @@ from pathlib import Path
 from dockmend.engine.api import Engine, EngineInfo
 from dockmend.errors import DockmendError, EngineAway, EngineError, NotFound, Unreachable
 from dockmend.model import Container, Volume
+from dockmend.ownership import Ownership
 from dockmend.snapshots import marks
 from dockmend.snapshots.archive import Why, take
 from dockmend.snapshots.clearing import clear
@@ -42,13 +43,17 @@ class Stranded(SnapshotError, Unreachable):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What one exchange of contents works with; `owner` labels the helpers."""
+    """What one exchange of contents works with; `owner`: whom the helpers are made for."""
 
-    engine: Engine
+    own: Ownership
     store: Store
     owner: str
     info: EngineInfo | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def engine(self) -> Engine:
+        return self.own.engine
 
 
 async def restore_in_place(work: Exchange, id: str, clock: Callable[[], float]) -> Restored:
@@ -119,7 +124,7 @@ async def _keep(work: Exchange, volume: Volume, id: str, clock: Callable[[], flo
     """What the volume holds is kept and read back; only then is the mark put down."""
     await _folder(work, volume)
     source = Source("volume", volume.name)
-    safety = await take(work.engine, work.store, source, Why(work.owner), clock, work.info)
+    safety = await take(work.own, work.store, source, Why(work.owner), clock, work.info)
     try:
         await _whole(work, safety.id)
         await _refuse_users(work, volume.name)
@@ -208,7 +213,7 @@ async def _folder(work: Exchange, volume: Volume) -> Path | None:
     Raises SnapshotError where neither is possible.
     """
     elsewhere = sorted({"type", "device"} & volume.options.keys()) if volume.driver == "local" else []
-    async with helper(work.engine, Source("volume", volume.name), work.owner, read_only=True) as container:
+    async with helper(work.own, Source("volume", volume.name), work.owner, read_only=True) as container:
         raw = await work.engine.inspect_raw(container)
         if same_host(raw, volume.mountpoint):
             mounted = volume.driver != "local" or bool(elsewhere)
@@ -238,9 +243,9 @@ async def _fill(work: Exchange, manifest: Manifest) -> None:
         volume = await work.engine.create_volume(name, manifest.driver, manifest.options, manifest.labels)
     if not await _empty(work, name):
         await _clear(work, volume)
-    async with helper(work.engine, Source("volume", name), work.owner, read_only=False) as container:
+    async with helper(work.own, Source("volume", name), work.owner, read_only=False) as container:
         await work.engine.put_archive(container, "/", body(work.store, manifest))
-    differences = await compare(of_snapshot(work.store, manifest), of_volume(work.engine, name, work.owner))
+    differences = await compare(of_snapshot(work.store, manifest), of_volume(work.own, name, work.owner))
     if differences:
         raise SnapshotError(f"{len(differences)} entries are not as in the snapshot: {_lines(differences)}")
 
@@ -310,7 +315,7 @@ async def _exists(work: Exchange, id: str) -> bool:
 
 
 async def _empty(work: Exchange, name: str) -> bool:
-    async with aclosing(of_volume(work.engine, name, work.owner)) as batches:
+    async with aclosing(of_volume(work.own, name, work.owner)) as batches:
         async for batch in batches:
             if any(path != b"." for path, _ in batch):
                 return False

@@ -1,7 +1,7 @@
 """Whose a helper container is: an incident's, or a command's that may have died.
 
-The value of the helper's label says so. An incident's is settled with its action; a command has no journal, so its
-name holds the process, and any later dockmend in the same process namespace can tell that it is gone.
+The row of it in the journal says so. An incident's is settled with its action; a command's name holds its process, so
+that any later dockmend in the same process namespace can tell that it is gone.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import os
 import socket
 from pathlib import Path
 
-_PREFIX = "command"
+from dockmend.owned import COMMAND
+
+_PREFIX = COMMAND.removesuffix(".")
 
 
 def command_owner() -> str:
-    """A label value for what this process makes on behalf of a command."""
+    """The owner of what this process makes on behalf of a command."""
     return f"{_PREFIX}.{_here()}.{os.getpid()}.{_started(os.getpid())}"
 
 

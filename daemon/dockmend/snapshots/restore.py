@@ -19,6 +19,7 @@ import zstandard
 
 from dockmend.engine.api import Engine
 from dockmend.errors import EngineError, NotFound
+from dockmend.ownership import Ownership
 from dockmend.snapshots.contents import Contents
 from dockmend.snapshots.helper import Source, helper, remove_helpers
 from dockmend.snapshots.manifest import VOLUME_NAME, Manifest, SnapshotError
@@ -80,8 +81,8 @@ def verify(store: Store, id: str) -> Verified:
     return Verified(manifest, tuple(wrong))
 
 
-async def restore(engine: Engine, store: Store, id: str, to: str | None = None, owner: str | None = None) -> Restored:
-    """Restores into the fresh volume `to` (VOLUME-restored-TIME where None); `owner` labels the helper.
+async def restore(own: Ownership, store: Store, id: str, to: str | None = None, owner: str | None = None) -> Restored:
+    """Restores into the fresh volume `to` (VOLUME-restored-TIME where None); `owner`: whom it is made for.
 
     Raises SnapshotError where the volume exists, the archive is damaged or the engine cannot take it; EngineError.
     The volume is there afterwards only if all of it is.
@@ -90,6 +91,7 @@ async def restore(engine: Engine, store: Store, id: str, to: str | None = None, 
     name = to if to is not None else f"{manifest.volume}-restored-{manifest.stem}"
     if not VOLUME_NAME.match(name):
         raise SnapshotError(f"{name[:100]!r} cannot be a volume's name: letters, digits, _ . - only", again=False)
+    engine = own.engine
     await _refuse_existing(engine, name)
     verified = await asyncio.to_thread(verify, store, id)
     if verified.problems:
@@ -101,7 +103,7 @@ async def restore(engine: Engine, store: Store, id: str, to: str | None = None, 
     mark = await asyncio.to_thread(_mark, store, name, id, owner)
     try:
         await engine.create_volume(name, "local", options, labels)
-        async with helper(engine, Source("volume", name), owner, read_only=False) as container:
+        async with helper(own, Source("volume", name), owner, read_only=False) as container:
             await engine.put_archive(container, "/", body(store, manifest))
         await asyncio.to_thread(mark.unlink)
     except BaseException as error:
@@ -139,18 +141,18 @@ async def _refuse_existing(engine: Engine, name: str) -> None:
     raise SnapshotError(f"there is a volume {name} already: give another name with --to, or remove it", again=False)
 
 
-async def clear_restores(engine: Engine, store: Store) -> list[str]:
+async def clear_restores(own: Ownership, store: Store) -> list[str]:
     """Removes the half-filled volumes of restores whose process is no more; returns their names. Raises EngineError."""
     removed = []
     for mark in await asyncio.to_thread(_marks, store):
         snapshot, _, owner = mark.read_text().partition("\n")
         if not gone(owner):
             continue
-        await remove_helpers(engine, owner)
+        await remove_helpers(own, owner)
         with contextlib.suppress(NotFound):
-            volume = await engine.inspect_volume(mark.name)
+            volume = await own.engine.inspect_volume(mark.name)
             if volume.labels.get(FROM_LABEL) == snapshot:
-                await engine.remove_volume(mark.name)
+                await own.engine.remove_volume(mark.name)
                 removed.append(mark.name)
         await asyncio.to_thread(mark.unlink, missing_ok=True)
     return removed

@@ -16,6 +16,7 @@ from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror.identities import Identities
 from dockmend.mirror.resolver import Resolver
 from dockmend.model import Container, Endpoint, Image, Network
+from tests.fakes.owning import Rows, owning
 
 ID = "c" * 64
 WEB = Container(id=ID, name="web", state="running", started_at=100.0)
@@ -143,6 +144,7 @@ class Stage:
     """Everything around one action; `now` is the clock."""
 
     engine: Script = field(default_factory=Script)
+    rows: Rows = field(default_factory=Rows)
     known: dict[str, Endpoint] = field(default_factory=dict)
     defined: dict[str, Network] = field(default_factory=dict)
     published: list[tuple[str, str, bool]] = field(default_factory=list)
@@ -225,7 +227,8 @@ class Stage:
 
         remembering: Callable[[Mapping[str, Any]], Awaitable[None]] = remember
         return Context(
-            engine=cast("Engine", self.engine), view=self, teller=self, incident=incident, clock=lambda: self.now,
+            engine=cast("Engine", self.engine), own=owning(self.engine, self.rows, lambda: self.now),
+            view=self, teller=self, incident=incident, clock=lambda: self.now,
             state=Path("/nonexistent"), bind_roots=(), render=self.render, remember=remembering,
         )  # fmt: skip
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from dockmend.errors import JournalError
 from dockmend.journal import schema
 from dockmend.journal.reader import connect_reader
 from dockmend.journal.records import Breaker, ClosedIncident
 from dockmend.journal.sqlite import SqliteJournal
+from dockmend.owned import OwnedObject
 from tests.unit.journal.making import NOW, WEB, listed
 
 HERE = Path(__file__).parent
@@ -51,6 +54,8 @@ async def test_everything_is_there_after_the_migration(tmp_path: Path, number: i
     assert await journal.breakers() == [Breaker("heal", WEB, NOW + 9, "it failed")]
     assert [pause.until for pause in await journal.pauses()] == [NOW + 3600]
     assert set(await journal.known()) == {"schedule/nightly/0"}
+    assert await journal.owned() == []
+    assert re.fullmatch("[0-9a-hjkmnp-tv-z]{10}", await journal.instance())
     journal.put_breaker(Breaker("heal", WEB, NOW, "again", NOW + 5), "heal", WEB)
     await journal.committed()
     assert (await journal.breakers())[0].healed_at == NOW + 5
@@ -62,3 +67,40 @@ async def test_of_an_earlier_schema_only_what_limits_count_is_counted(tmp_path: 
     await journal.open()
     assert await listed(journal.recent_steps(NOW)) == [(NOW + 1, "restart"), (NOW + 6, "stop")]
     await journal.close()
+
+
+async def test_a_state_folder_keeps_its_id_and_others_have_another(tmp_path: Path):
+    ids = []
+    for name in ("a", "a", "b"):
+        journal = SqliteJournal(tmp_path / name / "journal.sqlite3", lambda: NOW)
+        await journal.open()
+        ids.append(await journal.instance())
+        await journal.close()
+    assert ids[0] == ids[1] != ids[2]
+
+
+async def test_a_row_outlives_its_incident_and_a_command_sees_and_writes_rows_beside_the_daemon(tmp_path: Path):
+    path = tmp_path / "journal.sqlite3"
+    made = OwnedObject("o1", "container", "tool", "engine", "i1", "job", NOW, "c1")
+    daemon, command = SqliteJournal(path, lambda: NOW), SqliteJournal(path, lambda: NOW, beside=True)
+    await daemon.open()
+    daemon.put_owned(made)
+    await daemon.committed()
+    await command.open()
+    assert await command.owned() == [made]
+    command.put_owned(replace(made, id="o2"))
+    command.remove_owned("o1")
+    await command.committed()
+    await command.close()
+    await daemon.prune(NOW + 1e9, counted_since=NOW + 1e9)
+    assert [row.id for row in await daemon.owned()] == ["o2"]
+    await daemon.close()
+
+
+@pytest.mark.parametrize("number", range(1, len(schema.MIGRATIONS)))
+async def test_a_command_does_not_migrate_what_a_daemon_may_be_writing(tmp_path: Path, number: int):
+    path = left_by(number, tmp_path / "journal.sqlite3")
+    with pytest.raises(JournalError, match=f"schema {number}"):
+        await SqliteJournal(path, lambda: NOW, beside=True).open()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert schema.version_of(connection) == number

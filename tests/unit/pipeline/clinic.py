@@ -32,6 +32,7 @@ from dockmend.rules.loader import load_texts
 from dockmend.rules.model import RuleSet
 from dockmend.settings import Policy
 from dockmend.timekeeping import Clock
+from tests.fakes.owning import owning
 from tests.unit.actions.stage import ID, Script
 
 actions.load()
@@ -178,7 +179,8 @@ class Clinic:
         guards = Guards(self.policy)
         self.incidents = Incidents(cast("Any", self.journal), self.told, self.clock, dice)
         steps = Steps(
-            engine=cast("Any", self.engine), mirror=self.mirror, journal=cast("Any", self.journal),
+            engine=cast("Any", self.engine), own=owning(self.engine), mirror=self.mirror,
+            journal=cast("Any", self.journal),
             incidents=self.incidents, observer=self.told, guards=guards, teller=self, state=Path("/nonexistent"),
             bind_roots=(), host="host", clock=self.clock,
         )  # fmt: skip

@@ -576,7 +576,7 @@ async def test_an_attempt_that_waits_for_the_engine_runs_finally_before_it_gives
 
 
 LOOKS = {
-    "connect", "ping", "events", "marker_present", "networks", "volumes", "images", "helpers", "close", "url",
+    "connect", "ping", "events", "marker_present", "networks", "volumes", "images", "close", "url",
     "archive_info", "logs", "read_archive", "overflowed", "addresses",
 }  # fmt: skip
 
@@ -638,7 +638,7 @@ async def test_no_remedy_changes_anything_before_its_intent_is_on_disk(action: s
     text = rule_text(then=f"[{REMEDIES[action]}]").replace("    then: restart\n", "")
     async with clinic(text) as one:
         engine = Refuses(one)
-        one.treatment.steps.engine = engine
+        one.treatment.steps.engine = one.treatment.steps.own.engine = engine
         one.treatment.steps.guards = Guards(Policy(allow=tuple(REMEDIES)))
         commits: list[bool] = []
         one.journal.on_commit = lambda: commits.append(engine.changed)
