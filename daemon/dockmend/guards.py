@@ -50,7 +50,7 @@ class Guards:
 
     def protects(self, subject: Container) -> Suppress | None:
         """The same of a container that dockmend may have in hand already."""
-        if IGNORE_LABEL in subject.labels and (subject.label(IGNORE_LABEL) or "").lower() in ("true", "1", "yes"):
+        if subject.holding_labels.get(IGNORE_LABEL, "").lower() in ("true", "1", "yes"):
             return Suppress("ignored", f"labelled {IGNORE_LABEL}=true")
         if self.own and any(subject.id.startswith(own) for own in self.own):
             return Suppress("itself", "dockmend runs in it")
@@ -104,7 +104,7 @@ def protections(protect: Protect) -> Iterator[Protection]:
 
 
 def _by_label(key: str, test: Test) -> Callable[[Container], bool]:
-    return lambda container: (value := container.labels.get(key)) is not None and test(value)
+    return lambda container: (value := container.holding_labels.get(key)) is not None and test(value)
 
 
 def _by_name(test: Test) -> Callable[[Container], bool]:
@@ -122,5 +122,5 @@ def idle_protections(protect: Protect, containers: Iterable[Container]) -> list[
 
 
 def trusted(policy: Callable[[], Policy]) -> Callable[[str], bool]:
-    """Whether an image's own steering labels count: its reference is in `trusted_images` of the policy in force."""
+    """Whether an image's own labels count: its reference is in `trusted_images` of the policy in force."""
     return lambda image: any(image_test(compile_pattern(each))(image) for each in policy().trusted_images)

@@ -9,8 +9,9 @@ Durations are seconds.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct, field
 
@@ -35,8 +36,10 @@ Cause = Literal[
 ]
 Kind = Literal["container", "network", "volume", "image", "service", "node", "engine"]
 
-STEERING_LABELS = ("dockmend.", "autoheal", "deunhealth.", "com.centurylinklabs.watchtower.")
-"""Labels that steer dockmend or another healer: they count only where the container's owner set them (rules.md)."""
+COMPOSE_PROJECT, COMPOSE_SERVICE, COMPOSE_NUMBER, COMPOSE_ONEOFF = (
+    "com.docker.compose.project", "com.docker.compose.service", "com.docker.compose.container-number",
+    "com.docker.compose.oneoff",
+)  # fmt: skip
 
 REFERENCE_LABEL = "dockmend.image"
 """The image's reference as it was written, on a container that was made anew from the image's id because the reference
@@ -44,6 +47,14 @@ names another image by now: rules and guards go by it. One that the image itself
 
 HELPER_LABEL = "dockmend.helper"
 """On every container dockmend makes for itself; its value is the incident (or command) it belongs to."""
+
+
+class ComposeService(NamedTuple):
+    """Which container of which service of a Compose project; `number` as the label has it, mostly from "1" up."""
+
+    project: str
+    service: str
+    number: str = "1"
 
 
 class Endpoint(Struct, frozen=True, omit_defaults=True):
@@ -93,8 +104,9 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
     name: str
     image: str = ""
     image_id: str = ""
-    labels: dict[str, str] = field(default_factory=dict)  # as the engine tells them, the image's own included
-    image_steering: tuple[str, ...] = ()  # steering labels that equal the image's own: they do not count
+    labels: dict[str, str] = field(default_factory=dict)  # its owner's only, see dockmend.label_owner
+    image_labels: dict[str, str] = field(default_factory=dict)  # its image's: to be shown, never to be matched
+    image_unknown: bool = False  # it cannot be inspected: nobody knows whose `image_labels` are
     state: str = "created"  # created, running, paused, restarting, removing, exited, dead
     health: str = ""  # "", starting, healthy, unhealthy
     exit_code: int | None = None  # of the last end; None while it runs or has never run
@@ -122,9 +134,23 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
     def running(self) -> bool:
         return self.state in ("running", "paused", "restarting")
 
-    def label(self, key: str) -> str | None:
-        """A label's value, None where it is absent or (for one that steers) only the image's author set it."""
-        return None if key in self.image_steering else self.labels.get(key)
+    @property
+    def holding_labels(self) -> Mapping[str, str]:
+        """The labels that may hold dockmend back from it: its owner's, and all if nobody knows whose they are."""
+        return self.image_labels | self.labels if self.image_unknown else self.labels
+
+    @property
+    def one_off(self) -> bool:
+        """Whether `docker compose run` made it: it bears its service's labels and is not one of its containers."""
+        return self.holding_labels.get(COMPOSE_ONEOFF, "").lower() == "true"
+
+    @property
+    def compose_service(self) -> ComposeService | None:
+        """Which container of a Compose service it is; None for a one-off and for what Compose did not make."""
+        project, service = self.labels.get(COMPOSE_PROJECT), self.labels.get(COMPOSE_SERVICE)
+        if not project or not service or self.one_off:
+            return None
+        return ComposeService(project, service, self.labels.get(COMPOSE_NUMBER, "1"))
 
     @property
     def joined(self) -> str | None:
@@ -244,22 +270,50 @@ class Change(Struct, frozen=True):
     event: Event | None = None  # for raw-event triggers
 
 
+def as_written(reference: str, labels: Mapping[str, str]) -> str:
+    """A container's image as its owner wrote it; `labels`: its owner's."""
+    return labels.get(REFERENCE_LABEL) or reference if reference.startswith("sha256:") else reference
+
+
 def main_network(mode: str | None) -> str:
     """The network that a container's network mode names; the engine's bridge where it says nothing."""
     return "bridge" if not mode or mode == "default" else mode
 
 
-ASIDE = ".dockmend-"
-"""Within the name of a container that `recreate` has in hand: an old one set aside, a new one not in its place yet."""
+_ASIDE = re.compile(
+    r"(?P<name>.+)\.dockmend-(?P<what>old|new)-(?P<incident>i[0-9a-hjkmnp-tv-z]{15})", re.ASCII | re.DOTALL
+)
+
+
+class Aside(NamedTuple):
+    """What the name of a container says that `recreate` has in hand: the plain name, whether it is the `old` one that
+    was set aside or the `new` one that is not in its place yet, and whose doing it is (an incident's id).
+
+    A name proves nothing: a person can choose one like it.
+    """
+
+    name: str
+    what: Literal["old", "new"]
+    incident: str
 
 
 def aside_name(name: str, what: Literal["old", "new"], incident: str) -> str:
-    return f"{name}{ASIDE}{what}-{incident}"
+    """The set-aside name that `read_aside` takes apart again."""
+    return f"{name}.dockmend-{what}-{incident}"
+
+
+def read_aside(name: str) -> Aside | None:
+    """The parts of a set-aside name; None for any other name, such as a person's own `web.dockmend-test`."""
+    if ".dockmend-" not in name:  # asked for every container, often
+        return None
+    match = _ASIDE.fullmatch(name)
+    return Aside(match["name"], "old" if match["what"] == "old" else "new", match["incident"]) if match else None
 
 
 def without_aside(name: str) -> str:
     """The name a container that `recreate` has in hand had or will have; any other name as it is."""
-    return name.partition(ASIDE)[0] or name if ASIDE in name else name
+    found = read_aside(name)
+    return found.name if found is not None else name
 
 
 def target_of(subject: Object | None, host: str = "") -> str:
@@ -270,10 +324,8 @@ def target_of(subject: Object | None, host: str = "") -> str:
             task = labels.get("com.docker.swarm.task.name", "")
             slot = task.removeprefix(service + ".").partition(".")[0] or labels.get("com.docker.swarm.node.id", "")
             return f"service:{service}/{slot}"
-        if (project := labels.get("com.docker.compose.project")) and (
-            service := labels.get("com.docker.compose.service")
-        ):
-            return f"compose:{project}/{service}/{labels.get('com.docker.compose.container-number', '1')}"
+        if (made := subject.compose_service) is not None:
+            return f"compose:{made.project}/{made.service}/{made.number}"
         return f"container:{without_aside(subject.name)}"
     if isinstance(subject, Network):
         return f"network:{subject.name}"

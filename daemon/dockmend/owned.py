@@ -106,7 +106,7 @@ class OwnedObjects:
                 row.name == container.name
                 and row.engine_id == self.engine_id
                 and container.created_at >= row.made_at - CLOCKS_DIFFER
-                and (row.purpose not in HIDDEN or container.label(HELPER_LABEL) == self.label(row.incident))
+                and (row.purpose not in HIDDEN or container.labels.get(HELPER_LABEL) == self.label(row.incident))
             ):
                 return row
         return None
@@ -121,7 +121,7 @@ class OwnedObjects:
             return True
         if (row := self.of(container)) is not None:
             return row.purpose in HIDDEN
-        return (container.label(HELPER_LABEL) or "").startswith(self.label(COMMAND))
+        return container.labels.get(HELPER_LABEL, "").startswith(self.label(COMMAND))
 
     def hides_event(self, container_id: str, attributes: Mapping[str, str]) -> bool:
         """The same, of what an event tells before anything was inspected: it has an image's labels as well."""

@@ -6,15 +6,12 @@ about them but to say the commands.
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dockmend.model import ASIDE, Container, aside_name
+from dockmend.model import Container, aside_name, read_aside
 from dockmend.owned import OwnedObjects
-
-_IN_HAND = re.compile(rf"(?P<name>.+){re.escape(ASIDE)}(?P<what>old|new)-(?P<incident>i[0-9a-hjkmnp-tv-z]{{15}})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +29,12 @@ def stranded(containers: Iterable[Container], owned: OwnedObjects) -> list[Stran
     by_name = {each.name: each for each in containers}
     found = []
     for container in sorted(by_name.values(), key=lambda each: each.name):
-        match = _IN_HAND.fullmatch(container.name)
-        if match is None or owned.of(container) is not None:
+        aside = read_aside(container.name)
+        if aside is None or owned.of(container) is not None:
             continue
-        name, incident = match["name"], match["incident"]
-        other = by_name.get(aside_name(name, "new" if match["what"] == "old" else "old", incident))
-        told = _of_old if match["what"] == "old" else _of_new
+        name, is_old = aside.name, aside.what == "old"
+        other = by_name.get(aside_name(name, "new" if is_old else "old", aside.incident))
+        told = _of_old if is_old else _of_new
         found.append(Stranded(container, name, *told(container, name, other, taken=name in by_name)))
     return found
 

@@ -103,13 +103,14 @@ async def test_labels_of_the_image_are_told_from_the_owners(lab: Lab) -> None:
     await lab.run("dragged", image="steering:latest")
     await lab.run("willing", image="steering:latest", labels={"dockmend.heal": "yes", "dockmend.ignore": "true"})
     dragged, willing = await lab.client.inspect("dragged"), await lab.client.inspect("willing")
-    assert dragged.image_steering == ("autoheal", "dockmend.heal")
-    assert dragged.label("dockmend.heal") is None
-    assert dragged.label("tier") == "web"
-    assert willing.image_steering == ("autoheal",)
-    assert willing.label("dockmend.heal") == "yes"
+    assert dragged.labels == {}
+    assert dragged.image_labels == {"dockmend.heal": "true", "autoheal": "true", "tier": "web"}
+    assert willing.labels == {"dockmend.heal": "yes", "dockmend.ignore": "true"}
+    assert willing.image_labels == {"autoheal": "true", "tier": "web"}
+    listing = await lab.client.listing()
+    assert {each.id: each.labels for each in listing.containers}[willing.id] == willing.labels
     lab.client.trusted = lambda image: image == "steering:latest"
-    assert (await lab.client.inspect("dragged")).image_steering == ()
+    assert (await lab.client.inspect("dragged")).labels == dragged.image_labels
 
 
 async def _state(lab: Lab, name: str, wanted: str) -> bool:

@@ -41,7 +41,12 @@ def change(subject: Any) -> Change:
         (container(labels={"dockmend.ignore": "true"}), {}, "ignored"),
         (container(labels={"dockmend.ignore": "Yes"}), {}, "ignored"),
         (container(labels={"dockmend.ignore": "false"}), {}, None),
-        (container(labels={"dockmend.ignore": "true"}, image_steering=("dockmend.ignore",)), {}, None),
+        (container(image_labels={"dockmend.ignore": "true"}), {}, None),
+        (container(image_labels={"dockmend.ignore": "true"}, image_unknown=True), {}, "ignored"),
+        (container(image_labels={HELPER_LABEL: "i1"}), {}, None),
+        (container(image_labels={HELPER_LABEL: "i1"}, image_unknown=True), {}, None),
+        (container(image_labels={"tier": "db"}), {"labels": {"tier": "db"}}, None),
+        (container(image_labels={"tier": "db"}, image_unknown=True), {"labels": {"tier": "db"}}, "protected"),
         (container(labels={HELPER_LABEL: "i1"}), {}, None),  # a label proves nothing
         (container(name="web.dockmend-old-i00000000000test"), {}, None),  # nor does a name
         (container(labels={"tier": "db-main"}), {"labels": {"tier": "db*"}}, "protected"),

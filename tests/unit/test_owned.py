@@ -50,7 +50,7 @@ def test_the_engines_id_proves_it_whatever_it_is_called():
         ({"labels": {HELPER_LABEL: f"{INSTANCE}/i00000000001test"}}, False),
         ({"labels": {HELPER_LABEL: f"another000/{INCIDENT}"}}, False),
         ({"labels": {HELPER_LABEL: INCIDENT}}, False),
-        ({"image_steering": (HELPER_LABEL,)}, False),  # its image says so
+        ({"labels": {}, "image_labels": {HELPER_LABEL: LABEL}}, False),  # its image says so
         ({"created_at": 900.0}, False),  # it was there before the engine was asked
     ],
 )
@@ -74,7 +74,7 @@ def test_a_commands_helper_is_hidden_by_its_own_label_but_proven_by_none():
     label = f"{INSTANCE}/command.host-1.7.9"
     assert objects().hides(tool(labels={HELPER_LABEL: label}))
     assert objects().of(tool(labels={HELPER_LABEL: label})) is None
-    assert not objects().hides(tool(labels={HELPER_LABEL: label}, image_steering=(HELPER_LABEL,)))
+    assert not objects().hides(tool(labels={}, image_labels={HELPER_LABEL: label}))
 
 
 def test_events_of_a_tool_are_hidden_before_and_after_its_id_is_known():

@@ -16,12 +16,13 @@ from typing import Any
 from dockmend.actions.base import Container, Context, Done, Failed, Settled, succeed
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_settle import MARGIN, POLL
-from dockmend.actions.definition import Definition, define, image_reference
+from dockmend.actions.definition import Definition, define, image_reference, labels_of
 from dockmend.actions.recreate import known_macs
 from dockmend.actions.refusals import failed
 from dockmend.actions.resolving import resolve
 from dockmend.errors import EngineError, NotFound
 from dockmend.journal.records import ActionRecord
+from dockmend.label_owner import divide
 from dockmend.model import Object, aside_name
 from dockmend.owned import OwnedObject
 
@@ -75,9 +76,10 @@ async def _finish(ctx: Context, row: OwnedObject, name: str, leave: Iterable[str
 def _may(ctx: Context, what: str, raw: Mapping[str, Any], mine: Mapping[str, Any] | None) -> None:
     """What is protected is known by its labels, which an incident does not keep."""
     config = raw.get("Config") or {}
+    labels, image_labels = divide(config.get("Labels"), labels_of(mine))
     last = Container(
         id=str(raw.get("Id")), name=str(raw.get("Name", "")).removeprefix("/"), image=image_reference(raw, mine),
-        labels=config.get("Labels") or {},
+        labels=labels, image_labels=image_labels, image_unknown=mine is None,
     )  # fmt: skip
     if ctx.forbids is not None and (why := ctx.forbids(last)):
         raise Failed(f"cannot {what}: {why}", again=False)

@@ -17,9 +17,9 @@ from dockmend.actions.containers_settle import await_until, look
 from dockmend.actions.recreate import Anew
 from dockmend.actions.waves import together
 from dockmend.journal.records import ActionRecord
-from dockmend.mirror.graph import COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE, Edge, Graph, build
+from dockmend.mirror.graph import Edge, Graph, build
 from dockmend.mirror.order import plan
-from dockmend.model import Object
+from dockmend.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Object
 from dockmend.rules.parameters import Stop
 
 STARTS_WITHIN = 30.0
@@ -119,7 +119,7 @@ async def compose_restart(ctx: Context, params: Any, subject: Object) -> Done:
     """Stop dependents first, start them last, each when the condition of its `depends_on` holds."""
     container = expect_container(subject, "compose_restart")
     project = project_of(container, "compose_restart")
-    mine = {each.id: each for each in ctx.view.containers() if _is_of(each, project)}
+    mine = {each.id: each for each in ctx.view.containers() if is_of(each, project)}
     if container.id in mine:
         mine[container.id] = container
     wanted = _wanted(mine, project, params.services)
@@ -141,20 +141,22 @@ async def compose_restart(ctx: Context, params: Any, subject: Object) -> Done:
 
 
 def project_of(container: Container, action: str) -> str:
-    """The Compose project of a container; Failed where it belongs to none."""
+    """The Compose project of a container. Raises Failed if it belongs to none, or is a one-off."""
     project = container.labels.get(COMPOSE_PROJECT)
-    if not project:
-        raise Failed(f"cannot {action}: {container.name} belongs to no Compose project", again=False)
-    return project
+    why = "belongs to no Compose project (what its image's labels say does not count)"
+    if project and not container.one_off:
+        return project
+    why = "is a Compose one-off, which is no part of what its project runs" if project else why
+    raise Failed(f"cannot {action}: {container.name} {why}", again=False)
 
 
 def _all(ctx: Context, mine: dict[str, Container]) -> Iterable[Container]:
     return ({each.id: each for each in ctx.view.containers()} | mine).values()
 
 
-def _is_of(container: Container, project: str) -> bool:
-    labels = container.labels
-    return labels.get(COMPOSE_PROJECT) == project and labels.get(COMPOSE_ONEOFF, "False") != "True"
+def is_of(container: Container, project: str) -> bool:
+    """Whether it is one of the containers that a Compose project runs; a one-off is none."""
+    return container.labels.get(COMPOSE_PROJECT) == project and not container.one_off
 
 
 def _wanted(mine: dict[str, Container], project: str, services: Iterable[str] | None) -> dict[str, Container]:

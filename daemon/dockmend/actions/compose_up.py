@@ -20,15 +20,13 @@ from typing import Any
 
 from dockmend import file_trust
 from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register, succeed
-from dockmend.actions.compose import project_of
+from dockmend.actions.compose import is_of, project_of
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_settle import look
 from dockmend.actions.output import Output
-from dockmend.errors import NotFound
 from dockmend.file_trust import Untrusted
 from dockmend.journal.records import ActionRecord
-from dockmend.mirror.graph import COMPOSE_ONEOFF, COMPOSE_PROJECT, COMPOSE_SERVICE
-from dockmend.model import Object, target_of
+from dockmend.model import COMPOSE_SERVICE, Object, target_of
 
 FILES, FOLDER, VARIABLES = (
     "com.docker.compose.project.config_files", "com.docker.compose.project.working_dir",
@@ -65,7 +63,7 @@ async def compose_up(ctx: Context, params: Any, subject: Object) -> Done:
         raise Failed(f"{project[:100]!r} is no name of a Compose project", again=False)
     if not ctx.engine.url.startswith("unix:"):
         raise Failed("cannot compose_up: the engine is on another host, and so are the project's files", again=False)
-    files = await asyncio.to_thread(checked, await _labels(ctx, container, project))
+    files = await asyncio.to_thread(checked, _labels(ctx, container, project))
     program = found_program()
     services, spared = _services(ctx, container, project, params.services)
     command = [
@@ -97,31 +95,11 @@ async def _brought_back(ctx: Context, missing: Container) -> None:
         await succeed(ctx, missing.id, found.id)
 
 
-async def _labels(ctx: Context, container: Container, project: str) -> Mapping[str, str]:
-    """Its own, or where they are not known any more (it is missing), those of another of the project.
-
-    Those that its image carries are not its own. Raises Failed where only an image tells of files.
-    """
-    others = (each for each in ctx.view.containers() if each.labels.get(COMPOSE_PROJECT) == project)
-    from_image = ""
-    for each in (container, *others):
-        if FILES not in each.labels:
-            continue
-        own = await _not_the_images(ctx, each)
-        if FILES in own and FOLDER in own:
-            return own
-        from_image = from_image or each.image
-    if from_image:
-        raise Failed(f"its labels are those of image {from_image}, whose author has no say in it", again=False)
-    return container.labels
-
-
-async def _not_the_images(ctx: Context, container: Container) -> Mapping[str, str]:
-    try:
-        image = (await ctx.engine.inspect_image(container.image_id)).labels if container.image_id else {}
-    except NotFound:  # removed by force under its container: what it said can no longer be known
-        image = {}
-    return {key: value for key, value in container.labels.items() if image.get(key) != value}
+def _labels(ctx: Context, container: Container, project: str) -> Mapping[str, str]:
+    """Its own, or where they are not known any more (it is missing), those of another of the project."""
+    others = (each for each in ctx.view.containers() if is_of(each, project))
+    told = (each.labels for each in (container, *others) if FILES in each.labels and FOLDER in each.labels)
+    return next(told, container.labels)
 
 
 def found_program() -> str:
@@ -136,8 +114,7 @@ def _services(
     ctx: Context, container: Container, project: str, wanted: Iterable[str] | None
 ) -> tuple[list[str], list[str]]:
     """The services to bring up, and whom it leaves alone and why. Raises Failed where none is left."""
-    mine = [each for each in ctx.view.containers() if each.labels.get(COMPOSE_PROJECT) == project]
-    mine = [each for each in mine if each.labels.get(COMPOSE_ONEOFF, "False") != "True"]
+    mine = [each for each in ctx.view.containers() if is_of(each, project)]
     known = {each.labels.get(COMPOSE_SERVICE, "") for each in (*mine, container)}
     left_out: dict[str, str] = {}
     for each in mine:

@@ -35,7 +35,7 @@ def stop_timeout(params: Any, container: Container) -> float | None:
     and only where the container's owner set it.
     """
     key: str | None = getattr(params, "timeout_label", None)
-    said = container.label(key) if key else None
+    said = container.labels.get(key) if key else None
     if said is not None:
         try:
             seconds = float(said)

@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dockmend.model import REFERENCE_LABEL, main_network
+from dockmend.label_owner import divide
+from dockmend.model import REFERENCE_LABEL, as_written, main_network
 
 Raw = Mapping[str, Any]
 
@@ -27,7 +28,7 @@ _OF_ENDPOINT_IN_USE = frozenset({
 _PRIVATE = "rprivate"
 """How a folder of the host is mounted where nobody said how."""
 
-_MAPS = ("Labels", "ExposedPorts", "Volumes")
+_MAPS = ("ExposedPorts", "Volumes")
 _WHOLE = ("User", "WorkingDir", "StopSignal", "Shell", "OnBuild")
 JOINING = ("NetworkMode", "PidMode", "IpcMode")
 """Fields of HostConfig that may name another container."""
@@ -103,9 +104,8 @@ def define(
 def image_reference(container: Raw, image: Raw | None) -> str:
     """The reference of its image as it was written, by a person or in the definition that it was made anew from."""
     config = container.get("Config") or {}
-    reference, label = str(config.get("Image") or ""), (config.get("Labels") or {}).get(REFERENCE_LABEL)
-    of_image = (((image or {}).get("Config") or {}).get("Labels") or {}).get(REFERENCE_LABEL)
-    return str(label) if reference.startswith("sha256:") and label and label != of_image else reference
+    reference = str(config.get("Image") or "")
+    return as_written(reference, divide(config.get("Labels"), labels_of(image)).owner)
 
 
 # --------------------------------------------------------------------------------------------------------------- Config
@@ -118,6 +118,9 @@ def _config(container: Raw, image: Raw) -> dict[str, Any]:
         config.pop("Domainname", None)
     elif config.get("Hostname") == str(container.get("Id", ""))[:12]:
         config.pop("Hostname", None)
+    # What Compose set stays although its build wrote the same into the image: the next image may not have it.
+    labels = config.get("Labels") or {}
+    config["Labels"] = divide(labels, image.get("Labels") or {}).owner if image else dict(labels)
     for key in _MAPS:
         config[key] = _without(config.get(key), image.get(key))
     config["ExposedPorts"] = _with_published(config["ExposedPorts"], container)
@@ -132,6 +135,11 @@ def _config(container: Raw, image: Raw) -> dict[str, Any]:
     else:
         config.pop("Healthcheck", None)
     return config
+
+
+def labels_of(image: Raw | None) -> dict[str, str] | None:
+    """All labels of an image (its raw inspect answer); None if there is no image to be asked."""
+    return None if image is None else dict((image.get("Config") or {}).get("Labels") or {})
 
 
 def _without(mine: Raw | None, of_image: Raw | None) -> dict[str, Any]:

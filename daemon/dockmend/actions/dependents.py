@@ -30,7 +30,6 @@ WITHOUT_CHECK = 30.0
 """Seconds a member has to run, or to be healthy beyond its check's own verdict, before what hangs on it is started."""
 _JOINED = ("network", "pid", "ipc")
 """Kinds of edges by which a container is in a namespace of the other's."""
-_SERVICE = "com.docker.swarm.service.name"
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from dockmend.actions.images_kept import COMMITTED_AT, INCIDENT, REFERENCE, RULE
 from dockmend.actions.refusals import failed
 from dockmend.errors import EngineError, NotFound, Temporary
 from dockmend.journal.records import ActionRecord
+from dockmend.label_owner import COMPOSE, SWARM
 from dockmend.model import Object
 
 COMMIT_GOES_ON = 10.0
@@ -101,7 +102,10 @@ def _line(text: str) -> str:
 
 
 def _labels(ctx: Context, container: Container, reference: str, at: str) -> dict[str, str]:
-    return {
+    # The image inherits all labels of the container. Without the proof of a group (label_owner), one that is made from
+    # it is not taken for the container itself, and this one, made anew from it, still is what it was.
+    unproven = {group.proof: "" for group in (COMPOSE, SWARM) if group.proof in container.labels}
+    return unproven | {
         RULE: ctx.incident.rule,
         INCIDENT: ctx.incident.id,
         SOURCE: container.name,

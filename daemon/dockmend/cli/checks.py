@@ -126,6 +126,10 @@ def labels(containers: Iterable[Container], rule_texts: Iterable[str]) -> list[F
         known.update(_LABEL_IN_RULES.findall(text))
     found: list[Finding] = []
     for container in sorted(containers, key=lambda each: each.name):
+        if container.image_unknown:
+            found.append(_unknown_image(container))
+        else:
+            found += _of_image(container, known)
         for key, value in sorted(container.labels.items()):
             finding = _label(container, key, value, known)
             if finding is not None:
@@ -133,11 +137,27 @@ def labels(containers: Iterable[Container], rule_texts: Iterable[str]) -> list[F
     return found or [Finding("ok", "labels", "none is misspelt, none is set by an image")]
 
 
+def _unknown_image(container: Container) -> Finding:
+    text = f"container {container.name}: its image cannot be inspected, so nobody knows who set its labels"
+    todo = "none of them counts but dockmend.ignore and what policy.protect names: make the container anew"
+    return Finding("problem", "labels", text, todo)
+
+
+def _of_image(container: Container, known: set[str]) -> list[Finding]:
+    """Labels of its image that would mean something if its owner had set them."""
+    return [
+        Finding(
+            "note", "labels",
+            f"container {container.name}: label {key}={value} comes from its image, so it does not count",
+            "set it on the container, or name the image under policy.trusted_images in the settings",
+        )
+        for key, value in sorted(container.image_labels.items())
+        if key in known or key.startswith("dockmend.")
+    ]  # fmt: skip
+
+
 def _label(container: Container, key: str, value: str, known: set[str]) -> Finding | None:
     what = f"container {container.name}: label {key}={value}"
-    if key in container.image_steering:
-        todo = "set it on the container, or name the image under policy.trusted_images in the settings"
-        return Finding("note", "labels", f"{what} comes from its image, so it does not count", todo)
     if key in TRUTHS and value not in ("true", "false"):
         meant = "true" if value.strip().lower() in ("true", "yes", "1", "on", "") else "false"
         return Finding("problem", "labels", f"{what} means nothing: it wants true or false", f"write {key}={meant}")
@@ -229,7 +249,7 @@ STARTS_AGAIN = frozenset({"container.left_down", "container.exited"})
 
 
 def _asks(container: Container) -> bool:
-    return any(container.label(label) == "true" for label in LABELS)
+    return not container.one_off and any(container.labels.get(label) == "true" for label in LABELS)
 
 
 def _some(names: Iterable[str]) -> str:

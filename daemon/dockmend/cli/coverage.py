@@ -11,6 +11,7 @@ from dockmend.cli.in_force import in_force
 from dockmend.cli.options import options, owned_of, with_engine
 from dockmend.cli.text import emit, show
 from dockmend.model import Container, target_of
+from dockmend.rules.builtin import LABELS
 
 if TYPE_CHECKING:
     from dockmend.guards import Guards
@@ -98,8 +99,12 @@ def _why_not(rule: Rule, container: Container, guards: Guards) -> str | None:
 
 
 def _nothing(container: Container, rules: RuleSet) -> str:
-    if container.image_steering:
-        return f"no rule matches; {', '.join(container.image_steering)} is set by its image, which does not count"
+    if container.one_off:
+        return "a Compose one-off: only a rule with match: {oneoff: true} acts on it"
+    if container.image_unknown:
+        return "no rule matches; its image cannot be inspected, so none of its labels counts"
+    if said := [key for key in container.image_labels if key in LABELS]:
+        return f"no rule matches; {', '.join(said)} is set by its image, which does not count"
     return "no rule matches" if rules.rules else "there are no rules"
 
 

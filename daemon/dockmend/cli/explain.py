@@ -114,9 +114,8 @@ def change_of(container: Container, trigger: str, now: float) -> Change:
         triggers = (trigger, "container.exited") if what in ENDS else (trigger,)
         cause: Any = what if what in ENDS else "removed" if what == "network_lost" else None
         return Change(triggers, "container", container, target, trouble, now, cause=cause)
-    event = Event(
-        kind, what, Actor(container.id, {**container.labels, "name": container.name, "image": container.image})
-    )
+    said = container.image_labels | container.labels | {"name": container.name, "image": container.image}
+    event = Event(kind, what, Actor(container.id, said))
     return Change((), "container", container, target, trouble, now, event=event)
 
 

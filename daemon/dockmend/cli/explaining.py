@@ -10,7 +10,7 @@ from typing import Literal
 from dockmend import decide
 from dockmend.decide import History, Host, Suppress, Wait
 from dockmend.guards import Guards
-from dockmend.model import Change
+from dockmend.model import Change, Container
 from dockmend.rules.matcher import Matcher, event_names, order_remedies, why_lost
 from dockmend.rules.model import Rule, RuleSet, Trigger
 
@@ -118,6 +118,8 @@ def _not_asked(rule: Rule, change: Change) -> Answer:
         wanted = ", ".join(sorted(frozenset[str]().union(*causes)))
         return Answer(rule.name, "no", f"wants the cause {wanted}, this one is {change.cause or 'unknown'}")
     subject = change.subject
+    if isinstance(subject, Container) and subject.one_off and not rule.match.one_off:
+        return Answer(rule.name, "no", f"{subject.name} is a Compose one-off, and its match does not say oneoff: true")
     if subject is not None and not rule.match.test(subject):
         return Answer(rule.name, "no", f"does not match {subject.name}: wants {rule.match.text}")
     if subject is not None and rule.exclude is not None and rule.exclude.test(subject):

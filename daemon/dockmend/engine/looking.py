@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from dockmend.errors import EngineAway, EngineError, NotFound, Temporary
+from dockmend.errors import EngineAway, EngineError, NotFound, Permanent, Temporary
 from dockmend.model import Container, Image, Network, Volume, main_network
 
 from .api import Listing
@@ -26,7 +26,6 @@ from .wire import (
     note_configured_macs,
     plain_links,
     raw_decoder,
-    steering,
     to_container,
     to_image,
     to_volume,
@@ -40,7 +39,7 @@ PARALLEL = 16  # inspects at a time: the engine answers no faster with more
 INSPECT_TIMEOUT = 10.0  # seconds within a listing: the engine may hold one container's lock for long
 UNREAD_AT_MOST = 2 * PARALLEL  # containers of a list whose inspect may fail
 VOLUMES_TIMEOUT = 10.0  # seconds within a listing: a volume plugin that is down hangs them
-REMEMBERED = 4096  # images whose steering labels, and containers whose stop timeouts or MAC addresses, are kept
+REMEMBERED = 4096  # images whose labels, and containers whose stop timeouts or MAC addresses, are kept
 
 _NO_LABELS: dict[str, str] = {}
 
@@ -76,7 +75,7 @@ class Looking:
         self.files: ContainerFiles | None = None  # the engine's own; None where they are out of reach
         self._transport = transport
         self._clock = clock
-        self._image_steering: Remembered[dict[str, str]] = Remembered()
+        self._image_labels: Remembered[dict[str, str]] = Remembered()
         self._last_volumes: tuple[Volume, ...] = ()
         self._stop_timeouts: Remembered[float] = Remembered()
         self._macs: Remembered[Macs] = Remembered()
@@ -86,7 +85,7 @@ class Looking:
     async def listing(self) -> Listing:
         began = self._clock()
         ids = await self._container_ids()
-        if not self._image_steering:  # one call instead of one for each image; later ones are asked for as they come
+        if not self._image_labels:  # one call instead of one for each image; later ones are asked for as they come
             await self._learn_images()
         networks = await self.networks()
         stale: tuple[str, ...] = ()
@@ -169,7 +168,7 @@ class Looking:
         what = f"inspect {short(container)}"
         answer = await self._transport.call(what, path("containers", segment(container, what), "json"), timeout=timeout)
         wire: WireContainer = self._transport.decoded(container_decoder, answer, what)
-        found = to_container(wire, await self._steering_of(wire), self._version)
+        found = to_container(wire, await self._labels_of_image(wire), self._version, self.trusted)
         if found.stop_timeout > 10.0:
             self._stop_timeouts.keep(found.id, found.stop_timeout)
         return found
@@ -188,23 +187,30 @@ class Looking:
         """The one that was settled with the engine."""
         return self._transport.api_version or NEWEST
 
-    async def _steering_of(self, wire: WireContainer) -> dict[str, str]:
-        """The steering labels of a container's image; none for an image that the settings trust."""
-        labels = wire.Config.Labels if wire.Config else None
-        if not wire.Image or not wire.Config or not steering(labels) or self.trusted(wire.Config.Image):
-            return _NO_LABELS
-        known = self._image_steering.get(wire.Image)
+    async def _labels_of_image(self, wire: WireContainer) -> dict[str, str] | None:
+        """All labels of a container's image; None where it cannot be inspected.
+
+        Raises EngineError where the engine gave no answer about it: the container is then looked at again.
+        """
+        if not (wire.Config and wire.Config.Labels):
+            return _NO_LABELS  # there is nothing to divide
+        if not wire.Image:
+            return None
+        known = self._image_labels.get(wire.Image)
         if known is None:
             try:
-                known = steering((await self.inspect_image(wire.Image)).labels)
-            except NotFound:  # removed by force under its container: what it said can no longer be known
-                known = _NO_LABELS
-            self._image_steering.keep(wire.Image, known)
+                known = (await self.inspect_image(wire.Image)).labels
+            except EngineError as error:
+                # Removed by force under its container, or damaged. It is asked for again: it can be loaded again.
+                if isinstance(error, Permanent) or error.status == 500:
+                    return None
+                raise
+            self._image_labels.keep(wire.Image, known)
         return known
 
     async def _learn_images(self) -> None:
         for image in await self.images():
-            self._image_steering.keep(image.id, steering(image.labels))
+            self._image_labels.keep(image.id, image.labels)
 
     # ------------------------------------------------------------------------------------------- networks and volumes
 

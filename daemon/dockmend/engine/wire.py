@@ -6,15 +6,14 @@ here is never built. The engine writes null for empty maps and lists, so nearly 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from dockmend.label_owner import divide
 from dockmend.model import (
-    REFERENCE_LABEL,
-    STEERING_LABELS,
     Container,
     Endpoint,
     HealthCheck,
@@ -22,6 +21,7 @@ from dockmend.model import (
     Int64,
     Mount,
     Volume,
+    as_written,
     main_network,
     without_aside,
 )
@@ -197,36 +197,33 @@ info_decoder = msgspec.json.Decoder(WireInfo)
 
 _EVER_RAN = frozenset({"exited", "dead", "removing", "restarting"})
 _NANO = 1e-9
-_NO_LABELS: dict[str, str] = {}
 
 
-def steering(labels: Mapping[str, str] | None) -> dict[str, str]:
-    """Of an image's labels, those that would steer dockmend or another healer."""
-    if not labels:
-        return _NO_LABELS
-    return {key: value for key, value in labels.items() if key.startswith(STEERING_LABELS)}
-
-
-def image_steering(labels: Mapping[str, str], of_image: Mapping[str, str]) -> tuple[str, ...]:
-    """The steering labels of a container that equal its image's own, and so do not count as its owner's consent."""
-    return tuple(sorted(key for key, value in of_image.items() if labels.get(key) == value))
-
-
-def to_container(wire: WireContainer, of_image: Mapping[str, str], version: ApiVersion = NEWEST) -> Container:
-    """The model of an inspect answer; `of_image` are the steering labels of its image, `version` is the answer's."""
+def to_container(
+    wire: WireContainer,
+    of_image: Mapping[str, str] | None,
+    version: ApiVersion = NEWEST,
+    trusted: Callable[[str], bool] = lambda image: False,
+) -> Container:
+    """The model of an inspect answer of that version. `of_image`: its image's labels, None if that cannot be inspected;
+    `trusted`: whether the settings let the labels of an image count, by the reference that was written."""
     state = wire.State or WireState()
     config = wire.Config or WireConfig()
     host = wire.HostConfig or WireHostConfig()
-    labels = config.Labels or {}
+    labels, image_labels = divide(config.Labels, of_image)
+    reference = as_written(config.Image, labels)
+    if trusted(reference):
+        labels, image_labels = divide(config.Labels, of_image, trusted=True)
     started = epoch(state.StartedAt)
     check = to_check(config.Healthcheck)
     return Container(
         id=wire.Id,
         name=wire.Name.removeprefix("/"),
-        image=_as_written(config.Image, labels, of_image),
+        image=reference,
         image_id=wire.Image,
         labels=labels,
-        image_steering=image_steering(labels, of_image) if of_image else (),
+        image_labels=image_labels,
+        image_unknown=of_image is None and bool(config.Labels),
         state=state.Status,
         health=to_health(state, check),
         exit_code=state.ExitCode if started and state.Status in _EVER_RAN else None,
@@ -249,12 +246,6 @@ def to_container(wire: WireContainer, of_image: Mapping[str, str], version: ApiV
         links=tuple(plain_link(each) for each in host.Links or ()),
         volumes_from=tuple(host.VolumesFrom or ()),
     )
-
-
-def _as_written(reference: str, labels: Mapping[str, str], of_image: Mapping[str, str]) -> str:
-    written = labels.get(REFERENCE_LABEL)
-    counts = reference.startswith("sha256:") and written and written != of_image.get(REFERENCE_LABEL)
-    return written if counts and written else reference
 
 
 def plain_link(said: str) -> str:

@@ -136,7 +136,7 @@ def signal_number(text: str) -> int:
 
 def forged(container: Container, attribute: str) -> bool:
     """True where a label of the container would have overwritten the engine's own attribute in its events."""
-    return attribute in container.labels
+    return attribute in container.labels or attribute in container.image_labels
 
 
 def cause_of(run: Run, container: Container, engine: EngineStart, *, blind: bool) -> Cause:

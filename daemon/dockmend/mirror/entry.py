@@ -29,6 +29,7 @@ class Kept(Struct, omit_defaults=True):
     looping: bool = False  # container.restart_loop fired and no stable while has passed
     removed_at: float = 0.0  # it is gone, and whether something takes its place is waited for
     standing: dict[str, Change] = field(default_factory=dict)  # troubles that still stand, by what broke
+    labels_divided: bool = False  # `container.labels` are its owner's only; False in what an earlier version wrote
 
 
 class Entry:
@@ -52,6 +53,7 @@ class Entry:
 
     def __init__(self, kept: Kept) -> None:
         self.kept = kept
+        kept.labels_divided = True
         self.earlier: list[Run] = []  # runs before the present one whose events may still come, in order
         self.heard = 0  # events of it
         self.judged = kept.container.health in ("healthy", "unhealthy")  # its check gave a verdict in this run
@@ -156,6 +158,13 @@ class Entry:
         return earlier or (run.over and not self.later(seen) and seen.state in ("running", "paused"))
 
 
+def _not_divided(kept: Kept) -> Kept:
+    """What a version wrote that kept the labels of owner and image in one map: whose they are, the next look tells."""
+    container = replace(kept.container, labels={}, image_labels=kept.container.labels, image_unknown=True)
+    standing = {what: replace(change, subject=container) for what, change in kept.standing.items()}
+    return replace(kept, container=container, standing=standing)
+
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Kept)
 
@@ -166,7 +175,10 @@ def encode(entry: Entry) -> bytes:
 
 def decode(data: bytes) -> Entry:
     """Raises msgspec.DecodeError or ValidationError where the bytes are of another version: then nothing is known."""
-    found = Entry(_decoder.decode(data))
+    kept = _decoder.decode(data)
+    if not kept.labels_divided:
+        kept = _not_divided(kept)
+    found = Entry(kept)
     run = found.kept.run
     if run.over and not run.told:  # dockmend died before the cause was settled
         found.ends.append(End(run=run, at=run.died_at, due=0.0, origin="relisted"))

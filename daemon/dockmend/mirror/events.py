@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from dockmend.label_owner import divide
 from dockmend.mirror import looks, runs, troubles
 from dockmend.mirror.ends import HISTORY, Run, forged, signal_number
-from dockmend.model import STEERING_LABELS, Change, Container, Event, Origin
+from dockmend.model import Change, Container, Event, Origin
 
 if TYPE_CHECKING:
     from dockmend.mirror.entry import Entry
@@ -179,11 +180,11 @@ _ENGINES_OWN = frozenset({"image", "name", "exitCode", "signal", "execDuration"}
 def made(event: Event) -> Container:
     """A container that was gone before inspect could be asked, as far as an event tells of it."""
     said = event.actor.Attributes
-    labels = {key: value for key, value in said.items() if key not in _ENGINES_OWN}
-    steering = tuple(key for key in labels if key.startswith(STEERING_LABELS))  # the image's or its owner's: unknown
+    of_both = {key: value for key, value in said.items() if key not in _ENGINES_OWN}
+    labels, image_labels = divide(of_both, None)  # an event does not name its image's id
     return Container(
-        id=event.actor.ID, name=event.name, image=said.get("image", ""), labels=labels, image_steering=steering,
-        auto_remove=True,
+        id=event.actor.ID, name=event.name, image=said.get("image", ""), labels=labels, image_labels=image_labels,
+        image_unknown=bool(of_both), auto_remove=True,
     )  # fmt: skip
 
 

@@ -14,14 +14,11 @@ from msgspec.structs import replace
 
 from dockmend.mirror.identities import Identities, is_id, short
 from dockmend.mirror.resolver import Resolver, Snapshot
-from dockmend.model import Container
+from dockmend.model import COMPOSE_PROJECT, Container
 
 DEPENDS_LABEL = "dockmend.depends-on"
 """Containers by name, divided by commas, each with a condition where it is wanted: "db:service_healthy, cache"."""
-COMPOSE_DEPENDS, COMPOSE_PROJECT, COMPOSE_SERVICE, COMPOSE_ONEOFF = (
-    "com.docker.compose.depends_on", "com.docker.compose.project", "com.docker.compose.service",
-    "com.docker.compose.oneoff",
-)  # fmt: skip
+COMPOSE_DEPENDS = "com.docker.compose.depends_on"
 ENGINES_OWN = frozenset({"bridge", "host", "none", "default", "ingress", "docker_gwbridge"})
 """Networks in which containers do not find each other by alias."""
 
@@ -118,9 +115,8 @@ class _Names:
         self.services: dict[tuple[str, str], list[str]] = {}
         self.missing: dict[str, str] = {}
         for each in nodes.values():
-            project = each.labels.get(COMPOSE_PROJECT)
-            if project is not None and each.labels.get(COMPOSE_ONEOFF, "False") != "True":
-                self.services.setdefault((project, each.labels.get(COMPOSE_SERVICE, "")), []).append(each.id)
+            if (made := each.compose_service) is not None:
+                self.services.setdefault((made.project, made.service), []).append(each.id)
 
     def tie(self, dependent: Container, reference: str, kind: EdgeKind, **more: Any) -> Edge:
         found = self.resolver.container(reference)
@@ -165,8 +161,9 @@ def _edges(container: Container, names: _Names) -> Iterator[Edge]:
     project = container.labels.get(COMPOSE_PROJECT, "")
     for service, condition, restart in _said(container.labels.get(COMPOSE_DEPENDS, "")):
         for dependency in names.service(project, service):
-            yield Edge(me, dependency, "compose", condition, restart == "true")
-    for name, condition, _ in _said(container.label(DEPENDS_LABEL) or ""):
+            # A one-off has what its service depends on for as long as it runs, and is never begun anew for it.
+            yield Edge(me, dependency, "compose", condition, restart == "true" and not container.one_off)
+    for name, condition, _ in _said(container.labels.get(DEPENDS_LABEL, "")):
         yield names.tie(container, name, "label", condition=condition)
 
 

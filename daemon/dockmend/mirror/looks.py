@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from dockmend.mirror import troubles
-from dockmend.mirror.graph import COMPOSE_DEPENDS, COMPOSE_PROJECT
+from dockmend.mirror.graph import COMPOSE_DEPENDS
 from dockmend.model import (
+    COMPOSE_PROJECT,
     Change,
     Container,
     Endpoint,
@@ -200,7 +201,8 @@ def orphan(mirror: Mirror, found: Entry, now: float, origin: Origin, why: str) -
     if standing is not None and (is_unknown(owner) or not is_unknown(owner_in(standing.group) or "")):
         return
     what = "orphaned/unknown" if is_unknown(owner) else ""
-    change = troubles.of_container(found, "container.orphaned", now, origin, what=what, note=why, group=group_of(owner))
+    group = "" if container.one_off else group_of(owner)  # a one-off is treated with nobody
+    change = troubles.of_container(found, "container.orphaned", now, origin, what=what, note=why, group=group)
     kept.standing["orphaned"] = change
     mirror.changed.add(container.id)
     yield change

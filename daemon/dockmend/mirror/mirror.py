@@ -137,6 +137,10 @@ class Mirror(OwnDoing):
         found.distrusted = 0
         signalled, seen = seen.signalled, plain(seen)
         before = found.container
+        if seen.image_unknown and not before.image_unknown:  # whose its labels are never changes once it was known
+            seen = replace(
+                seen, labels=before.labels, image_labels=before.image_labels, image_unknown=before.image_unknown
+            )
         if asked is not None and found.older_health(seen, asked):
             seen = replace(seen, health=before.health)
             self.wanted.add(seen.id)

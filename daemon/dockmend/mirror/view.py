@@ -214,7 +214,10 @@ class View:
         return owner in self.identities.keys(joined) or owner in (unknown_owner(joined), f"container:{joined}")
 
     def guests(self, owner: str) -> list[Container]:
-        """Those that share the network of an owner, or are to; whether that is there or not."""
+        """Those that share the network of an owner, or are to; whether that is there or not.
+
+        A Compose one-off is not among them: nothing that is done to them together is done to it.
+        """
         root, found = self.of_owner(owner), list[Container]()
         for joined, mine in self._dependents.items():
             meant = self.resolver.container(joined)
@@ -224,7 +227,7 @@ class View:
                 same = meant is None and root is None and self._is_called(joined, owner)
             if same:
                 found += [self.entries[each].container for each in mine]
-        return [each for each in found if root is None or each.id != root.id]
+        return [each for each in found if (root is None or each.id != root.id) and not each.one_off]
 
     def shares(self, container: Container) -> bool:
         """Whether it runs, and in the network that its owner has now: what an attempt at a dependent is to achieve."""
@@ -245,7 +248,9 @@ class View:
     def group_of(self, container_id: str) -> str:
         """The group a container belongs to; "" where it shares nobody's network."""
         found = self.container(container_id)
-        return group_of(self.owner_key(found)) if found is not None and found.joined else ""
+        if found is None or not found.joined or found.one_off:
+            return ""
+        return group_of(self.owner_key(found))
 
     def settled(self, container_id: str) -> bool:
         """False while the cause of an end is not settled."""

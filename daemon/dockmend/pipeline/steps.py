@@ -391,8 +391,10 @@ class Steps:
             return compile_template(text).render(values)
 
         def forbids(other: Object) -> str | None:
-            verdict = self.guards.forbids(other)
-            return verdict.reason if verdict else None
+            if (verdict := self.guards.forbids(other)) is not None:
+                return verdict.reason
+            one_off = isinstance(other, Container) and other.one_off and not (rule is not None and rule.match.one_off)
+            return "it is a Compose one-off" if one_off else None
 
         def expect(container_id: str) -> Echo:
             echo = intent.echoes[container_id] = self.mirror.expect_made(container_id, intent.record.action)
@@ -416,7 +418,8 @@ class Steps:
         for container in self.mirror.containers():
             if step.target.name is not None and container.name == step.target.name:
                 return await self.engine.inspect(container.id)
-            if step.target.label is not None and container.label(step.target.label[0]) == step.target.label[1]:
+            label = step.target.label
+            if label is not None and container.labels.get(label[0]) == label[1] and not container.one_off:
                 return await self.engine.inspect(container.id)
         wanted = step.target.name or "=".join(step.target.label or ())
         raise StepFailed(f"{step.action}: its target {wanted!r} does not exist")

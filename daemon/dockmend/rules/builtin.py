@@ -13,6 +13,7 @@ from typing import Final, Literal
 from dockmend.model import Container, Network, Volume
 from dockmend.rules.model import Rule, RuleSet, Selector, Step, Trigger
 from dockmend.rules.parameters import LabelledRestart
+from dockmend.rules.selectors import compile_selector
 
 NAME: Final = "builtin-heal"
 LOWEST: Final = -1_000_001
@@ -73,11 +74,15 @@ def _heals(container: Container) -> bool:
 
 
 def _everything() -> Selector:
-    return Selector("container", lambda subject: isinstance(subject, Container), breadth=1000, everything=True)
+    return compile_selector("all", matching=True)
 
 
 def _labelled() -> Selector:
     def asks(subject: Container | Network | Volume) -> bool:
-        return isinstance(subject, Container) and any(subject.label(label) == "true" for label in LABELS)
+        return (
+            isinstance(subject, Container)
+            and not subject.one_off
+            and any(subject.labels.get(label) == "true" for label in LABELS)
+        )
 
     return Selector("container", asks, breadth=1000, text=" or ".join(f"label {label} = true" for label in LABELS))

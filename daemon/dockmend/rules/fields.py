@@ -58,7 +58,7 @@ def _container() -> tuple[Field, ...]:
         Field(
             "container.labels",
             "map",
-            "a label's value: container.labels[KEY]; steering labels only its owner set",
+            "a label's value: container.labels[KEY]; only what its owner set, nothing of its image",
             "no such label",
         ),
         Field("container.state", "text", "what it does now", choices=STATES),
@@ -100,7 +100,8 @@ def _catalogue() -> tuple[Field, ...]:
         Field("event.action", "text", "die, start, connect, …"),
         Field("event.id", "text", "the id of what it happened to"),
         Field("event.name", "text", "its name, from the event", "the event names none"),
-        Field("event.attributes", "map", "an attribute: event.attributes[KEY]; labels overwrite", "no such attribute"),
+        Field("event.attributes", "map", "an attribute: event.attributes[KEY]; labels, of the image too, overwrite",
+              "no such attribute"),
         Field("event.time", "time", "the engine's own stamp"),
         Field("alert.labels", "map", "a label of the alert: alert.labels[KEY]", "no such label"),
         Field("alert.annotations", "map", "an annotation of the alert", "no such annotation"),
@@ -150,18 +151,12 @@ def _compose_number(subject: Container) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def _labels(subject: Container) -> Mapping[str, str]:
-    if not subject.image_steering:
-        return subject.labels
-    return {key: value for key, value in subject.labels.items() if key not in subject.image_steering}
-
-
 _OF_CONTAINER: Final[Mapping[str, Callable[[Container], Any]]] = {
     "name": lambda s: s.name,
     "id": lambda s: s.id,
     "image": lambda s: s.image,
     "image_id": lambda s: s.image_id,
-    "labels": _labels,
+    "labels": lambda s: s.labels,
     "state": lambda s: s.state,
     "health": lambda s: s.health or None,
     "exit_code": lambda s: s.exit_code,

@@ -46,6 +46,7 @@ class Selector:
     test: Callable[[Container | Network | Volume], bool]
     breadth: int
     everything: bool = False
+    one_off: bool = False  # of a `match`: it selects Compose one-offs, which no other selects
     text: str = "all"  # as a person would say it, for explain and coverage
     exact_names: frozenset[str] | None = None  # all names it could match when every pattern is literal: an index key
     needs: tuple[tuple[str, frozenset[str]], ...] = ()  # what every match has, (aspect, any of these): see selectors.py

@@ -100,6 +100,8 @@ def _neighbours(rules: list[Rule]) -> Iterator[tuple[Rule, Rule]]:
 def _compete(first: Rule, second: Rule, trigger: str) -> bool:
     if (first.priority, first.dry_run, first.match.kind) != (second.priority, second.dry_run, second.match.kind):
         return False
+    if first.match.one_off is not second.match.one_off:
+        return False
     return _causes_meet(first, second, trigger) and _can_meet(first.match, second.match)
 
 

@@ -47,6 +47,7 @@ class Match(Params):
     name: OneOrMany | None = None
     image: OneOrMany | None = None
     compose: Compose | None = None
+    oneoff: bool | None = None
     driver: OneOrMany | None = None
     host: OneOrMany | None = None
 

@@ -52,6 +52,10 @@ def read_exclude(scope: Scope, value: Any, kind: str | None, host: str) -> Selec
     if not keys:
         scope.error(path, "`exclude` would exclude everything: expected a key such as name or labels")
         return None
+    if "oneoff" in value:
+        expected = "a `match` without it selects no Compose one-off, and with `oneoff: true` only those"
+        scope.error((*path, "oneoff"), f"`oneoff` is no key of `exclude`: {expected}", key=True)
+        return None
     data = {**value, "kind": kind}
     whole = _compile(scope, path, data, kind, host)
     if whole is not None and any(pattern == ("*") for _, pattern in _patterns({"name": data.get("name")})):
@@ -73,7 +77,7 @@ def read_exclude(scope: Scope, value: Any, kind: str | None, host: str) -> Selec
 def _all(scope: Scope, kind: str, host: str) -> Selector | None:
     if kind in LATER_KINDS:
         scope.later(("match",), f"kind: {kind}")
-    return compile_selector({"kind": "container" if kind == "engine" else kind}, host)
+    return compile_selector({"kind": "container" if kind == "engine" else kind}, host, matching=True)
 
 
 def _check_kind(scope: Scope, value: dict[str, Any], kind: str, implied: str | None, when: When) -> None:
@@ -108,7 +112,7 @@ def _compile(scope: Scope, path: Path, value: dict[str, Any], kind: str, host: s
     if scope.errors > before:
         return None
     try:
-        return compile_selector({**data, "kind": kind}, host)
+        return compile_selector({**data, "kind": kind}, host, matching=path == ("match",))
     except LanguageError as error:
         _blame(scope, path, data, kind, error)
         return None

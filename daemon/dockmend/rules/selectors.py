@@ -1,8 +1,9 @@
 """`match` and `exclude`: a mapping of patterns compiled to one test over an object of the mirror.
 
 Every key must hold. A label's "" is the empty value, as any pattern holds for the whole text; `"*"` is any value.
-Labels of a container are read as `Container.label` does: a steering label which only the image's author set does not
-count. The image is compared as the container's owner wrote it, and with `:latest` where no tag was written.
+Labels of a container are those that its owner set; its image's do not count. A Compose one-off is selected only if
+`oneoff: true` asks for those. The image is compared as the container's owner wrote it, and with `:latest` if no tag
+was written.
 
 Breadth says how much a selection takes in: 1000 for all, less for each key. The weights follow what a person means by
 "narrower": a name is narrower than a name's pattern, that than a Compose service, a label, an image, a host or driver.
@@ -28,6 +29,7 @@ EVERYTHING: Final = 1000
 _CLASSES: Final[Mapping[str, type[Object]]] = {"container": Container, "network": Network, "volume": Volume}
 _WEIGHTS: Final = {
     "name": (400, 200), "compose": (60, 30), "label": (50, 25), "image": (50, 25), "driver": (10, 5), "host": (10, 5),
+    "oneoff": (10, 10),
 }  # fmt: skip
 """What a key takes off the breadth: (one literal, anything else)."""
 
@@ -36,7 +38,7 @@ _WEIGHTS: Final = {
 # ("prefix" | "suffix", what its name begins or ends with) and ("has", label keys).
 
 KEYS: Final[Mapping[str, frozenset[str]]] = {
-    "container": frozenset({"kind", "name", "labels", "image", "compose", "host"}),
+    "container": frozenset({"kind", "name", "labels", "image", "compose", "oneoff", "host"}),
     "network": frozenset({"kind", "name", "labels", "driver", "host"}),
     "volume": frozenset({"kind", "name", "labels", "driver", "host"}),
     "image": frozenset({"kind", "name", "labels", "host"}),
@@ -55,6 +57,7 @@ class _Builder:
         self.words: list[str] = []
         self.narrowed = 0
         self.never = False
+        self.one_off: bool | None = None  # of containers: only one-offs, only others; None: either
 
     def add(self, weight: str, said: str, patterns: Sequence[Pattern], aspect: str, make: MakeTest) -> None:
         literals = self.say(weight, said, patterns)
@@ -74,31 +77,40 @@ class _Builder:
         self.words.append(f"{said} {' or '.join(pattern.text or '(empty)' for pattern in patterns)}")
         return literals
 
+    def only_one_offs(self, wanted: bool) -> None:
+        self.one_off = wanted
+        if wanted:
+            self.narrowed += _WEIGHTS["oneoff"][0]
+            self.words.append("a Compose one-off")
+
     def selector(self, kind: Kind) -> Selector:
         if self.never:
             self.needs, self.tests = [("name", frozenset())], [lambda _: False]
         exact = next((values for aspect, values in self.needs if aspect == "name"), None)
         return Selector(
             kind=kind,
-            test=_all_of(kind, self.tests),
+            test=_all_of(kind, self.tests, self.one_off),
             breadth=max(0, EVERYTHING - self.narrowed),
-            everything=not self.tests,
+            everything=not self.tests and not self.one_off,
+            one_off=bool(self.one_off),
             text=", ".join(self.words) if self.words else "all" if kind == "container" else f"all {kind}s",
             exact_names=exact,
             needs=tuple(self.needs),
         )
 
 
-def compile_selector(mapping: Mapping[str, Any] | str, host: str = "") -> Selector:
+def compile_selector(mapping: Mapping[str, Any] | str, host: str = "", *, matching: bool = False) -> Selector:
     """A selection from a mapping whose shape was checked: `kind`, and `name`, `image`, `host`, `driver` (a text or a
-    list of them), `labels` (texts or lists by key), `compose` (`project`, `service`); or "all".
+    list of them), `labels` (texts or lists by key), `compose` (`project`, `service`), `oneoff` (a flag); or "all".
 
-    `host` is this host's name: a selection for another one never holds. Raises LanguageError for a wrong pattern.
+    `matching`: it is a `match`, which selects no Compose one-off unless it says `oneoff: true`; an `exclude` has no
+    such key, and selects both. `host` is this host's name: a selection for another one never holds. Raises
+    LanguageError for a wrong pattern.
     """
     if isinstance(mapping, str):
         if mapping != "all":
             raise LanguageError(f'expected a mapping or "all"{did_you_mean(mapping, ["all"])}', 0)
-        return _Builder().selector("container")
+        mapping = {}
     kind = cast("Kind", mapping.get("kind", "container"))
     if kind not in KEYS:
         raise LanguageError(f"unknown kind{did_you_mean(str(kind), KEYS)}: expected one of {', '.join(KEYS)}")
@@ -106,16 +118,18 @@ def compile_selector(mapping: Mapping[str, Any] | str, host: str = "") -> Select
         hint = did_you_mean(wrong[0], KEYS[kind])
         raise LanguageError(f"a {kind} is not selected by {wrong[0]}{hint}: expected {', '.join(sorted(KEYS[kind]))}")
     built = _Builder()
+    if kind == "container" and matching:
+        built.only_one_offs(bool(mapping.get("oneoff")))
     if "name" in mapping:
         built.add("name", "name", _patterns(mapping["name"], parse_name), "name", _by_name)
     if "image" in mapping:
         built.add("image", "image", _patterns(mapping["image"], parse_name), "image", _by_image)
     for part, value in _items(mapping, "compose"):
         label = "com.docker.compose." + part
-        built.add("compose", part, _patterns(value), f"label:{label}", _by_label(label, steering=False))
+        built.add("compose", part, _patterns(value), f"label:{label}", _by_label(label))
     for key, value in _items(mapping, "labels"):
         patterns = _patterns(value)
-        built.add("label", f"label {key} =", patterns, f"label:{key}", _by_label(key, steering=kind == "container"))
+        built.add("label", f"label {key} =", patterns, f"label:{key}", _by_label(key))
         built.needs.append(("has", frozenset({key})))
     if "driver" in mapping:
         built.add("driver", "driver", _patterns(mapping["driver"]), "driver", _by_driver)
@@ -148,11 +162,13 @@ def _ends(patterns: Sequence[Pattern]) -> list[tuple[str, frozenset[str]]]:
     return ends
 
 
-def _all_of(kind: str, tests: Sequence[ObjectTest]) -> ObjectTest:
+def _all_of(kind: str, tests: Sequence[ObjectTest], one_off: bool | None) -> ObjectTest:
     """One test over all; of the object's class first, so that the others need not look."""
     wanted = _CLASSES.get(kind)
     if wanted is None:
         return lambda _: False  # images, services and nodes are not mirrored in this version
+    if one_off is not None:
+        tests = [_is_one_off if one_off else _is_no_one_off, *tests]
     if not tests:
         return lambda subject: isinstance(subject, wanted)
     if len(tests) == 1:
@@ -160,6 +176,15 @@ def _all_of(kind: str, tests: Sequence[ObjectTest]) -> ObjectTest:
         return lambda subject: isinstance(subject, wanted) and only(subject)
     every = tuple(tests)
     return lambda subject: isinstance(subject, wanted) and all(test(subject) for test in every)
+
+
+def _is_one_off(subject: Object) -> bool:
+    """Its owner says so: a label of which nobody knows who set it holds back, and selects nothing."""
+    return isinstance(subject, Container) and subject.one_off and not subject.image_unknown
+
+
+def _is_no_one_off(subject: Object) -> bool:
+    return isinstance(subject, Container) and not subject.one_off
 
 
 def _by_name(test: Test) -> ObjectTest:
@@ -180,11 +205,10 @@ def _untagged(image: str) -> bool:
     return bool(image) and "@" not in image and ":" not in image.rpartition("/")[2]
 
 
-def _by_label(key: str, *, steering: bool) -> Callable[[Test], ObjectTest]:
+def _by_label(key: str) -> Callable[[Test], ObjectTest]:
     def make(test: Test) -> ObjectTest:
         def by_label(subject: Object) -> bool:
-            unowned = steering and isinstance(subject, Container) and key in subject.image_steering
-            value = None if unowned else subject.labels.get(key)
+            value = subject.labels.get(key)
             return value is not None and test(value)
 
         return by_label

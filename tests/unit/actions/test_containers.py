@@ -29,7 +29,7 @@ def test_only_a_sane_label_counts(label, seconds):
 
 
 def test_label_of_the_image_does_not_count():
-    web = replace(WEB, labels={"autoheal.stop.timeout": "30"}, image_steering=("autoheal.stop.timeout",))
+    web = replace(WEB, image_labels={"autoheal.stop.timeout": "30"})
 
     assert containers.stop_timeout(SimpleNamespace(timeout=None, timeout_label="autoheal.stop.timeout"), web) is None
 

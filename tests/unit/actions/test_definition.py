@@ -27,6 +27,14 @@ def config_of(mine: dict[str, Any], **image: Any) -> dict[str, Any]:
     return {key: body.get(key) for key in mine}
 
 
+def test_what_compose_set_stays_although_its_build_wrote_the_same_into_the_image() -> None:
+    built = {f"com.docker.compose.{key}": "web" for key in ("project", "service", "version")}
+    up = built | {"com.docker.compose.config-hash": "a1", "com.docker.compose.container-number": "1"}
+    inherited = {"maintainer": "x"}
+    assert config_of({"Labels": up | inherited}, Labels=built | inherited) == {"Labels": up}
+    assert config_of({"Labels": built | inherited}, Labels=built | inherited) == {"Labels": {}}
+
+
 @pytest.mark.parametrize(
     ("mine", "image", "kept"),
     [
@@ -254,11 +262,13 @@ def test_a_reference_that_names_another_image_by_now_is_kept_as_it_was_written()
     moved = define(container(Labels={"a": "b"}), None, reference="sha256:1").body
     assert (moved["Image"], moved["Labels"]) == ("sha256:1", {"a": "b", "dockmend.image": "shop:1"})
     again = container(Labels=moved["Labels"], Image="sha256:1")
-    assert image_reference(again, None) == "shop:1"
-    assert define(again, None, reference="sha256:1").body["Labels"] == moved["Labels"]
-    assert define(again, None, reference="shop:1").body["Labels"] == {"a": "b"}
-    # What the image itself bears is nobody's word about it.
+    image: dict[str, Any] = {"Config": {}}
+    assert image_reference(again, image) == "shop:1"
+    assert define(again, image, reference="sha256:1").body["Labels"] == moved["Labels"]
+    assert define(again, image, reference="shop:1").body["Labels"] == {"a": "b"}
+    # What the image itself bears, or may bear, is nobody's word about it.
     assert image_reference(again, {"Config": {"Labels": {"dockmend.image": "shop:1"}}}) == "sha256:1"
+    assert image_reference(again, None) == "sha256:1"
 
 
 def test_what_another_took_the_place_of_is_named_by_it() -> None:

@@ -157,11 +157,36 @@ def test_coverage_with_the_builtin_rule():
     rules = with_builtin(load_texts({}, host="h"), "labelled")
     asked = container("a", labels={"dockmend.heal": "true"})
     assert cover(asked, rules, Guards()).rules == ("builtin-heal",)
-    by_image = replace(asked, image_steering=("dockmend.heal",))
+    by_image = replace(asked, labels={}, image_labels=asked.labels)
     assert (
         cover(by_image, rules, Guards()).why
         == "no rule matches; dockmend.heal is set by its image, which does not count"
     )
+
+
+ONE_OFF = {"com.docker.compose.oneoff": "True", "com.docker.compose.project": "shop", "dockmend.heal": "true"}
+
+
+def test_coverage_and_explain_name_a_compose_one_off(explainer):
+    rules = with_builtin(load_texts({}, host="h"), "all")
+    job = container("shop-migrate", labels=ONE_OFF)
+    said = "a Compose one-off: only a rule with match: {oneoff: true} acts on it"
+    assert cover(job, rules, Guards()).why == said
+    change = change_of(job, "container.unhealthy", 1000.0)
+    listening = [answer for answer in explainer.explain(change, 1000.0) if answer.asked and answer.why != "is disabled"]
+    assert listening
+    assert all("is a Compose one-off" in answer.why for answer in listening)
+    asking = "version: 1\nrules: [{name: jobs, when: container.unhealthy, match: {oneoff: true}, then: restart}]\n"
+    assert cover(job, load_texts({"a.yaml": asking}, host="h"), Guards()).rules == ("jobs",)
+
+
+def test_an_image_that_cannot_be_inspected_is_told():
+    lost = container("web", image_labels={"dockmend.heal": "true"}, image_unknown=True)
+    rules = with_builtin(load_texts({}, host="h"), "labelled")
+    assert cover(lost, rules, Guards()).why.startswith("no rule matches; its image cannot be inspected")
+    [found] = checks.labels([lost], [])
+    assert (found.level, found.part) == ("problem", "labels")
+    assert "its image cannot be inspected" in found.text
 
 
 # --------------------------------------------------------------------------------------------------------------- check
@@ -278,7 +303,7 @@ def test_doctor_finds_labels_that_mean_nothing(labels, level, said):
 
 
 def test_doctor_finds_labels_an_image_set():
-    [found] = checks.labels([container("web", labels={"dockmend.heal": "true"}, image_steering=("dockmend.heal",))], [])
+    [found] = checks.labels([container("web", image_labels={"dockmend.heal": "true", "maintainer": "x"})], [])
     assert found.level == "note"
     assert "comes from its image" in found.text
 

@@ -55,31 +55,56 @@ async def test_the_version_is_settled_by_the_first_call_too(fake: FakeEngine, cl
 
 async def test_an_inspect_is_one_call_once_the_image_is_known(fake: FakeEngine, client: DockerEngine) -> None:
     fake.add_image("other", {"Labels": {"dockmend.heal": "true"}})
-    fake.add_container("web", "other", labels={"dockmend.ignore": "true"})
+    fake.add_container("web", "other", labels={"dockmend.ignore": "true", "tier": "web"})
     await client.connect()
     fake.requests.clear()
     first = await client.inspect("web")
     assert len(fake.requests) == 2  # the image's labels, once for ever
     assert await client.inspect("web") == first
     assert len(fake.requests) == 3
-    assert first.image_steering == ("dockmend.heal",)
+    assert first.labels == {"dockmend.ignore": "true", "tier": "web"}
+    assert first.image_labels == {"dockmend.heal": "true"}
 
 
-async def test_a_container_without_steering_labels_needs_no_look_at_its_image(
-    fake: FakeEngine, client: DockerEngine
-) -> None:
-    fake.add_container("web", labels={"tier": "web"})
+async def test_a_container_without_labels_needs_no_look_at_its_image(fake: FakeEngine, client: DockerEngine) -> None:
+    fake.add_container("web")
     await client.connect()
     fake.requests.clear()
     await client.inspect("web")
     assert len(fake.requests) == 1
 
 
-async def test_an_image_removed_under_its_container(fake: FakeEngine, client: DockerEngine) -> None:
-    fake.add_image("other", {"Labels": {"dockmend.heal": "true"}})
-    fake.add_container("web", "other")
-    fake.images.clear()
-    assert (await client.inspect("web")).image_steering == ()
+@pytest.mark.parametrize("status", [404, 500])
+async def test_an_image_that_cannot_be_inspected_leaves_nobodys_labels(
+    fake: FakeEngine, client: DockerEngine, status: int
+) -> None:
+    image = fake.add_image("other", {"Labels": {"dockmend.heal": "true"}})
+    fake.add_container("web", "other", labels={"tier": "web"})
+    fake.faults.append(Fault(f"GET /images/{image}/json", status=status, message="No such image", times=2))
+    for _ in range(2):
+        seen = await client.inspect("web")
+        assert (seen.labels, seen.image_unknown) == ({}, True)
+        assert seen.image_labels == {"dockmend.heal": "true", "tier": "web"}
+    assert (await client.inspect("web")).labels == {"tier": "web"}
+
+
+async def test_an_engine_that_says_nothing_of_the_image_is_asked_again(fake: FakeEngine, client: DockerEngine) -> None:
+    image = fake.add_image("other", {"Labels": {"dockmend.heal": "true"}})
+    fake.add_container("web", "other", labels={"tier": "web"})
+    fake.faults.append(Fault(f"GET /images/{image}/json", status=503, message="later"))
+    with pytest.raises(Temporary):
+        await client.inspect("web")
+
+
+async def test_a_listing_asks_once_for_all_images(fake: FakeEngine, client: DockerEngine) -> None:
+    for number in range(5):
+        fake.add_image(f"image{number}", {"Labels": {"dockmend.heal": "true"}})
+        fake.add_container(f"web{number}", f"image{number}", labels={"tier": "web"})
+    await client.connect()
+    fake.requests.clear()
+    listing = await client.listing()
+    assert [each.labels for each in listing.containers] == [{"tier": "web"}] * 5
+    assert [each for each in fake.requests if "/images/" in each] == ["GET /images/json"]
 
 
 async def test_what_vanishes_during_a_listing_is_left_out(fake: FakeEngine, client: DockerEngine) -> None:

@@ -140,15 +140,6 @@ def test_an_endpoint_there_and_back() -> None:
     assert wire_networks.endpoint_config(Endpoint(network_id="n1", address="10.0.0.9")) == {}
 
 
-def test_only_steering_labels_with_the_images_value_are_the_images() -> None:
-    of_image = wire.steering(
-        {"dockmend.heal": "true", "autoheal": "true", "deunhealth.x": "1", "tier": "web", "Dockmend.x": "1"}
-    )
-    assert set(of_image) == {"dockmend.heal", "autoheal", "deunhealth.x"}
-    labels = {"dockmend.heal": "true", "autoheal": "false", "tier": "web"}
-    assert wire.image_steering(labels, of_image) == ("dockmend.heal",)
-
-
 def test_images_of_lists_and_of_inspect_are_the_same() -> None:
     summary = wire.WireImageSummary(Id="sha256:1", RepoTags=["a:1"], Labels={"k": "v"}, Created=1795475102)
     inspected = wire.WireImage(

@@ -12,7 +12,7 @@ from dockmend.mirror.identities import Identities
 from dockmend.model import Container, Endpoint
 
 PROJECT, SERVICE = "com.docker.compose.project", "com.docker.compose.service"
-DEPENDS = "com.docker.compose.depends_on"
+DEPENDS, ONEOFF = "com.docker.compose.depends_on", "com.docker.compose.oneoff"
 
 
 def one(name: str, **fields: Any) -> Container:
@@ -119,10 +119,27 @@ def test_every_container_of_a_scaled_service():
     assert [tie[1] for tie in ties(web, *db)] == ["db1", "db2"]
 
 
+def test_a_one_off_is_no_container_of_its_service_and_is_not_begun_anew_with_what_it_depends_on():
+    db = one("db", labels={PROJECT: "p", SERVICE: "db"})
+    job = one("job", labels={PROJECT: "p", SERVICE: "web", DEPENDS: "db:service_started:true", ONEOFF: "True"})
+    late = one("late", labels={PROJECT: "p", SERVICE: "late", DEPENDS: "web:service_started:true"})
+    assert ties(db, job, late) == [
+        ("job", "db", "compose", STARTED, False), ("late", "service web of project p", "compose", STARTED, True),
+    ]  # fmt: skip
+
+
+def test_an_image_is_no_container_of_a_service():
+    named = {PROJECT: "p", SERVICE: "db", DEPENDS: "web"}
+    web = one("web", labels={PROJECT: "p", SERVICE: "web", DEPENDS: "db"})
+    assert ties(web, one("stray", image_labels=named)) == [
+        ("web", "service db of project p", "compose", STARTED, False)
+    ]
+
+
 def test_a_label_of_its_owner_counts_and_one_of_its_image_does_not():
     app = one("app", labels={"dockmend.depends-on": " vpn:service_healthy , app, ,"})
     assert ties(VPN, app) == [("app", "vpn", "label", "service_healthy", True)]
-    forced = one("app", labels=app.labels, image_steering=("dockmend.depends-on",))
+    forced = one("app", image_labels=app.labels)
     assert ties(VPN, forced) == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -436,7 +437,7 @@ def test_recreating_one_triggers_nothing_and_the_target_stays(heard_first: bool)
     host = started()
     target = target_of(present(host))
     host.mirror.expect(ID, "recreate")
-    new = host.container(id=OWNER, name="web.dockmend-new-i1", state="created", started_at=0.0)
+    new = host.container(id=OWNER, name="web.dockmend-new-i0abc0abc0abc0ab", state="created", started_at=0.0)
     if heard_first:
         host.look(new)
     host.mirror.expect_made(OWNER, "recreate")
@@ -445,7 +446,7 @@ def test_recreating_one_triggers_nothing_and_the_target_stays(heard_first: bool)
     for action in ("kill", "die", "stop"):
         host.emit(action, signal="15", exitCode="143")
     host.look(host.ended(143))
-    host.look(replace(present(host), name="web.dockmend-old-i1"))
+    host.look(replace(present(host), name="web.dockmend-old-i0abc0abc0abc0ab"))
     assert target_of(present(host)) == target
     host.now += 1
     host.emit("rename", id=OWNER, name="web")
@@ -520,7 +521,7 @@ def test_one_that_ends_before_anybody_could_look_has_its_cause():
     ]  # fmt: skip
 
 
-def test_one_that_is_gone_before_anybody_could_look_has_its_cause_and_no_labels_that_steer():
+def test_one_that_is_gone_before_anybody_could_look_has_its_cause_and_no_labels_of_its_own():
     host = Host()
     host.relist(networks=(LAN,), first=True)
     for action in ("create", "start", "die", "destroy"):
@@ -531,7 +532,9 @@ def test_one_that_is_gone_before_anybody_could_look_has_its_cause_and_no_labels_
     assert [change.cause for change in ends] == ["crashed"]
     subject = ends[0].subject
     assert isinstance(subject, Container)
-    assert (subject.name, subject.label("tier"), subject.label("autoheal")) == ("job", "web", None)
+    assert (subject.name, subject.labels) == ("job", {})
+    assert subject.image_labels == {"autoheal": "true", "tier": "web"}
+    assert subject.image_unknown
     assert "container.missing" not in host.triggers()
 
 
@@ -703,3 +706,28 @@ def test_what_is_known_of_a_mac_address_makes_no_look_a_change() -> None:
     host.mirror.changed.clear()
     host.look(run_of(1, None, MAC))
     assert host.mirror.changed == set()
+
+
+def test_what_a_version_wrote_that_did_not_divide_labels_is_taken_up_without_them():
+    host = started(labels={"tier": "web"})
+    host.look(replace(present(host), health="unhealthy", labels={"tier": "web"}))
+    known = host.mirror.known(ID)
+    assert known is not None
+    old = msgspec.msgpack.decode(known)
+    del old["labels_divided"]
+    later = Mirror()
+    assert later.restore(ID, msgspec.msgpack.encode(old))
+    seen = later.container(ID)
+    assert seen is not None
+    assert (seen.labels, seen.image_labels, seen.image_unknown) == ({}, {"tier": "web"}, True)
+    assert [change.subject for change in later.standing()] == [seen]
+    restored = Mirror()
+    assert restored.restore(ID, known)
+    assert restored.container(ID) == present(host)
+
+
+def test_whose_labels_are_stays_known_although_the_image_went():
+    host = started(labels={"tier": "web"}, image_labels={"a": "1"})
+    before = present(host)
+    host.look(replace(before, labels={}, image_labels={"tier": "web", "a": "1"}, image_unknown=True))
+    assert present(host) == before

@@ -163,6 +163,18 @@ async def test_an_owner_is_waited_for_until_it_is_healthy():
         assert one.only().outcome == "healed"
 
 
+async def test_a_compose_one_off_in_the_owners_network_is_left_alone():
+    """It is nobody's service: to begin it anew is to do its work a second time."""
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1), guest(2, labels={"com.docker.compose.oneoff": "True"}))
+        town.down()
+        await one.quiet()
+        town.up()
+        await one.quiet()
+        assert (one.only().target, one.only().outcome) == (GROUP, "healed")
+        assert town.done == [("restart", "guest1")]
+
+
 async def test_who_was_stopped_by_a_person_is_left_alone():
     async with clinic(RULES) as one:
         town = Town(one, guest(1), guest(2))

@@ -26,7 +26,7 @@ def test_labelled_restarts_what_asks_for_it(label: str) -> None:
     assert rule is not None
     assert rule.match.test(Container(id="1", name="web", labels={label: "true"}))
     assert not rule.match.test(Container(id="1", name="web", labels={label: "false"}))
-    assert not rule.match.test(Container(id="1", name="web", labels={label: "true"}, image_steering=(label,)))
+    assert not rule.match.test(Container(id="1", name="web", image_labels={label: "true"}))
     assert not rule.match.test(Container(id="1", name="web"))
 
 

@@ -14,7 +14,6 @@ WEB = Container(
     id="c" * 64,
     name="web-1",
     labels={"tier": "web", "max": "3", "empty": ""},
-    image_steering=("autoheal",),
     state="exited",
     exit_code=137,
     restart_count=2,
@@ -181,10 +180,12 @@ def test_what_was_decided_before_is_not_asked():
     assert not compile_condition("container.finished_at != null and container.finished_at > 5")(FIELDS)
 
 
-def test_a_steering_label_of_the_image_is_absent():
-    container = Container(id="1", name="a", labels={"autoheal": "true", "x": "1"}, image_steering=("autoheal",))
+def test_a_label_of_the_image_is_absent():
+    container = Container(id="1", name="a", labels={"x": "1"}, image_labels={"autoheal": "true", "y": "2"})
     fields = field_values(Change(("container.unhealthy",), "container", container, "t", "t", 0.0))
-    assert compile_condition("'autoheal' not in container.labels and 'x' in container.labels")(fields)
+    assert compile_condition(
+        "'autoheal' not in container.labels and 'y' not in container.labels and 'x' in container.labels"
+    )(fields)
 
 
 def test_raw_events_where_they_are_allowed():

@@ -131,7 +131,7 @@ def test_a_renamed_or_relabelled_object_gets_a_fresh_answer():
         ({"labels": {"tier": "db"}}, ["name", "image"]),
         ({"image": "redis:7"}, ["name", "label"]),
         ({"labels": {"tier": "web", "autoheal": "true"}}, ["name", "label", "image", "consent"]),
-        ({"labels": {"tier": "web", "autoheal": "true"}, "image_steering": ("autoheal",)}, ["name", "label", "image"]),
+        ({"image_labels": {"autoheal": "true"}}, ["name", "label", "image"]),
         ({"state": "exited"}, ["name", "label", "image"]),
     ]
     for changes, expected in cases:
@@ -222,7 +222,7 @@ OBJECTS = st.builds(
     name=st.sampled_from(["a", "b", "ab", "b-a", "aab"]),
     labels=st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from(["", "1", "12", "2"]), max_size=2),
     image=st.sampled_from(["i", "i:1", "j"]),
-    image_steering=st.sampled_from([(), ("x",)]),
+    image_labels=st.sampled_from([{}, {"x": "1"}]),
 )
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from dockmend.model import Container, Network, Volume
 from dockmend.rules.language_error import LanguageError
@@ -13,12 +14,13 @@ WEB = Container(
     labels={
         "tier": "web-a",
         "empty": "",
-        "autoheal": "true",
         "com.docker.compose.project": "shop",
         "com.docker.compose.service": "web",
     },
-    image_steering=("autoheal",),
+    image_labels={"autoheal": "true", "built": "today"},
 )
+ONE_OFF = replace(WEB, labels={**WEB.labels, "com.docker.compose.oneoff": "True"})
+NOBODYS = replace(WEB, labels={}, image_labels=ONE_OFF.labels, image_unknown=True)
 DATA = Volume(name="shop-data", driver="local", labels={"backup": "nightly"})
 FRONT = Network(id="2", name="front", driver="bridge", labels={"a": "b"})
 
@@ -40,6 +42,7 @@ FRONT = Network(id="2", name="front", driver="bridge", labels={"a": "b"})
         ({"labels": {"empty": ""}}, WEB, True),
         ({"labels": {"empty": "*"}}, WEB, True),
         ({"labels": {"autoheal": "true"}}, WEB, False),  # only the image's author set it
+        ({"labels": {"built": "*"}}, WEB, False),
         ({"image": "nginx:*"}, WEB, True),
         ({"image": "nginx"}, WEB, False),
         ({"image": "nginx:*"}, Container(id="3", name="xx", image="nginx"), True),
@@ -54,10 +57,31 @@ FRONT = Network(id="2", name="front", driver="bridge", labels={"a": "b"})
         ({"kind": "volume", "driver": "nfs"}, DATA, False),
         ({"kind": "network", "driver": "bridge", "name": "front"}, FRONT, True),
         ({"kind": "service", "name": "x"}, WEB, False),
+        ("all", ONE_OFF, False),
+        ({"name": "shop-*"}, ONE_OFF, False),
+        ({"compose": {"service": "web"}, "oneoff": False}, ONE_OFF, False),
+        ({"compose": {"service": "web"}, "oneoff": True}, ONE_OFF, True),
+        ({"oneoff": True}, ONE_OFF, True),
+        ({"oneoff": True}, WEB, False),
+        ("all", NOBODYS, False),
+        ({"oneoff": True}, NOBODYS, False),
+        ({"oneoff": False}, WEB, True),
     ],
 )
 def test_what_is_selected(mapping, subject, selected):
-    assert compile_selector(mapping, "prod-1").test(subject) is selected
+    assert compile_selector(mapping, "prod-1", matching=True).test(subject) is selected
+
+
+def test_an_exclude_is_about_one_offs_and_others():
+    assert compile_selector({"name": "shop-*"}).test(ONE_OFF)
+    assert compile_selector({"name": "shop-*"}).test(WEB)
+
+
+def test_a_selection_of_one_offs_says_so_and_is_not_of_everything():
+    only = compile_selector({"oneoff": True}, matching=True)
+    assert (only.text, only.everything, only.one_off) == ("a Compose one-off", False, True)
+    other = compile_selector({"oneoff": False}, matching=True)
+    assert (other.text, other.everything, other.one_off) == ("all", True, False)
 
 
 def test_a_selector_says_what_it_selects_and_how_it_can_be_found():

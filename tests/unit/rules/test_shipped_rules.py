@@ -53,7 +53,7 @@ def test_each_is_opted_into_by_its_label(name: str, trigger: str, label: str, ac
 
 @pytest.mark.parametrize(("name", "trigger", "label", "actions"), OPT_IN)
 def test_an_image_cannot_opt_in(name: str, trigger: str, label: str, actions: list[str]) -> None:
-    subject = Container(id="1", name="web", labels={label: "true"}, image_steering=(label,))
+    subject = Container(id="1", name="web", image_labels={label: "true"})
     assert candidates(subject, trigger) == []
 
 
