@@ -11,6 +11,7 @@ QUICK: dict[str, list[str]] = {
     # the parts that the tests stand on
     "tests/integration/test_lab.py": [],
     "tests/campaign/test_parts.py": [],
+    "tests/campaign/test_results.py": [],
     "tests/campaign/fuzz/test_mutated.py": [],
     "tests/integration/test_unit_file.py": [],
     # unhealthy and crashed containers are healed; what a person stops is left alone

@@ -1,25 +1,64 @@
-"""`python -m tests.campaign --seed 7 --faults 500 --minutes 8`: faults to a real engine, judged by an oracle."""
+"""Faults to a real engine, judged by an oracle: one seed, or (without --seed) the seeds that the table lacks."""
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Callable
 
-from tests.lab import sweep
+from tests.lab import EngineKind, sweep
 
 from .plan import WEIGHTS
 from .report import Tally
+from .results import Recording, Results, UnusableError, clean_commit, markdown
 from .run import campaign
+from .series import AT_ONCE, EACH, Series, starter
 from .shrink import shortest
+
+FAULTS, MINUTES = 200, 10.0
+"""Of one seed, if nothing is said."""
+WANTED = 5000
+"""Faults of a series."""
 
 
 def main() -> int:
-    """Exit 0 where every round was well, else 1."""
+    """Exit 0 if every round was well, 1 if not, 2 if nothing could be run."""
+    parser = _parser()
+    given = parser.parse_args()
+    if given.record and (given.seed is None or given.faults is None):
+        parser.error("--record is for one seed: it needs --seed and --faults")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the engines are taken away
+    EngineKind(given.engine).choose()
+    try:
+        if given.table:
+            print(markdown(_results(given).rows()))
+            return 0
+        sweep()
+        if given.seed is None:
+            return _series(given)
+        return _recorded(given) if given.record else _single(given, parser)
+    except UnusableError as error:
+        print(f"campaign: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("campaign: ended by hand; what has finished is in the table", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="make campaign", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--faults", type=int, default=200)
-    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, help="one seed alone, and no table")
+    parser.add_argument(
+        "--faults", type=int, help=f"of the seed (default {FAULTS}), or that the table is to hold (default {WANTED})"
+    )
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of one seed: no round begins after them")
+    parser.add_argument("--engine", choices=[str(kind) for kind in EngineKind], default=str(EngineKind.chosen()))
+    parser.add_argument("--table", action="store_true", help="print the table of the commit that is checked out")
+    parser.add_argument("--commit", help="print the table of this one instead")
+    parser.add_argument("--at-once", type=int, default=AT_ONCE, help="seeds of a series that run side by side")
+    parser.add_argument("--each", type=int, default=EACH, help="faults of each seed of a series")
+    parser.add_argument("--record", action="store_true", help="one seed of a series: to its end, and into the table")
     parser.add_argument("--live-restore", choices=("on", "off", "seed"), default="seed")
     parser.add_argument("--keep-going", action="store_true", help="go on after a round that failed")
     parser.add_argument("--only", default="", metavar="KIND,…", help="faults of these kinds alone")
@@ -27,8 +66,34 @@ def main() -> int:
         "--shrink", type=int, default=None, metavar="RUNS",
         help="how often to look for a shorter prefix that fails (default 2; 0 with --keep-going)",
     )  # fmt: skip
-    given = parser.parse_args()
-    sweep()
+    return parser
+
+
+def _results(given: argparse.Namespace) -> Results:
+    return Results(given.commit or clean_commit(), EngineKind(given.engine))
+
+
+def _series(given: argparse.Namespace) -> int:
+    """Runs what the table lacks, and prints it."""
+    results = _results(given)
+    series = Series(results, starter(results, given.each), clean_commit)
+    well = series.run(given.faults or WANTED, each=given.each, at_once=given.at_once)
+    print(markdown(results.rows()))
+    return 0 if well else 1
+
+
+def _recorded(given: argparse.Namespace) -> int:
+    """One seed of a series. It has no row unless all of its faults were done."""
+    with Recording(_results(given), given.seed) as recording:
+        tally = campaign(given.seed, given.faults, float("inf"), keep_going=True, say=recording.say)
+        recording.say(tally.table())
+        if tally.done < given.faults:
+            return 1
+        recording.finish(tally)
+    return 1 if tally.findings else 0
+
+
+def _single(given: argparse.Namespace, parser: argparse.ArgumentParser) -> int:
     live = {"on": True, "off": False, "seed": None}[given.live_restore]
     only = tuple(filter(None, given.only.split(",")))
     if unknown := set(only) - set(WEIGHTS):
@@ -39,7 +104,7 @@ def main() -> int:
             given.seed, faults, given.minutes * 60, live_restore=live, keep_going=keep_going, only=only, say=say
         )  # fmt: skip
 
-    tally = run(given.faults, keep_going=given.keep_going)
+    tally = run(given.faults or FAULTS, keep_going=given.keep_going)
     print(tally.table(), flush=True)
     if not tally.findings:
         return 0

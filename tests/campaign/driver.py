@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from tests.lab import Broker, Daemon, LabError, PrivateEngine, eventually
 
-from . import faults, fleet
+from . import disk, faults, fleet
 from .fleet import Slot
 from .hands import Hands
 from .ledger import Act, Intent, Ledger, Meant
@@ -22,6 +22,8 @@ from .relay import Relay
 from .witness import EventLog
 
 NOTHING = "nothing to do it to"
+RECORDED_WITHIN = 1.0
+"""Seconds within which the engine has written down what it has answered."""
 BROKEN = (LabError, OSError, http.client.HTTPException, AssertionError)
 STATE_SIZE, SNAPSHOTS_SIZE = "96m", "16m"
 """Disks of their own under the journal and under the snapshots: small, so that they can be filled."""
@@ -177,10 +179,22 @@ class Driver:
     def means(self, act: Act, slot: Slot, wanted: Meant, *states: str) -> None:
         """A person's will holds from when the engine shows it; where dockmend was at work meanwhile, either may be."""
         act.end = time.time()
-        state = self.inspect(slot)["State"]["Status"]
+        seen = self.inspect(slot)
+        state = seen["State"]["Status"]
+        if wanted == "stopped":
+            act.recorded = self._recorded(seen)
         overlapped = any(each.overlaps(act.begin, act.end + 0.2) for each in self.relay.changes(slot.id))
         sure = state in states and not overlapped
         self.ledger.means(slot.key, Intent(wanted if sure else "either", act.end, act), act.begin)
+
+    def signalled(self, seen: dict[str, Any]) -> bool | None:
+        return disk.signalled(self.engine.folder / "data", seen)
+
+    def _recorded(self, seen: dict[str, Any]) -> bool:
+        """Whether the engine's record tells of the stop that it has just done; it is written a moment later."""
+        with contextlib.suppress(AssertionError):
+            return bool(eventually(lambda: self.signalled(seen), RECORDED_WITHIN, what="the record tells of a stop"))
+        return False
 
     # --- between rounds -----------------------------------------------------------------------------------------
 

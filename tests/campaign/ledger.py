@@ -19,6 +19,7 @@ class Act:
     begin: float
     end: float = 0.0
     result: str = "done"
+    recorded: bool = False  # a stop by a person: the engine's own record on its disk tells of it
 
 
 @dataclass

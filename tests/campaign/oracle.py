@@ -38,6 +38,10 @@ BESIDE = 5.0
 ON_PURPOSE = 600.0
 BLINK = 1.0
 """Seconds that a look takes, at the most, on a machine that is busy."""
+UNHEARD = "there is no incident: it was made as the engine went down"
+UNSEEN = "its end was not seen: counted as stopped by its restart policy"
+UNKNOWN = (UNHEARD, UNSEEN)
+"""Why a container may be left down although nobody stopped it, unless the engine's own record says that nobody did."""
 STARTING = ("start", "restart", "unpause")
 OWNERS = ("owner_crash", "owner_restart", "owner_recreate")
 DOING = ("restart", "start", "connect")
@@ -89,7 +93,9 @@ class Oracle:
             verdict.states[slot.key] = f"{seen['State']['Status']} {health}".strip()
             if slot.covered and not self.driver.well(slot, seen):
                 accepted, reason = self._accepted(slot, seen)
-                if accepted:
+                if accepted and reason in UNKNOWN and self.driver.signalled(seen) is False:
+                    verdict.found("left_down", f"{slot.key} is {verdict.states[slot.key]}: {reason}, and nobody did")
+                elif accepted:
                     verdict.suppressed[slot.key] = reason
                 else:
                     kind = "leftover" if seen["State"]["Status"] == "paused" else "missed"
@@ -117,7 +123,7 @@ class Oracle:
         if slot.owner is not None and self._is_down_for_a_reason(slot.owner):
             return True, f"the network of {slot.owner.key} is waited for"
         if last is None:
-            return self._unheard_of(slot), "there is no incident: it was made as the engine went down"
+            return self._unheard_of(slot), UNHEARD
         told = _told(last)
         if last.get("reason_code") in GIVEN_UP:
             return self._invariants.worn_out(slot), told
@@ -130,7 +136,7 @@ class Oracle:
         """Why its restart policy leaves it as it is, without a trouble for dockmend; None where it does not."""
         state = seen["State"]
         if state["Status"] == "exited" and slot.policy in {"always", "unless-stopped"} and self._unseen_end(slot):
-            return "its end was not seen: counted as stopped by its restart policy"
+            return UNSEEN
         if slot.policy != "no" and self._torn_by_the_engine(slot, state):
             return "the engine ends what its own restart policy starts"
         return None
@@ -260,7 +266,7 @@ class Oracle:
             f"{request.operation} {request.sent - intent.since:.1f} s later"
         )
         why = self.blind(request.container, intent.act.begin) or self.blind(request.container, intent.act.end)
-        if why is not None and intent.meant == "stopped":
+        if why is not None and intent.meant == "stopped" and not intent.act.recorded:
             verdict.excused.append(f"{text}: {why}")
         else:
             verdict.found("touched", text)

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from . import faults
+from . import disk, faults
 from .fleet import Slot
 from .ledger import Act, Intent, Ledger, Meant, Span
-from .oracle import Oracle
+from .oracle import UNSEEN, Oracle
 from .plan import WEIGHTS, rounds
 from .record import Journal
 from .relay import Request
@@ -158,12 +158,15 @@ def test_what_is_called_done_without_a_call_is_found_all_the_same(tmp_path: Path
     assert journal_findings(oracle_of(tmp_path, [], [event], span), tmp_path, 100.0, 106.0) == ["journal"]
 
 
-def touched(folder: Path, meant: Meant, events: list[tuple[float, str]], streams: list[Request], *out: Span) -> Verdict:
+def touched(
+    folder: Path, meant: Meant, events: list[tuple[float, str]], streams: list[Request], *out: Span,
+    recorded: bool = False,
+) -> Verdict:  # fmt: skip
     """What is said of a start at 120 s, where a person wanted it so at 110 s and the engine ended at 115 s."""
     oracle = oracle_of(folder, [call("start", 120.0, 120.5)], events, *out)
     oracle.driver.relay.streams, oracle.driver.relay.spoilt, oracle.driver.relay.late = streams, [], []
     oracle.ledger.engine_out.append(Span(115.0, 118.0))
-    act = Act(1, f"person_{meant}", "p1", ID, 110.0, 110.2)
+    act = Act(1, f"person_{meant}", "p1", ID, 110.0, 110.2, recorded=recorded)
     oracle.ledger.means("p1", Intent(meant, 110.2, act))
     verdict = Verdict()
     oracle._touched(verdict, Slot("p1", "patient", id=ID, born={ID: 1.0}), ID)
@@ -189,6 +192,50 @@ def test_a_stream_that_ends_before_anything_is_on_disk_tells_nobody_of_a_stop(tm
     verdict = touched(tmp_path, "stopped", [(110.1, "stop")], [before, blink, after], out)
     assert [finding.kind for finding in verdict.findings] == ([] if seconds < 1.5 else ["touched"])
     assert len(verdict.excused) == int(seconds < 1.5)
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_stop_that_the_engine_itself_has_recorded_is_no_lost_trace(tmp_path: Path, recorded: bool):
+    out = Span(105.0, 119.0, death=True)
+    verdict = touched(tmp_path, "stopped", [(110.1, "stop")], [], out, recorded=recorded)
+    assert ([finding.kind for finding in verdict.findings], len(verdict.excused)) == (
+        (["touched"], 0) if recorded else ([], 1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("signalled", "found"), [(False, ["left_down"]), (True, []), (None, [])], ids=["nobody", "somebody", "not known"]
+)
+def test_what_is_left_down_and_the_engine_recorded_that_nobody_stopped_it_is_found(
+    tmp_path: Path, signalled: bool | None, found: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    oracle = oracle_of(tmp_path, [], [])
+    slot = Slot("w2", "worker", "unless-stopped", id=ID)
+    driver: Any = oracle.driver
+    driver.slots, driver.well, driver.signalled = [slot], lambda slot, seen: False, lambda seen: signalled
+    monkeypatch.setattr(oracle, "settle", lambda: {"w2": {"State": {"Status": "exited"}}})
+    monkeypatch.setattr(oracle, "_accepted", lambda slot, seen: (True, UNSEEN))
+    monkeypatch.setattr(oracle._invariants, "check", lambda verdict, calm_at: None)
+    verdict = oracle.judge()
+    assert [finding.kind for finding in verdict.findings] == found
+    assert ("w2" in verdict.suppressed) is (not found)
+
+
+def test_the_engines_record_tells_of_the_run_that_was_seen_and_of_no_other(tmp_path: Path):
+    state = {"StartedAt": "2026-12-01T10:00:00Z", "FinishedAt": "2026-12-01T11:00:00Z", "ExitCode": 1, "Running": False}
+    seen = {"Id": ID, "State": {**state, "Status": "exited"}}
+    assert disk.signalled(tmp_path, seen) is None
+    path = tmp_path / "containers" / ID / "config.v2.json"
+    path.parent.mkdir(parents=True)
+    for told in (True, False):
+        path.write_text(json.dumps({"State": state, "HasBeenManuallyStopped": told}))
+        assert disk.signalled(tmp_path, seen) is told
+        assert disk.signalled(tmp_path, {**seen, "State": {**state, "StartedAt": "2026-12-01T10:30:00Z"}}) is None
+        running = {**state, "Running": True}
+        path.write_text(json.dumps({"State": running, "HasBeenManuallyStopped": told}))
+        assert disk.signalled(tmp_path, {**seen, "State": running}) is None
+    path.write_text('{"State": {')
+    assert disk.signalled(tmp_path, seen) is None
 
 
 @pytest.mark.parametrize(("opened_at", "found"), [(99.0, ["leftover", "leftover"]), (100.1, [])])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-KINDS = ("missed", "double", "touched", "leftover", "limit", "journal", "fault")
+KINDS = ("missed", "double", "touched", "leftover", "limit", "journal", "fault", "left_down")
+"""`left_down`: nobody stopped it, the engine's own record says so too, and it is left as if somebody had."""
 
 
 @dataclass
