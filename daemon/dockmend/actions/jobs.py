@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from dockmend import redaction
 from dockmend.actions import again
 from dockmend.actions.arguments import filled
 from dockmend.actions.base import NOT_BEGUN, Action, Context, Done, Failed, Settled, register
@@ -103,6 +104,7 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
         seen = next((each for each in reversed(found) if each is not None), None)
         if seen is None or not seen.started_at:
             return Settled(done=False, detail="the job had not begun, or is gone")
+        secrets = await _secrets(ctx, seen.id)
         code = await ctx.engine.wait(seen.id, max(1.0, float(before["until"]) - ctx.clock()))
         output = await _written(ctx, seen.id)
     except NotFound:
@@ -115,7 +117,15 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
         return Settled(done=False, detail="the job had run for longer than it may, and was ended")
     finally:
         await clear(ctx)
-    return Settled(code in before["expected"], f"the job had ended with exit code {code}{output.told()}")
+    told = redaction.text(output.told(), secrets)
+    return Settled(code in before["expected"], f"the job had ended with exit code {code}{told}")
+
+
+async def _secrets(ctx: Context, job: str) -> tuple[str, ...]:
+    """What the job was given as environment and arguments, from itself: the rule may be another by now."""
+    config = (await ctx.engine.inspect_raw(job)).get("Config") or {}
+    env = dict(str(each).partition("=")[::2] for each in config.get("Env") or ())
+    return (*redaction.known_values(env), *redaction.known_arguments(config.get("Cmd") or ()))
 
 
 def register_all() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from dockmend import redaction
 from dockmend.actions.base import NOT_BEGUN, Context, Done, Failed, Settled
 from dockmend.actions.containers_settle import look
 from dockmend.actions.network_places import join, lost_for_good, place, present
@@ -78,7 +79,7 @@ async def create(ctx: Context, params: Any, subject: Object) -> Done:
         return _as_it_is(standing, definition)
     if again and standing is None and not members and "com.docker.compose.project" in definition.labels:
         return Done("not made again: its Compose project is down, and `compose up` makes it itself")
-    await ctx.remember({"create": msgspec.to_builtins(definition)})
+    await ctx.remember({"create": redaction.parameters(msgspec.to_builtins(definition))})
     told = f"network {definition.name} {'exists again' if standing else 'was made again' if again else 'was made'}"
     network = standing or await make(ctx, definition)
     back, left = await _put_back(ctx, network, members, told)
@@ -174,8 +175,13 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
         return NOT_BEGUN
     definition = msgspec.convert(remembered, Network)
     again = record.params.get("name") is None
+    if again:
+        definition = ctx.view.network_definition(definition.name) or definition
     try:
         network = await present(ctx, definition.name)
+        if network is None and redaction.MARK in (*definition.labels.values(), *definition.options.values()):
+            # What is written down lacks a secret: it is made by the step itself, which has it.
+            return Settled(done=False, detail=f"network {definition.name} had not been made")
         told = f"network {definition.name} {'had been made' if network else 'was made'}"
         network = network or await make(ctx, definition)
         back, left = await _put_back(ctx, network, ctx.view.members(definition.name) if again else [], told)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dockmend import __version__
+from dockmend import __version__, redaction
 from dockmend.app.given_up import given_up
 from dockmend.control.api import BreakerRow, Done, GivenUpRow, InForce, PauseRow, RuleRow, Rules, Status
 from dockmend.decide import Suppress, span_text
@@ -272,7 +272,9 @@ class DaemonCommands:
 
 def container_row(container: Container) -> dict[str, Any]:
     """A container as it is shown to people and programs."""
-    return {**msgspec.to_builtins(container), "target": target_of(container)}
+    row = {**msgspec.to_builtins(container), "target": target_of(container)}
+    shown = {key: redaction.labels(row[key]) for key in ("labels", "image_labels") if key in row}
+    return row | shown
 
 
 def _state(rule: Rule, dry_run: bool) -> str:

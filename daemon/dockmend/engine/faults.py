@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 from aiodocker.exceptions import DockerError
 
+from dockmend import redaction
 from dockmend.errors import EngineAway, EngineError, NotFound, Permanent, Temporary
 
 NO_CONNECTION = 900
@@ -45,8 +46,11 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\
 
 
 def tidy(text: str) -> str:
-    """One line of printable text, at most LONGEST characters: fit for a log, a terminal and a message."""
-    line = " ".join(_UNPRINTABLE.sub(" ", text).split())
+    """One line of printable text without secrets, at most LONGEST characters: fit for a log and a record.
+
+    An engine repeats what it was asked for, such as a command that it could not run.
+    """
+    line = redaction.text(" ".join(_UNPRINTABLE.sub(" ", text).split()))
     return line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
 
 

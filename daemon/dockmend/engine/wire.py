@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from dockmend import redaction
 from dockmend.label_owner import divide
 from dockmend.model import (
     Container,
@@ -228,7 +229,7 @@ def to_container(
         health=to_health(state, check),
         exit_code=state.ExitCode if started and state.Status in _EVER_RAN else None,
         oom_killed=state.OOMKilled,
-        error=state.Error,
+        error=redaction.text(state.Error) if state.Error else "",  # the engine repeats the command that failed
         restart_count=wire.RestartCount,
         created_at=epoch(wire.Created),
         started_at=started,

@@ -15,8 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
 import structlog
 
+from dockmend import redaction
 from dockmend.errors import JournalError
 
 log = structlog.get_logger("dockmend.journal")
@@ -125,7 +127,39 @@ def new_instance() -> str:
     return "".join(secrets.choice(INSTANCE_ALPHABET) for _ in range(10))
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first, _healed, _limits_apart, _owned)
+_CLEANED_AT_ONCE = 500  # records that are held in memory
+
+
+def _without_secrets(connection: sqlite3.Connection) -> None:
+    """Takes secrets out of what was written before they were left out."""
+    # Incidents repeat what an action said only if it failed; the others are many, and would take a start its time.
+    repeats = "coalesce(outcome, 'failed') IN ('failed', 'interrupted')"
+    for table, which in (("actions", "1"), ("incidents", repeats)):
+        last = 0
+        query = f"SELECT rowid, body FROM {table} WHERE {which} AND rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608 - constants only
+        while rows := connection.execute(query, (last, _CLEANED_AT_ONCE)).fetchall():
+            last = rows[-1][0]
+            for number, body in rows:
+                if (clean := _clean(body)) is not None:
+                    connection.execute(f"UPDATE {table} SET body = ? WHERE rowid = ?", (clean, number))  # noqa: S608
+
+
+def _clean(body: bytes) -> bytes | None:
+    """A record without secrets; None: it had none that can be found, or cannot be read."""
+    try:
+        record = msgspec.json.decode(body)
+        clean = dict(record)
+        if isinstance(record.get("params"), dict):
+            clean["params"] = redaction.parameters(record["params"])
+        for field in ("detail", "reason"):
+            if isinstance(record.get(field), str):
+                clean[field] = redaction.text(record[field])
+    except (msgspec.MsgspecError, ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return msgspec.json.encode(clean) if clean != record else None
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _healed, _limits_apart, _owned, _without_secrets)
 """Entry N takes a file from `user_version` N to N + 1. Entries are never changed once released, only added."""
 
 

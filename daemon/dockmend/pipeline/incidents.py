@@ -13,6 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from dockmend import redaction
 from dockmend.journal.api import Journal
 from dockmend.journal.records import ClosedIncident, Incident, Outcome
 from dockmend.model import Change, Container, owner_in
@@ -139,7 +140,7 @@ class Incidents:
             trouble=change.trouble,
             opened_at=now,
             note=change.note,
-            reason=change.note,
+            reason=redaction.text(change.note),
             origin=change.origin,
             cause=change.cause,
             network=change.network,
@@ -164,6 +165,8 @@ class Incidents:
 
     def update(self, incident_id: str, **changes: Any) -> Incident:
         before = self.open[incident_id]
+        if "reason" in changes:
+            changes["reason"] = redaction.text(changes["reason"])
         incident = replace(before, updated_at=self.clock(), **changes)
         self.open[incident_id] = incident
         if incident.object_id != before.object_id and _of_one(incident):
@@ -178,7 +181,7 @@ class Incidents:
             self.update(incident_id, trouble=trouble)
 
     def close(self, incident_id: str, outcome: Outcome, reason: str, code: str = "") -> Incident:
-        now = self.clock()
+        now, reason = self.clock(), redaction.text(reason)
         incident = replace(
             self.open.pop(incident_id), state="closed", outcome=outcome, reason=reason, reason_code=code,
             closed_at=now, due_at=None, waiting_for="", updated_at=now,
@@ -196,7 +199,7 @@ class Incidents:
 
     def record(self, rule: Rule, change: Change, outcome: Outcome, code: str, reason: str) -> None:
         """A decision not to act, as a closed incident; the same one again within the hour only counts."""
-        now = self.clock()
+        now, reason = self.clock(), redaction.text(reason)
         self.remember_answered(rule.name, change.trouble)
         key = (rule.name, change.target, code)
         known = self._folded.get(key)

@@ -6,6 +6,7 @@ The echo of what is done is expected from the mirror between intent and outcome,
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
+from dockmend import redaction
 from dockmend.actions.base import REGISTRY, Action, Context, Done, Failed, Settled, Teller
 from dockmend.engine.api import Engine
 from dockmend.errors import EngineAway, EngineError, JournalError, NotFound, Permanent, Temporary, lacking
@@ -282,15 +284,17 @@ class Steps:
     ) -> Done:
         timeout = step.timeout or (LONG_TIMEOUT if step.action in LONG else TIMEOUT)
         context = self._context(intent, incident, rule, subject, timeout)
+        secrets = secrets_of(step.params, context.render, incident)
         try:
             async with asyncio.timeout(timeout):
                 result = await run(context, step.params, subject)
         except Failed as error:
-            raise StepFailed(f"{step.action}: {error}", error.again) from None
+            raise StepFailed(f"{step.action}: {redaction.text(str(error), secrets)}", error.again) from None
         except EngineAway:
             raise
         except EngineError as error:
-            raise StepFailed(f"{step.action}: {error}", not isinstance(error, Permanent)) from None
+            said = redaction.text(str(error), secrets)
+            raise StepFailed(f"{step.action}: {said}", not isinstance(error, Permanent)) from None
         except TimeoutError:
             raise StepFailed(f"{step.action}: not done within {timeout:g} s", may_come=True) from None
         except (OSError, MemoryError, RuntimeError) as error:
@@ -298,7 +302,7 @@ class Steps:
                 raise
             raise StepFailed(f"{step.action}: {lacks}") from None
         assert isinstance(result, Done)
-        return result
+        return dataclasses.replace(result, detail=redaction.text(result.detail, secrets))
 
     def _cut_short(self, record: ActionRecord) -> None:
         self.leave_unsettled(record)
@@ -364,13 +368,13 @@ class Steps:
             action=step.action,
             object_id=getattr(subject, "id", "") or getattr(subject, "name", ""),
             object_name=getattr(subject, "name", ""),
-            params=parameters(step.params),
+            params=redaction.parameters(parameters(step.params)),
             began_at=self.clock() if began_at is None else began_at,
             part=part,
         )
 
     def _end(self, record: ActionRecord, outcome: Any, detail: str) -> ActionRecord:
-        record = replace(record, ended_at=self.clock(), outcome=outcome, detail=detail)
+        record = replace(record, ended_at=self.clock(), outcome=outcome, detail=redaction.text(detail))
         self.incidents.backlog.write(("action", record.id), self.journal.put_action, record)
         self.observer.action(record)
         return record
@@ -423,6 +427,15 @@ class Steps:
                 return await self.engine.inspect(container.id)
         wanted = step.target.name or "=".join(step.target.label or ())
         raise StepFailed(f"{step.action}: its target {wanted!r} does not exist")
+
+
+def secrets_of(params: Any, render: Callable[[str], str], incident: Incident) -> tuple[str, ...]:
+    """What a step's parameters hold that must not come back in what is told of it."""
+    given = getattr(params, "env", None) or {}
+    command = getattr(params, "command", None) or ()
+    env = {key: render(value) for key, value in given.items()}
+    shown = (incident.object_name, incident.object_id, incident.target, incident.rule, incident.trigger)
+    return (*redaction.known_values(env, shown), *redaction.known_arguments([render(each) for each in command]))
 
 
 def parameters(params: Any) -> dict[str, Any]:

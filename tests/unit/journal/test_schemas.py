@@ -7,16 +7,17 @@ import re
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from dockmend.errors import JournalError
 from dockmend.journal import schema
 from dockmend.journal.reader import connect_reader
-from dockmend.journal.records import Breaker, ClosedIncident
+from dockmend.journal.records import ActionRecord, Breaker, ClosedIncident
 from dockmend.journal.sqlite import SqliteJournal
 from dockmend.owned import OwnedObject
-from tests.unit.journal.making import NOW, WEB, listed
+from tests.unit.journal.making import NOW, WEB, an_action, listed
 
 HERE = Path(__file__).parent
 
@@ -104,3 +105,31 @@ async def test_a_command_does_not_migrate_what_a_daemon_may_be_writing(tmp_path:
         await SqliteJournal(path, lambda: NOW, beside=True).open()
     with contextlib.closing(sqlite3.connect(path)) as connection:
         assert schema.version_of(connection) == number
+
+
+async def test_secrets_of_earlier_records_are_taken_out(tmp_path: Path):
+    """Of all records, and of what the file holds beside them."""
+    path = left_by(4, tmp_path / "journal.sqlite3")
+    params = {"command": ["psql"], "env": {"PGPASSWORD": "hunter2"}}
+    action = an_action(9, params=params, detail="exit code 1: password=hunter2", undo={"exec": {"mark": "m"}})
+    broken = b'{"params": {"env": '
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        row = connection.execute("SELECT * FROM actions").fetchone()
+        for number, body in ((action.id, msgspec.json.encode(action)), ("a9", broken)):
+            connection.execute(f"INSERT INTO actions VALUES ({', '.join('?' * len(row))})", (number, *row[1:-1], body))
+        connection.execute(
+            'UPDATE incidents SET body = CAST(replace(CAST(body AS TEXT), \'"reason":""\', '
+            '\'"reason":"exec: token=hunter2"\') AS BLOB)'
+        )
+    journal = SqliteJournal(path, lambda: NOW + 60)
+    await journal.open()
+    (waiting,) = await journal.open_incidents()
+    assert waiting.reason == "exec: token=***"
+    await journal.close()
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        bodies = dict(connection.execute("SELECT id, body FROM actions"))
+    assert bodies["a9"] == broken  # what cannot be read is left as it is
+    found = msgspec.json.decode(bodies[action.id], type=ActionRecord)
+    clean = {"command": ["psql"], "env": {"PGPASSWORD": "***"}}
+    assert found == replace(action, params=clean, detail="exit code 1: password=***")
+    assert b"hunter2" not in path.read_bytes()

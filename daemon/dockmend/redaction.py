@@ -1,0 +1,300 @@
+"""Secrets taken out of what is written down: parameters, command lines, output, errors, labels.
+
+Pure functions. They know three kinds of secrets: values that are known word for word (a rule gives
+them as environment), values in places where secrets stand (`--password …`, `PGPASSWORD=…`,
+`user:secret@host`), and texts that are keys, hashes or tokens by their form. `MARK` takes their place.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+MARK = "***"
+"""Stands in place of a secret."""
+
+SHORTEST = 4
+"""Characters of a known value that is looked for in texts: a shorter one is part of many words."""
+CERTAIN = 6
+"""Characters from which on a known value is taken out of the middle of a word too."""
+
+# ---------------------------------------------------------------------------------------------------------------- names
+_PARTS = re.compile(r"[A-Z]*[a-z0-9]+|[A-Z0-9]+")
+_ENDS = ("password", "passwd", "passphrase", "passcode", "secret", "secrets", "token", "apikey", "accesskey")
+_WORDS = frozenset({
+    "pass", "pwd", "pw", "passin", "passout", "pgpass", "credential", "credentials", "cred", "creds", "auth",
+    "authorization", "cookie", "dsn", "tokens", "privatekey", "passwords", "basicauth",
+})  # fmt: skip
+_OF_A_KEY = frozenset({
+    "api", "access", "private", "secret", "encryption", "master", "signing", "license", "app", "account", "auth", "hmac"
+})  # fmt: skip
+_FILES = frozenset({"file", "path", "stdin", "prompt", "dir"})
+"""A name that ends with one of these says where a secret is, or how it is asked for."""
+_IN_PROSE = frozenset({"key", "auth", "pass", "token", "tokens", "cookie", "secret", "cred"})
+"""Words that a sentence puts before a colon although no secret follows ("unexpected token: end")."""
+_WITHOUT = frozenset({"", "true", "false", "yes", "no", "on", "off", "none", "null", MARK})
+
+
+def is_secretive(name: str) -> bool:
+    """Whether a name (of a variable, an option, a label, a field) says that its value is a secret."""
+    words = [each.lower() for each in _PARTS.findall(name)]
+    if not words or words[-1] in _FILES or words[0] == "no":
+        return False
+    if words[-1] == "key" and (len(words) == 1 or name.isupper() or words[-2] in _OF_A_KEY):
+        return True
+    return any(each in _WORDS or each.endswith(_ENDS) for each in words) or any(
+        first in _OF_A_KEY and second in ("key", "keys") for first, second in itertools.pairwise(words)
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------- texts
+_VALUE = re.compile(r"""(?:"(?:\\.|[^"\\])*"|'[^']*'|[^\s"',;&|)}\]]+)""")
+_NAMED = re.compile(r"""(?<![A-Za-z0-9_.-])([A-Za-z0-9_.-]{2,80})(["']?\s?[=:]\s?)""")
+_OPTION = re.compile(r"(?<![A-Za-z0-9_-])(--?[A-Za-z][A-Za-z0-9-]{2,60})(\s+)")
+_BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----).*?(?:-----END [A-Z ]{0,30}PRIVATE KEY-----|$)", re.DOTALL),
+     rf"\g<1>{MARK}"),
+    (re.compile(r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,20}://[^\s/:@'\"]{0,200}:)[^\s/@'\"]{1,500}(?=@)", re.IGNORECASE),
+     rf"\g<1>{MARK}"),  # user:secret@host
+    (re.compile(r"\b((?:Bearer|Basic|Digest|Negotiate)\s+)[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE), rf"\g<1>{MARK}"),
+    (re.compile(r"\$(?:apr1|2[abxy]|1|5|6|y|argon2[a-z]{0,2}|scrypt|pbkdf2[a-z0-9-]{0,10})\$[^\s:,\"']{8,}"), MARK),
+    (re.compile(r"\{(?:S?SHA(?:256|512)?|S?MD5|CRYPT)\}[^\s:,\"']{8,}"), MARK),  # LDAP's hashes
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"), MARK),  # JSON web tokens
+    (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|sk-|[sr]k_live_|hvs\.|dop_v1_|npm_|pypi-)"
+                r"[A-Za-z0-9_-]{10,}|\bAGE-SECRET-KEY-[A-Z0-9]{10,}|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), MARK),
+)  # fmt: skip
+
+
+def text(said: str, known: Iterable[str] = ()) -> str:
+    """A text without secrets: those that are `known`, and those that are plain to see."""
+    said = _without_known(said, known)
+    for pattern, instead in _BY_FORM:
+        said = pattern.sub(instead, said)
+    return _without_values(_without_values(said, _NAMED), _OPTION)
+
+
+def _without_values(said: str, names: re.Pattern[str]) -> str:
+    """A text without the values that stand behind a secretive name."""
+    kept, done = [], 0
+    for found in names.finditer(said):
+        name, sign = found.groups()
+        if found.start() < done or not is_secretive(name) or _is_prose(name, sign):
+            continue
+        value = _VALUE.match(said, found.end())
+        if value is not None and _is_value(value[0]) and not (names is _OPTION and value[0].startswith("-")):
+            kept += [said[done : found.end()], MARK]
+            done = value.end()
+    return "".join((*kept, said[done:]))
+
+
+def _is_prose(name: str, sign: str) -> bool:
+    return sign.strip() == ":" and name.lower() in _IN_PROSE
+
+
+_VARIABLE = re.compile(r"\$\{?\w+\}?|\{[a-z_.\[\]\"'-]+\}|%\(?\w+\)?[a-z%]?")
+
+
+def _is_value(value: str) -> bool:
+    """Whether it is a value itself: not the name of one that is put in later, and more than a yes or a no."""
+    bare = value.strip("\"'")
+    return bare.lower() not in _WITHOUT and not _VARIABLE.fullmatch(bare)
+
+
+def _without_known(said: str, known: Iterable[str]) -> str:
+    """Known values as they are, and as URLs and shells write them; also where a cut went through one."""
+    wanted: set[str] = set()
+    for value in known:
+        for line in (value, *value.splitlines()):
+            line = line.strip()  # noqa: PLW2901 - output is written down without what surrounds a line
+            if len(line) >= SHORTEST:
+                wanted |= {line, quote(line, safe=""), quote(line), line.replace('"', '\\"')}
+    if not wanted:
+        return said
+    longest = sorted(wanted, key=len, reverse=True)
+    alternatives = (
+        re.escape(each) if len(each) >= CERTAIN else rf"(?<![A-Za-z0-9]){re.escape(each)}(?![A-Za-z0-9])"
+        for each in longest
+    )
+    said = re.sub("|".join(alternatives), MARK, said)
+    return _cut(said, longest) if "…" in said else said
+
+
+def _cut(said: str, values: Iterable[str]) -> str:
+    """Where the middle or the end of a text was left out (…), a part of a value may stand beside the gap."""
+    pieces = said.split("…")
+    for value in values:
+        for size in range(len(value) - 1, SHORTEST - 1, -1):
+            for number, piece in enumerate(pieces):
+                if number + 1 < len(pieces) and (bare := piece.rstrip()).endswith(value[:size]):
+                    pieces[number] = bare[:-size] + MARK
+                if number > 0 and (bare := pieces[number].lstrip()).startswith(value[-size:]):
+                    pieces[number] = MARK + bare[size:]
+    return "…".join(pieces)
+
+
+# -------------------------------------------------------------------------------------------------------- command lines
+_PASSWORD_OPTIONS = frozenset({"-p", "-P", "-pw"})
+_OTHERWISE = {
+    "redis-cli": ("-a",), "curl": ("-u", "-U", "--user", "--proxy-user"), "ldapsearch": ("-w",),
+    "ldapmodify": ("-w",), "smbclient": ("-U",),
+}  # fmt: skip
+"""Further options by program."""
+_NO_PASSWORD = frozenset({
+    "mkdir", "cp", "tar", "ps", "install", "ssh", "scp", "sftp", "psql", "pg_dump", "pg_dumpall", "pg_restore",
+    "pg_isready", "rsync", "docker", "podman", "nc", "ncat", "ping", "nmap", "xargs", "touch", "patch",
+})  # fmt: skip
+"""Programs to which -p and -P say something else (a port, parents, what is kept)."""
+_OF_DATABASES = ("mysql", "mariadb", "sshpass")
+_ATTACHED = re.compile(r"-p(?:[^=\s]{5,}|(?=\S*[^a-z])\S+)")
+"""`-pSECRET`, as mysql takes it; a few small letters are flags (`-pxz`)."""
+_SHELL_WORD = re.compile(r"""(?:[^\s'"]|'[^']*'|"(?:\\.|[^"\\])*"|['"])+""")
+
+
+def arguments(given: Sequence[str]) -> list[str]:
+    """The arguments of a program, in order; what follows a password's option is taken out.
+
+    An argument of several words is taken for a command line (`sh -c "…"`).
+    """
+    return _scanned([command_line(each) if re.search(r"\s", each) else each for each in given])
+
+
+def _scanned(words: Sequence[str]) -> list[str]:
+    kept: list[str] = []
+    program, awaited = "", False
+    for word in words:
+        if awaited and _is_value(word):
+            kept.append(MARK)
+            awaited = False
+            continue
+        awaited = _asks(word, program)
+        name = word.strip("\"'").rpartition("/")[2]
+        if name in _NO_PASSWORD or name in _OTHERWISE or name.startswith(_OF_DATABASES):
+            program = name
+        attached = not awaited and program not in _NO_PASSWORD and _ATTACHED.fullmatch(word) and _is_value(word[2:])
+        kept.append(f"-p{MARK}" if attached else text(word))
+    return kept
+
+
+def known_arguments(given: Sequence[str]) -> tuple[str, ...]:
+    """What `arguments` takes out: secrets that a program may repeat in its output."""
+    found = []
+    for argument in given:
+        words = _SHELL_WORD.findall(argument) if re.search(r"\s", argument) else []
+        found += [*known_arguments([word.strip("\"'") for word in words])] if words else []
+    for whole, kept in zip(given, _scanned(given), strict=True):
+        before, mark, after = kept.partition(MARK)
+        if mark and MARK not in after:
+            found.append(whole[len(before) : len(whole) - len(after)].strip("\"'"))
+    return tuple(found)
+
+
+def _asks(option: str, program: str) -> bool:
+    """Whether the value of a password is the next argument."""
+    if not re.fullmatch(r"--?[A-Za-z][A-Za-z0-9_.-]*", option):
+        return False
+    if option in _OTHERWISE.get(program, ()):
+        return True
+    if option in _PASSWORD_OPTIONS:
+        return program not in _NO_PASSWORD
+    return is_secretive(option)
+
+
+def command_line(line: str) -> str:
+    """A shell's command line, or the text of a program; everything but the secrets stays as it is."""
+    words = [_unquoted(found.group()) for found in _SHELL_WORD.finditer(line)]
+    shown = iter(_scanned(words))
+    return text(_SHELL_WORD.sub(lambda _: next(shown), line))
+
+
+def _unquoted(word: str) -> str:
+    """A word in quotes that holds several words is a command line of its own."""
+    quote_mark = word[0]
+    if len(word) > 2 and quote_mark in "\"'" and word[-1] == quote_mark and " " in word:
+        return f"{quote_mark}{command_line(word[1:-1])}{quote_mark}"
+    return word
+
+
+# --------------------------------------------------------------------------------------------------------------- labels
+_NO_SECRETS = (
+    "com.docker.compose.", "com.docker.stack.", "com.docker.swarm.", "org.opencontainers.image.", "org.label-schema.",
+    "io.podman.", "desktop.docker.io/", "dockmend.",
+)  # fmt: skip
+"""Labels that programs set: the hashes in them are those of files, commits and images."""
+_DENSE = re.compile(r"(?<![A-Za-z0-9+/=_.:-])[A-Za-z0-9+/_-]{20,}={0,2}(?![A-Za-z0-9+/=_.:-])")
+_HEX = re.compile(r"[0-9a-fA-F]{32,}")
+_MIXED = re.compile(r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=[^0-9]*[0-9])[A-Za-z0-9+]{12,}")
+
+
+def label(key: str, value: str) -> str:
+    """A label's value, without what looks like a hash or a token."""
+    if key.startswith(_NO_SECRETS):
+        return text(value)
+    if is_secretive(key) and _is_value(value):
+        return MARK
+    return _DENSE.sub(lambda found: MARK if _is_token(found[0]) else found[0], text(value))
+
+
+def labels(given: Mapping[str, str]) -> dict[str, str]:
+    """The same for all of them."""
+    return {key: label(key, value) for key, value in given.items()}
+
+
+def _is_token(word: str) -> bool:
+    return bool(_HEX.search(word)) or any(_MIXED.fullmatch(part) for part in re.split(r"[/_=-]+", word))
+
+
+# -------------------------------------------------------------------------------------------------------------- records
+_ENVIRONMENT = frozenset({"env", "environment", "args", "headers"})
+_COMMANDS = frozenset({"command", "cmd", "entrypoint", "test"})
+_LABELS = frozenset({"labels", "options"})
+
+
+def parameters(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters of a step, or another structure of the engine's, as they may be written down.
+
+    All values of an environment are taken out; of the rest, what is a secret by its place or form.
+    """
+    return {str(key): _parameter(str(key), value) for key, value in given.items()}
+
+
+def _parameter(key: str, value: Any) -> Any:
+    name = key.lower()
+    if name in _ENVIRONMENT:
+        return _environment(value)
+    if name in _LABELS and isinstance(value, Mapping):
+        return {str(each): label(str(each), str(inner)) for each, inner in value.items()}
+    if isinstance(value, Mapping):
+        return parameters(value)
+    if isinstance(value, str):
+        if name in _COMMANDS:
+            return command_line(value)
+        return MARK if is_secretive(key) and _is_value(value) else text(value)
+    if isinstance(value, list | tuple):
+        if name in _COMMANDS and all(isinstance(each, str) for each in value):
+            return arguments(value)
+        return [_parameter(key, each) for each in value]
+    return value
+
+
+def _environment(value: Any) -> Any:
+    """Names stay, values go: of a mapping, and of a list of NAME=VALUE."""
+    if isinstance(value, Mapping):
+        return {str(key): MARK for key in value}
+    if isinstance(value, list | tuple):
+        return [f"{str(each).partition('=')[0]}={MARK}" for each in value]
+    return value if value is None else MARK
+
+
+def known_values(environment: Mapping[str, str], shown: Iterable[str] = ()) -> tuple[str, ...]:
+    """The values of an environment that are secrets wherever they turn up.
+
+    `shown`: what is told anyway (the container's name, its image): it stays readable, unless its
+    variable's name says that it is a secret.
+    """
+    told = {*shown, *_WITHOUT}
+    return tuple(
+        value for key, value in environment.items() if value not in told or (is_secretive(key) and _is_value(value))
+    )
