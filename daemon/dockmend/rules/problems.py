@@ -116,9 +116,9 @@ class Scope:
         node = self.find(path)
         hint = hints.wrong_type(value, node.text if node is not None else None, _key_of(path), expected)
         what = f"`{_key_of(path)}`" if path else "this"
-        if path and ("env" in path or redaction.is_secretive(_key_of(path))):
-            # What is wrong with it is told in the log, where the value is not to be.
-            self.error(path, f"{what} is not {expected}: put it in quotes, if it is a number, a date or a yes or no")
+        if expected == "text" and ("env" in path or redaction.is_secretive(_key_of(path))):
+            # An error is told in the log, where the value is not to be.
+            self.error(path, f"{what} is not text: put it in quotes, if it is a number, a date or a yes or no")
             return
         self.error(path, f"{what} is {hints.kind(value)}{hint}: expected {expected}")
 

@@ -427,3 +427,11 @@ def test_problems_of_files_that_cannot_be_read_come_with_those_that_can(tmp_path
     assert [line.removeprefix(f"{tmp_path}/")[:24] for line in lines] == [
         "a.yaml:1:1: may be writt", "b.yaml:1:1: cannot be re", "c.yaml:1:10: `version` i",
     ]  # fmt: skip
+
+
+def test_what_is_wrong_with_a_secret_is_said_without_it() -> None:
+    step = "exec: {command: [x], env: {PGPASSWORD: 123456}}"
+    text = f"version: 1\nrules:\n  - {{name: a, when: container.unhealthy, match: all, then: [{{{step}}}]}}\n"
+    with pytest.raises(InvalidFiles, match="`PGPASSWORD` is not text: put it in quotes") as caught:
+        load_texts({"a.yaml": text}, host="h")
+    assert "123456" not in str(caught.value)
