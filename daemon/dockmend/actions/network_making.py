@@ -179,7 +179,8 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
         definition = ctx.view.network_definition(definition.name) or definition
     try:
         network = await present(ctx, definition.name)
-        if network is None and redaction.MARK in (*definition.labels.values(), *definition.options.values()):
+        said = (*definition.labels.values(), *definition.options.values())
+        if network is None and any(redaction.MARK in each for each in said):
             # What is written down lacks a secret: it is made by the step itself, which has it.
             return Settled(done=False, detail=f"network {definition.name} had not been made")
         told = f"network {definition.name} {'had been made' if network else 'was made'}"

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from dockmend.actions import networks
+from dockmend.actions import network_making, networks
 from dockmend.actions.base import Failed
 from dockmend.errors import EngineAway, NotFound, Permanent
 from dockmend.model import Endpoint, Network
+from dockmend.rules.parameters import CreateNetwork
 from tests.unit.actions.stage import ID, WEB, Script, Stage
 
 ANY = SimpleNamespace(network=None, create=False)
@@ -219,3 +220,24 @@ async def test_a_network_that_a_person_put_back_first_is_not_dockmends_own(befor
 
     assert done.detail == "was connected already to lane"
     assert not done.facts.get("networks")
+
+
+async def test_what_is_written_down_of_a_network_lacks_its_secrets_and_is_not_made_from():
+    web = Stage()
+    params = CreateNetwork(name="lane", labels={"token": "hunter2"}, options={"url": "x://me:hunter2@h"})
+    web.engine.trouble["create_network"] = EngineAway("gone")
+    with pytest.raises(EngineAway):
+        await network_making.create(web.context, params, WEB)
+    assert "hunter2" not in str(web.undo)
+    assert web.undo["create"]["options"] == {"url": "x://me:***@h"}
+
+    del web.engine.trouble["create_network"]
+    record = replace(web.record("create_network"), params={"name": "lane"})
+    settled = await network_making.settle(web.context, record)
+    assert not settled.done  # the step is done again, by the rule, which has them
+    assert web.engine.networks == {}
+    # One that goes by its last known definition has them from there.
+    web.defined["lane"] = Network(id="", name="lane", labels={"token": "hunter2"})
+    settled = await network_making.settle(web.context, replace(record, params={}))
+    assert settled.done
+    assert web.engine.networks["lane"].labels == {"token": "hunter2"}
