@@ -31,12 +31,14 @@ rules:
 
 
 @contextmanager
-def daemon(engine: PrivateEngine, rules: Mapping[str, str] | str, **options: Any) -> Iterator[Daemon]:
-    """A daemon that is ready; its log is in the report where the test fails."""
+def daemon(
+    engine: PrivateEngine, rules: Mapping[str, str] | str, *, ready: bool = True, **options: Any
+) -> Iterator[Daemon]:
+    """A daemon that is ready, or only begun; its log is in the report where the test fails."""
     files = {"rules.yaml": rules} if isinstance(rules, str) else rules
     one = Daemon(engine.url, rules=files, **options)
     try:
-        yield one.start()
+        yield one.start(ready=ready)
     except BaseException:
         print(one.text[-12000:])
         raise

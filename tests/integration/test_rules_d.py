@@ -135,8 +135,9 @@ def test_a_cold_start_with_wrong_rules_and_no_good_ones_only_observes(docker: Pr
     """Not even the built-in rule acts: what the person wrote might have spared this one."""
     docker.patient("web", "--label", "dockmend.heal=true")
     docker.sicken("web")
-    with daemon(docker, WRONG) as one, Recorder(docker) as events:
+    with daemon(docker, WRONG, ready=False) as one, Recorder(docker) as events:
         shadowed = closed(one, rule="builtin-heal", outcome="dry_run")
+        assert one.status("/readyz") == 503
         assert b"nothing is done" in one.command("status").stdout
         assert [each.dry_run for each in shadowed] == [True]
         assert events.actions("web", "restart") == []

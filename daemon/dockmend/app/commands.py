@@ -102,7 +102,7 @@ class DaemonCommands:
             state=str(own.paths.state.absolute()),
             engine=engine,
             heal=own.heal,
-            policy=daemon.guards.policy.model_dump(mode="json"),
+            policy=daemon.guards.policy.model_dump(mode="json", exclude_defaults=True),
             rate=own.limits.rate,
             texts={path: text.decode("utf-8", "surrogateescape") for path, text in daemon.rules.texts.items()},
             healers=list(daemon.rules.healers),

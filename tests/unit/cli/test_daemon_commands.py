@@ -17,6 +17,7 @@ from dockmend.control import pidfiles
 from dockmend.control.pidfiles import PidFile, announced
 from dockmend.control.server import Server
 from dockmend.errors import InvalidFiles, Problem, UsageError
+from dockmend.settings import Policy
 
 STATUS: dict[str, Any] = {
     "version": "0.1.0", "pid": 42, "started_at": 0.0, "state": "/s", "engine": {
@@ -232,3 +233,14 @@ def test_without_a_daemon_it_is_said_which_rules_are_read(tmp_path, capsys):
     found = in_force({"state": tmp_path})
     assert found.texts is None
     assert f"no dockmend answers at {tmp_path}/dockmend.sock: rules of /etc/dockmend/rules.d" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        Policy(),
+        Policy.model_validate({"allow": [], "rules_owner": 1000, "protect": {"labels": {"a": "b"}, "name": "/^x$/"}}),
+    ],
+)
+def test_a_policy_comes_out_of_the_daemons_answer_as_it_went_in(policy):
+    assert Policy.model_validate(policy.model_dump(mode="json", exclude_defaults=True)) == policy
