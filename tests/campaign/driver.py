@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from tests.lab import Broker, Daemon, LabError, PrivateEngine, eventually
 
-from . import disk, faults, fleet
+from . import disk, faults, fleet, strangers
 from .fleet import Slot
 from .hands import Hands
 from .ledger import Act, Intent, Ledger, Meant
@@ -42,6 +42,8 @@ class Driver:
     live_restore: bool
     ledger: Ledger = field(default_factory=Ledger)
     slots: list[Slot] = field(default_factory=fleet.slots)
+    passing: dict[str, str] = field(default_factory=dict)
+    """Containers that come and go, by id, and what they are: nobody asked dockmend to do anything about them."""
 
     def __enter__(self) -> Self:
         self.engine = PrivateEngine(live_restore=self.live_restore)
@@ -53,13 +55,19 @@ class Driver:
             self.engine.start()
             self.broker.start()
             self.engine.toolbox_image()
+            strangers.make_image(self.engine)
             fleet.make_network(self.engine)
             for slot in self.slots:
-                self.make(slot)
+                if slot.image != strangers.OWN_IMAGE:
+                    self.make(slot)
             self.events = EventLog(self.engine).start()
             self.relay = Relay(self.engine).start()
             self.daemon = self._daemon()
             self.daemon.start()
+            strangers.make_own_image(self.engine, self.daemon.state / "journal.sqlite3")
+            for slot in self.slots:
+                if slot.image == strangers.OWN_IMAGE:
+                    self.make(slot)
         except BaseException:
             self.engine.stop()
             self.broker.stop()
@@ -136,9 +144,9 @@ class Driver:
     # --- whom it happens to ---------------------------------------------------------------------------------------
 
     def inspect(self, slot: Slot) -> dict[str, Any]:
-        if slot.owner is None:
+        if not slot.remade:
             return self.engine.inspect(slot.id)
-        # dockmend makes it anew where its owner was, and between two names nobody has this one
+        # dockmend makes it anew, and between two names nobody has this one
         seen = eventually(lambda: self._called(slot.name), 90, what=f"there is a container {slot.name}")
         if seen["Id"] != slot.id:
             slot.id = seen["Id"]
@@ -159,7 +167,7 @@ class Driver:
         self, fault: Fault, act: Act, suits: Callable[[Slot, dict[str, Any]], bool]
     ) -> tuple[Slot, dict[str, Any]] | None:
         """The first container, from the drawn one on, that it can happen to."""
-        alone = [slot for slot in self.slots if slot.tier not in {"owner", "guest"}]  # those have faults of their own
+        alone = [slot for slot in self.slots if not slot.apart]
         first = int(fault.pick * len(alone))
         for slot in alone[first:] + alone[:first]:
             seen = self.inspect(slot)
@@ -172,8 +180,8 @@ class Driver:
     def by_key(self, key: str) -> Slot:
         return next(slot for slot in self.slots if slot.key == key)
 
-    def make(self, slot: Slot) -> None:
-        fleet.make(self.engine, slot)
+    def make(self, slot: Slot, name: str = "") -> None:
+        fleet.make(self.engine, slot, name)
         self.ledger.means(slot.key, Intent("running", slot.born[slot.id]))
 
     def means(self, act: Act, slot: Slot, wanted: Meant, *states: str) -> None:

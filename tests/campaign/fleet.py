@@ -9,6 +9,8 @@ from typing import Any
 
 from tests.lab import TOOLBOX, PrivateEngine
 
+from . import strangers
+
 NETWORK, SUBNET = "camp", "172.29.77.0/24"
 CHECKED = (
     "--health-cmd", "test -e /well", "--health-interval=1500ms", "--health-timeout=5s", "--health-retries=1",
@@ -54,6 +56,18 @@ rules:
     when: container.orphaned
     match: {{labels: {{tier: guest}}}}
     then: restart_dependents
+  - name: restart-owner
+    when: container.unhealthy
+    match: {{labels: {{tier: owner}}}}
+    then: {{restart: {{timeout: 2s}}}}
+  - name: remake
+    when: container.unhealthy
+    match: {{labels: {{tier: remade}}}}
+    then: {{recreate: {{image: same}}}}
+  - name: reconnect-remade
+    when: container.network_lost
+    match: {{labels: {{tier: remade}}}}
+    then: reconnect_network
   - name: tight
     when: [container.unhealthy, container.crashed, container.oom_killed, container.left_down]
     match: {{labels: {{tier: tight}}}}
@@ -94,6 +108,9 @@ class Slot:
     address: str = ""
     hungry: bool = False
     owner: Slot | None = None  # whose network namespace it joins
+    title: str = ""  # what it is called at first, where that is not its key
+    image: str = TOOLBOX
+    labels: tuple[str, ...] = ()  # its owner's own, beside those that every container of the fleet has
     name: str = ""
     id: str = ""
     renamed: int = 0
@@ -102,7 +119,17 @@ class Slot:
 
     @property
     def covered(self) -> bool:
-        return self.tier != "none"
+        return self.tier not in {"none", "stranger"}
+
+    @property
+    def remade(self) -> bool:
+        """Whether dockmend makes it anew: its id changes without anybody else's doing."""
+        return self.owner is not None or self.tier == "remade"
+
+    @property
+    def apart(self) -> bool:
+        """Whether it has faults of its own, and no others are drawn for it."""
+        return self.remade or self.tier == "owner"
 
     @property
     def networked(self) -> bool:
@@ -120,16 +147,20 @@ class Slot:
 
 
 def slots() -> list[Slot]:
-    owner = Slot("h1", "owner")
+    service = Slot("h1", "owner", labels=strangers.service("vpn"))  # as Compose made it
+    plain = Slot("h2", "owner", checked=True)
     return [
-        owner,
-        Slot("g1", "guest", owner=owner),
-        Slot("g2", "guest", owner=owner),
+        service,
+        plain,
+        Slot("g1", "guest", owner=service),
+        Slot("g2", "guest", owner=service),
+        Slot("g3", "guest", owner=plain),
         Slot("p1", "patient", checked=True),
         Slot("p2", "patient", "unless-stopped", checked=True),
         Slot("p3", "patient", "always", checked=True),
         Slot("p4", "patient", checked=True),
         Slot("p5", "patient", checked=True),
+        Slot("p6", "patient", checked=True, title="p6.dockmend-x", image=strangers.IMAGE),
         Slot("w1", "worker"),
         Slot("w2", "worker", "unless-stopped"),
         Slot("w3", "worker", "on-failure"),
@@ -144,18 +175,22 @@ def slots() -> list[Slot]:
         Slot("v2", "volume", checked=True),
         Slot("k1", "kept"),
         Slot("t1", "tight", checked=True),
+        Slot("r1", "remade", checked=True, address="172.29.77.24"),
         Slot("x1", "none", checked=True),
         Slot("x2", "none"),
+        Slot("s1", "stranger", checked=True, image=strangers.IMAGE),
+        Slot("s2", "stranger", title="h1.dockmend-old-i000000000000000", image=strangers.OWN_IMAGE),
     ]
 
 
-def make(engine: PrivateEngine, slot: Slot) -> None:
-    """Creates and starts the container of a slot; sets its name and id."""
+def make(engine: PrivateEngine, slot: Slot, name: str = "") -> None:
+    """Creates and starts the container of a slot, under its first name or another; sets its name and id."""
     options = ["--label", f"slot={slot.key}", "--restart", slot.policy]
     if slot.tier == "none":
         options += ["--label", "tier=patient", "--label", "dockmend.ignore=true"]
-    else:
+    elif slot.covered:
         options += ["--label", f"tier={slot.tier}"]
+    options += [part for label in slot.labels for part in ("--label", label)]
     if slot.networked:
         options += ["--network", NETWORK, "--ip", slot.address, "--network-alias", f"{slot.key}-alias"]
     if slot.owner is not None:
@@ -168,8 +203,9 @@ def make(engine: PrivateEngine, slot: Slot) -> None:
         options += HUNGRY
     begun = time.time()
     command = ("sh", "-c", STARTS_HUNGRY if slot.hungry else STARTS)
-    slot.id = engine.run(slot.key, *options, image=TOOLBOX, command=command)
-    slot.call(slot.key)
+    name = name or slot.title or slot.key
+    slot.id = engine.run(name, *options, image=slot.image, command=command)
+    slot.call(name)
     slot.born[slot.id] = begun
 
 

@@ -6,9 +6,10 @@ import io
 import json
 import socket
 import time
+from collections.abc import Sequence
 from contextlib import closing
 
-from tests.lab import LabError, PrivateEngine
+from tests.lab import TOOLBOX, LabError, PrivateEngine
 
 from . import fleet
 from .fleet import Slot
@@ -35,7 +36,22 @@ class Hands:
         self._ask("POST", f"/containers/{slot.id}/rename?name={name}")
 
     def remove(self, slot: Slot) -> None:
-        self._ask("DELETE", f"/containers/{slot.id}?force=1")
+        self.discard(slot.id)
+
+    def create(self, name: str, labels: dict[str, str], command: Sequence[str]) -> str:
+        """`docker create`; returns the id."""
+        config = {"Image": TOOLBOX, "Cmd": [*command], "Labels": labels}
+        status, answer = self._engine.api("POST", f"/containers/create?name={name}", config, timeout=PATIENCE)
+        if status != 201:
+            raise LabError(f"create {name}: {status} {answer}")
+        return str(answer["Id"])
+
+    def start(self, container: str) -> None:
+        self._ask("POST", f"/containers/{container}/start")
+
+    def discard(self, container: str) -> None:
+        """`docker rm -f`, by id."""
+        self._ask("DELETE", f"/containers/{container}?force=1")
 
     def update(self, slot: Slot, shares: int) -> None:
         self._ask("POST", f"/containers/{slot.id}/update", {"CpuShares": shares})

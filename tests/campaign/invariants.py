@@ -36,6 +36,7 @@ class Invariants:
         self._requests_known: set[int] = set()
         self._log_read = 0
         self._breaches: set[str] = set()
+        self._passed: set[int] = set()
 
     def check(self, verdict: Verdict, calm_at: float) -> None:
         """`calm_at`: when nothing was under way; what began since is judged after the next round."""
@@ -46,6 +47,15 @@ class Invariants:
         self._complete(verdict)
         self._faults(verdict)
         self._told(verdict)
+        self._left_alone(verdict)
+
+    def _left_alone(self, verdict: Verdict) -> None:
+        """Nothing is done to what nobody asked dockmend to care for: one-offs, and what is only there to be removed."""
+        for container, what in self.driver.passing.items():
+            for request in self.driver.relay.changes(container):
+                if id(request) not in self._passed:
+                    self._passed.add(id(request))
+                    verdict.found("touched", f"{what} ({container[:12]}): {request.operation}")
 
     # --- limits -------------------------------------------------------------------------------------------------
 
@@ -182,7 +192,7 @@ class Invariants:
         return died and any(self.driver.events.of(row["object_id"], shown, since=since, until=until))
 
     def _guest(self, container: str) -> str:
-        return next((slot.key for slot in self.driver.slots if slot.owner is not None and container in slot.born), "-")
+        return next((slot.key for slot in self.driver.slots if slot.remade and container in slot.born), "-")
 
     def _name(self, container: str) -> str:
         return next((slot.key for slot in self.driver.slots if container in slot.born), container[:12])

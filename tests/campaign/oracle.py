@@ -43,7 +43,10 @@ UNSEEN = "its end was not seen: counted as stopped by its restart policy"
 UNKNOWN = (UNHEARD, UNSEEN)
 """Why a container may be left down although nobody stopped it, unless the engine's own record says that nobody did."""
 STARTING = ("start", "restart", "unpause")
-OWNERS = ("owner_crash", "owner_restart", "owner_recreate")
+OWNERS = (
+    "owner_crash", "owner_restart", "owner_recreate", "owner_replace_twice", "owner_replace_down",
+    "owner_replace_acting", "owner_start",
+)  # fmt: skip
 DOING = ("restart", "start", "connect")
 DONE = (200, 204)
 DONE_WITHIN = 15.0
@@ -178,10 +181,13 @@ class Oracle:
 
     def _disconnected(self, slot: Slot, last: dict[str, Any] | None) -> tuple[bool, str]:
         """The second disconnect within ten minutes of dockmend's reconnect is a person's will."""
-        seen = list(self.driver.events.of(slot.id, "disconnect"))
-        if not seen:
+        # What dockmend made anew inherits what befell the one before it.
+        lost = sorted(each.at for one in _lives(slot) for each in self.driver.events.of(one, "disconnect"))
+        if not lost:
             return False, "it was never disconnected"
-        at = max(each.at for each in seen)
+        at = lost[-1]
+        if slot.remade and len(lost) > 1 and at - lost[-2] <= ON_PURPOSE:
+            return True, "disconnected on purpose"
         mended = [
             each.answered or each.sent
             for each in self.driver.relay.changes(slot.id)
@@ -306,11 +312,11 @@ class Oracle:
             if id(request) in self._doubles_known:
                 continue
             self._doubles_known.add(id(request))
-            # A guest that dockmend made anew answers a trouble of the container before it.
+            # What dockmend made anew answers a trouble of the container before it.
             # A start does not answer a lost network, and a connect does not answer an end.
             network = request.operation == "connect"
             last = next((each for each in reversed(done[:index]) if (each.operation == "connect") == network), None)
-            before = last.sent if last is not None else 0.0 if slot.owner is not None else born
+            before = last.sent if last is not None else 0.0 if slot.remade else born
             trouble = self._trouble_between(slot, container, before, request)
             if trouble is None:
                 text = f"{slot.key}: {request.operation} at {request.sent:.3f} answers no trouble after {before:.3f}"
@@ -355,6 +361,10 @@ class Oracle:
         if self.ledger.engine_ended(act.begin - 5.0, time.time()):
             return "ended by the engine's restart"
         return "recovered by the engine's policy" if slot.policy != "no" else "recovered"
+
+
+def _lives(slot: Slot) -> list[str]:
+    return [*slot.born] if slot.remade else [slot.id]
 
 
 def _lasted(stream: Request) -> bool:

@@ -18,6 +18,19 @@ WEIGHTS: dict[str, float] = {
     "owner_crash": 1.5,
     "owner_restart": 1.5,  # by a person
     "owner_recreate": 1.5,
+    "owner_rename": 1,
+    "owner_replace_twice": 1,  # within a second
+    "owner_replace_down": 1,  # while dockmend is down
+    "owner_replace_acting": 1,  # again, as dockmend is killed over the first time
+    "owner_stop": 1,  # by a person
+    "owner_start": 1,
+    "owner_unhealthy": 1,
+    # what dockmend makes anew
+    "remake": 1.5,
+    "remake_disconnected": 1.5,  # with incidents of two rules
+    # what nobody asked dockmend to care for
+    "one_off": 1.5,  # of a Compose service, and it fails
+    "mass_removal": 0.4,
     # people
     "person_stop": 7,
     "person_kill": 4,
@@ -59,7 +72,10 @@ WEIGHTS: dict[str, float] = {
     "burst": 2,
     "flood": 0.6,
 }
-TROUBLES = ("unhealthy", "crash", "oom", "disconnect", "stubborn", "crash_loop")
+TROUBLES = (
+    "unhealthy", "crash", "oom", "disconnect", "stubborn", "crash_loop", "owner_unhealthy", "remake",
+    "remake_disconnected",
+)  # fmt: skip
 FIRST = ("unhealthy", "crash", "disconnect")
 ACTING_AFTER = (0.0, 0.002, 0.01, 0.05, 0.2, 0.6)
 """Seconds after dockmend's call at which faults that meet it acting come."""

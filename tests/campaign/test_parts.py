@@ -15,11 +15,14 @@ from typing import Any
 
 import pytest
 
+from tests.lab import TOOLBOX
+
 from . import disk, faults
-from .fleet import Slot
+from .driver import Driver
+from .fleet import Slot, slots
 from .ledger import Act, Intent, Ledger, Meant, Span
 from .oracle import UNSEEN, Oracle
-from .plan import WEIGHTS, rounds
+from .plan import WEIGHTS, Fault, rounds
 from .record import Journal
 from .relay import Request
 from .shrink import shortest
@@ -236,6 +239,60 @@ def test_the_engines_record_tells_of_the_run_that_was_seen_and_of_no_other(tmp_p
         assert disk.signalled(tmp_path, {**seen, "State": running}) is None
     path.write_text('{"State": {')
     assert disk.signalled(tmp_path, seen) is None
+
+
+@pytest.mark.parametrize("pick", [0.0, 0.1, 0.5, 0.99])
+def test_no_common_fault_is_drawn_for_what_has_faults_of_its_own(pick: float):
+    asked: list[str] = []
+
+    def suits(slot: Slot, seen: dict[str, Any]) -> bool:
+        asked.append(slot.tier)
+        return False
+
+    driver: Any = SimpleNamespace(slots=slots(), inspect=lambda slot: {})
+    assert Driver.choose(driver, Fault(1, "crash", pick, 0.0, 0.0), Act(1, "crash", "", "", 0.0), suits) is None
+    assert {*asked} == {slot.tier for slot in slots()} - {"owner", "guest", "remade"}
+
+
+def test_what_only_its_image_speaks_for_is_covered_by_nothing_and_all_others_are():
+    assert {slot.key for slot in slots() if not slot.covered} == {"x1", "x2", "s1", "s2"}
+    assert {slot.key for slot in slots() if slot.image != TOOLBOX} == {"p6", "s1", "s2"}
+
+
+@pytest.mark.parametrize(("container", "found"), [(ID, ["touched"]), ("b" * 64, [])])
+def test_whatever_is_done_to_a_one_off_is_found_once(tmp_path: Path, container: str, found: list[str]):
+    oracle = oracle_of(tmp_path, [call("remove", 10.0, 10.1)], [])
+    driver: Any = oracle.driver
+    driver.passing = {container: "a one-off"}
+    verdict = Verdict()
+    oracle._invariants._left_alone(verdict)
+    oracle._invariants._left_alone(verdict)
+    assert [finding.kind for finding in verdict.findings] == found
+
+
+@pytest.mark.parametrize(("tier", "found"), [("remade", []), ("patient", ["double"])])
+def test_the_start_of_what_was_made_anew_answers_a_trouble_of_the_one_before_it(
+    tmp_path: Path, tier: str, found: list[str]
+):
+    oracle = oracle_of(tmp_path, [call("start", 12.0, 12.5)], [])
+    oracle.ledger.note(Act(1, "remake", "r1", "b" * 64, 9.0, 9.1))
+    verdict = Verdict()
+    slot = Slot("r1", tier, id=ID, born={"b" * 64: 1.0, ID: 11.0})
+    oracle._twice(verdict, slot, ID, 11.0)
+    assert [finding.kind for finding in verdict.findings] == found
+
+
+@pytest.mark.parametrize(
+    ("lost", "accepted"), [((5.0,), False), ((5.0, 20.0), True), ((5.0, 900.0), False), ((), False)]
+)
+def test_a_network_lost_before_a_recreation_is_the_heirs_to_have_again(
+    tmp_path: Path, lost: tuple[float, ...], accepted: bool
+):
+    """Unless a person took it away twice within ten minutes."""
+    oracle = oracle_of(tmp_path, [], [(at, "disconnect") for at in lost])
+    oracle.driver.relay.streams = [Request("GET", "/events", 1.0, status=200, answered=1.1)]
+    heir = Slot("r1", "remade", address="172.29.77.24", id="b" * 64, born={ID: 2.0, "b" * 64: 10.0})
+    assert oracle._disconnected(heir, None)[0] is accepted
 
 
 @pytest.mark.parametrize(("opened_at", "found"), [(99.0, ["leftover", "leftover"]), (100.1, [])])

@@ -22,21 +22,21 @@ ACTS_WITHIN = 5.0
 
 
 def kill(driver: Driver, fault: Fault, act: Act) -> None:
-    if span := _out(driver, act):
+    if span := out(driver, act):
         span.death = True
         driver.daemon.kill()
-        driver.later(fault.duration, partial(_return, driver, span))
+        driver.later(fault.duration, partial(back, driver, span))
 
 
 def stop(driver: Driver, fault: Fault, act: Act) -> None:
-    if span := _out(driver, act):
+    if span := out(driver, act):
         span.death = True
         driver.daemon.stop()
-        driver.later(fault.duration, partial(_return, driver, span))
+        driver.later(fault.duration, partial(back, driver, span))
 
 
 def freeze(driver: Driver, fault: Fault, act: Act) -> None:
-    if span := _out(driver, act):
+    if span := out(driver, act):
         driver.daemon.pause()
         driver.later(fault.duration, partial(thaw, driver, span))
 
@@ -55,7 +55,7 @@ def while_acting(driver: Driver, fault: Fault, act: Act) -> bool:
 
     def suits(slot: Slot, seen: dict[str, Any]) -> bool:
         ill_enough = slot.checked or trouble.kind == "crash"
-        return slot.tier not in {"none", "tight"} and slot.policy == "no" and ill_enough and fleet.well(slot, seen)
+        return slot.covered and slot.tier != "tight" and slot.policy == "no" and ill_enough and fleet.well(slot, seen)
 
     chosen = driver.choose(fault, trouble, suits)
     if chosen is None:
@@ -79,7 +79,7 @@ def is_out(driver: Driver) -> bool:
     return any(span.end == float("inf") for span in driver.ledger.dockmend_out)
 
 
-def _out(driver: Driver, act: Act) -> Span | None:
+def out(driver: Driver, act: Act) -> Span | None:
     if is_out(driver):
         act.result = "nothing to do it to"
         return None
@@ -88,7 +88,7 @@ def _out(driver: Driver, act: Act) -> Span | None:
     return span
 
 
-def _return(driver: Driver, span: Span) -> None:
+def back(driver: Driver, span: Span) -> None:
     driver.daemon.start(ready=False)
     span.end = time.time()
 

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from tests.campaign.driver import Driver
 
 
+NAMES = ("", "", ".dockmend-x", ".dockmend-old", ".dockmend-new-i0")
+"""How names end: a person may choose what looks nearly like a name that dockmend gives."""
+
+
 def stop(driver: Driver, fault: Fault, act: Act) -> None:
     if chosen := driver.choose(fault, act, running):
         _stop(driver, chosen[0], act)
@@ -75,7 +79,7 @@ def rename(driver: Driver, fault: Fault, act: Act) -> None:
     if chosen := driver.choose(fault, act, lambda slot, seen: True):
         slot = chosen[0]
         slot.renamed += 1
-        name = f"{slot.key}-{slot.renamed}"
+        name = f"{slot.key}-{slot.renamed}{NAMES[fault.number % len(NAMES)]}"
         driver.hands.rename(slot, name)
         slot.call(name)
 

@@ -1,0 +1,45 @@
+"""Containers that are nobody's to heal: one-offs of a Compose service that fail, and sixty that are removed at once."""
+
+from __future__ import annotations
+
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.campaign import strangers
+from tests.campaign.ledger import Act
+from tests.campaign.plan import Fault
+from tests.lab import LabError
+
+if TYPE_CHECKING:
+    from tests.campaign.driver import Driver
+
+AT_ONCE = 8
+
+
+def one_off(driver: Driver, fault: Fault, act: Act) -> None:
+    """`docker compose run vpn …` with the labels of its service: it fails, or runs beside the service for a while."""
+    labels = dict(label.split("=", 1) for label in strangers.service("vpn", one_off=True)) | {"tier": "owner"}
+    ends = "exit 3" if fault.pick < 0.5 else "sleep 86400"
+    container = driver.hands.create(f"{strangers.PROJECT}-vpn-run-{fault.number}", labels, ("sh", "-c", ends))
+    driver.passing[container] = "a one-off"
+    driver.hands.start(container)
+    driver.later(fault.duration, partial(_discard, driver, container))
+
+
+def mass_removal(driver: Driver, fault: Fault, act: Act) -> None:
+    """Sixty containers that a rule would be about, had any of them ever run."""
+    names = [f"mass-{fault.number}-{index}" for index in range(strangers.SIZE)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        made = list(pool.map(lambda name: driver.hands.create(name, {"tier": "worker"}, ("true",)), names))
+        driver.passing.update(dict.fromkeys(made, "one of sixty"))
+        list(pool.map(partial(_discard, driver), made))
+
+
+def _discard(driver: Driver, container: str) -> None:
+    with contextlib.suppress(LabError):  # it is found as a leftover, if it stays
+        driver.hands.discard(container)
+
+
+KINDS = {"one_off": one_off, "mass_removal": mass_removal}
