@@ -8,12 +8,13 @@ read at once into a file without a name, and only then passed on. A path of the 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import stat
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -28,6 +29,9 @@ from dockmend.journal.records import ActionRecord
 from dockmend.model import Object
 
 CHUNK = 1 << 18
+DEEPEST = 200
+"""Folders within each other that are copied; each is held open meanwhile."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 OVERHEAD = 1 << 20
 """Bytes by which a tar may be larger than what it holds, headers and padding, for the files of a usual copy."""
 
@@ -129,7 +133,7 @@ def _too_large(what: str, limit: int) -> Failed:
 def _opened(folder: Path) -> int:
     """A folder, held open; Failed where its path was bent since it was resolved."""
     try:
-        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        held = os.open(folder, _FOLDER)
     except OSError as error:
         raise Failed(f"{folder} is not a folder: {error.strerror}", again=False) from error
     if Path(f"/proc/self/fd/{held}").readlink() != folder:
@@ -145,11 +149,15 @@ def pack(path: str, spool: IO[bytes], limit: int) -> None:
         parent = _opened(top.parent)
         try:
             _pack_one(tar, parent, top.name, top.name, limit, path)
+        except OSError as error:  # what a container wrote there may go again at any time
+            raise Failed(f"cannot copy {path}: {error.strerror or error}") from error
         finally:
             os.close(parent)
 
 
 def _pack_one(tar: tarfile.TarFile, folder: int, name: str, inside: str, limit: int, what: str) -> None:
+    if inside.count("/") > DEEPEST:
+        raise Failed(f"{what} holds folders more than {DEEPEST} deep", again=False)
     seen = os.stat(name, dir_fd=folder, follow_symlinks=False)
     member = tarfile.TarInfo(inside)
     member.mode, member.uid, member.gid = stat.S_IMODE(seen.st_mode), seen.st_uid, seen.st_gid
@@ -160,7 +168,10 @@ def _pack_one(tar: tarfile.TarFile, folder: int, name: str, inside: str, limit: 
         member.type, member.linkname = tarfile.SYMTYPE, os.readlink(name, dir_fd=folder)
         tar.addfile(member)
     elif stat.S_ISREG(seen.st_mode):
-        with os.fdopen(os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=folder), "rb") as file:
+        opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        with os.fdopen(opened, "rb") as file:
+            if not stat.S_ISREG(os.fstat(opened).st_mode):
+                return  # a fifo in the place of the file that was seen
             member.size = os.fstat(file.fileno()).st_size
             if tar.offset + member.size > limit + OVERHEAD:
                 raise _too_large(what, limit)
@@ -168,7 +179,7 @@ def _pack_one(tar: tarfile.TarFile, folder: int, name: str, inside: str, limit: 
     elif stat.S_ISDIR(seen.st_mode):
         member.type = tarfile.DIRTYPE
         tar.addfile(member)
-        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+        below = os.open(name, _FOLDER, dir_fd=folder)
         try:
             for each in sorted(os.listdir(below)):  # noqa: PTH208 - an open folder has no path
                 _pack_one(tar, below, each, f"{inside}/{each}", limit, what)
@@ -184,8 +195,9 @@ def staging(incident: str) -> str:
 def unpack(spool: IO[bytes], target: Path, aside: str, limit: int) -> None:
     """Into an existing folder; each entry takes its place at once, or not at all. Raises Failed.
 
-    What leads out of it (links, absolute names, `..`) is refused (tarfile's data filter), and owners become dockmend's
-    own user. A link that was put into the folder meanwhile is replaced and not followed.
+    A container may share the folder, and put a link in the place of whatever is in it, at any time. So nothing is done
+    by path: each folder is opened in the one that is held open, and each file is made where nothing is yet. What would
+    lead out of the copy (links, absolute names, `..`) and devices are refused; owners become dockmend's own user.
     """
     spool.seek(0)
     folder = _opened(target)
@@ -193,9 +205,9 @@ def unpack(spool: IO[bytes], target: Path, aside: str, limit: int) -> None:
         shutil.rmtree(aside, ignore_errors=True, dir_fd=folder)
         os.mkdir(aside, 0o700, dir_fd=folder)
         try:
-            own = os.open(aside, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            own = os.open(aside, _FOLDER, dir_fd=folder)
             try:
-                _extract(spool, Path(f"/proc/self/fd/{own}"), limit, str(target))
+                _extract(spool, own, limit, str(target))
                 for name in os.listdir(own):  # noqa: PTH208 - the same
                     os.rename(name, name, src_dir_fd=own, dst_dir_fd=folder)
             finally:
@@ -208,7 +220,7 @@ def unpack(spool: IO[bytes], target: Path, aside: str, limit: int) -> None:
         os.close(folder)
 
 
-def _extract(spool: IO[bytes], into: Path, limit: int, what: str) -> None:
+def _extract(spool: IO[bytes], into: int, limit: int, what: str) -> None:
     total = 0
     try:
         with tarfile.open(fileobj=spool) as tar:
@@ -216,9 +228,82 @@ def _extract(spool: IO[bytes], into: Path, limit: int, what: str) -> None:
                 total += member.size
                 if total > limit:
                     raise _too_large(what, limit)
-                tar.extract(member, into, filter="data")
-    except tarfile.TarError as error:
+                _make(tar, member, into)
+    except (tarfile.TarError, _LeadsOut) as error:
         raise Failed(f"refused to copy into {what}: {str(error)[:200]}", again=False) from error
+
+
+class _LeadsOut(Exception):
+    """A member of an archive that is no file, folder or link within what is copied."""
+
+
+def _make(tar: tarfile.TarFile, member: tarfile.TarInfo, into: int) -> None:
+    """One member, below the folder that is held open. Raises OSError, TarError, _LeadsOut."""
+    parts = _parts(member.name, member.name)
+    if not parts:
+        return
+    with _below(into, parts[:-1], make=True) as folder:
+        name = parts[-1]
+        if member.isdir():
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o755, dir_fd=folder)
+        elif member.issym():
+            os.symlink(_link_target(len(parts) - 1, member), name, dir_fd=folder)
+        elif member.islnk():
+            linked = _parts(member.linkname, f"{member.name} -> {member.linkname}")
+            if not linked:
+                raise _LeadsOut(f"{member.name!r} is a link to a folder")
+            with _below(into, linked[:-1], make=False) as beside:
+                os.link(linked[-1], name, src_dir_fd=beside, dst_dir_fd=folder, follow_symlinks=False)
+        elif member.isreg() and (content := tar.extractfile(member)) is not None:
+            made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            with os.fdopen(made, "wb") as file:
+                shutil.copyfileobj(content, file, CHUNK)
+                os.fchmod(made, member.mode & 0o755 | 0o600)  # as tarfile's data filter: nobody else may write it
+                file.flush()
+                os.utime(made, (member.mtime, member.mtime))
+        else:
+            raise _LeadsOut(f"{member.name!r} is a device or another special file")
+
+
+def _parts(path: str, shown: str) -> list[str]:
+    """The names along a path that stays within what is copied. Raises _LeadsOut."""
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if path.startswith("/"):
+        raise _LeadsOut(f"{shown!r} is an absolute path")
+    if ".." in parts:
+        raise _LeadsOut(f"{shown!r} leads out of its folder")
+    return parts
+
+
+def _link_target(depth: int, member: tarfile.TarInfo) -> str:
+    """Where a link may lead: up to what is copied at most, and `..` at its beginning only.
+
+    Behind a name it would be counted from wherever that leads, as another link may be there. Raises _LeadsOut.
+    """
+    names = [part for part in member.linkname.split("/") if part not in ("", ".")]
+    up = next((place for place, name in enumerate(names) if name != ".."), len(names))
+    if up > depth:
+        raise _LeadsOut(f"{member.name!r} is a link that leads out of what is copied")
+    _parts("/".join(names[up:]) if not member.linkname.startswith("/") else "/", f"{member.name} -> {member.linkname}")
+    return member.linkname
+
+
+@contextlib.contextmanager
+def _below(top: int, parts: Sequence[str], *, make: bool) -> Iterator[int]:
+    """A folder below one that is held open, reached name by name and through no link. Raises OSError."""
+    here = os.dup(top)
+    try:
+        for part in parts:
+            if make:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(part, 0o755, dir_fd=here)
+            inner = os.open(part, _FOLDER, dir_fd=here)
+            os.close(here)
+            here = inner
+        yield here
+    finally:
+        os.close(here)
 
 
 async def settle(ctx: Context, record: ActionRecord) -> Settled:
@@ -231,8 +316,17 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
             where = Path(below_roots(ctx, str(before["to"])))
         except Failed:
             return Settled(done=False, detail="it may have been copied in part; its target is gone")
-        await asyncio.to_thread(shutil.rmtree, where / staging(str(before["incident"])), ignore_errors=True)
+        await asyncio.to_thread(_clear, where, staging(str(before["incident"])))
     return Settled(done=False, detail="it may have been copied in part, and is copied anew")
+
+
+def _clear(target: Path, aside: str) -> None:
+    with contextlib.suppress(Failed):  # it was moved: whoever did that has what was half copied
+        folder = _opened(target)
+        try:
+            shutil.rmtree(aside, ignore_errors=True, dir_fd=folder)
+        finally:
+            os.close(folder)
 
 
 def register_all() -> None:

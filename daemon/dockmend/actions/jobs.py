@@ -34,7 +34,9 @@ async def run(ctx: Context, params: Any, subject: Object) -> Done:
     try:
         await _cleared(ctx)  # of an earlier attempt
         job = (await ctx.own.create(name, body, ctx.incident.id, "job")).object_id
+        _check_unbent(ctx, body)
         await ctx.engine.start(job)
+        _check_unbent(ctx, body)
         code = await ctx.engine.wait(job, ctx.timeout + 1.0)
         output = await _written(ctx, job)
     except EngineError as error:
@@ -68,6 +70,17 @@ def _mount(ctx: Context, text: str) -> Mapping[str, Any]:
     if not VOLUME_NAME.match(source):
         raise Failed(f"{source[:100]!r} is no name of a volume", again=False)
     return {"Type": "volume", "Source": source, **mount}
+
+
+def _check_unbent(ctx: Context, body: Mapping[str, Any]) -> None:
+    """The engine mounts a host's path by its name, and whoever may write above it may have bent that since.
+
+    Raises Failed; the job's container then goes. Between the last look before a start and the mount there is a moment
+    that nobody can close from outside the engine, so it is looked at after the start as well.
+    """
+    for mount in body["HostConfig"]["Mounts"]:
+        if mount["Type"] == "bind" and below_roots(ctx, mount["Source"]) != mount["Source"]:
+            raise Failed(f"{mount['Source']} was replaced by a link meanwhile", again=False)
 
 
 async def _written(ctx: Context, name: str) -> Output:
