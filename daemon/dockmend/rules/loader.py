@@ -91,7 +91,6 @@ def _load(texts: Mapping[str, str | bytes], host: str, problems: Sequence[Proble
         order = reader.order
         columns.update(reader.columns)
         found += reader.reporter.problems
-        document.release()
     errors = [problem for problem in found if problem.level == "error"]
     if errors:
         raise InvalidFiles(tuple(_sorted(found)))

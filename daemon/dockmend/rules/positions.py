@@ -117,11 +117,6 @@ class Document:
         """Whether there may be a comment after a value."""
         return " #" in self.text
 
-    def release(self) -> None:
-        """The tree is not needed any more."""
-        root, self.root = self.root, None
-        _dismantle([root] if root is not None else [])
-
     @property
     def data(self) -> Any:
         return self.root.value if self.root is not None else None
@@ -175,34 +170,15 @@ def parse(path: str, text: str) -> Document:
         document.root = builder.build()
     except Trouble as trouble:
         document.troubles.append(trouble)
-        _dismantle(builder.stack[:1])
     except yaml.MarkedYAMLError as error:
         mark = error.context_mark if _starts_earlier(error) else error.problem_mark
         mark = mark or error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark is not None else (1, 1)
         message, column = hints.syntax(error.problem or "", error.context or "", document.line(line), column)
         document.troubles.append(Trouble(line, column, message))
-        _dismantle(builder.stack[:1])
     except (yaml.reader.ReaderError, UnicodeEncodeError) as error:
         document.troubles.append(_unreadable(document.text, error))
     return document
-
-
-def _dismantle(nodes: list[Any]) -> None:
-    """Frees a tree node by node, and its data part by part.
-
-    Freed as a whole, that of a file of 1 MiB would keep every other thread waiting for more than 100 ms.
-    """
-    for node in nodes:
-        data = node.value
-        for part in data if isinstance(data, list) else data.values() if isinstance(data, dict) else ():
-            while isinstance(part, list | dict) and part:
-                part.pop() if isinstance(part, list) else part.popitem()
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, Collection):
-            nodes += node.children if node.keys is None else node.children.values()
-            node.children, node.keys, node.value = (), None, None
 
 
 def _starts_earlier(error: yaml.MarkedYAMLError) -> bool:
