@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MARK = "org.dockmend.demo"  # on what the demo makes; its value says whose it is
+MADE = f"{MARK}.container"  # on its container, whose image bears MARK
 PREFIX = "dockmend-demo-"
 PATIENCE = 45.0  # seconds for each thing that is waited for
 METRICS = (
@@ -169,7 +170,7 @@ class Demo:
         config = {
             "Image": image,
             "Cmd": ["/bin/sh", "-c", START],
-            "Labels": {MARK: _owner()},
+            "Labels": {MADE: _owner()},  # MARK is its image's too, and what an image says does not count
             "StopSignal": "SIGKILL",  # sleep as PID 1 is deaf to SIGTERM: the restart need not wait for it
             "NetworkDisabled": True,
             "Healthcheck": {
@@ -225,7 +226,7 @@ class Demo:
 
         await asyncio.to_thread(_clear_folders)
         for container in (await self.engine.listing()).containers:
-            if gone(container.labels.get(MARK, "")):
+            if any(gone(container.labels.get(key, "")) for key in (MARK, MADE)):
                 await _gone(self.engine.remove, container.id, force=True)
         images = sorted(await self.engine.images(), key=lambda image: MARK not in image.labels)
         for image in images:  # the marked ones first: they are made of the others
