@@ -255,9 +255,33 @@ _LABELS = frozenset({"labels", "options"})
 def parameters(given: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters of a step, or another structure of the engine's, as they may be written down.
 
-    All values of an environment are taken out; of the rest, what is a secret by its place or form.
+    All values of an environment are taken out, also where a command repeats them; of the rest, what
+    is a secret by its place or form.
     """
-    return {str(key): _parameter(str(key), value) for key, value in given.items()}
+    kept = {str(key): _parameter(str(key), value) for key, value in given.items()}
+    known = known_in(given)
+    return {
+        key: [_without_known(each, known) for each in value] if _is_command(key, value) else value
+        for key, value in kept.items()
+    }
+
+
+def known_in(given: Mapping[str, Any], shown: Iterable[str] = ()) -> tuple[str, ...]:
+    """What `parameters` takes out of an environment and a command: a program may repeat it.
+
+    `shown`: as of `known_values`.
+    """
+    known: list[str] = []
+    for key, value in given.items():
+        if key.lower() in _ENVIRONMENT and isinstance(value, Mapping):
+            known += known_values({str(name): str(each) for name, each in value.items()}, shown)
+        elif _is_command(key, value):
+            known += known_arguments(value)
+    return tuple(each for each in known if each != MARK)
+
+
+def _is_command(key: str, value: Any) -> bool:
+    return key.lower() in _COMMANDS and isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
 
 
 def _parameter(key: str, value: Any) -> Any:
@@ -273,7 +297,7 @@ def _parameter(key: str, value: Any) -> Any:
             return command_line(value)
         return MARK if is_secretive(key) and _is_value(value) else text(value)
     if isinstance(value, list | tuple):
-        if name in _COMMANDS and all(isinstance(each, str) for each in value):
+        if _is_command(name, value):
             return arguments(value)
         return [_parameter(key, each) for each in value]
     return value
@@ -294,7 +318,7 @@ def known_values(environment: Mapping[str, str], shown: Iterable[str] = ()) -> t
     `shown`: what is told anyway (the container's name, its image): it stays readable, unless its
     variable's name says that it is a secret.
     """
-    told = {*shown, *_WITHOUT}
+    told = set(shown)
     return tuple(
-        value for key, value in environment.items() if value not in told or (is_secretive(key) and _is_value(value))
+        value for key, value in environment.items() if _is_value(value) and (value not in told or is_secretive(key))
     )

@@ -140,6 +140,14 @@ def test_parameters_lose_every_value_of_an_environment():
     }  # fmt: skip
 
 
+def test_a_command_does_not_repeat_a_value_of_its_environment():
+    given = {"command": ["sh", "-c", f"connect me/{S}@db", "production"], "env": {"X": S, "MODE": "{container.name}"}}
+    kept = {"command": ["sh", "-c", "connect me/***@db", "production"], "env": {"X": MARK, "MODE": MARK}}
+    assert redaction.parameters(given) == kept
+    assert redaction.known_in(given) == (S,)
+    assert redaction.known_in(kept) == ()
+
+
 def test_what_is_shown_anyway_is_no_known_value():
     env = {"NAME": "web", "PGPASSWORD": "web", "MODE": "production", "DEBUG": "true"}
     assert redaction.known_values(env, ["web"]) == ("web", "production")

@@ -138,7 +138,7 @@ async def _secrets(ctx: Context, job: str) -> tuple[str, ...]:
     """What the job was given as environment and arguments, from itself: the rule may be another by now."""
     config = (await ctx.engine.inspect_raw(job)).get("Config") or {}
     env = dict(str(each).partition("=")[::2] for each in config.get("Env") or ())
-    return (*redaction.known_values(env), *redaction.known_arguments(config.get("Cmd") or ()))
+    return redaction.known_in({"env": env, "command": config.get("Cmd") or ()})
 
 
 def register_all() -> None:

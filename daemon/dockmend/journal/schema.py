@@ -134,26 +134,29 @@ def _without_secrets(connection: sqlite3.Connection) -> None:
     """Takes secrets out of what was written before they were left out."""
     # Incidents repeat what an action said only if it failed; the others are many, and would take a start its time.
     repeats = "coalesce(outcome, 'failed') IN ('failed', 'interrupted')"
-    for table, which in (("actions", "1"), ("incidents", repeats)):
+    known: dict[str, tuple[str, ...]] = {}  # secrets that the actions of an incident name
+    for table, column, which in (("actions", "incident", "1"), ("incidents", "id", repeats)):
         last = 0
-        query = f"SELECT rowid, body FROM {table} WHERE {which} AND rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608 - constants only
+        query = f"SELECT rowid, {column}, body FROM {table} WHERE {which} AND rowid > ? ORDER BY rowid LIMIT ?"  # noqa: S608 - constants only
         while rows := connection.execute(query, (last, _CLEANED_AT_ONCE)).fetchall():
             last = rows[-1][0]
-            for number, body in rows:
-                if (clean := _clean(body)) is not None:
+            for number, incident, body in rows:
+                if (clean := _clean(incident, body, known)) is not None:
                     connection.execute(f"UPDATE {table} SET body = ? WHERE rowid = ?", (clean, number))  # noqa: S608
 
 
-def _clean(body: bytes) -> bytes | None:
+def _clean(incident: str, body: bytes, known: dict[str, tuple[str, ...]]) -> bytes | None:
     """A record without secrets; None: it had none that can be found, or cannot be read."""
     try:
         record = msgspec.json.decode(body)
         clean = dict(record)
-        if isinstance(record.get("params"), dict):
-            clean["params"] = redaction.parameters(record["params"])
+        if isinstance(params := record.get("params"), dict):
+            clean["params"] = redaction.parameters(params)
+            if found := redaction.known_in(params):
+                known[incident] = (*known.get(incident, ()), *found)
         for field in ("detail", "reason"):
             if isinstance(record.get(field), str):
-                clean[field] = redaction.text(record[field])
+                clean[field] = redaction.text(record[field], known.get(incident, ()))
     except (msgspec.MsgspecError, ValueError, TypeError, AttributeError, RecursionError):
         return None
     return msgspec.json.encode(clean) if clean != record else None

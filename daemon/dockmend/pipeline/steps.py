@@ -435,7 +435,7 @@ def secrets_of(params: Any, render: Callable[[str], str], incident: Incident) ->
     command = getattr(params, "command", None) or ()
     env = {key: render(value) for key, value in given.items()}
     shown = (incident.object_name, incident.object_id, incident.target, incident.rule, incident.trigger)
-    return (*redaction.known_values(env, shown), *redaction.known_arguments([render(each) for each in command]))
+    return redaction.known_in({"env": env, "command": [render(each) for each in command]}, shown)
 
 
 def parameters(params: Any) -> dict[str, Any]:

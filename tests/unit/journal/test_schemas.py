@@ -110,26 +110,29 @@ async def test_a_command_does_not_migrate_what_a_daemon_may_be_writing(tmp_path:
 async def test_secrets_of_earlier_records_are_taken_out(tmp_path: Path):
     """Of all records, and of what the file holds beside them."""
     path = left_by(4, tmp_path / "journal.sqlite3")
-    params = {"command": ["psql"], "env": {"PGPASSWORD": "hunter2"}}
-    action = an_action(9, params=params, detail="exit code 1: password=hunter2", undo={"exec": {"mark": "m"}})
+    params = {"command": ["psql", "hunter2"], "env": {"PGPASSWORD": "hunter2"}}
+    detail, undo = "exit code 1: it got hunter2", {"exec": {"mark": "m"}}
+    action = an_action(9, incident="i000000000000001", params=params, detail=detail, undo=undo)
     broken = b'{"params": {"env": '
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         row = connection.execute("SELECT * FROM actions").fetchone()
         for number, body in ((action.id, msgspec.json.encode(action)), ("a9", broken)):
-            connection.execute(f"INSERT INTO actions VALUES ({', '.join('?' * len(row))})", (number, *row[1:-1], body))
+            values = (number, action.incident, *row[2:-1], body)
+            connection.execute(f"INSERT INTO actions VALUES ({', '.join('?' * len(row))})", values)
         connection.execute(
             'UPDATE incidents SET body = CAST(replace(CAST(body AS TEXT), \'"reason":""\', '
-            '\'"reason":"exec: token=hunter2"\') AS BLOB)'
+            '\'"reason":"exec: it got hunter2"\') AS BLOB) WHERE id = ?',
+            (action.incident,),
         )
     journal = SqliteJournal(path, lambda: NOW + 60)
     await journal.open()
     (waiting,) = await journal.open_incidents()
-    assert waiting.reason == "exec: token=***"
+    assert waiting.reason == "exec: it got ***"
     await journal.close()
     with contextlib.closing(sqlite3.connect(path)) as connection:
         bodies = dict(connection.execute("SELECT id, body FROM actions"))
     assert bodies["a9"] == broken  # what cannot be read is left as it is
     found = msgspec.json.decode(bodies[action.id], type=ActionRecord)
-    clean = {"command": ["psql"], "env": {"PGPASSWORD": "***"}}
-    assert found == replace(action, params=clean, detail="exit code 1: password=***")
+    clean = {"command": ["psql", "***"], "env": {"PGPASSWORD": "***"}}
+    assert found == replace(action, params=clean, detail="exit code 1: it got ***")
     assert b"hunter2" not in path.read_bytes()
