@@ -18,10 +18,12 @@ from dockmend.rules.model import Limits, Rule, Step
 
 LEAVES_STOPPED_ALONE = frozenset({"start", "restart", "recreate", "unpause", "compose_restart", "compose_up"})
 """Actions that would start what somebody stopped (rules.md, "What is never done")."""
+ENDS_RUN = frozenset({"restart", "stop", "kill", "recreate", "remove", "compose_restart", "compose_up"})
+"""Actions that end the run of a container: what lives in its namespaces is cut off from them."""
 CODES = frozenset({
-    "attempts", "backoff", "breaker", "budget", "condition", "condition_error", "cooldown", "dry_run", "engine", "for",
-    "ignored", "itself", "journal", "on_purpose", "other_rule", "owner", "paused", "policy", "protected", "rate",
-    "recovered", "running", "stopped", "times", "unknown_owner", "window",
+    "attempts", "backoff", "breaker", "budget", "condition", "condition_error", "cooldown", "cut_off", "dry_run",
+    "engine", "for", "ignored", "itself", "journal", "on_purpose", "other_rule", "owner", "owner_stopped", "paused",
+    "policy", "protected", "rate", "recovered", "running", "stopped", "times", "unknown_owner", "window",
 })  # fmt: skip
 """Every code a decision can carry, from here, from the guards and from the pipeline: metrics show no others."""
 HALF_OPEN_AFTER = 900.0

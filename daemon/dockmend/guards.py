@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from dockmend.decide import Suppress, Verdict, standing
+from dockmend.decide import ENDS_RUN, Suppress, Verdict, standing
 from dockmend.model import Change, Container, Object
 from dockmend.owned import OwnedObjects
 from dockmend.rules.fields import field_values
@@ -75,6 +75,21 @@ class Guards:
             except ConditionError as error:
                 return Suppress("condition_error", f"its condition could not be answered: {error}")
         return verdict
+
+    def cuts_off(self, rule: Rule, steps: Iterable[Step], owner: Container, guests: Iterable[Container]) -> str | None:
+        """Whom these steps would cut off from the namespaces of `owner` for good, as nothing may be done to them, and
+        what to do about it; None where there is nobody. `guests`: those that live there now."""
+        ending = next((step.action for step in steps if step.action in ENDS_RUN and step.target is None), None)
+        if ending is None or rule.cut_off or not owner.running:
+            return None
+        lost = [(each.name, why.reason) for each in guests if each.running and (why := self.forbids(each)) is not None]
+        if not lost:
+            return None
+        who = ", ".join(f"{name} ({reason})" for name, reason in sorted(lost))
+        return (
+            f"{ending} would cut off what lives in the namespaces of {owner.name} and must be left alone: {who};"
+            f" allow dockmend to bring it back, or say `cut_off: true` in rule {rule.name}"
+        )
 
     def forbidden_step(self, steps: Iterable[Step]) -> Suppress | None:
         """The first step that the settings' policy does not allow."""

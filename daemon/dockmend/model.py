@@ -157,6 +157,12 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
         """The id of the container whose network namespace this one joined, or None."""
         return self.network_mode.removeprefix("container:") if self.network_mode.startswith("container:") else None
 
+    @property
+    def owners(self) -> frozenset[str]:
+        """The containers whose network, process or IPC namespace this one joined, as its definition names them."""
+        modes = (self.network_mode, self.pid_mode, self.ipc_mode)
+        return frozenset(mode.removeprefix("container:") for mode in modes if mode.startswith("container:"))
+
 
 class Subnet(Struct, frozen=True, omit_defaults=True):
     """A range of a network's addresses; texts as the engine writes them ("10.89.0.0/24")."""

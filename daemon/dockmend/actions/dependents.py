@@ -1,6 +1,7 @@
 """restart_dependents: everything that a container's restart or replacement broke, as one group, in order.
 
 Under `container.orphaned` the group hangs on the owner of a namespace, under any other trigger on the rule's target.
+At the end of an attempt it is the guests of what that attempt restarted, and nobody else (`Rejoin`).
 Who needs anything is asked of the host anew each time, so an attempt that was cut short, or a dockmend that was killed,
 goes on where it was: a member that has begun after what it hangs on is left alone. Each member's stop, start, restart
 and recreation is a step of its own in the journal.
@@ -21,7 +22,7 @@ from dockmend.errors import NotFound
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror.graph import Edge, Graph, build
 from dockmend.mirror.order import plan
-from dockmend.model import Object, owner_in
+from dockmend.model import Object, group_of, owner_in, target_of
 from dockmend.rules.parameters import Restart, Stop
 
 KILLED = 137
@@ -30,6 +31,14 @@ WITHOUT_CHECK = 30.0
 """Seconds a member has to run, or to be healthy beyond its check's own verdict, before what hangs on it is started."""
 _JOINED = ("network", "pid", "ipc")
 """Kinds of edges by which a container is in a namespace of the other's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoin:
+    """The parameters where only those are meant that live in the namespaces of the subject."""
+
+    guests: bool = True
+    timeout: float | None = None
 
 
 @dataclass(slots=True)
@@ -41,6 +50,7 @@ class Group:
     params: Any
     root: Container
     owned: bool  # it hangs on the owner of a namespace, and only what that broke is treated
+    guests: bool  # only those that live in the root's namespaces are meant
     asked: dict[str, float]
     halted: set[str]
     graph: Graph
@@ -74,7 +84,7 @@ class Group:
     def _members(self) -> set[str]:
         """Those that need it: what they hang on began after them, is about to, or is another than they joined."""
         graph, taken = self.graph, set[str]()
-        felt = graph.dependents([self.root.id])
+        felt = graph.dependents([self.root.id], self._counts)
         for wave in plan(felt, graph.needs()).start:
             for node in wave:
                 if self._needs(node, taken) and not self._spared(graph.nodes[node]):
@@ -85,7 +95,10 @@ class Group:
         container = self.graph.nodes[node]
         if node in self.halted or not container.running:
             return True
-        return any(self._felt(container, edge, taken) for edge in self.graph.edges_of(node) if edge.restart)
+        return any(self._felt(container, edge, taken) for edge in self.graph.edges_of(node) if self._counts(edge))
+
+    def _counts(self, edge: Edge) -> bool:
+        return edge.kind in _JOINED if self.guests else edge.restart
 
     def _felt(self, container: Container, edge: Edge, taken: set[str]) -> bool:
         if edge.dependency in taken or edge.stale:
@@ -130,7 +143,8 @@ class Group:
         """Of those that nobody stopped: one that ended for the group's sake, not one that has done its work."""
         if container.exit_code == KILLED and any(edge.kind == "pid" for edge in self.graph.edges_of(container.id)):
             return True  # the kernel kills what is in a process namespace whose first process has ended
-        return any(each.id == container.id for each in self.ctx.view.orphans(self.ctx.incident.target))
+        group = group_of(target_of(self.root)) if self.guests else self.ctx.incident.target
+        return any(each.id == container.id for each in self.ctx.view.orphans(group))
 
     # --- doing ---------------------------------------------------------------------------------------------------
 
@@ -164,7 +178,7 @@ class Group:
 
     def _is_back(self, container: Container) -> bool:
         """Whether another remedy brought it back since it was asked who needs it: it began after all it hangs on."""
-        edges = [edge for edge in self.graph.edges_of(container.id) if edge.restart]
+        edges = [edge for edge in self.graph.edges_of(container.id) if self._counts(edge)]
         began = max(self.root.started_at, self.asked.get(container.id, 0.0))
         return container.running and all(
             edge.dependency == self.root.id and not self._stale(edge) and self._since(container, edge) > began
@@ -177,17 +191,21 @@ class Group:
         container = await self.seen(now_id)
         if container is None:
             return
+        seen = await self.await_verdict(container)
+        if seen is None or not seen.running:
+            raise Failed(f"{container.name} ended again")
+        if seen.health not in ("", "healthy"):
+            raise Failed(f"{container.name} is {seen.health}")
+
+    async def await_verdict(self, container: Container) -> Container | None:
+        """As it is once its check, if it has one, has said healthy or unhealthy; None where it is gone."""
         check = container.check
         within = WITHOUT_CHECK + (check.verdict_within if check else 0.0)
 
         def over(each: Container) -> bool:
             return not each.running or each.health in ("", "healthy", "unhealthy")
 
-        seen = await await_until(self.ctx, now_id, self.ctx.clock() + within, over)
-        if seen is None or not seen.running:
-            raise Failed(f"{container.name} ended again")
-        if seen.health not in ("", "healthy"):
-            raise Failed(f"{container.name} is {seen.health}")
+        return await await_until(self.ctx, container.id, self.ctx.clock() + within, over)
 
     async def seen(self, node: str) -> Container | None:
         """As it is now; None where it is gone, which is somebody's will."""
@@ -203,6 +221,17 @@ class Group:
 async def restart_dependents(ctx: Context, params: Any, subject: Object) -> Done:
     """Restart what the target's restart broke; recreate what joined the namespace of one that was replaced."""
     group = await _group(ctx, params, expect_container(subject, "restart_dependents"), None, set())
+    return await _treat(group)
+
+
+async def _treat(group: Group) -> Done:
+    """Guests are brought back once their owner is well, or its check has said that it is not: it runs all the same, and
+    without it they have nothing at all."""
+    if group.guests:
+        seen = await group.await_verdict(group.root)
+        if seen is None or not seen.running:
+            return Done(f"{group.root.name} does not run: what lives in its namespaces waits for it")
+        group.root = seen
     return await group.treat()
 
 
@@ -210,21 +239,22 @@ async def _group(
     ctx: Context, params: Any, subject: Container, asked: dict[str, float] | None, halted: set[str]
 ) -> Group:
     """Raises Failed where what they hang on is not there, or does not run."""
-    owner = owner_in(ctx.incident.target)
+    guests = bool(getattr(params, "guests", False))
+    owner = owner_in(ctx.incident.target) if not guests else None
     root = subject if owner is None else ctx.view.of_owner(owner)
     try:
         root = await ctx.engine.inspect(ctx.view.identities.heir_of(root.id)) if root is not None else None
     except NotFound:
         root = None
     if root is None or (owner is not None and root.state != "running"):
-        name = root.name if root is not None else (owner or subject.name).partition(":")[2]
+        name = root.name if root is not None else owner.partition(":")[2] if owner is not None else subject.name
         raise Failed(f"{name}, on which they hang, {'does not run' if root is not None else 'is gone'}")
     known = {each.id: each for each in ctx.view.containers()} | {root.id: root}
     graph = build(known.values(), ctx.view.identities)
     if asked is None:
         direct = {edge.dependent for edge in graph.edges if edge.dependency == root.id and edge.restart}
-        asked = {} if owner is not None else {each: graph.nodes[each].started_at for each in direct}
-    return Group(ctx, params, root, owner is not None, asked, halted, graph)
+        asked = {} if guests or owner is not None else {each: graph.nodes[each].started_at for each in direct}
+    return Group(ctx, params, root, guests or owner is not None, guests, asked, halted, graph)
 
 
 async def _remember(group: Group) -> None:
@@ -242,11 +272,12 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
     if not isinstance(before, dict):
         return NOT_BEGUN
     subject = Container(id=str(before["root"]), name=record.object_name)
-    params = Restart.model_construct(timeout=record.params.get("timeout"))
+    timeout = record.params.get("timeout")
+    params: Any = Rejoin(timeout=timeout) if record.params.get("guests") else Restart.model_construct(timeout=timeout)
     try:
         group = await _group(ctx, params, subject, dict(before["asked"]), set(before["halted"]))
         group.members = [str(each) for each in before.get("members", ())]
-        done = await group.treat()
+        done = await _treat(group)
     except Failed as failure:
         return Settled(done=False, detail=str(failure))
     if unmet := await _unmet(group):

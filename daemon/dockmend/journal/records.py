@@ -71,9 +71,10 @@ class ActionRecord(Struct, frozen=True):
     outcome: Literal["done", "failed", "interrupted"] | None = None
     detail: str = ""  # what was done, or the error; for a person
     undo: dict[str, Any] = field(default_factory=dict)
-    part: Literal["then", "finally", "escalate", "after", "member"] = "then"
+    part: Literal["then", "finally", "escalate", "after", "member", "guests"] = "then"
     """Where in the rule the step stands; after: it follows from another step, such as a stop that was lost in it;
-    member: it is a part of a group's step, done to one of its members."""
+    member: it is a part of a group's step, done to one of its members; guests: it brings back what lives in the
+    namespaces of a container whose run the steps before it ended."""
     untouched: bool = False
     """It ended before anything was asked of the engine: no limit counts it."""
 

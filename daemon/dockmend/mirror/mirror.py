@@ -232,11 +232,11 @@ class Mirror(OwnDoing):
             del self._buried[next(iter(self._buried))]
         self.changed.add(container.id)
         self.wanted.discard(container.id)
-        if joined := container.joined:
-            mine = self._dependents.get(joined, set())
+        for named in container.owners:
+            mine = self._dependents.get(named, set())
             mine.discard(container.id)
             if not mine:
-                self._dependents.pop(joined, None)
+                self._dependents.pop(named, None)
         changes = runs.removed(self, found, at, now, origin)
         changes += self.orphan_dependents(container, at, origin, "it was removed")
         return changes
@@ -346,8 +346,8 @@ class Mirror(OwnDoing):
             found.echo = self._coming.pop(container.id, None)
         self.changed.add(container.id)
         self.redefined.add(container.id)
-        if joined := container.joined:
-            self._dependents.setdefault(joined, set()).add(container.id)
+        for named in container.owners:
+            self._dependents.setdefault(named, set()).add(container.id)
 
     def put(self, found: Entry, container: Container) -> None:
         before = found.kept.container
@@ -388,7 +388,9 @@ class Mirror(OwnDoing):
     def orphan_dependents(self, owner: Container, at: float, origin: Origin, why: str) -> Iterable[Change]:
         for dependent in list(self._dependents.get(owner.id, ())):
             found = self.entries.get(dependent)
-            if found is not None and found.container.state == "running" and found.joined_at <= at:
+            if found is None or found.container.joined != owner.id:
+                continue
+            if found.container.state == "running" and found.joined_at <= at:
                 note = f"the network of {owner.name} is not its own any more: {why}"
                 yield from looks.orphan(self, found, at, origin, note)
 

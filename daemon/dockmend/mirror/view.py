@@ -46,7 +46,7 @@ class View:
         self.unknown: dict[str, deque[tuple[Event, Origin]]] = {}  # heard of containers that are still to be inspected
         self.identities = Identities()  # of those that are gone too
         self.resolver = Resolver(self, self.identities)
-        self._dependents: dict[str, set[str]] = {}  # ids, by the owner that their definitions name
+        self._dependents: dict[str, set[str]] = {}  # ids, by the owners of namespaces that their definitions name
 
     def container(self, container_id: str) -> Container | None:
         found = self.entries.get(container_id)
@@ -226,8 +226,26 @@ class View:
             else:
                 same = meant is None and root is None and self._is_called(joined, owner)
             if same:
-                found += [self.entries[each].container for each in mine]
+                found += [each for each in (self.entries[one].container for one in mine) if each.joined == joined]
         return [each for each in found if (root is None or each.id != root.id) and not each.one_off]
+
+    def living_in(self, container_id: str) -> list[Container]:
+        """Those whose definitions name a container, or one whose heir it is, as the owner of a namespace. It need not
+        be there, nor heard of yet."""
+        heir_of = self.identities.heir_of
+        heir, found = heir_of(container_id), set[str]()
+        for named, mine in self._dependents.items():
+            meant = self.resolver.container(named)
+            if container_id in (named, meant and meant.id) or heir in (heir_of(named), meant and meant.id):
+                found |= mine
+        return [self.entries[each].container for each in sorted(found - {container_id, heir})]
+
+    def owners(self, container: Container) -> list[Container]:
+        """Those that are there of the containers in whose namespaces it is to live."""
+        if not container.owners:
+            return []
+        meant = (self.resolver.container(each) for each in sorted(container.owners))
+        return [each for each in meant if each is not None and each.id != container.id]
 
     def shares(self, container: Container) -> bool:
         """Whether it runs, and in the network that its owner has now: what an attempt at a dependent is to achieve."""

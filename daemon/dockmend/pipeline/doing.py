@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
+from dockmend.actions.dependents import Rejoin
 from dockmend.decide import Suppress, Wait, makes_again, would_start
 from dockmend.errors import EngineAway, EngineError, JournalError, NotFound
 from dockmend.journal.records import ActionRecord, Incident
@@ -23,8 +24,14 @@ log = structlog.get_logger("dockmend.treatment")
 ATTEMPT_MADE = 1 << 20
 """Progress of an attempt of which all was done, `finally` too: only its verification is still to come."""
 
+REJOIN = Step("restart_dependents", params=Rejoin())
+"""Of the guests of its subject alone; part of every attempt that ends or begins the run of one that has some."""
+
 STOPS, STOP_RETRY = 5, 2.0
 """How often a person's stop that a restart swallowed is asked for again, and seconds in between."""
+
+REJOINS, REJOIN_RETRY = 3, 2.0
+"""How often guests of what an attempt restarted are brought back, where that fails, and seconds in between."""
 
 HEARD_WITHIN = 1.0
 """Seconds within which the stream has told whose doing an end was that a look found."""
@@ -70,7 +77,8 @@ def _pauses_itself(rule: Rule) -> bool:
 
 @dataclass(slots=True)
 class Doing:
-    """`cut(incident_id)`: whether its attempt or its verification is to end before its time."""
+    """`cut(incident_id)`: whether its attempt or its verification is to end before its time. `left_out`, by incident:
+    why guests of what it restarted could not be brought back."""
 
     steps: Steps
     looking: Looking
@@ -78,6 +86,7 @@ class Doing:
     verification: Verification
     mirror: Mirror
     cut: Callable[[str], bool]
+    left_out: dict[str, str] = field(default_factory=dict)
 
     def take_up(self, incident: Incident, rule: Rule, records: Iterable[ActionRecord]) -> None:
         """How far the attempt came that the dockmend before this one was at."""
@@ -89,7 +98,8 @@ class Doing:
     async def attempt(
         self, incident: Incident, rule: Rule, subject: Object | None, began_at: float | None = None
     ) -> StepFailed | None:
-        """`then` from where it was left, and `finally`. EngineAway and JournalError leave behind how far it came.
+        """`then` from where it was left, `finally`, and guests of what they ended. EngineAway and JournalError leave
+        behind how far it came.
 
         `began_at`: when it was counted, which is when its first step begins; None where it goes on.
         """
@@ -220,8 +230,36 @@ class Doing:
                     raise
                 log.warning("`finally` was cut short", rule=rule.name, error=str(error))
                 break
+        if self.ending.is_open(incident.id):
+            self.ending.progress[incident.id] = len(rule.then) + len(rule.finally_)
+            await self.bring_guests_back(incident, rule)
         self.ending.progress.pop(incident.id, None)
         self.ending.failures.pop(incident.id, None)
+
+    async def bring_guests_back(self, incident: Incident, rule: Rule) -> None:
+        """What lives in the namespaces of what this attempt restarted, started or made anew, as a step of its own.
+        Whoever is there already is left alone, so it bears repetition. Raises EngineAway, JournalError."""
+        living = self.steps.living
+        self.left_out.pop(incident.id, None)
+        for container_id in living.to_bring_back(incident.id):
+            if why := await self._rejoin(incident, rule, container_id):
+                self.left_out[incident.id] = why
+        living.over(incident.id)
+
+    async def _rejoin(self, incident: Incident, rule: Rule, container_id: str) -> str | None:
+        """None, or why not all came back."""
+        owner_id = self.mirror.identities.heir_of(container_id)
+        for left in reversed(range(REJOINS)):
+            owner = self.mirror.container(owner_id) or Container(id=owner_id, name=incident.object_name)
+            try:
+                await self.steps.carry_out(incident, rule, REJOIN, owner, "guests")
+            except StepFailed as error:
+                if not left or not error.again or self.cut(incident.id):
+                    return str(error)
+            else:
+                return None
+            await self._wait(incident, REJOIN_RETRY)
+        return None
 
     async def stop_what_was_stopped(
         self, incident: Incident, rule: Rule | None, container_id: str, *, closes: bool = True

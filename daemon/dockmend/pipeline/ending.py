@@ -94,6 +94,14 @@ class Ending:
         self.breakers.worked(rule, incident.target)
         self.close(incident.id, outcome, reason)
 
+    def guests_are_out(self, incident: Incident, rule: Rule, reason: str) -> None:
+        """It is well itself, and what lives in its namespaces is not: to try it again would only cut them off again.
+        Their own troubles are offered to the rules."""
+        self.history.of(rule.name, incident.target).ended_at = self.clock()
+        self.breakers.worked(rule, incident.target)
+        why = f"it is well again, but not all that live in its namespaces: {reason}"
+        self.close(incident.id, "failed", why, "guests")
+
     def failed(self, incident: Incident, rule: Rule, reason: str, *, again: bool) -> bool:
         """One attempt failed: the next one waits. True where there is none: the breaker
         opened, and it is to be escalated."""

@@ -63,7 +63,8 @@ class Groups:
         found, known = Standing(), self.mirror.identities
         members = self.incidents.open.get(incident.id, incident).members  # each attempt may have added some
         ids = [known.heir_of(each) for each in members]
-        ids += [each.id for each in self.mirror.guests(owner_in(incident.target) or "")]
+        owner = owner_in(incident.target)
+        ids += [each.id for each in (self._left_behind(incident) if owner is None else self.mirror.guests(owner))]
         for container_id in dict.fromkeys(ids):
             container = self.mirror.container(container_id)
             if container is None and not self.mirror.is_gone(container_id):
@@ -79,6 +80,16 @@ class Groups:
             else:
                 found.to_be_well.append(container)
         return found
+
+    def has_guests(self, incident: Incident) -> bool:
+        """Whether an incident of one container has others to answer for: brought back with it, or left behind by it."""
+        return bool(self.incidents.open.get(incident.id, incident).members) or bool(self._left_behind(incident))
+
+    def _left_behind(self, incident: Incident) -> list[Container]:
+        """Those that are to live in the network of what was treated, and do not."""
+        owner_id = self.mirror.identities.heir_of(incident.object_id)
+        living = self.mirror.living_in(owner_id)
+        return [each for each in living if self.mirror.standing_of(each.id, ("orphaned",))]
 
     def _may(self, container: Container) -> bool:
         return container.state != "paused" and self.guards.forbids(container) is None

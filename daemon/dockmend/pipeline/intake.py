@@ -38,6 +38,7 @@ class Treats(Protocol):
     def hold(self, incident: Incident, wait: Wait) -> None: ...
     def supersede(self, incident_id: str, reason: str) -> None: ...
     def refuses(self, rule: Rule, target: str) -> Suppress | None: ...
+    def follows_from(self, change: Change) -> str | None: ...
     def removed(self, target: str) -> None: ...
 
 
@@ -124,6 +125,10 @@ class Intake:
             )
             self.observer.decision(rule.name, "suppress", "recovered")
             return None
+        if rule.remedies and (origin := self.treats.follows_from(change)) is not None:
+            self._refuse(origin, change)
+            self.observer.decision(rule.name, "suppress", "running")
+            return None
         if rule.counts and not self._often_enough(rule, change, now):
             self.observer.decision(rule.name, "suppress", "times")
             return None
@@ -160,10 +165,14 @@ class Intake:
         renamed = running.target != change.target  # its lane is another: it waits, whatever the mode
         if not renamed and not (change.group and rule.grouped) and (rule.mode != "single" or _is_void(running, change)):
             return False
-        refused = self._refused.setdefault(running.target, {})
+        self._refuse(running.target, change)
+        return True
+
+    def _refuse(self, target: str, change: Change) -> None:
+        """It is offered again once the incident of a target is over."""
+        refused = self._refused.setdefault(target, {})
         if len(refused) < REFUSED_KEPT:
             refused[change.trouble] = change
-        return True
 
     def _makes_way(self, rule: Rule, running: Incident, change: Change) -> bool:
         """True where the incident that is open gives way to this change; else it is queued behind it."""

@@ -44,8 +44,10 @@ class Ladder:
             incident.id, state="acting", rung=incident.rung or 0, reason=reason, waiting_for="", due_at=None,
             midway=False,
         )  # fmt: skip
-        if verifying and await self._worked(incident, rule, rule.escalate[verifying - 1], incident.opened_at):
-            return
+        if verifying:
+            await self.doing.bring_guests_back(incident, rule)
+            if await self._worked(incident, rule, rule.escalate[verifying - 1], incident.opened_at):
+                return
         while (rung := self.incidents.open[incident.id].rung or 0) < len(rule.escalate):
             if self.doing.cut(incident.id):
                 self.ending.gave_way(incident.id)
@@ -74,10 +76,14 @@ class Ladder:
             if not step.tells:
                 self.history.acted(began_at)
             failure = await self.doing.step(incident, rule, step, seen.subject, "escalate", began_at)
+            if self.ending.is_open(incident.id) and self.doing.steps.living.to_bring_back(incident.id):
+                self.ending.progress[incident.id] = ATTEMPT_MADE
+                self.incidents.update(incident.id, rung=rung + 1, state="verifying")
+                await self.doing.bring_guests_back(incident, rule)
             self.ending.progress.pop(incident.id, None)
         if not self.ending.is_open(incident.id):
             return False
-        self.incidents.update(incident.id, rung=rung + 1)
+        self.incidents.update(incident.id, rung=rung + 1, state="acting")
         if failure is not None or step.tells:
             return True
         return not await self._worked(incident, rule, step, began_at)
@@ -87,7 +93,9 @@ class Ladder:
         seen = await self.looking.look(incident)
         if not self.ending.is_open(incident.id):
             return None
-        if forbidden := self.looking.forbidden(incident, (step,), seen.subject):
+        living = self.doing.steps.living
+        forbidden = self.looking.forbidden(incident, (step,), seen.subject)
+        if forbidden := forbidden or living.cut_off(rule, (step,), seen.subject):
             self._skip(incident, rule, forbidden, rung)
             return None
         if not pauses(rule) and self.looking.frozen(incident, (step,), seen.subject):
@@ -110,7 +118,11 @@ class Ladder:
         if verified.result == "failed":
             self.ending.progress.pop(incident.id, None)
             return False
-        if verified.result == "healed":
+        if verified.result == "healed" and (left_out := self.doing.left_out.pop(incident.id, None)):
+            self.ending.guests_are_out(incident, rule, left_out)
+        elif verified.result == "guests":
+            self.ending.guests_are_out(incident, rule, verified.reason)
+        elif verified.result == "healed":
             self.ending.succeeded(incident, rule, "healed", f"{verified.reason}, by {step.action} of its escalation")
         elif verified.result in ("stopped", "on_purpose"):
             self.ending.close(incident.id, "on_purpose", verified.reason, verified.result)

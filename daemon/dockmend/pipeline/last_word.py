@@ -5,13 +5,14 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from dockmend.decide import ACT, History, Host, Suppress, Verdict, backoff, held_by_person, of_target
+from dockmend.decide import ACT, History, Host, Suppress, Verdict, Wait, backoff, held_by_person, of_target
 from dockmend.journal.records import Incident
 from dockmend.model import Object, target_of
 from dockmend.observer import Observer
 from dockmend.pipeline.admission import Admission
 from dockmend.pipeline.ending import Ending
-from dockmend.pipeline.groups import Groups
+from dockmend.pipeline.groups import OWNER_RETRY, Groups
+from dockmend.pipeline.guests import CONSEQUENCES, Guests
 from dockmend.pipeline.looking import Looking, outside
 from dockmend.rules.model import Rule
 from dockmend.timekeeping import Clock
@@ -22,6 +23,7 @@ class LastWord:
     looking: Looking
     ending: Ending
     groups: Groups
+    living: Guests
     admission: Admission
     history: History
     host: Host
@@ -29,12 +31,26 @@ class LastWord:
     clock: Clock
     dice: random.Random
 
+    def _by_its_ties(
+        self, incident: Incident, rule: Rule, subject: Object | None, now: float
+    ) -> Suppress | Wait | None:
+        """What those have to say in whose namespaces it lives, and those that live in its own."""
+        if rule.remedies and self._comes_back_anyway(incident, subject):
+            return Wait(now + OWNER_RETRY, "owner", "it comes back with its owner, which is being treated")
+        return self.groups.hold(incident, rule, now) or self.living.cut_off(rule, rule.then, subject)
+
+    def _comes_back_anyway(self, incident: Incident, subject: Object | None) -> bool:
+        """Whether an attempt at its owner is under way, which is to bring it back. Its closing wakes this one."""
+        if incident.trigger not in CONSEQUENCES or incident.cause == "stopped":
+            return False
+        return self.living.treated_with(subject) not in (None, incident.id)
+
     def on(self, incident: Incident, rule: Rule, subject: Object | None) -> Verdict:
         """Asks the limits at the last moment, with no await between the answer and the attempt being counted."""
         now = self.clock()
         if self.looking.frozen(incident, rule.then, subject):
             return self.ending.until_it_goes_on()
-        if (held := self.groups.hold(incident, rule, now)) is not None:
+        if (held := self._by_its_ties(incident, rule, subject, now)) is not None:
             return held
         if not incident.actor and (shut := outside(rule, self.clock)) is not None:
             return shut

@@ -121,6 +121,8 @@ class SelfCheck:
             remedies = [rule for rule in self.intake.matcher.candidates(change) if rule.remedies]
             if not remedies or any(incidents.about(rule.name, change) for rule in remedies):
                 continue
+            if self.treatment.follows_from(change) is not None:
+                continue
             rule = order_remedies(remedies)[0][0]
             last = incidents.last_of(rule.name, change.target)
             if last in SAYS_WELL or (last is None and not incidents.answered(rule.name, change.trouble)):

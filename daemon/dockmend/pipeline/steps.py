@@ -28,6 +28,7 @@ from dockmend.model import Container, Object
 from dockmend.observer import Observer
 from dockmend.ownership import Ownership
 from dockmend.pipeline import own_ends
+from dockmend.pipeline.guests import Guests
 from dockmend.pipeline.heirs import Heirs
 from dockmend.pipeline.incidents import Incidents, change_of, new_id
 from dockmend.rules.fields import field_values
@@ -44,9 +45,10 @@ LONG = frozenset(
 )
 
 
-Part = Literal["then", "finally", "escalate", "after", "member"]
+Part = Literal["then", "finally", "escalate", "after", "member", "guests"]
 
 
+_OF_RULE: tuple[Part, ...] = ("then", "finally", "escalate")
 WITHIN: tuple[Part, ...] = ("member", "after")
 """Parts that belong to another step, which goes on from what became of them."""
 
@@ -101,6 +103,10 @@ class Steps:
     """By container: restarts that undid a person's stop. Their records stay open until the stop's own is on its way to
     disk, so that a dockmend that dies in between is followed by one that looks again."""
     claims: set[str] = field(default_factory=set)  # references under which an image is being made
+    living: Guests = field(init=False)  # what lives in the namespaces of what steps are done to
+
+    def __post_init__(self) -> None:
+        self.living = Guests(self.mirror, self.guards)
 
     async def run(
         self,
@@ -151,6 +157,8 @@ class Steps:
         # On disk it is once the action has awaited `remember`, which each does before its first change: one commit.
         touched = subject if isinstance(subject, Container) and not step.tells and action.touches else None
         echo = self._expect(intent, touched) if touched is not None else None
+        if part in _OF_RULE:
+            self.living.note(incident.id, step, subject)
         try:
             done = await self._call(action.run, intent, incident, rule, step, subject)
             if step.action == "restart" and touched is not None and touched.running:

@@ -13,7 +13,7 @@ from dockmend.errors import EngineAway, EngineError, JournalError
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord, Incident, Outcome
 from dockmend.mirror import Mirror
-from dockmend.model import Container, Object, target_of
+from dockmend.model import Change, Container, Object, target_of
 from dockmend.observer import Observer
 from dockmend.pipeline.admission import Admission
 from dockmend.pipeline.breakers import Breakers
@@ -92,8 +92,8 @@ class Treatment:
         )  # fmt: skip
         self.need = Need(self.looking, self.ending, self.mirror, self.observer)
         self.last_word = LastWord(
-            self.looking, self.ending, self.groups, self.admission, self.history, self.host, self.observer, self.clock,
-            self.dice,
+            self.looking, self.ending, self.groups, self.steps.living, self.admission, self.history, self.host,
+            self.observer, self.clock, self.dice,
         )  # fmt: skip
         self.doing = Doing(self.steps, self.looking, self.ending, self.verification, self.mirror, self._cut)
         self.settling = Settling(
@@ -136,6 +136,12 @@ class Treatment:
     def refuses(self, rule: Rule, target: str) -> Suppress | None:
         """Why a new trouble is not even looked at."""
         return self.breakers.refuses(rule, target)
+
+    def follows_from(self, change: Change) -> str | None:
+        """The target of an incident whose attempt under way a change is a consequence of."""
+        origin = self.steps.living.origin(change)
+        incident = self.incidents.open.get(origin) if origin is not None else None
+        return incident.target if incident is not None else None
 
     def removed(self, target: str) -> None:
         """An object is gone, and nothing took its place."""
@@ -205,6 +211,8 @@ class Treatment:
             self.steps.leave_unsettled(record)
         if times := [each.began_at for each in past if _is_of_attempt(each, incident)]:
             self.ending.began[incident.id] = min(times)
+        if incident.state == "acting" or incident.midway or records:
+            self.steps.living.take_up(incident.id, incident.attempts, past)
         if incident.rung is None and (incident.state == "acting" or incident.midway or records):
             rule = self.rules.by_name(incident.rule)
             if rule is not None:
@@ -222,6 +230,14 @@ class Treatment:
             parked = incident_id in self.timers or incident_id in self.admission
             if incident_id in self.incidents.open and not parked and not self.stopping:
                 await self._run_or_park(incident_id)
+            if incident_id not in self.incidents.open:
+                self._guests_are_free(incident_id)
+
+    def _guests_are_free(self, incident_id: str) -> None:
+        """Its attempts are over: what else waits to treat what lives in its target's namespaces may go on."""
+        self.doing.left_out.pop(incident_id, None)
+        self.steps.living.over(incident_id)
+        self.look_again("owner")
 
     async def _run_or_park(self, incident_id: str) -> None:
         now = self.clock
@@ -368,14 +384,20 @@ class Treatment:
 
     async def _verify(self, incident: Incident, rule: Rule) -> None:
         if not self.doing.verifiable(incident, rule, rule.then):
-            self.ending.succeeded(incident, rule, "done", "done")
+            if left_out := self.doing.left_out.pop(incident.id, None):
+                self.ending.guests_are_out(incident, rule, left_out)
+            else:
+                self.ending.succeeded(incident, rule, "done", "done")
             return
         self.ending.progress[incident.id] = ATTEMPT_MADE  # whatever interrupts this, it is not made again
         self.incidents.update(incident.id, state="verifying")
         await self.looking.look(incident)  # the stream may be behind what was just done
         began_at = self.ending.began.get(incident.id, incident.updated_at)
         verified = await self.doing.outcome(incident, rule, began_at)
-        if verified.result == "healed":
+        left_out = self.doing.left_out.pop(incident.id, None)
+        if verified.result == "guests" or (verified.result == "healed" and left_out):
+            self.ending.guests_are_out(incident, rule, left_out or verified.reason)
+        elif verified.result == "healed":
             self.ending.succeeded(incident, rule, "healed", verified.reason)
         elif verified.result in ("stopped", "on_purpose"):
             self.ending.close(incident.id, "on_purpose", verified.reason, verified.result)

@@ -29,9 +29,9 @@ MENDING = frozenset({
 @dataclass(frozen=True, slots=True)
 class Verified:
     """`gone`: what was acted on is not there, and nothing is its heir; `paused`: nobody can tell before it goes on;
-    `cut`: it was no longer to be waited for."""
+    `cut`: it was no longer to be waited for; `guests`: it is well, and not all that live in its namespaces are."""
 
-    result: Literal["healed", "failed", "stopped", "on_purpose", "gone", "paused", "cut"]
+    result: Literal["healed", "failed", "stopped", "on_purpose", "gone", "paused", "cut", "guests"]
     reason: str
 
 
@@ -64,6 +64,8 @@ class Verification:
             container = self._find(incident)
             steady_at = begun + min(STEADY, within)
             verdict = self._judge(incident, rule, container, self.clock.wall_at(began_at), now >= steady_at)
+            if verdict is not None and verdict.result == "healed":
+                return await self._with_guests(incident, rule, began_at, verdict, cut)
             if verdict is not None:
                 return verdict
             if now >= begun + within:
@@ -71,13 +73,39 @@ class Verification:
             until = min(steady_at if now < steady_at else begun + within, begun + within)
             await self.pulse.wait(incident.target, max(0.01, until - now))
 
+    async def _with_guests(
+        self, incident: Incident, rule: Rule, began_at: float, healed: Verified, cut: Callable[[], bool]
+    ) -> Verified:
+        """It is well itself: so must be those that were brought back with it, and nobody may be left behind."""
+        begun = self.clock()
+        within = rule.verify.within or WITHOUT_CHECK + self._verdict_within(incident)
+        steady_at = begun + min(STEADY, within)
+        while self.groups.has_guests(incident):
+            if cut():
+                return Verified("cut", "")
+            now = self.clock()
+            verdict = self._judge_guests(incident, rule, self.clock.wall_at(began_at), now >= steady_at)
+            if verdict is not None and verdict.result == "healed":
+                return Verified("healed", f"{healed.reason}; {verdict.reason}")
+            if verdict is not None:
+                return Verified("guests", verdict.reason)
+            if now >= begun + within:
+                return Verified("guests", f"not all of them are well within {span_text(within)}")
+            until = min(steady_at if now < steady_at else begun + within, begun + within)
+            targets = [target_of(each) for each in self.groups.members(incident)]
+            await self.pulse.wait(incident.target, max(0.01, until - now), *targets)
+        return healed
+
+    def _verdict_within(self, incident: Incident) -> float:
+        checks = [each.check.verdict_within for each in self.groups.members(incident) if each.check is not None]
+        return max(checks, default=0.0)
+
     async def _wait_for_group(
         self, incident: Incident, rule: Rule, began_at: float, cut: Callable[[], bool]
     ) -> Verified:
         """The same for every member of a group at once."""
         begun = self.clock()
-        checks = [each.check.verdict_within for each in self.groups.members(incident) if each.check is not None]
-        within = rule.verify.within or WITHOUT_CHECK + max(checks, default=0.0)
+        within = rule.verify.within or WITHOUT_CHECK + self._verdict_within(incident)
         steady_at = begun + min(STEADY, within)
         while not cut():
             now = self.clock()
@@ -92,14 +120,28 @@ class Verification:
         return Verified("cut", "")
 
     def _judge_group(self, incident: Incident, rule: Rule, began_at: float, steady: bool) -> Verified | None:
-        standing, well = self.groups.standing_of(incident), 0
-        members = standing.to_be_well
+        standing = self.groups.standing_of(incident)
         if standing.unseen:
             return None
-        if not members:
+        if not standing.to_be_well:
             return _none_left(standing)
         if broken := self.groups.broken(incident):
             return Verified("failed", f"{broken[0].name} is orphaned still, or again") if steady else None
+        return self._judge_members(incident, rule, standing, began_at, steady)
+
+    def _judge_guests(self, incident: Incident, rule: Rule, began_at: float, steady: bool) -> Verified | None:
+        """Of those that live with what was treated: whoever was stopped or removed by a person is nobody's failure."""
+        standing = self.groups.standing_of(incident)
+        if standing.unseen:
+            return None
+        if not standing.to_be_well:
+            return Verified("healed", standing.told())
+        return self._judge_members(incident, rule, standing, began_at, steady)
+
+    def _judge_members(
+        self, incident: Incident, rule: Rule, standing: Standing, began_at: float, steady: bool
+    ) -> Verified | None:
+        members, well = standing.to_be_well, 0
         for container in members:
             verdict = self._judge(incident, rule, container, began_at, steady)
             if container.running and container.joined and not self.mirror.shares(container):
@@ -129,7 +171,8 @@ class Verification:
         if container.state != "running":
             paused = container.state == "paused" and not pauses(rule)
             return Verified("paused", "somebody paused it") if paused else None
-        if incident.network is not None and incident.network not in container.networks:
+        itself = container.id == self.mirror.identities.heir_of(incident.object_id)
+        if itself and incident.network is not None and incident.network not in container.networks:
             if self.mirror.left_network(container.id, incident.network):
                 return Verified("on_purpose", left_on_purpose(incident.network))
             return Verified("failed", f"it is not in network {incident.network}") if steady else None

@@ -66,7 +66,8 @@ def build_rule(scope: Scope, data: dict[str, Any], origin: Origin) -> Rule | Non
         hold=hold, exclude=exclude, condition=condition, condition_text=shape.if_ or "",
         during=windows.hold if windows else None, opens=windows.open_at if windows else None,
         during_text=windows.text if windows else "", finally_=finally_, verify=verify, limits=limits, mode=shape.mode,
-        escalate=escalate, dry_run=shape.dry_run, path=origin.path, line=origin.line, order=origin.order,
+        escalate=escalate, dry_run=shape.dry_run, cut_off=shape.cut_off, path=origin.path, line=origin.line,
+        order=origin.order,
     )  # fmt: skip
 
 

@@ -118,6 +118,7 @@ class Rule:
     mode: Literal["single", "queued", "restart"] = "single"
     escalate: tuple[Step, ...] = ()
     dry_run: bool = False
+    cut_off: bool = False  # it may cut off guests that must not be brought back
     builtin: bool = False
     path: str = ""
     line: int = 0

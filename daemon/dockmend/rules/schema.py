@@ -87,6 +87,7 @@ class RuleModel(Params):
     mode: Literal["single", "queued", "restart"] = "single"
     escalate: Any = None
     dry_run: bool = False
+    cut_off: bool = False
 
 
 class FileModel(Params):

@@ -214,7 +214,7 @@ class Clinic:
 
     def closed(self, incident: Incident) -> None:
         for change in self.intake.closed(incident.rule, incident.target):
-            if self.mirror.stands(ID, change.trouble):
+            if isinstance(change.subject, Container) and self.mirror.stands(change.subject.id, change.trouble):
                 self.intake.again(change)
 
     def offer_to(self, rule: str, target: str) -> None:
