@@ -157,7 +157,7 @@ async def take_up(
         rule = treatment.rules.by_name(closed.rule)
         if closed.outcome == "dry_run" and not shadow and rule is not None and not rule.dry_run:
             continue  # it was only said what would be done, and now it may be done
-        if closed.reason_code == "owner":
+        if closed.reason_code in ("owner", "owner_stopped"):
             continue  # an owner that was given up may be back: who is orphaned still, is offered anew
         known = closed if rule is None else closed._replace(rule=rule.name)  # thousands share one text
         incidents.remember(known)

@@ -44,6 +44,7 @@ class Run(Struct, omit_defaults=True):
     asked_at: float = 0.0  # when dockmend asked for it; 0.0 where it did not
     kills: list[tuple[float, int]] = field(default_factory=list)  # (wall seconds, signal; 0 where labels hide it)
     stopped: bool = False  # a `stop` or `restart` event
+    restarted: bool = False  # a `restart` event: one call stopped it and began the next run
     stops: list[float] = field(default_factory=list)  # when its `stop` events were: several where calls overlapped
     calls: list[str] = field(default_factory=list)  # ids of dockmend's own actions that asked for its stop
     forestalled: bool = False  # it ended as dockmend was about to ask for that, and had not yet

@@ -122,7 +122,7 @@ def restart(mirror: Mirror, found: Entry, event: Event, now: float, origin: Orig
     """It comes after the start, and tells why the run before ended; the `stop` before it told the same."""
     mirror.echoed(found, "restart", now)
     if found.previous is not None and event.time_ns / 1e9 >= found.kept.run.begun:
-        found.previous.stopped = True
+        found.previous.stopped = found.previous.restarted = True
     return ()
 
 

@@ -126,7 +126,9 @@ def settle(mirror: Mirror, found: Entry, end: End) -> list[Change]:
     if cause == "dockmend" or (cause == "left_down" and runs_again):
         return []
     recovered = runs_again and counted not in ("stopped", "completed")
-    change = troubles.of_end(container, end, cause, counted, recovered=recovered, recorded=recorded)
+    change = troubles.of_end(
+        container, end, cause, counted, runs_again=runs_again, recovered=recovered, recorded=recorded
+    )
     if counted == "left_down" and container.joined is not None:
         found.kept.standing["end"] = change
         why = "it was left down with the engine, as was or may have been the container whose network it joined"

@@ -77,13 +77,15 @@ def of_health(entry: Entry, at: float, origin: Origin) -> tuple[Change, ...]:
     return ()
 
 
-def of_end(container: Container, end: End, cause: Cause, counted: str, *, recovered: bool, recorded: bool) -> Change:
+def of_end(
+    container: Container, end: End, cause: Cause, counted: str, *, runs_again: bool, recovered: bool, recorded: bool
+) -> Change:
     """The change of an end whose cause is settled. `counted`: what the settings make of it where it is unknown;
     `recorded`: nothing but the engine's own record tells of it."""
     triggers = END_TRIGGERS[counted]
     code = end.run.code
     note = {
-        "stopped": "somebody stopped it",
+        "stopped": "somebody restarted it, or stopped and started it" if runs_again else "somebody stopped it",
         "crashed": f"it ended by itself with exit code {code}",
         "oom_killed": "the kernel killed it for want of memory",
         "completed": "it ended with exit code 0",

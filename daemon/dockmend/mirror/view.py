@@ -148,6 +148,12 @@ class View:
         # Also where it was told as a crash before its `stop` came.
         return run.told == "stopped" or cause_of(run, found.container, self.engine_start, blind=True) == "stopped"
 
+    def restarted(self, container_id: str) -> bool:
+        """Whether it runs because somebody restarted it."""
+        found = self.entries.get(container_id)
+        previous = found.previous if found is not None else None
+        return previous is not None and previous.restarted and not previous.by
+
     def owes_a_stop(self, container_id: str) -> bool:
         """Whether a container runs because dockmend asked for it, and a person's stop was undone by that."""
         found = self.entries.get(container_id)
@@ -239,6 +245,10 @@ class View:
             if container_id in (named, meant and meant.id) or heir in (heir_of(named), meant and meant.id):
                 found |= mine
         return [self.entries[each].container for each in sorted(found - {container_id, heir})]
+
+    def stopped_owner(self, container: Container) -> Container | None:
+        """The owner of a namespace that it is to live in, where somebody stopped that one."""
+        return next((each for each in self.owners(container) if not each.running and self.stopped(each.id)), None)
 
     def owners(self, container: Container) -> list[Container]:
         """Those that are there of the containers in whose namespaces it is to live."""

@@ -13,10 +13,13 @@ from dockmend.decide import Suppress, Wait, span_text
 from dockmend.guards import Guards
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
-from dockmend.model import UNKNOWN, Container, is_unknown, owner_in
+from dockmend.model import UNKNOWN, Container, Object, is_unknown, owner_in, target_of
+from dockmend.pipeline.guests import CONSEQUENCES
 from dockmend.pipeline.incidents import Incidents
 from dockmend.rules.model import Rule
 
+RESTART_WITHIN = 5.0
+"""Seconds in which an owner that a person stopped may turn out to be restarted: its dependents stand down later."""
 OWNER_RETRY = 30.0
 """Seconds after which an incident that waits for an owner looks anyway: mostly the owner wakes it."""
 OWNER_WITHIN = 1800.0
@@ -102,9 +105,11 @@ class Groups:
 
     # --- the owner -----------------------------------------------------------------------------------------------
 
-    def hold(self, incident: Incident, rule: Rule, now: float) -> Wait | Suppress | None:
+    def hold(self, incident: Incident, rule: Rule, subject: Object | None, now: float) -> Wait | Suppress | None:
         """None where the owner is well; a wait while it may come back; the end of that."""
         owner = owner_in(incident.target)
+        if (stands_down := self._stands_down(incident, rule, subject, now)) is not None:
+            return stands_down
         if owner is None or not rule.grouped:
             return None
         if is_unknown(owner):
@@ -113,6 +118,7 @@ class Groups:
         found = self.mirror.of_owner(owner)
         if found is not None and ready(found):
             self.awaited.discard(owner)
+            self._tell_restart(found, incident)
             return None
         name = found.name if found is not None else owner.partition(":")[2]
         why = f"{name}, whose network it shares, {_how(found)}"
@@ -122,6 +128,34 @@ class Groups:
             return Suppress("owner", f"{why}, and did not come back within {span_text(_within(rule))}")
         self.awaited.add(owner)
         return Wait(min(until, now + OWNER_RETRY), "owner", f"{why}: it is waited for")
+
+    def _stands_down(
+        self, incident: Incident, rule: Rule, subject: Object | None, now: float
+    ) -> Wait | Suppress | None:
+        """Where a person stopped the owner, what befalls its dependents by that is that person's will as well, and over
+        once the owner is back. Whether it is a restart, shows soon."""
+        key = owner_in(incident.target)
+        if key is not None:
+            owner = self.mirror.of_owner(key)
+        elif incident.trigger in CONSEQUENCES and incident.cause != "stopped" and isinstance(subject, Container):
+            owner = self.mirror.stopped_owner(subject)
+        else:
+            return None
+        if owner is None or owner.running or not self.mirror.stopped(owner.id):
+            return None
+        key = key or target_of(owner)
+        if now < (until := incident.opened_at + RESTART_WITHIN):
+            self.awaited.add(key)
+            why = f"{owner.name}, in whose namespaces it lives, was stopped, or is being restarted"
+            return Wait(until, "owner", why)
+        self._give_up(key, incident, rule)
+        why = f"owner stopped by a person: {owner.name} does not run; what lives in its namespaces comes back with it"
+        return Suppress("owner_stopped", why)
+
+    def _tell_restart(self, owner: Container, incident: Incident) -> None:
+        note = f"{owner.name}, whose network it shares, was restarted by a person"
+        if self.mirror.restarted(owner.id) and incident.note != note and incident.id in self.incidents.open:
+            self.incidents.update(incident.id, note=note)
 
     def _unknown(self, owner: str, incident: Incident) -> str:
         names = ", ".join(sorted(each.name for each in self.mirror.guests(owner))) or incident.object_name

@@ -37,7 +37,7 @@ class LastWord:
         """What those have to say in whose namespaces it lives, and those that live in its own."""
         if rule.remedies and self._comes_back_anyway(incident, subject):
             return Wait(now + OWNER_RETRY, "owner", "it comes back with its owner, which is being treated")
-        return self.groups.hold(incident, rule, now) or self.living.cut_off(rule, rule.then, subject)
+        return self.groups.hold(incident, rule, subject, now) or self.living.cut_off(rule, rule.then, subject)
 
     def _comes_back_anyway(self, incident: Incident, subject: Object | None) -> bool:
         """Whether an attempt at its owner is under way, which is to bring it back. Its closing wakes this one."""

@@ -36,7 +36,9 @@ from dockmend.timekeeping import Clock
 ENGINE_RETRY = 10.0
 """Seconds after which an incident that waits for the engine looks anyway."""
 JOURNAL_RETRY = 5.0
-_CLOSES: dict[str, Outcome] = {"dry_run": "dry_run", "owner": "failed", "unknown_owner": "failed"}
+_CLOSES: dict[str, Outcome] = {
+    "dry_run": "dry_run", "owner": "failed", "unknown_owner": "failed", "owner_stopped": "on_purpose",
+}  # fmt: skip
 """Outcomes of an incident that is not treated, where it is not merely suppressed."""
 
 
@@ -353,6 +355,8 @@ class Treatment:
                     await self.ladder.climb(self.incidents.open[incident.id], rule, reason)
             else:
                 outcome: Outcome = _CLOSES.get(verdict.code, "suppressed")
+                if outcome == "on_purpose":  # a person's will is no trouble, whatever the rule calls its own
+                    self.incidents.update(incident.id, severity="info")
                 self.ending.close(incident.id, outcome, verdict.reason, verdict.code)
 
     def _begin(self, incident: Incident, rule: Rule, began_at: float, *, resumed: bool) -> Incident:
