@@ -13,8 +13,7 @@ from dockmend.decide import ENDS_RUN, Suppress
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror import Mirror
-from dockmend.mirror.graph import COMPOSE_PROJECT, COMPOSE_SERVICE
-from dockmend.model import Change, Container, Object
+from dockmend.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Change, Container, Object
 from dockmend.rules.model import Rule, Step
 
 TOUCHES = ENDS_RUN | {"start", "run"}
@@ -89,7 +88,7 @@ class Guests:
         services = getattr(step.params, "services", None)
         return [
             each for each in self.mirror.containers()
-            if each.labels.get(COMPOSE_PROJECT) == project and self.guards.forbids(each) is None
+            if each.labels.get(COMPOSE_PROJECT) == project and not each.one_off and self.guards.forbids(each) is None
             and (services is None or each.labels.get(COMPOSE_SERVICE) in services)
         ]  # fmt: skip
 
