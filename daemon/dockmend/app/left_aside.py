@@ -66,7 +66,9 @@ class LeftAside:
         for key in await self.journal.known_keys(BEGUN):
             try:
                 container = await self.engine.inspect(key.removeprefix(BEGUN))
-                if not container.running and self.own.objects.of(container) is None:
+                # Its row may still be there: dockmend can have died before that was gone from the disk.
+                row = self.own.objects.of(container)
+                if not container.running and (row is None or container.name != row.name):
                     await self.engine.start(container.id)
             except NotFound:
                 pass
@@ -105,9 +107,10 @@ class LeftAside:
         if start:
             self.journal.put_known(BEGUN + container.id, b"")
             await self.journal.committed()
-        await self.engine.rename(container.id, undo.name)
+        # Before it has its name: from then on it counts as put right, but for its start.
         if container.restart_policy != (undo.restart_policy.get("Name") or "no"):
             await self.engine.update(container.id, {"RestartPolicy": undo.restart_policy})
+        await self.engine.rename(container.id, undo.name)
         self.own.forget(row)
         if start:
             await self.engine.start(container.id)
