@@ -75,7 +75,8 @@ class Entry:
         kept = self.kept
         missing = before.good.keys() - self.container.networks.keys()
         places = {network: replace(before.good[network], address="", address6="") for network in missing}
-        kept.good = places | kept.good
+        # Of a network that it lacks now, a look may have seen a bare place: it is connected plainly when it is made.
+        kept.good = kept.good | places
         kept.lost = {network: at for network, at in before.lost.items() if network in missing} | kept.lost
         kept.mended = before.mended | kept.mended
         kept.losses = max(kept.losses, before.losses)
