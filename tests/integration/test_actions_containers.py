@@ -63,8 +63,9 @@ async def test_restart_sends_the_signal_of_the_rule(acting, docker):
 
 @pytest.mark.parametrize(("label", "killed"), [("0", True), ("junk", False), ("-1", False), ("99999", False)])
 async def test_only_a_sane_label_shortens_the_stop(acting, docker, label, killed):
-    slow = "trap 'sleep 1; echo graceful >>/ended; exit 0' TERM; while :; do sleep 0.05; done"
+    slow = "trap 'sleep 1; echo graceful >>/ended; exit 0' TERM; touch /trapped; while :; do sleep 0.05; done"
     docker.run("web", "--label", f"autoheal.stop.timeout={label}", command=("sh", "-c", slow), init=False)
+    eventually(lambda: docker.docker("exec", "web", "ls", "/trapped", check=False), what="the trap is set")
 
     await acting.run("restart", LabelledRestart.model_validate({"timeout": "20s"}), "web")
 
@@ -74,8 +75,9 @@ async def test_only_a_sane_label_shortens_the_stop(acting, docker, label, killed
 
 async def test_a_stop_timeout_label_of_the_images_author_does_not_count(acting, docker):
     image = docker.toolbox_image("authored:latest", labels={"autoheal.stop.timeout": "0"})
-    slow = "trap 'sleep 1; echo graceful >>/ended; exit 0' TERM; while :; do sleep 0.05; done"
+    slow = "trap 'sleep 1; echo graceful >>/ended; exit 0' TERM; touch /trapped; while :; do sleep 0.05; done"
     docker.run("web", image=image, command=("sh", "-c", slow), init=False)
+    eventually(lambda: docker.docker("exec", "web", "ls", "/trapped", check=False), what="the trap is set")
 
     await acting.run("restart", LabelledRestart.model_validate({"timeout": "20s"}), "web")
 
@@ -113,8 +115,9 @@ async def test_actions_go_by_how_it_is_now_and_not_by_what_the_attempt_began_wit
 
 
 async def test_kill_sends_the_signal(acting, docker):
-    caught = "trap 'echo hup >>/caught' HUP; while :; do sleep 0.05; done"
+    caught = "trap 'echo hup >>/caught' HUP; touch /trapped; while :; do sleep 0.05; done"
     docker.run("web", command=("sh", "-c", caught), init=False)
+    eventually(lambda: docker.docker("exec", "web", "ls", "/trapped", check=False), what="the trap is set")
 
     assert (await acting.run("kill", Kill(signal="HUP"), "web")).detail == "sent SIGHUP"
 
@@ -211,8 +214,9 @@ async def test_restart_that_the_engine_finished_after_the_death(acting, docker):
 
 
 async def test_restart_that_is_still_under_way_is_waited_for(acting, docker):
-    slow = "trap 'sleep 2; exit 0' TERM; while :; do sleep 0.05; done"
+    slow = "trap 'sleep 2; exit 0' TERM; touch /trapped; while :; do sleep 0.05; done"
     docker.run("web", command=("sh", "-c", slow), init=False)
+    eventually(lambda: docker.docker("exec", "web", "ls", "/trapped", check=False), what="the trap is set")
     record = await acting.run_and_die("restart", Restart.model_validate({"timeout": "20s"}), "web")
     async with asyncio.TaskGroup() as group:
         group.create_task(docker.adocker("restart", "--time", "20", "web"))
