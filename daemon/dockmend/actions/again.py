@@ -43,6 +43,8 @@ async def make_again(ctx: Context, subject: Object) -> Done:
         undo = {"old": container.id, "name": made.name, "leave": list(made.leave)}
         await ctx.remember({"run": undo})
         row = await ctx.own.create(aside_name(made.name, "new", incident), made.body, incident, "successor")
+        # Its id is on disk before it gets another name: without it, the row proves it by the first name only.
+        await ctx.remember({"run": undo | {"new": row.object_id}})
     except EngineError as error:
         raise failed(error, what, container) from error
     ctx.expect(row.object_id)
