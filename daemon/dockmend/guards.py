@@ -21,11 +21,13 @@ IGNORE_LABEL = "dockmend.ignore"
 @dataclass(slots=True)
 class Guards:
     """`policy`: the one in force, which a reload may narrow. `own`: ids (full or at least 12 digits) of the container
-    dockmend itself runs in, if any; `owned`: what it made and has not handed over."""
+    dockmend itself runs in, if any; `owned`: what it made and has not handed over;
+    `only`: the id of the one container that anything may be done to, "" for all."""
 
     policy: Policy = field(default_factory=Policy)
     own: frozenset[str] = frozenset()
     owned: OwnedObjects = field(default_factory=OwnedObjects)
+    only: str = ""
     _allowed: frozenset[str] = field(init=False, repr=False, compare=False)
     _protected_by: tuple[Protection, ...] = field(init=False, repr=False, compare=False)
 
@@ -40,6 +42,8 @@ class Guards:
 
     def forbids(self, subject: Object | None) -> Suppress | None:
         """Why nothing at all may be done to an object, or None."""
+        if self.only and getattr(subject, "id", "") != self.only:
+            return Suppress("itself", f"this dockmend may act on {self.only[:12]} only")
         if not isinstance(subject, Container):
             return None
         if self.owned.hides(subject):

@@ -22,6 +22,7 @@ Purpose = Literal[
     "successor",  # of a container that is recreated or made again, until it has its name
     "aside",  # a user's container that is set aside while its successor proves well
     "image",  # of commit_image
+    "demo",  # all that `dockmend demo` makes
     "restored",  # a volume that is being filled from a snapshot
 ]
 HIDDEN: frozenset[Purpose] = frozenset({"helper", "job"})

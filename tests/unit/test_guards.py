@@ -118,3 +118,12 @@ def test_an_images_own_labels_count_only_where_it_is_trusted():
     assert trusts("ours.example/web:1")
     assert trusts("base")
     assert not trusts("theirs/ours.example:1")
+
+
+def test_one_that_is_bound_to_a_container_may_do_nothing_to_another():
+    guards = Guards(only="d" * 64)
+    assert guards.forbids(container(id="d" * 64)) is None
+    for other in (container(), Volume("data")):
+        verdict = guards.forbids(other)
+        assert verdict is not None
+        assert verdict.reason == "this dockmend may act on dddddddddddd only"

@@ -29,11 +29,13 @@ from dockmend.app.reloading import Reloading
 from dockmend.app.rules import Rules, watch_folder
 from dockmend.app.spare_images import SpareImages
 from dockmend.app.tasks import every, forever
+from dockmend.app.turn import Turn
 from dockmend.app.watchdog import feed
 from dockmend.cancelling import end_all
 from dockmend.control.server import Server
 from dockmend.decide import History, Host
 from dockmend.engine.api import PODMAN, Engine
+from dockmend.engine.gate import Acting, gated
 from dockmend.errors import JournalError
 from dockmend.guards import Guards
 from dockmend.journal.api import Journal
@@ -83,10 +85,16 @@ class Daemon:
         clock: Clock,
         dice: random.Random,
         policy: Callable[[], Policy] | None = None,
+        turn: Turn | None = None,
     ) -> None:
-        """`policy` reads the settings' policy again; without it, it stays what it is."""
-        self.settings = settings
-        self.engine = engine
+        """`policy` reads the settings' policy again; without it, it stays what it is. `turn`: whose turn it is to act;
+        without it, it is this one's."""
+        self.turn = turn or Turn(None)
+        self.settings = settings = settings.model_copy(
+            update={"dry_run": settings.dry_run or self.turn.holder is not None}
+        )
+        why_not = self.turn.why_not or ("this is a dry run" if settings.dry_run else "")
+        self.engine = engine = gated(engine, Acting(why_not, settings.only))
         self.journal = journal
         self.clock = clock
         self.dice = dice
@@ -107,7 +115,7 @@ class Daemon:
         self.own = Ownership(engine, journal, clock.wall)
         self.mirror = Mirror(settings.unknown_cause, self._container_changed, self.own.objects)
         self.incidents = Incidents(journal, self.observer, clock, dice)
-        self.guards = Guards(settings.policy, own_containers(), self.own.objects)
+        self.guards = Guards(settings.policy, own_containers(), self.own.objects, settings.only)
         self.history = History()
         self.definitions = Definitions(engine, journal, self.mirror, clock)
         self.intake: Intake
@@ -156,10 +164,12 @@ class Daemon:
     # --- life ---------------------------------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event, shutdown: float) -> None:
-        """Until `stop` is set; then running actions have `shutdown` seconds."""
+        """Until `stop` is set or its turn is over; then running actions have `shutdown` seconds."""
         await self.journal.open()
         try:
             rules = await self.rules.start()
+            if self.turn.holder is not None:
+                self.observer.degraded("acting", self.turn.why_not)
             self.own.objects.load(await self.journal.instance(), await self.journal.owned())
             known = await taking_up.known_state(self.journal, self.mirror, self.clock)
             self.times = taking_up.Times(known.moved, self.clock())
@@ -188,9 +198,13 @@ class Daemon:
             parts = [group.create_task(forever(name, part, self.clock), name=name) for name, part in self._parts()]
             # Ready is not "connected": dockmend outlives the engine and waits for it (that is /readyz's word).
             self.notifier.ready("looking for the engine")
-            await stop.wait()
+            ends = [group.create_task(stop.wait()), group.create_task(self.turn.over.wait())]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if stop.is_set():
+                self.notifier.stopping()
+                log.info("stopping: running actions may end", seconds=shutdown)
             await self._stop(lanes, shutdown)
-            await end_all(parts)
+            await end_all([*parts, *ends])
 
     def _assemble(self, lanes: Lanes) -> None:
         settings, clock = self.settings, self.clock
@@ -236,6 +250,7 @@ class Daemon:
             ("clock", partial(every, CLOCK_EVERY, self.look_at_the_clock)),
             ("schedules", partial(self._once_listed, self.schedules.run)),
             ("standing", partial(self._once_listed, self.standing_offers.run)),
+            ("turn", self.turn.run),
             ("spare images", partial(self._once_listed, self.spare_images.run)),
             *([] if self.settings.dry_run else [("leftovers", partial(self._once_listed, self.leftovers.run))]),
             ("state", self.keeping.run),
@@ -272,8 +287,6 @@ class Daemon:
             await asyncio.Event().wait()
 
     async def _stop(self, lanes: Lanes, shutdown: float) -> None:
-        self.notifier.stopping()
-        log.info("stopping: running actions may end", seconds=shutdown)
         self.intake.open = False
         self.treatment.stop()
         if not await lanes.drained(shutdown):
@@ -309,17 +322,21 @@ class Daemon:
 
     async def _first_listed(self) -> None:
         """After each connection's first list, before anything is offered."""
+        assert self.watch.info is not None
+        if not self.turn.look(self.watch.info.identity):
+            await asyncio.Event().wait()  # nothing more is done by this daemon: it ends, and another one is built
         if self._listed.is_set():
             self.treatment.engine_back()
             self.spare_images.due.set()
             return
         self.healers.heed()
-        if self.watch.info is not None and self.watch.info.product == PODMAN:
+        if self.watch.info.product == PODMAN:
             log.warning("this is Podman: a person's stop can look like a crash to dockmend, see docs/engines.md")
         shadow = self.settings.dry_run
         await taking_up.take_up(self.journal, self.incidents, self.treatment, self.times, shadow=shadow)
         aside = LeftAside(self.engine, self.own, self.journal, self.mirror, self.incidents, self.guards)
-        aside.tell()
+        if not self.settings.only:
+            aside.tell()
         if not shadow:
             await aside.put_right()
             await self.leftovers.at_start()

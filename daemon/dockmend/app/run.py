@@ -12,11 +12,13 @@ from pathlib import Path
 import structlog
 
 from dockmend.app.daemon import Daemon
+from dockmend.app.engine_lock import EngineLock, runtime_folder
 from dockmend.app.lock import locked
 from dockmend.app.memory import rest_the_collector
 from dockmend.app.stopping import ACTIONS, Stopping
 from dockmend.app.tasks import PartFailed
 from dockmend.app.threads import Threads
+from dockmend.app.turn import Turn
 from dockmend.control.pidfiles import announced
 from dockmend.engine.client import DockerEngine
 from dockmend.engine.discover import discover
@@ -51,17 +53,28 @@ async def _main(settings: Settings, policy: Callable[[], Policy], outlet: Outlet
     engine = DockerEngine.at(address, trusted=trusted(lambda: daemon.guards.policy), root=settings.engine_root)
     clock = Clock()
     journal = SqliteJournal(settings.paths.journal, clock)
-    daemon = Daemon(settings, engine, journal, clock=clock, dice=random.SystemRandom(), policy=policy)
+    daemon: Daemon
     outlet.on_drop = lambda count: daemon.metrics.dropped("log", count)
     loop = asyncio.get_running_loop()
     loop.set_default_executor(Threads(thread_name_prefix="work"))
     stopping = Stopping(outlet)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.asked)
-    loop.add_signal_handler(signal.SIGHUP, daemon.reloading.ask)
+    loop.add_signal_handler(signal.SIGHUP, lambda: daemon.reloading.ask())  # noqa: PLW0108 - daemons follow each other
+    # A dry run and the daemon of `dockmend demo` are in nobody's way, so they wait for nobody.
+    waits = not settings.dry_run and not settings.only
+    lock = EngineLock(runtime_folder(os.environ), settings.paths.state) if waits else None
     code = 0
+    turn = Turn(lock)
     try:
-        await daemon.run(stopping.event, ACTIONS)
+        while True:
+            daemon = Daemon(
+                settings, engine, journal, clock=clock, dice=random.SystemRandom(), policy=policy, turn=turn
+            )
+            await daemon.run(stopping.event, ACTIONS)
+            if stopping.event.is_set():
+                break
+            turn = Turn(lock, turn.holder)
     except* PartFailed as failed:
         why = "; ".join(str(each) for each in failed.exceptions)
         log.error("giving up", error=why)  # noqa: TRY400 - its traceback was logged where it was raised
@@ -69,6 +82,8 @@ async def _main(settings: Settings, policy: Callable[[], Policy], outlet: Outlet
     except* UsageError as wrong:
         raise _first(wrong) from None
     finally:
+        if lock is not None:
+            lock.release()
         await engine.close()
     return code
 

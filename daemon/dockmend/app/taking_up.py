@@ -136,11 +136,19 @@ async def tell_own_doing(journal: Journal, mirror: Mirror, known: Known) -> None
 async def take_up(
     journal: Journal, incidents: Incidents, treatment: Treatment, times: Times, *, shadow: bool = False
 ) -> None:
-    """Open incidents come back: half-done ones at once, waiting ones when they are due. `shadow`: nothing acts."""
+    """Open incidents come back: half-done ones at once, waiting ones when they are due.
+
+    `shadow`: nothing acts. What a dockmend that acts has left open stays as it is in the journal, until one that acts
+    takes it up.
+    """
     actions: dict[str, list[ActionRecord]] = {}
     for record in await journal.open_actions():
         actions.setdefault(record.incident, []).append(replace(record, began_at=times.past(record.began_at)))
     for told in await journal.open_incidents():
+        if shadow and not told.dry_run:
+            actions.pop(told.id, None)
+            log.info("left open, since this is a dry run", incident=told.id, rule=told.rule, object=told.object_name)
+            continue
         incident = times.incident(told)
         incidents.adopt(incident)
         records = actions.pop(incident.id, [])
@@ -150,7 +158,7 @@ async def take_up(
         past = [replace(each, began_at=times.past(each.began_at)) for each in (story[1] if story is not None else ())]
         treatment.take_up(incident, records, past)
     heirs.Heirs(treatment.mirror, incidents).follow()
-    for records in actions.values():
+    for records in actions.values() if not shadow else ():
         for record in sorted(records, key=lambda each: each.part not in WITHIN):
             await _settle_alone(journal, treatment, record)
     async for closed in journal.closed_incidents(times.now - HISTORY - abs(times.moved), ANSWERED_KEPT):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dockmend.app.engine_lock import Holder
 from dockmend.engine.api import PODMAN, EngineInfo
 from dockmend.model import HELPER_LABEL, Container
 from dockmend.owned import OwnedObjects
@@ -98,6 +99,16 @@ def clock_skew(ahead: float) -> Finding:
     return Finding("ok", "clock", "the engine's and this host's agree")
 
 
+def acting(holder: Holder | None, state: Path) -> list[Finding]:
+    """Which dockmend acts on the engine. `state`: the state folder that is asked about."""
+    if holder is None:
+        return [Finding("ok", "acting", "no dockmend that acts on this engine runs on this host")]
+    if Path(holder.state) == state.absolute():
+        return [Finding("ok", "acting", f"the dockmend that acts on this engine: {holder.told}")]
+    todo = f"end one of the two: one with {state} only watches while that one runs"
+    return [Finding("note", "acting", f"another dockmend acts on this engine: {holder.told}", todo)]
+
+
 def healers(containers: Iterable[Container]) -> list[Finding]:
     """Others that restart or replace containers."""
     running = [each for each in containers if each.running]
@@ -116,7 +127,7 @@ def healers(containers: Iterable[Container]) -> list[Finding]:
         for each in running
         if _REPLACER.search(each.image.lower())
     ]  # fmt: skip
-    return found or [Finding("ok", "healers", "no other healer runs here")]
+    return found or [Finding("ok", "healers", "no container of another healer runs here")]
 
 
 def labels(containers: Iterable[Container], rule_texts: Iterable[str]) -> list[Finding]:

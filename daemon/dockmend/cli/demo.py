@@ -1,8 +1,11 @@
 """`dockmend demo`: a break, the heal and its record, on this host's own engine, in a few seconds.
 
 Everything is the demo's own and throw-away: the image, the container, the daemon with its one rule, the state folder.
-The daemon that runs is the real one, in a process of its own; it is kept from everything else by `heal: off`, a policy
-that allows nothing but `restart`, and a rule that names the one container.
+The daemon that runs is the real one, in a process of its own; it is bound to the one container by its id (`--only`), so
+that it can change nothing else on the engine, and its policy allows nothing but `restart`.
+
+What the demo makes is written down in its folder before the engine is asked. Only by that a later demo removes what one
+that was killed has left.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import sys
 import tempfile
 import time
@@ -28,16 +32,18 @@ import click
 
 from dockmend.cli.options import engine_of, options, settings
 from dockmend.cli.text import say
+from dockmend.control.pidfiles import RUNTIME_VARIABLE
 from dockmend.errors import DockmendError, EngineError, JournalError, NotFound
 
 if TYPE_CHECKING:
-    from dockmend.engine.client import DockerEngine
+    from dockmend.engine.api import Engine
     from dockmend.journal.records import ActionRecord, Incident
+    from dockmend.owned import OwnedObject
+    from dockmend.ownership import Ownership
 
 T = TypeVar("T")
 
-MARK = "org.dockmend.demo"  # on what the demo makes; its value says whose it is
-MADE = f"{MARK}.container"  # on its container, whose image bears MARK
+MADE = "made.sqlite3"  # what the demo made, in its folder
 PREFIX = "dockmend-demo-"
 PATIENCE = 45.0  # seconds for each thing that is waited for
 METRICS = (
@@ -79,7 +85,10 @@ def demo(**flags: Any) -> int:
         async with AsyncExitStack() as stack:
             engine = engine_of(found)
             stack.push_async_callback(engine.close)
-            await Demo(engine, found.engine, stack).play()
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX)))
+            await asyncio.to_thread((folder / "owner").write_text, _owner())
+            own = await stack.enter_async_context(_owning(engine, folder))
+            await Demo(own, found.engine, folder, stack).play()
         say("removed   the container, its image, the daemon and its state: nothing is left")
         return 0
 
@@ -92,12 +101,13 @@ def demo(**flags: Any) -> int:
 class Demo:
     """One run of it. Whatever it makes is handed to `stack` at once, for its removal."""
 
-    def __init__(self, engine: DockerEngine, url: str | None, stack: AsyncExitStack) -> None:
-        self.engine = engine
+    def __init__(self, own: Ownership, url: str | None, state: Path, stack: AsyncExitStack) -> None:
+        self.own = own
+        self.engine = own.engine
         self.url = url
         self.stack = stack
         self.name = f"{PREFIX}{secrets.token_hex(3)}"
-        self.state = Path()
+        self.state = state
         self.port = 0
         self.process: asyncio.subprocess.Process | None = None
 
@@ -105,13 +115,13 @@ class Demo:
         from dockmend.cli.rootfs import one_file
         from dockmend.journal.sqlite import read_only
 
-        info = await self.engine.connect()
+        info = await self.own.connect()
         say(f"engine    {self.engine.url}, Docker Engine {info.version} on {info.name}")
         await self._clear_leftovers()
         container = await self._container(await self._image())
         await self._healthy(container)
         say(f"started   container {self.name}: healthy")
-        await self._daemon()
+        await self._daemon(container)
         say("started   dockmend with this one rule:")
         for line in RULE.format(name=self.name).splitlines()[2:]:
             say(f"            {line}")
@@ -150,17 +160,16 @@ class Demo:
         from dockmend.cli import rootfs
 
         files = await asyncio.to_thread(rootfs.tar)
-        empty = f"{self.name}:{_owner()}"
+        empty = f"{self.name}:empty"
+        row = await self.own.claim("image", empty, _owner(), "demo")
+        self.stack.push_async_callback(_gone, self.own, row)
         await self.engine.load_empty_image(empty)
-        self.stack.push_async_callback(_gone, self.engine.remove_image, empty)
-        config = {"Image": empty, "Cmd": ["/bin/sh"], "Labels": {MARK: _owner()}, "NetworkDisabled": True}
-        builder = await self.engine.create(f"{self.name}-builder", config)
-        try:
-            await self.engine.put_archive(builder, "/", _once(files))
-            image = await self.engine.commit(builder, self.name, "latest", message="dockmend demo")
-            self.stack.push_async_callback(_gone, self.engine.remove_image, image)
-        finally:
-            await self.engine.remove(builder, force=True)
+        config = {"Image": empty, "Cmd": ["/bin/sh"], "NetworkDisabled": True}
+        builder = await self._made(f"{self.name}-builder", config)
+        await self.engine.put_archive(builder, "/", _once(files))
+        row = await self.own.claim("image", f"{self.name}:latest", _owner(), "demo")
+        self.stack.push_async_callback(_gone, self.own, row)
+        image = await self.engine.commit(builder, self.name, "latest", message="dockmend demo")
         size = f"{len(files) / 1e6:.1f} MB"
         say(f"made      image {self.name} of this host's own shell and sleep ({size}); nothing was pulled")
         return image
@@ -170,7 +179,6 @@ class Demo:
         config = {
             "Image": image,
             "Cmd": ["/bin/sh", "-c", START],
-            "Labels": {MADE: _owner()},  # MARK is its image's too, and what an image says does not count
             "StopSignal": "SIGKILL",  # sleep as PID 1 is deaf to SIGTERM: the restart need not wait for it
             "NetworkDisabled": True,
             "Healthcheck": {
@@ -180,29 +188,31 @@ class Demo:
                 "Retries": 2,
             },
         }
-        container = await self.engine.create(self.name, config)
-        self.stack.push_async_callback(_gone, self.engine.remove, container, force=True)
+        container = await self._made(self.name, config)
         await self.engine.start(container)
         return container
 
-    async def _daemon(self) -> None:
+    async def _made(self, name: str, config: dict[str, Any]) -> str:
+        row = await self.own.create(name, config, _owner(), "demo")
+        self.stack.push_async_callback(_gone, self.own, row)
+        return row.object_id
+
+    async def _daemon(self, container: str) -> None:
         """The real daemon on a state folder, rules and a port of its own; ready when this returns."""
-        folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX))
-        self.state = Path(folder)
-        (self.state / "owner").write_text(_owner())
+        folder = str(self.state)
         (self.state / "rules.d").mkdir()
         (self.state / "rules.d" / "demo.yaml").write_text(RULE.format(name=self.name))
         (self.state / "dockmend.yaml").write_text(CONFIG)
         self.port = _free_port()
         command = [
             sys.executable, "-c", BOUND, "run", "--config", f"{folder}/dockmend.yaml",
-            "--rules", f"{folder}/rules.d", "--state", folder,
+            "--rules", f"{folder}/rules.d", "--state", folder, "--only", container,
             "--listen", f"127.0.0.1:{self.port}", "--log-format", "console",
             *(["--engine", self.url] if self.url else []),
         ]  # fmt: skip
         kept = {
             key: value for key, value in os.environ.items() if not key.startswith(("DOCKMEND_", "NOTIFY_", "WATCHDOG_"))
-        }
+        } | {RUNTIME_VARIABLE: folder}  # no command is to find this daemon
         with (self.state / "log").open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=kept, start_new_session=True
@@ -221,18 +231,16 @@ class Demo:
                 await process.wait()
 
     async def _clear_leftovers(self) -> None:
-        """What a demo that was killed left: folders, containers, images whose owner is a process that is no more."""
-        from dockmend.snapshots.owner import gone
-
-        await asyncio.to_thread(_clear_folders)
-        for container in (await self.engine.listing()).containers:
-            if any(gone(container.labels.get(key, "")) for key in (MARK, MADE)):
-                await _gone(self.engine.remove, container.id, force=True)
-        images = sorted(await self.engine.images(), key=lambda image: MARK not in image.labels)
-        for image in images:  # the marked ones first: they are made of the others
-            bare = [tag.partition(":")[2] for tag in image.tags if tag.startswith(PREFIX)]
-            if any(gone(owner) for owner in (image.labels.get(MARK, ""), *bare)):
-                await _gone(self.engine.remove_image, image.id)
+        """What a demo that was killed left: by what it wrote down in its folder, and by nothing else."""
+        for folder in await asyncio.to_thread(_left_folders):
+            with contextlib.suppress(JournalError):
+                async with _owning(self.engine, folder) as left:
+                    left.objects.engine_id = self.own.objects.engine_id
+                    for row in reversed(left.objects.here("demo")):  # the images after what was made of them
+                        await _gone(left, row)
+                    if left.objects.rows:
+                        continue  # of another engine, or not removed yet
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     # -------------------------------------------------------------------------------------------------- what it awaits
 
@@ -289,23 +297,45 @@ class Demo:
         return ""
 
 
-def _clear_folders() -> None:
+def _left_folders() -> list[Path]:
+    """Folders of this user's demos whose process is no more."""
     from dockmend.snapshots.owner import gone
 
+    found = []
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):  # not ours to read, or no demo's
-            if folder.lstat().st_uid == os.geteuid() and gone((folder / "owner").read_text()):
-                shutil.rmtree(folder, ignore_errors=True)
+            facts = folder.lstat()
+            if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid() and gone((folder / "owner").read_text()):
+                found.append(folder)
+    return found
 
 
-async def _gone(remove: Callable[..., Any], id: str, **how: Any) -> None:
+@contextlib.asynccontextmanager
+async def _owning(engine: Engine, folder: Path) -> AsyncIterator[Ownership]:
+    """What the demo with this folder has made. Raises JournalError."""
+    from dockmend.journal.sqlite import SqliteJournal
+    from dockmend.owned import OwnedObjects
+    from dockmend.ownership import Ownership
+
+    journal = SqliteJournal(folder / MADE, time.time, beside=True)
+    await journal.open()
+    try:
+        yield Ownership(engine, journal, time.time, OwnedObjects(await journal.instance(), await journal.owned()))
+    finally:
+        await journal.close()
+
+
+async def _gone(own: Ownership, row: OwnedObject) -> None:
     """Removes something of the demo's. Gone already is as good; one failure keeps no other from its turn."""
     try:
-        await remove(id, **how)
-    except NotFound:
-        pass
+        if row.kind == "container":
+            await own.remove(row, volumes=True)
+            return
+        with contextlib.suppress(NotFound):
+            await own.engine.remove_image(row.name)
+        own.forget(row)
     except EngineError as error:
-        say(f"          could not remove {id[:19]}: {error}")
+        say(f"          could not remove {row.name}: {error}")
 
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:

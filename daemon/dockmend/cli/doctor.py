@@ -169,8 +169,12 @@ async def _engine(settings: Settings) -> tuple[Listing | None, list[Finding]]:
     try:
         info = await engine.connect()
         listing = await engine.listing()
+        from dockmend.app.engine_lock import holder_of, runtime_folder
+
         found = [*checks.engine(engine.url, info), *in_clear, await _rights(engine), checks.clock_skew(engine.ahead)]
         found.append(await _files(engine, listing))
+        folders = (runtime_folder(os.environ), settings.paths.state)
+        found += checks.acting(holder_of(info.identity, folders), settings.paths.state)
     except EngineAway as error:
         todo = "start the engine, or name it with --engine or DOCKER_HOST"
         return None, [Finding("problem", "engine", str(error), todo)]

@@ -17,7 +17,7 @@ from dockmend.errors import UsageError
 
 if TYPE_CHECKING:
     from dockmend.control.client import Client
-    from dockmend.engine.api import EngineInfo
+    from dockmend.engine.api import Engine, EngineInfo
     from dockmend.engine.client import DockerEngine
     from dockmend.engine.discover import EngineAddress
     from dockmend.owned import OwnedObjects
@@ -144,14 +144,15 @@ def engine_of(found: Settings) -> DockerEngine:
     return DockerEngine.at(address_of(found), trusted=trusted(lambda: found.policy), root=found.engine_root)
 
 
-def with_engine(found: Settings, work: Callable[[DockerEngine], Awaitable[T]]) -> T:
-    """Runs `work` with a connected engine and gives the connection back."""
+def with_engine(found: Settings, work: Callable[[Engine], Awaitable[T]]) -> T:
+    """Runs `work`, which only looks, with a connected engine and gives the connection back."""
+    from dockmend.engine.gate import Acting, gated
 
     async def run() -> T:
         engine = engine_of(found)
         try:
             await engine.connect()
-            return await work(engine)
+            return await work(gated(engine, Acting(why_not="this command only looks")))
         finally:
             await engine.close()
 

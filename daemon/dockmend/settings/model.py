@@ -263,6 +263,7 @@ class Settings(FileSettings):
 
     paths: Paths = Paths()
     dry_run: bool = False
+    only: str = ""  # the id of the one container that may be acted on (`dockmend demo`); "": all
     log_format: LogFormat = "auto"
     warnings: tuple[str, ...] = ()
     _secrets: dict[str, Secret] = PrivateAttr(default_factory=dict)

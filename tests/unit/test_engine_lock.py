@@ -1,0 +1,107 @@
+"""One dockmend acts on an engine: the lock, and whose turn it is."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from dockmend.app.engine_lock import EngineLock, holder_of, lock_path
+from dockmend.app.turn import Turn
+from dockmend.errors import UsageError
+
+ENGINE = "ABCD:../EFGH"
+
+
+def lock(tmp_path: Path, name: str) -> EngineLock:
+    return EngineLock(tmp_path / "run", tmp_path / name)
+
+
+def test_the_second_is_told_who_acts_and_may_when_that_one_ends(tmp_path: Path):
+    first, second = lock(tmp_path, "a"), lock(tmp_path, "b")
+    assert first.take(ENGINE) is None
+    assert first.take(ENGINE) is None  # it is held already
+    holder = second.take(ENGINE)
+    assert holder is not None
+    assert holder.state == str(tmp_path / "a")
+    assert holder_of(ENGINE, (tmp_path / "run",)) == holder
+    first.release()
+    assert second.take(ENGINE) is None
+
+
+def test_each_engine_has_its_own_lock_within_the_folder(tmp_path: Path):
+    assert lock(tmp_path, "a").take(ENGINE) is None
+    assert lock(tmp_path, "b").take("another") is None
+    assert lock_path(ENGINE, tmp_path).parent == tmp_path / "engines"
+
+
+def test_the_lock_of_another_engine_is_given_up(tmp_path: Path):
+    first, second = lock(tmp_path, "a"), lock(tmp_path, "b")
+    first.take(ENGINE)
+    first.take("another")
+    assert second.take(ENGINE) is None
+
+
+def test_without_a_runtime_folder_it_lies_in_the_state_folder(tmp_path: Path):
+    (tmp_path / "run").write_text("no folder")
+    first = lock(tmp_path, "a")
+    assert first.take(ENGINE) is None
+    assert lock_path(ENGINE, tmp_path / "a").exists()
+    (tmp_path / "b").write_text("no folder")
+    with pytest.raises(UsageError, match="the lock of the engine cannot be made"):
+        lock(tmp_path, "b").take(ENGINE)
+
+
+def test_a_file_that_was_removed_is_made_and_locked_again(tmp_path: Path):
+    first, second = lock(tmp_path, "a"), lock(tmp_path, "b")
+    first.take(ENGINE)
+    lock_path(ENGINE, tmp_path / "run").unlink()  # systemd removes the folder of a unit that ends
+    assert not first.held
+    assert second.take(ENGINE) is None
+    assert first.take(ENGINE) is not None
+
+
+def test_nobody_acts_by_the_file_of_one_that_is_no_more(tmp_path: Path):
+    path = lock_path(ENGINE, tmp_path / "run")
+    path.parent.mkdir(parents=True)
+    for content in (b"", b"no json", b'{"pid": 1, "started": "0", "state": "/x"}'):
+        path.write_bytes(content)
+        assert holder_of(ENGINE, (tmp_path / "run", tmp_path / "none")) is None
+
+
+# ------------------------------------------------------------------------------------------------------------- turns
+def test_without_a_lock_it_is_always_its_turn():
+    assert Turn(None).look(ENGINE)
+
+
+def test_a_second_one_is_built_anew_as_one_that_watches_and_again_when_its_turn_comes(tmp_path: Path):
+    first, second = Turn(lock(tmp_path, "a")), lock(tmp_path, "b")
+    assert first.look(ENGINE)
+    thought_it_acts = Turn(second)
+    assert not thought_it_acts.look(ENGINE)
+    assert thought_it_acts.over.is_set()
+
+    watches = Turn(second, thought_it_acts.holder)
+    assert str(tmp_path / "a") in watches.why_not
+    assert watches.look(ENGINE)
+    assert not watches.over.is_set()
+
+    first._lock.release()  # type: ignore[union-attr]
+    assert not watches.look(ENGINE)
+    assert watches.over.is_set()
+    assert (acts := Turn(second, watches.holder)).look(ENGINE)
+    assert acts.why_not == ""
+
+
+async def test_it_looks_again_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("dockmend.app.turn.EVERY", 0.01)
+    first, second = lock(tmp_path, "a"), lock(tmp_path, "b")
+    first.take(ENGINE)
+    watches = Turn(second, second.take(ENGINE))
+    watches.look(ENGINE)
+    async with asyncio.TaskGroup() as group:
+        looking = group.create_task(watches.run())
+        first.release()
+        await watches.over.wait()
+        looking.cancel()
