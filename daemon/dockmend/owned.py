@@ -13,7 +13,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dockmend.model import HELPER_LABEL, Container
+from dockmend.model import HELPER_LABEL, Container, Image
 
 ObjectKind = Literal["container", "image", "volume"]
 Purpose = Literal[
@@ -25,6 +25,9 @@ Purpose = Literal[
     "demo",  # all that `dockmend demo` makes
     "restored",  # a volume that is being filled from a snapshot
 ]
+INCIDENT, REFERENCE, COMMITTED_AT = "dockmend.incident", "dockmend.reference", "dockmend.committed_at"
+"""Labels of an image that commit_image made: whom it is for, under which reference, and when (to the microsecond)."""
+
 HIDDEN: frozenset[Purpose] = frozenset({"helper", "job"})
 """What no rule is about and no list shows: dockmend's own tools."""
 
@@ -47,6 +50,7 @@ class OwnedObject(Struct, frozen=True):
     purpose: Purpose
     made_at: float  # wall seconds, right before the engine was asked
     object_id: str = ""  # the engine's id of it; "" until that is known
+    mark: str = ""  # of an image: what its label COMMITTED_AT says, which no other commit's does
 
 
 class OwnedObjects:
@@ -112,6 +116,21 @@ class OwnedObjects:
                 return row
         return None
 
+    def image(self, image: Image) -> OwnedObject | None:
+        """The row that proves an image one that dockmend committed: by its id or, while that is not known (the engine
+        goes on with a commit whose client is gone), by the labels that this very commit gave it.
+
+        What is built from an image inherits its labels: of several without an id the first that was made is meant.
+        """
+        if (row_id := self._by_object.get(image.id)) is not None:
+            return self.rows[row_id]
+        labels = image.labels
+        said = labels.get(INCIDENT), labels.get(REFERENCE), labels.get(COMMITTED_AT)
+        return next(
+            (row for row in self.here("image") if not row.object_id and (row.incident, row.name, row.mark) == said),
+            None,
+        )
+
     def hides(self, container: Container) -> bool:
         """Whether a container is one of dockmend's tools: nothing that happens to it is anybody's trouble.
 
@@ -122,7 +141,7 @@ class OwnedObjects:
             return True
         if (row := self.of(container)) is not None:
             return row.purpose in HIDDEN
-        return container.labels.get(HELPER_LABEL, "").startswith(self.label(COMMAND))
+        return bool(self.instance) and container.labels.get(HELPER_LABEL, "").startswith(self.label(COMMAND))
 
     def hides_event(self, container_id: str, attributes: Mapping[str, str]) -> bool:
         """The same, of what an event tells before anything was inspected: it has an image's labels as well."""

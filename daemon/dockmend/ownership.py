@@ -47,14 +47,14 @@ class Ownership:
         return info
 
     async def claim(
-        self, kind: ObjectKind, name: str, incident: str, purpose: Purpose, object_id: str = ""
+        self, kind: ObjectKind, name: str, incident: str, purpose: Purpose, object_id: str = "", mark: str = ""
     ) -> OwnedObject:
         """Writes down that the engine is about to be asked for an object; it is on disk when this returns.
 
-        `object_id`: where it is there already and is taken in hand. Raises JournalError.
+        `object_id`: where it is there already and is taken in hand; `mark`: see OwnedObject. Raises JournalError.
         """
         row = OwnedObject(
-            self.new_row_id(), kind, name, self.objects.engine_id, incident, purpose, self.clock(), object_id
+            self.new_row_id(), kind, name, self.objects.engine_id, incident, purpose, self.clock(), object_id, mark
         )
         self.journal.put_owned(row)
         await self.journal.committed()

@@ -19,6 +19,7 @@ from dockmend.journal.records import ActionRecord, Incident
 from dockmend.observer import Observer
 from dockmend.pipeline.incidents import Incidents
 from dockmend.rules.parameters import CommitImage
+from tests.fakes.owning import owning
 from tests.integration.acting import INCIDENT, Acting, Died
 from tests.lab import PrivateEngine, eventually, eventually_async
 from tests.unit.pipeline.clinic import Records
@@ -309,6 +310,7 @@ async def test_commit_whose_client_is_gone_and_that_is_still_going_on_when_the_n
     docker.docker("kill", "web")
     docker.await_state("web", "exited")
     record = await acting.run_and_die("commit_image", KEPT, "web")
+    since = docker.now()
     first = DockerEngine(docker.url)
     with suppress(TimeoutError):
         async with asyncio.timeout(0.2):  # the engine has the request, and is not done with 200 MB
@@ -322,6 +324,10 @@ async def test_commit_whose_client_is_gone_and_that_is_still_going_on_when_the_n
         await _spare_images(acting).once()  # for a first one that takes longer than the second
         return await _one_is_left(acting, done.facts["image"])
 
+    def both_ended() -> bool:
+        return len(docker.events(since=since, type="container", event="commit", container="web")) == 2
+
+    eventually(both_ended, 60, what="the engine has ended both commits")
     await eventually_async(one_is_left, what="one image is left")
 
 
@@ -353,7 +359,8 @@ def _labels(record: ActionRecord) -> dict[str, str]:
 def _spare_images(acting: Acting, *still_open: Incident) -> SpareImages:
     incidents = Incidents(cast("Journal", Records()), Observer(), time.time, random.Random(1))
     incidents.open.update({each.id: each for each in still_open})
-    return SpareImages(acting.client, incidents, shadow=False)
+    own = owning(acting.client, acting.rows)
+    return SpareImages(own, incidents, shadow=False)
 
 
 async def _one_is_left(acting: Acting, identity: str) -> bool:

@@ -12,12 +12,13 @@ from typing import Any
 from dockmend.actions import images_kept, references
 from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Image, Settled, register
 from dockmend.actions.containers_settle import GONE, POLL, look
-from dockmend.actions.images_kept import COMMITTED_AT, INCIDENT, REFERENCE, RULE, SOURCE, holder, made
+from dockmend.actions.images_kept import RULE, SOURCE, holder, made
 from dockmend.actions.refusals import failed
 from dockmend.errors import EngineError, NotFound, Temporary
 from dockmend.journal.records import ActionRecord
 from dockmend.label_owner import COMPOSE, SWARM
 from dockmend.model import Object
+from dockmend.owned import COMMITTED_AT, INCIDENT, REFERENCE
 
 COMMIT_GOES_ON = 10.0
 """Seconds after its beginning for which the engine may still be at a commit whose client is gone."""
@@ -51,6 +52,7 @@ async def commit(ctx: Context, params: Any, subject: Object) -> Done:
 
 async def _commit(ctx: Context, params: Any, container: Container, reference: str, changes: list[str]) -> Done:
     at, (repository, _, tag) = _stamp(ctx.clock()), reference.rpartition(":")
+    row = await ctx.own.claim("image", reference, ctx.incident.id, "image", mark=at)
     await ctx.remember({
         "commit": {
             "container": container.id,
@@ -59,26 +61,32 @@ async def _commit(ctx: Context, params: Any, container: Container, reference: st
             "paused_by_engine": params.pause and container.state == "running",
         }
     })  # fmt: skip
-    image = await ctx.engine.commit(
-        container.id,
-        repository,
-        tag,
-        message=_line(ctx.render(params.message or "")),
-        author=_line(ctx.render(params.author or "")),
-        changes=changes,
-        pause=params.pause,
-        labels=_labels(ctx, container, reference, at),
-    )
+    try:
+        image = await ctx.engine.commit(
+            container.id,
+            repository,
+            tag,
+            message=_line(ctx.render(params.message or "")),
+            author=_line(ctx.render(params.author or "")),
+            changes=changes,
+            pause=params.pause,
+            labels=_labels(ctx, container, reference, at),
+        )
+    except EngineError as error:
+        if not error.unanswered:  # the engine said that it made none
+            ctx.own.forget(row)
+        raise
+    ctx.own.identified(row, image)
     told = await _kept(ctx, container.name, reference, image, params.keep)
     return Done("; ".join([f"committed as {reference}", *told]), {"image": image, "reference": reference})
 
 
 async def _kept(ctx: Context, source: str, reference: str, image: str, keep: int | None) -> list[str]:
     """What there is to say of the images that a new one takes the place of."""
-    told = await images_kept.leave_one_of(ctx.engine, ctx.incident.id, reference, image)
+    told = await images_kept.leave_one_of(ctx.own, ctx.incident.id, reference, image)
     if keep:
         repository = reference.rpartition(":")[0]
-        told += await images_kept.prune(ctx.engine, ctx.incident.rule, source, repository, keep, image)
+        told += await images_kept.prune(ctx.own, ctx.incident.rule, source, repository, keep, image)
     return told
 
 
@@ -137,7 +145,7 @@ async def _claimed(ctx: Context, repository: str, tag: str, container: Container
 
 
 def _may_move(ctx: Context, present: Image | None, reference: str, container: Container) -> bool:
-    return present is None or made(present, reference, ctx.incident.rule, container.name)
+    return present is None or made(ctx.own, present, reference, ctx.incident.rule, container.name)
 
 
 def _somebody_elses(ctx: Context, reference: str, container: Container) -> Failed:
@@ -185,7 +193,7 @@ async def _named(ctx: Context, record: ActionRecord, image: Image, reference: st
     if image.tags:
         return []
     present = await holder(ctx.engine, reference)
-    if present is not None and not made(present, reference, record.rule, record.object_name):
+    if present is not None and not made(ctx.own, present, reference, record.rule, record.object_name):
         return [f"it has no name, since {reference} is another image's"]
     if present is not None and present.labels[COMMITTED_AT] > image.labels[COMMITTED_AT]:
         return []  # a later one's: it has lost it to that
@@ -196,7 +204,11 @@ async def _named(ctx: Context, record: ActionRecord, image: Image, reference: st
 async def _committed(ctx: Context, record: ActionRecord, at: str) -> Image | None:
     """The image of this very attempt: the incident may have made others, and images inherit its labels."""
     images: Sequence[Image] = await ctx.engine.images({INCIDENT: record.incident, COMMITTED_AT: at})
-    return min(images, key=lambda image: (image.created_at, not image.tags), default=None)
+    proven = [image for image in images if ctx.own.objects.image(image) is not None]
+    found = min(proven, key=lambda image: (image.created_at, not image.tags), default=None)
+    if found is not None and (row := ctx.own.objects.image(found)) is not None and not row.object_id:
+        ctx.own.identified(row, found.id)
+    return found
 
 
 async def _thawed(ctx: Context, container: Container) -> str:

@@ -4,9 +4,9 @@ The engine goes on with a commit whose client is gone, and may end it when anoth
 same reference; the tag goes to whichever was the later. So what an incident made is asked of the engine: after each
 commit, where one is settled, and for incidents that are closed now and then (app.spare_images).
 
-An image carries labels of dockmend's own. They are inherited by whatever is built or committed from it, so they alone
-prove nothing: an image counts as dockmend's only under the very reference its labels name, or with no tag at all and
-made at the very time they name.
+An image carries labels of dockmend's own. Anybody can write them, and whatever is built or committed from it inherits
+them, so they prove nothing: an image counts as dockmend's only if a row of the journal tells of it, and as long as it
+has the very reference its labels name, or no tag at all and was made at the very time they name.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from msgspec.structs import replace
 from dockmend.engine.api import Engine
 from dockmend.errors import EngineAway, EngineError, NotFound
 from dockmend.model import Image
+from dockmend.owned import COMMITTED_AT, INCIDENT, REFERENCE
+from dockmend.ownership import Ownership
 
-RULE, INCIDENT, SOURCE = "dockmend.rule", "dockmend.incident", "dockmend.source"
-COMMITTED_AT, REFERENCE = "dockmend.committed_at", "dockmend.reference"
+RULE, SOURCE = "dockmend.rule", "dockmend.source"
 
 SAME_TIME = 3600.0
 """Seconds that may lie between the label's time and the engine's: a long commit, and clocks that differ."""
@@ -35,14 +36,21 @@ async def holder(engine: Engine, reference: str) -> Image | None:
         return None
 
 
-def made(image: Image, reference: str, rule: str, source: str) -> bool:
-    """True where its labels say that a rule made it of a container under this reference."""
+def made(own: Ownership, image: Image, reference: str, rule: str, source: str) -> bool:
+    """Whether dockmend made it, for a rule of a container under this reference."""
     labels = image.labels
-    return labels.get(REFERENCE) == reference and labels.get(RULE) == rule and labels.get(SOURCE) == source
+    return (
+        own.objects.image(image) is not None
+        and labels.get(REFERENCE) == reference
+        and labels.get(RULE) == rule
+        and labels.get(SOURCE) == source
+    )
 
 
-def ours(image: Image) -> bool:
-    """True where dockmend made this image, and not somebody from an image of dockmend's."""
+def ours(own: Ownership, image: Image) -> bool:
+    """Whether dockmend made this image, and not somebody from an image of dockmend's."""
+    if own.objects.image(image) is None:
+        return False
     if image.tags:
         return image.labels.get(REFERENCE, "") in image.tags
     try:
@@ -52,7 +60,7 @@ def ours(image: Image) -> bool:
     return abs(image.created_at - at) <= SAME_TIME
 
 
-def by_incident(images: Iterable[Image]) -> dict[tuple[str, str], list[Image]]:
+def by_incident(own: Ownership, images: Iterable[Image]) -> dict[tuple[str, str], list[Image]]:
     """Those that dockmend made, by incident and reference. One commit makes one image: of several with the same time
     all but the first were made from it."""
     first: dict[tuple[str, str], Image] = {}
@@ -60,26 +68,26 @@ def by_incident(images: Iterable[Image]) -> dict[tuple[str, str], list[Image]]:
         first.setdefault((image.labels.get(INCIDENT, ""), image.labels.get(COMMITTED_AT, "")), image)
     found: dict[tuple[str, str], list[Image]] = {}
     for image in first.values():
-        if image.labels.get(REFERENCE) and ours(image):
+        if image.labels.get(REFERENCE) and ours(own, image):
             found.setdefault((image.labels.get(INCIDENT, ""), image.labels[REFERENCE]), []).append(image)
     return found
 
 
-async def leave_one_of(engine: Engine, incident: str, reference: str, newest: str) -> list[str]:
+async def leave_one_of(own: Ownership, incident: str, reference: str, newest: str) -> list[str]:
     """Leave the image `newest` (an id) of those that an incident made under a reference; what was left, for a person.
 
     Raises EngineAway and nothing else.
     """
     try:
-        found = await engine.images({INCIDENT: incident, REFERENCE: reference})
-        return await leave_one(engine, by_incident(found).get((incident, reference), []), newest)
+        found = await own.engine.images({INCIDENT: incident, REFERENCE: reference})
+        return await leave_one(own, by_incident(own, found).get((incident, reference), []), newest)
     except EngineAway:
         raise
     except EngineError as error:
         return [f"earlier images of this incident were not looked for: {error}"]
 
 
-async def leave_one(engine: Engine, images: list[Image], newest: str = "") -> list[str]:
+async def leave_one(own: Ownership, images: list[Image], newest: str = "") -> list[str]:
     """Of the images of one incident and reference the newest bears it and stays; what else was left, for a person.
 
     `newest`: its id, where it is known: the clock may have gone back. One that has another name is somebody's.
@@ -90,34 +98,34 @@ async def leave_one(engine: Engine, images: list[Image], newest: str = "") -> li
     reference = last.labels[REFERENCE]
     bears = any(reference in image.tags for image in images)
     if bears and reference not in last.tags:  # a commit that ended late has taken it
-        await engine.tag_image(last.id, reference)
+        await own.engine.tag_image(last.id, reference)
     told = []
     for image in images:
         if image is not last and set(image.tags) <= {reference}:
-            problem = await remove(engine, replace(image, tags=()))
+            problem = await remove(own, replace(image, tags=()))
             told += [problem] if problem else []
-    if bears and await holder(engine, reference) is None:  # the last one that was removed had just taken it
-        await engine.tag_image(last.id, reference)
+    if bears and await holder(own.engine, reference) is None:  # the last one that was removed had just taken it
+        await own.engine.tag_image(last.id, reference)
     return told
 
 
-async def prune(engine: Engine, rule: str, source: str, repository: str, keep: int, newest: str) -> list[str]:
+async def prune(own: Ownership, rule: str, source: str, repository: str, keep: int, newest: str) -> list[str]:
     """Remove the images that a rule made of a container in a repository, but for the newest `keep`.
 
     Raises EngineAway and nothing else: what could not be removed is said, and tried again after the next commit.
     """
     try:
-        found = await engine.images({RULE: rule, SOURCE: source})
+        found = await own.engine.images({RULE: rule, SOURCE: source})
     except EngineAway:
         raise
     except EngineError as error:
         return [f"older images were not looked for: {error}"]
-    mine = [image for image in found if image.id == newest or (_in(image, repository) and ours(image))]
+    mine = [image for image in found if image.id == newest or (_in(image, repository) and ours(own, image))]
     mine.sort(key=lambda image: (image.id == newest, image.labels.get(COMMITTED_AT, "")), reverse=True)
     told: list[str] = []
     removed = 0
     for image in mine[keep:]:
-        problem = await remove(engine, image)
+        problem = await remove(own, image)
         if problem:
             told.append(problem)
         else:
@@ -129,16 +137,16 @@ def _in(image: Image, repository: str) -> bool:
     return image.labels.get(REFERENCE, "").rpartition(":")[0] == repository
 
 
-async def remove(engine: Engine, image: Image) -> str | None:
+async def remove(own: Ownership, image: Image) -> str | None:
     """None, or why it was left, for a person."""
     reference = image.labels[REFERENCE]
     others = sorted(set(image.tags) - {reference})
     if others:
         return f"left {reference}: it is tagged {', '.join(others[:3])} too"
     try:
-        await engine.remove_image(reference if image.tags else image.id)
+        await own.engine.remove_image(reference if image.tags else image.id)
     except NotFound:
-        return None
+        pass
     except EngineAway:
         raise
     except EngineError as error:
@@ -146,4 +154,6 @@ async def remove(engine: Engine, image: Image) -> str | None:
         if "is using its referenced image" in str(error) or "is being used by" in str(error):
             return f"left {name}: a container uses it"
         return f"left {name}: {error}"
+    if (row := own.objects.image(image)) is not None:
+        own.forget(row)
     return None

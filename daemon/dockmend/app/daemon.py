@@ -125,7 +125,7 @@ class Daemon:
         self.schedules: Schedules
         self.self_check: SelfCheck
         self.leftovers = Leftovers(self.own, self.incidents, settings.paths.snapshots)
-        self.spare_images = SpareImages(engine, self.incidents, settings.dry_run)
+        self.spare_images = SpareImages(self.own, self.incidents, settings.dry_run)
         self.reloading = Reloading(self, policy or (lambda: settings.policy))
         self._listed = asyncio.Event()
         self.standing_offers = StandingOffers(self.mirror, self._again)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Iterable
 
 import structlog
 
-from dockmend.actions.images_kept import INCIDENT, by_incident, leave_one
-from dockmend.engine.api import Engine
+from dockmend.actions.images_kept import by_incident, leave_one
 from dockmend.errors import EngineError
 from dockmend.journal.records import Incident
+from dockmend.model import Image
+from dockmend.owned import INCIDENT
+from dockmend.ownership import Ownership
 from dockmend.pipeline.incidents import Incidents
 from dockmend.rules.model import RuleSet
 
@@ -22,13 +25,15 @@ log = structlog.get_logger("dockmend")
 
 EVERY = 600.0
 """Seconds between two looks: as long as the call of a commit may take."""
+COMMIT_ENDS = 3600.0
+"""Seconds after which no commit is still going on: six times what its call may take."""
 
 
 class SpareImages:
     """`shadow`: nothing is done. `due`: they are looked for soon."""
 
-    def __init__(self, engine: Engine, incidents: Incidents, shadow: bool) -> None:
-        self._engine = engine
+    def __init__(self, own: Ownership, incidents: Incidents, shadow: bool) -> None:
+        self._own = own
         self._incidents = incidents
         self._shadow = shadow
         self._committing: frozenset[str] = frozenset()
@@ -60,10 +65,18 @@ class SpareImages:
     async def once(self) -> None:
         """One look. Those of open incidents are left alone: one may just be about to get its name."""
         try:
-            images = await self._engine.images({INCIDENT: ""})
-            for (incident, reference), mine in by_incident(images).items():
+            images = await self._own.engine.images({INCIDENT: ""})
+            for (incident, reference), mine in by_incident(self._own, images).items():
                 if len(mine) > 1 and incident not in self._incidents.open:
-                    told = await leave_one(self._engine, mine)
+                    told = await leave_one(self._own, mine)
                     log.info("an incident left more than one image", incident=incident, image=reference, left=told)
+            self._forget_gone(images)
         except EngineError as error:
             log.info("spare images are looked for later: the engine does not answer", error=str(error))
+
+    def _forget_gone(self, images: Iterable[Image]) -> None:
+        """Rows of images that a person removed, and of commits that never ended."""
+        there = {row.id for image in images if (row := self._own.objects.image(image)) is not None}
+        for row in self._own.objects.here("image"):
+            if row.id not in there and self._own.clock() >= row.made_at + COMMIT_ENDS:
+                self._own.forget(row)

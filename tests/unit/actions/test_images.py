@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,8 @@ from dockmend.actions import images, images_kept
 from dockmend.actions.base import Context, Failed
 from dockmend.errors import EngineAway, Permanent, Temporary
 from dockmend.model import Image
+from dockmend.owned import COMMITTED_AT, INCIDENT, REFERENCE, OwnedObject
+from tests.fakes.owning import Rows, owning
 from tests.unit.actions.stage import ID, WEB, Script, Stage
 
 
@@ -26,6 +29,25 @@ def made(
         "dockmend.committed_at": images._stamp(number), "dockmend.reference": reference or f"kept:{number}",
     }  # fmt: skip
     return Image(id=f"sha256:{number}", tags=tags, labels=labels, created_at=number + lag)
+
+
+def rows_of(*pictures: Image, identified: bool = True) -> Rows:
+    """What the journal holds of images that dockmend committed."""
+    rows = Rows()
+    for number, image in enumerate(pictures):
+        labels = image.labels
+        rows.put_owned(
+            OwnedObject(
+                f"o{number}", "image", labels[REFERENCE], "", labels[INCIDENT], "image", image.created_at,
+                image.id if identified else "", labels[COMMITTED_AT],
+            )
+        )  # fmt: skip
+    return rows
+
+
+def known(*pictures: Image, unknown: Sequence[Image] = (), now: float = 1000.0) -> Stage:
+    """A stage with images that dockmend made, and with some of which the journal does not tell."""
+    return Stage(engine=Script(pictures=[*pictures, *unknown]), rows=rows_of(*pictures), now=now)
 
 
 def of_incident(number: int, *tags: str) -> Image:
@@ -76,13 +98,14 @@ async def test_message_is_one_line_of_bounded_length():
 async def test_keep_counts_by_time_and_leaves_others():
     older = [made(n, f"kept:{n}") for n in (3, 1, 2)]
     others = [
-        made(1, "apart:1", reference="apart:1"),  # another repository
-        made(1, "mine:1", reference="kept:1"),  # a person's build from ours
-        made(1, reference="kept:web", lag=7200.0),  # untagged, but made at another time: a person's
-        made(1, "kept:x", reference="kept:x", rule="other"),
-        made(1, "kept:y", reference="kept:y", source="api"),
+        made(4, "apart:1", reference="apart:1"),  # another repository
+        made(5, "mine:1", reference="kept:1"),  # its name is a person's
+        made(6, reference="kept:web", lag=7200.0),  # untagged, but made at another time
+        made(7, "kept:x", reference="kept:x", rule="other"),
+        made(8, "kept:y", reference="kept:y", source="api"),
     ]
-    stage = Stage(engine=Script(pictures=[*older, *others]), now=2000.0)
+    strangers = [made(9, "kept:9"), made(10, reference="kept:web")]  # they only say that dockmend made them
+    stage = known(*older, *others, unknown=strangers, now=2000.0)
 
     done = await images.commit(stage.context, params(tag="new", keep=2), WEB)
 
@@ -91,7 +114,7 @@ async def test_keep_counts_by_time_and_leaves_others():
 
 
 async def test_untagged_images_of_ours_go_by_id():
-    stage = Stage(engine=Script(pictures=[made(1, reference="kept:web")]), now=2000.0)
+    stage = known(made(1, reference="kept:web"), now=2000.0)
 
     await images.commit(stage.context, params(keep=1), WEB)
 
@@ -99,10 +122,9 @@ async def test_untagged_images_of_ours_go_by_id():
 
 
 async def test_an_incident_leaves_one_image_however_often_it_tries():
-    stage = Stage()
     mine = replace(made(1, "kept:web", reference="kept:web"), id="sha256:first")
-    mine.labels["dockmend.incident"] = stage.context.incident.id
-    stage.engine.pictures.append(mine)
+    mine.labels["dockmend.incident"] = "i0"
+    stage = known(mine)
 
     await images.commit(stage.context, params(), WEB)
 
@@ -111,10 +133,9 @@ async def test_an_incident_leaves_one_image_however_often_it_tries():
 
 async def test_an_earlier_incidents_image_and_one_with_a_second_name_are_left():
     for names, incident in ((("kept:web",), "another"), (("kept:web", "mine:1"), "")):
-        stage = Stage()
         image = replace(made(1, *names, reference="kept:web"), id="sha256:first")
-        image.labels["dockmend.incident"] = incident or stage.context.incident.id
-        stage.engine.pictures.append(image)
+        image.labels["dockmend.incident"] = incident or "i0"
+        stage = known(image)
 
         await images.commit(stage.context, params(), WEB)
 
@@ -122,7 +143,7 @@ async def test_an_earlier_incidents_image_and_one_with_a_second_name_are_left():
 
 
 async def test_the_new_image_is_never_removed_whatever_the_clock_said_before():
-    stage = Stage(engine=Script(pictures=[made(9000, "kept:9000")]), now=1000.0)
+    stage = known(made(9000, "kept:9000"))
 
     await images.commit(stage.context, params(keep=1), WEB)
 
@@ -130,7 +151,7 @@ async def test_the_new_image_is_never_removed_whatever_the_clock_said_before():
 
 
 async def test_keeping_never_fails_the_commit():
-    stage = Stage(engine=Script(pictures=[made(1, "kept:1")]), now=2000.0)
+    stage = known(made(1, "kept:1"), now=2000.0)
     stage.engine.trouble["remove_image"] = Permanent("image has dependent child images", 409)
 
     done = await images.commit(stage.context, params(keep=1), WEB)
@@ -151,8 +172,12 @@ async def test_listing_that_fails_never_fails_the_commit():
 
 
 async def test_own_tag_is_moved_and_a_persons_is_not():
-    own = Stage(engine=Script(pictures=[made(1, "kept:web", reference="kept:web")]))
+    own = known(made(1, "kept:web", reference="kept:web"))
     assert (await images.commit(own.context, params(), WEB)).facts["reference"] == "kept:web"
+
+    strangers = known(unknown=[made(1, "kept:web", reference="kept:web")])  # it only says that it is dockmend's
+    assert (await images.commit(strangers.context, params(), WEB)).facts["reference"] == "kept:web-i0"
+    assert "kept:web" in strangers.engine.pictures[0].tags
 
     persons = Stage(engine=Script(pictures=[Image(id="sha256:p", tags=("kept:web",))]))
     with pytest.raises(Failed, match="kept:web names an image that rule heal did not make"):
@@ -192,6 +217,7 @@ async def test_settling_waits_for_a_frozen_container_and_then_for_its_image(monk
             stage.engine.pictures.append(of_incident(1000, "kept:web"))
 
     stage.engine.on["inspect"] = look
+    stage.rows = rows_of(of_incident(1000), identified=False)
 
     settled = await images.settle(stage.context, stage.record("commit_image", undo))
 
@@ -224,7 +250,8 @@ async def test_settling_names_an_image_that_the_engine_left_without_its_name(mon
     persons = Image(id="sha256:p", tags=("kept:web",))
     later = made(2000, "kept:web", reference="kept:web")
     for present, named in ((None, True), (earlier, True), (persons, False), (later, False)):
-        stage = Stage(engine=Script(pictures=[of_incident(1000), *([present] if present else [])]))
+        stage = known(of_incident(1000), *([present] if present and present is not persons else []))
+        stage.engine.pictures += [present] if present is persons else []
 
         def time_passes(stage: Stage = stage) -> None:
             stage.now += 1.0
@@ -240,7 +267,7 @@ async def test_settling_names_an_image_that_the_engine_left_without_its_name(mon
 
 async def test_settling_removes_what_an_earlier_attempt_made_and_what_is_more_than_keep_says():
     undo = {"commit": {"reference": "kept:web", "committed_at": images._stamp(1000), "paused_by_engine": False}}
-    stage = Stage(engine=Script(pictures=[of_incident(1000, "kept:web"), of_incident(5), made(1, "kept:1")]))
+    stage = known(of_incident(1000, "kept:web"), of_incident(5), made(1, "kept:1"))
     record = replace(stage.record("commit_image", undo), params={"repository": "kept", "tag": "web", "keep": 1})
 
     settled = await images.settle(stage.context, record)
@@ -253,7 +280,7 @@ async def test_settling_looks_for_a_while_though_the_commit_is_long_ago(monkeypa
     """The engine stood still: what it was at ends soon after it goes on."""
     monkeypatch.setattr(images, "POLL", 0.0)
     undo = {"commit": {"reference": "kept:web", "committed_at": images._stamp(1000), "paused_by_engine": False}}
-    stage = Stage(now=5000.0)
+    stage = Stage(now=5000.0, rows=rows_of(of_incident(1000), identified=False))
 
     def time_passes() -> None:
         stage.now += 1.0
@@ -289,7 +316,7 @@ def _also(stage: Stage, claims: set[str]) -> Context:
 
 
 async def test_another_rules_reference_gets_the_incident_at_every_attempt():
-    stage = Stage(engine=Script(pictures=[made(1, "kept:web", reference="kept:web", rule="other")]))
+    stage = known(made(1, "kept:web", reference="kept:web", rule="other"))
 
     for _ in range(2):
         done = await images.commit(stage.context, params(), WEB)
@@ -298,7 +325,8 @@ async def test_another_rules_reference_gets_the_incident_at_every_attempt():
 
 async def test_what_a_person_made_from_one_of_dockmends_is_no_image_of_the_incident():
     original, child = of_incident(5, "kept:web"), of_incident(5)
-    found = images_kept.by_incident([replace(child, id="sha256:child", created_at=60.0), original])
+    own = owning(None, rows_of(original, identified=False))
+    found = images_kept.by_incident(own, [replace(child, id="sha256:child", created_at=60.0), original])
     assert found == {("i0", "kept:web"): [original]}
 
 
