@@ -16,7 +16,7 @@ from .watching import Seen, watching
 async def test_the_events_of_a_restart(lab: Lab) -> None:
     await lab.run("web")
     async with watching(lab) as seen:
-        await lab.client.restart("web", timeout=5)
+        await lab.client.restart("web", timeout=60)
         last = await seen.action("restart")
     assert sorted(seen.actions()[:3]) == ["die", "kill", "stop"]
     assert seen.actions()[0] == "kill"
@@ -28,7 +28,7 @@ async def test_the_events_of_a_restart(lab: Lab) -> None:
 async def test_the_events_of_a_stop(lab: Lab) -> None:
     await lab.run("web")
     async with watching(lab) as seen:
-        await lab.client.stop("web", timeout=5)
+        await lab.client.stop("web", timeout=60)  # a busy host takes seconds: no KILL is to come after the TERM
         await seen.action("stop")
         await seen.action("die")
     assert seen.actions()[0] == "kill"
@@ -91,7 +91,7 @@ async def test_networks_and_volumes_have_events(lab: Lab) -> None:
 async def test_since_is_inclusive_and_the_marker_is_found_until_the_ring_forgets_it(lab: Lab) -> None:
     await lab.run("web")
     async with watching(lab) as seen:
-        await lab.client.restart("web", timeout=5)
+        await lab.client.restart("web", timeout=60)
         marker = await seen.action("die")
         last = await seen.action("restart")
     assert await lab.client.marker_present(marker)
