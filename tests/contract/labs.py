@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import signal
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from dockmend.engine.client import DockerEngine
 from tests.fakes.engine import FakeEngine
-from tests.lab import PodmanEngine, PrivateEngine
+from tests.lab import PodmanEngine, PrivateEngine, eventually_async
 from tests.lab.engine import QUICK_HEALTH
 
 
@@ -74,6 +77,9 @@ class RealLab:
         identity = await self.engine.adocker(
             *verb, "--init", "--name", name, "--network", network, *wanted, image, "sh", "-c", loop
         )
+        if start:
+            pid = self.engine.inspect(identity)["State"]["Pid"]
+            await eventually_async(lambda: _takes_term(pid), 30, what=f"{name} takes signals")
         if health:
             await asyncio.to_thread(self.engine.await_health, name, "healthy")
         return identity
@@ -108,6 +114,15 @@ class RealLab:
 
     async def thaw_engine(self) -> None:
         self.engine.resume()
+
+
+def _takes_term(init: int) -> bool:
+    """Whether the script below an init has set its trap: a TERM that comes before is lost, or ends it otherwise."""
+    for child in Path(f"/proc/{init}/task/{init}/children").read_text().split():
+        caught = re.search(r"^SigCgt:\s*(\w+)", Path(f"/proc/{child}/status").read_text(), re.MULTILINE)
+        if caught is not None and int(caught[1], 16) & 1 << signal.SIGTERM - 1:
+            return True
+    return False
 
 
 class PodmanLab(RealLab):

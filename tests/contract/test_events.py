@@ -28,7 +28,7 @@ async def test_the_events_of_a_restart(lab: Lab) -> None:
 async def test_the_events_of_a_stop(lab: Lab) -> None:
     await lab.run("web")
     async with watching(lab) as seen:
-        await lab.client.stop("web", timeout=60)  # a busy host takes seconds: no KILL is to come after the TERM
+        await lab.client.stop("web", timeout=60)
         await seen.action("stop")
         await seen.action("die")
     assert seen.actions()[0] == "kill"
