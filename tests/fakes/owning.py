@@ -51,7 +51,9 @@ class FileRows(Rows):
 
     def _write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_bytes(msgspec.json.encode(self.kept))
+        temporary = self.path.with_suffix(".new")  # whoever writes may be killed in the middle
+        temporary.write_bytes(msgspec.json.encode(self.kept))
+        temporary.replace(self.path)
 
 
 def owning(engine: Any, rows: Rows | None = None, clock: Callable[[], float] = time.time) -> Ownership:

@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,6 +19,7 @@ from dockmend.actions.base import REGISTRY, Context
 from dockmend.engine.client import DockerEngine
 from dockmend.model import Container, Endpoint, Network
 from dockmend.rules.catalogue import ACTIONS
+from tests.fakes.owning import FileRows
 from tests.integration.acting import Acting
 from tests.lab import PrivateEngine
 
@@ -36,7 +38,7 @@ class Told(Acting):
 async def main(job: dict[str, Any]) -> None:
     client = DockerEngine(job["url"])
     try:
-        acting = Told(PrivateEngine.__new__(PrivateEngine), client)
+        acting = Told(PrivateEngine.__new__(PrivateEngine), client, FileRows(Path(job["rows"])))
         container = await client.inspect(job["container"])
         acting.view.learn(container)
         acting.view.networks[container.id] = msgspec.convert(job["known"], dict[str, Endpoint])

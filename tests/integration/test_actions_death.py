@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dockmend.actions.base import Settled
 from dockmend.model import Network
 from dockmend.rules.catalogue import ACTIONS
 from dockmend.rules.parameters import CommitImage, ReconnectNetwork, Restart
+from tests.fakes.owning import FileRows
 from tests.integration.acting import INCIDENT, Acting
 from tests.lab import PrivateEngine, eventually
 
@@ -38,7 +40,11 @@ async def killed(
     `writes`: how often it writes before its first change; `network`: what it is done to: `name` was in it.
     """
     subject = await acting.client.inspect(name)
+    rows = (
+        acting.docker.folder / f"owned-{secrets.token_hex(4)}.json"
+    )  # the part of the journal that proves what is ours
     job = {
+        "rows": str(rows),
         "url": acting.docker.url, "action": action, "params": params, "container": name,
         "known": msgspec.to_builtins(acting.view.known_networks(subject.id)), "network": msgspec.to_builtins(network),
     }  # fmt: skip
@@ -56,6 +62,7 @@ async def killed(
         if process.returncode is None:
             process.kill()
         await process.communicate()
+    acting.rows = FileRows(rows)
     return await acting.settle(record)
 
 
