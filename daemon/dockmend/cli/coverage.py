@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from dockmend.cli.in_force import in_force
 from dockmend.cli.options import options, owned_of, with_engine
 from dockmend.cli.text import emit, show
+from dockmend.cli.ties import Ties
 from dockmend.model import Container, target_of
 from dockmend.rules.builtin import LABELS
 
@@ -22,11 +24,13 @@ NEEDS_CHECK = frozenset({"container.unhealthy", "container.healthy"})
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """Rules that would act, `shadows` that would only say so, and `why` none acts ("" where one does)."""
+    """Rules that would act, `shadows` that would only say so, and `why` none acts ("" where one does). `along`: rules
+    by which it comes back with another container, and with which."""
 
     rules: tuple[str, ...]
     shadows: tuple[str, ...]
     why: str
+    along: tuple[str, ...] = ()
 
 
 @click.command()
@@ -35,7 +39,8 @@ def coverage(as_json: bool, **flags: Any) -> int:
     """Every container of the engine: by which rules it is covered, or why by none.
 
     Covered is a container that a rule would act on: one that is enabled, matches it, and listens to something that can
-    happen to it. Asks the engine and the running daemon; if none runs, reads the rules' files.
+    happen to it. What lives in the namespaces of a covered container comes back with it. Asks the engine and the
+    running daemon; if none runs, reads the rules' files.
     """
     from dockmend.guards import Guards, idle_protections
 
@@ -44,11 +49,7 @@ def coverage(as_json: bool, **flags: Any) -> int:
     rules = asked.ruleset(listing.containers)
     owned = owned_of(asked.settings.paths)
     guards = Guards(asked.settings.policy, owned=owned)
-    rows = [
-        (each, cover(each, rules, guards))
-        for each in sorted(listing.containers, key=lambda each: each.name)
-        if not owned.hides(each)
-    ]
+    rows = covers([each for each in listing.containers if not owned.hides(each)], rules, guards)
     for idle in idle_protections(asked.settings.policy.protect, (each for each, _ in rows)):
         click.echo(f"warning: policy.protect: {idle} fits no container here", err=True)
     if as_json:
@@ -62,7 +63,22 @@ def coverage(as_json: bool, **flags: Any) -> int:
     return 0
 
 
-def cover(container: Container, rules: RuleSet, guards: Guards) -> Cover:
+def covers(containers: Iterable[Container], rules: RuleSet, guards: Guards) -> list[tuple[Container, Cover]]:
+    """Every container, by name, and what covers it: on its own, or with what it shares namespaces with."""
+    known = sorted(containers, key=lambda each: each.name)
+    ties = Ties(known)
+    found = {each.id: cover(each, rules, guards, ties) for each in known}
+    acting = {container_id: covered.rules for container_id, covered in found.items()}
+    rows: list[tuple[Container, Cover]] = []
+    for each in known:
+        covered = found[each.id]
+        if guards.forbids(each) is None:
+            covered = replace(covered, along=tuple(ties.comes_with(each, acting, rules)))
+        rows.append((each, covered))
+    return rows
+
+
+def cover(container: Container, rules: RuleSet, guards: Guards, ties: Ties) -> Cover:
     """Which rules of a set would act on a container, going by what they match and listen to."""
     forbidden = guards.forbids(container)
     if forbidden is not None:
@@ -71,7 +87,7 @@ def cover(container: Container, rules: RuleSet, guards: Guards) -> Cover:
     shadows: list[str] = []
     reasons: list[str] = []
     for rule in rules.rules:
-        why_not = _why_not(rule, container, guards)
+        why_not = _why_not(rule, container, guards, ties)
         if why_not is None:
             (shadows if rule.dry_run else acting).append(rule.name)
         elif why_not:
@@ -83,7 +99,7 @@ def cover(container: Container, rules: RuleSet, guards: Guards) -> Cover:
     return Cover((), tuple(shadows), "; ".join(dict.fromkeys(reasons)) or _nothing(container, rules))
 
 
-def _why_not(rule: Rule, container: Container, guards: Guards) -> str | None:
+def _why_not(rule: Rule, container: Container, guards: Guards, ties: Ties) -> str | None:
     """None: the rule would act; "": it is not about this container; else what keeps it from acting."""
     if rule.match.kind != "container" or not rule.remedies or not rule.match.test(container):
         return ""
@@ -95,6 +111,8 @@ def _why_not(rule: Rule, container: Container, guards: Guards) -> str | None:
         return f"no health check, which {rule.name} listens to"
     if forbidden := guards.forbidden_step(rule.then):
         return f"{rule.name}: {forbidden.reason}"
+    if cut_off := guards.cuts_off(rule, rule.then, container, ties.guests(container)):
+        return f"{rule.name}: {cut_off}"
     return None
 
 
@@ -110,12 +128,14 @@ def _nothing(container: Container, rules: RuleSet) -> str:
 
 def _row(container: Container, covered: Cover) -> tuple[str, ...]:
     state = f"{container.state}, {container.health}" if container.health else container.state
-    return container.name, state, ", ".join(covered.rules) or "–", covered.why
+    by = "; ".join(part for part in (", ".join(covered.rules), *covered.along) if part)
+    why = f"on its own: {covered.why}" if covered.along and covered.why else covered.why
+    return container.name, state, by or "–", why
 
 
 def _json(container: Container, covered: Cover) -> dict[str, Any]:
     return {
         "name": container.name, "id": container.id, "target": target_of(container), "state": container.state,
         "health": container.health or None, "covered": bool(covered.rules), "rules": covered.rules,
-        "shadows": covered.shadows, "why": covered.why or None,
+        "along": covered.along, "shadows": covered.shadows, "why": covered.why or None,
     }  # fmt: skip

@@ -14,6 +14,7 @@ import msgspec
 from dockmend.cli.in_force import InForce, in_force
 from dockmend.cli.options import options, with_engine
 from dockmend.cli.text import clock, emit, say, show
+from dockmend.cli.ties import Ties
 from dockmend.errors import JournalError, Problem, UsageError
 from dockmend.model import LATER_TRANSITIONS, TRANSITIONS, Actor, Change, Container, Event, target_of
 
@@ -100,7 +101,7 @@ def _live(found: InForce, name: str, trigger: str | None) -> list[tuple[Change, 
     now = time.time()
     history, host = _limits(found.settings, now)
     explainer = _explainer(found, listing.containers)
-    explainer.history, explainer.host = history, host
+    explainer.history, explainer.host, explainer.ties = history, host, Ties(listing.containers)
     triggers = [trigger] if trigger is not None else [each for each in ASKED_OF if explainer.heard(each)]
     changes = [change_of(container, each, now) for each in triggers]
     return [(change, explainer.explain(change, now)) for change in changes]

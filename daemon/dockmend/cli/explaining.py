@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dockmend import decide
+from dockmend.cli.ties import Ties, begins
 from dockmend.decide import History, Host, Suppress, Wait
 from dockmend.guards import Guards
 from dockmend.model import Change, Container
@@ -34,6 +35,7 @@ class Explainer:
     name: str
     history: History = field(default_factory=History)
     host: Host = field(default_factory=Host)
+    ties: Ties = field(default_factory=Ties)  # of the containers that are there
     _seen: dict[tuple[str, int, str], deque[float]] = field(default_factory=dict)
     _matcher: Matcher = field(init=False)
 
@@ -51,7 +53,7 @@ class Explainer:
         candidates = {rule.name for rule in self._matcher.candidates(change)}
         for rule in self.rules.rules:
             if rule.name not in candidates:
-                answers[rule.name] = _not_asked(rule, change)
+                answers[rule.name] = self._with_others(rule, change) or _not_asked(rule, change)
             elif (no := self._no(rule, change, now)) is not None:
                 answers[rule.name] = no
             else:
@@ -75,10 +77,28 @@ class Explainer:
         if (short := self._too_seldom(rule, change, now)) is not None:
             return Answer(rule.name, "no", short)
         verdict = self.guards.may(rule, change, now, self.name)
-        return Answer(rule.name, "no", verdict.reason) if isinstance(verdict, Suppress) else None
+        if isinstance(verdict, Suppress):
+            return Answer(rule.name, "no", verdict.reason)
+        subject = change.subject
+        if isinstance(subject, Container):
+            cut_off = self.guards.cuts_off(rule, rule.then, subject, self.ties.guests(subject))
+            return Answer(rule.name, "no", cut_off) if cut_off else None
+        return None
+
+    def _with_others(self, rule: Rule, change: Change) -> Answer | None:
+        """Of a rule that is not about this container, and brings it back with others that share its network."""
+        if "container.orphaned" not in change.triggers or not isinstance(change.subject, Container):
+            return None
+        if (found := self.ties.in_group_of(change.subject, rule)) is None:
+            return None
+        owner, sibling = found
+        why = f"it comes back with {owner.name}'s dependents, as the rule matches {sibling.name}"
+        return Answer(rule.name, "shadow" if rule.dry_run else "fires", why)
 
     def _yes(self, rule: Rule, change: Change, now: float) -> Answer:
         steps = ", ".join(step.action for step in rule.then)
+        if isinstance(change.subject, Container) and begins(rule) and (guests := self.ties.guests(change.subject)):
+            steps += f"; and brings back what lives in its namespaces: {', '.join(each.name for each in guests)}"
         shut = decide.outside_hours(rule, now)
         verdict = shut or decide.limits(rule, change.target, self.history, self.host, now)
         if isinstance(verdict, Suppress):

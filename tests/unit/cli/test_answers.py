@@ -15,6 +15,7 @@ from dockmend.cli import checks
 from dockmend.cli.coverage import cover
 from dockmend.cli.explain import change_of, changes_of
 from dockmend.cli.explaining import Explainer
+from dockmend.cli.ties import Ties
 from dockmend.decide import History, Host
 from dockmend.engine.api import PODMAN, EngineInfo
 from dockmend.errors import UsageError
@@ -148,7 +149,7 @@ def test_a_line_that_is_no_recording_is_named(line):
     ],
 )
 def test_coverage_says_who_or_why_nobody(subject, covered, why, rules, explainer):
-    found = cover(subject, rules, explainer.guards)
+    found = cover(subject, rules, explainer.guards, Ties())
     assert found.rules == covered
     assert found.why == why
 
@@ -156,10 +157,10 @@ def test_coverage_says_who_or_why_nobody(subject, covered, why, rules, explainer
 def test_coverage_with_the_builtin_rule():
     rules = with_builtin(load_texts({}, host="h"), "labelled")
     asked = container("a", labels={"dockmend.heal": "true"})
-    assert cover(asked, rules, Guards()).rules == ("builtin-heal",)
+    assert cover(asked, rules, Guards(), Ties()).rules == ("builtin-heal",)
     by_image = replace(asked, labels={}, image_labels=asked.labels)
     assert (
-        cover(by_image, rules, Guards()).why
+        cover(by_image, rules, Guards(), Ties()).why
         == "no rule matches; dockmend.heal is set by its image, which does not count"
     )
 
@@ -171,19 +172,19 @@ def test_coverage_and_explain_name_a_compose_one_off(explainer):
     rules = with_builtin(load_texts({}, host="h"), "all")
     job = container("shop-migrate", labels=ONE_OFF)
     said = "a Compose one-off: only a rule with match: {oneoff: true} acts on it"
-    assert cover(job, rules, Guards()).why == said
+    assert cover(job, rules, Guards(), Ties()).why == said
     change = change_of(job, "container.unhealthy", 1000.0)
     listening = [answer for answer in explainer.explain(change, 1000.0) if answer.asked and answer.why != "is disabled"]
     assert listening
     assert all("is a Compose one-off" in answer.why for answer in listening)
     asking = "version: 1\nrules: [{name: jobs, when: container.unhealthy, match: {oneoff: true}, then: restart}]\n"
-    assert cover(job, load_texts({"a.yaml": asking}, host="h"), Guards()).rules == ("jobs",)
+    assert cover(job, load_texts({"a.yaml": asking}, host="h"), Guards(), Ties()).rules == ("jobs",)
 
 
 def test_an_image_that_cannot_be_inspected_is_told():
     lost = container("web", image_labels={"dockmend.heal": "true"}, image_unknown=True)
     rules = with_builtin(load_texts({}, host="h"), "labelled")
-    assert cover(lost, rules, Guards()).why.startswith("no rule matches; its image cannot be inspected")
+    assert cover(lost, rules, Guards(), Ties()).why.startswith("no rule matches; its image cannot be inspected")
     [found] = checks.labels([lost], [])
     assert (found.level, found.part) == ("problem", "labels")
     assert "its image cannot be inspected" in found.text

@@ -1,0 +1,68 @@
+"""Coverage and explain name what comes back with another container, and what that would cut off."""
+
+from __future__ import annotations
+
+from dockmend.cli.coverage import covers
+from dockmend.cli.explain import change_of
+from dockmend.cli.explaining import Answer, Explainer
+from dockmend.cli.ties import Ties
+from dockmend.guards import Guards
+from dockmend.model import Container, HealthCheck
+from dockmend.rules.loader import load_texts
+
+RULES = """
+version: 1
+rules:
+  - {name: heal, when: container.unhealthy, match: {name: vpn}, then: restart}
+  - {name: rejoin, when: container.orphaned, match: {name: app}, then: restart_dependents}
+"""
+VPN = Container(id="a" * 64, name="vpn", state="running", check=HealthCheck())
+APP = Container(id="b" * 64, name="app", state="running", network_mode=f"container:{VPN.id}")
+WEB = Container(id="c" * 64, name="web", state="running", network_mode=f"container:{VPN.id}")
+CACHE = Container(id="d" * 64, name="cache", state="running", ipc_mode="container:vpn")
+IGNORED = Container(
+    id="e" * 64, name="cam", state="running", network_mode=f"container:{VPN.id}", labels={"dockmend.ignore": "true"}
+)
+
+
+def told(*containers: Container, rules: str = RULES) -> dict[str, tuple[tuple[str, ...], tuple[str, ...], str]]:
+    rows = covers(containers, load_texts({"rules.yaml": rules}, host="host"), Guards())
+    return {each.name: (covered.rules, covered.along, covered.why) for each, covered in rows}
+
+
+def test_guests_are_named_with_whom_they_come_back():
+    assert told(VPN, APP, WEB, CACHE) == {
+        "vpn": (("heal",), (), ""),
+        "app": (("rejoin",), ("heal, with vpn",), ""),
+        "web": ((), ("heal, with vpn", "rejoin, with vpn's dependents"), "no rule matches"),
+        "cache": ((), ("heal, with vpn",), "no rule matches"),
+    }
+
+
+def test_who_would_be_cut_off_is_named_where_the_rule_would_not_act():
+    found = told(VPN, WEB, IGNORED)
+    assert found["vpn"][0] == ()
+    assert found["vpn"][2].startswith("heal: restart would cut off what lives in the namespaces of vpn")
+    assert found["web"] == ((), (), "no rule matches")
+    assert found["cam"] == ((), (), "labelled dockmend.ignore=true")
+    allowed = told(VPN, IGNORED, rules=RULES.replace("then: restart}", "then: restart, cut_off: true}"))
+    assert allowed["vpn"] == (("heal",), (), "")
+
+
+def answer(rule: str, trigger: str, subject: Container, *containers: Container) -> Answer:
+    explainer = Explainer(load_texts({"rules.yaml": RULES}, host="host"), Guards(), "host", ties=Ties(containers))
+    answers = explainer.explain(change_of(subject, trigger, 1000.0), 1000.0)
+    return next(each for each in answers if each.rule == rule)
+
+
+def test_explain_names_guests_and_whom_an_attempt_would_cut_off():
+    fires = answer("heal", "container.unhealthy", VPN, VPN, APP, CACHE)
+    assert (fires.answer, fires.why) == ("fires", "restart; and brings back what lives in its namespaces: app, cache")
+    no = answer("heal", "container.unhealthy", VPN, VPN, IGNORED)
+    assert no.answer == "no"
+    assert "cam (labelled dockmend.ignore=true)" in no.why
+
+
+def test_explain_tells_of_a_rule_that_is_about_a_sibling():
+    found = answer("rejoin", "container.orphaned", WEB, VPN, APP, WEB)
+    assert (found.answer, found.why) == ("fires", "it comes back with vpn's dependents, as the rule matches app")
