@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from dockmend.app.engine_lock import EngineLock, holder_of, lock_path
+from dockmend.app.engine_lock import EngineLock, holder_of, holder_path, lock_path
 from dockmend.app.turn import Turn
 from dockmend.errors import UsageError
 
@@ -62,8 +64,35 @@ def test_a_file_that_was_removed_is_made_and_locked_again(tmp_path: Path):
     assert first.take(ENGINE) is not None
 
 
-def test_nobody_acts_by_the_file_of_one_that_is_no_more(tmp_path: Path):
+@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes another user")
+def test_another_user_cannot_hold_the_lock_and_learns_who_does(tmp_path: Path):
     path = lock_path(ENGINE, tmp_path / "run")
+    path.parent.mkdir(parents=True)
+    path.touch(mode=0o644)  # as an earlier version made it
+    first = lock(tmp_path, "a")
+    assert first.take(ENGINE) is None
+    tried = """
+import fcntl, os, sys
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+open(sys.argv[2]).close()
+try:
+    fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB)
+except PermissionError:
+    print("cannot open it")
+except BlockingIOError:
+    print("waits for it")
+"""
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o011)
+    # This interpreter may lie where another user cannot reach it, so the system's own is run.
+    given = ["/usr/bin/python3", "-S", "-c", tried, str(path), str(holder_path(ENGINE, tmp_path / "run"))]
+    said = subprocess.run(given, capture_output=True, text=True, check=True)  # noqa: S603
+    assert said.stdout == "cannot open it\n"
+
+
+def test_nobody_acts_by_the_file_of_one_that_is_no_more(tmp_path: Path):
+    path = holder_path(ENGINE, tmp_path / "run")
     path.parent.mkdir(parents=True)
     for content in (b"", b"no json", b'{"pid": 1, "started": "0", "state": "/x"}'):
         path.write_bytes(content)

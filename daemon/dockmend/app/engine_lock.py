@@ -2,6 +2,9 @@
 
 The lock is a file named after the engine in the runtime folder of this host (/run/dockmend), or in the state folder if
 that cannot be written. It is the kernel's (flock), so it ends with its process, however that ends.
+
+Whoever can open a file can lock it, also one that they may only read. So the lock is 0600, and who holds it stands in a
+file beside it that everybody may read.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ log = structlog.get_logger("dockmend")
 
 ENGINES = "engines"
 LARGEST = 4096
-"""Bytes of a lock's file that are read."""
+"""Bytes of a holder's file that are read."""
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -44,6 +47,11 @@ UNKNOWN = Holder(0, "", "")
 def lock_path(engine_id: str, folder: Path) -> Path:
     """The lock of an engine in a runtime (or state) folder."""
     return folder / ENGINES / f"{re.sub('[^A-Za-z0-9-]', '_', engine_id)[:100]}.lock"
+
+
+def holder_path(engine_id: str, folder: Path) -> Path:
+    """The file that says who holds it."""
+    return lock_path(engine_id, folder).with_suffix(".json")
 
 
 def runtime_folder(environ: Mapping[str, str]) -> Path:
@@ -83,7 +91,7 @@ class EngineLock:
             try:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                holder = _read(self._file)
+                holder = _read(self._path.with_suffix(".json"))
                 self.release()
                 return holder
             if self.held:  # else its holder's folder was removed in between
@@ -91,8 +99,7 @@ class EngineLock:
             self.release()
         self.engine_id = engine_id
         mine = Holder(os.getpid(), started(os.getpid()), str(self._state.absolute()))
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, msgspec.json.encode(mine), 0)
+        _write(self._path.with_suffix(".json"), mine)
         return None
 
     def release(self) -> None:
@@ -107,7 +114,10 @@ class EngineLock:
             path = lock_path(engine_id, folder)
             try:
                 path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-                return path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                with contextlib.suppress(OSError):  # an earlier version's, which others may have been let lock
+                    os.fchmod(file, 0o600)
+                return path, file
             except OSError as error:
                 problem = f"{path}: {error.strerror}"
         raise UsageError(f"the lock of the engine cannot be made: {problem}")
@@ -116,19 +126,27 @@ class EngineLock:
 def holder_of(engine_id: str, folders: tuple[Path, ...]) -> Holder | None:
     """Who acts on an engine, by the locks in these folders; for a look from another process. None: nobody does."""
     for folder in folders:
-        with contextlib.suppress(OSError):
-            file = os.open(lock_path(engine_id, folder), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                found = _read(file)
-            finally:
-                os.close(file)
-            if found.pid and started(found.pid) == found.started:
-                return found
+        found = _read(holder_path(engine_id, folder))
+        if found.pid and started(found.pid) == found.started:
+            return found
     return None
 
 
-def _read(file: int) -> Holder:
+def _write(path: Path, mine: Holder) -> None:
+    temporary = path.with_suffix(f".{mine.pid}.new")
+    with contextlib.suppress(OSError):  # the lock is held all the same
+        temporary.unlink(missing_ok=True)
+        temporary.write_bytes(msgspec.json.encode(mine))
+        temporary.chmod(0o644)  # `doctor` names it to whoever asks
+        temporary.replace(path)
+
+
+def _read(path: Path) -> Holder:
     try:
-        return msgspec.json.decode(os.pread(file, LARGEST, 0), type=Holder)
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            return msgspec.json.decode(os.pread(file, LARGEST, 0), type=Holder)
+        finally:
+            os.close(file)
     except (OSError, msgspec.MsgspecError, ValueError):
         return UNKNOWN
