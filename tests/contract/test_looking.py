@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from dockmend.engine.api import PODMAN, Engine
 from dockmend.engine.client import DockerEngine
-from dockmend.errors import Temporary
+from dockmend.errors import NotFound, Temporary
 from dockmend.model import Endpoint
 from tests.lab import eventually_async
 
@@ -44,6 +44,28 @@ async def test_a_listing_holds_everything_inspected(lab: Lab) -> None:
     assert listing.began_at <= listing.ended_at
     for container in listing.containers:  # whether one that runs was signalled, only a list tells
         assert replace(container, signalled=None) == await lab.client.inspect(container.name)
+
+
+async def test_only_what_is_meant_is_looked_at(lab: Lab) -> None:
+    """The engine takes any beginning of an id, and an id for a name."""
+    other = await lab.run("web", start=False)
+    gone = "ab" * 32
+    named = await lab.run(gone, start=False)
+    assert (await lab.client.inspect(other[:12])).id == other
+    assert (await lab.client.inspect(named)).name == gone
+    for reference in (other[:8], gone):
+        with pytest.raises(NotFound):
+            await lab.client.inspect(reference)
+        with pytest.raises(NotFound):
+            await lab.client.inspect_raw(reference)
+
+
+async def test_only_the_network_that_is_meant_is_looked_at(lab: Lab) -> None:
+    await lab.network("shop", "10.91.0.0/24")
+    network = (await lab.client.inspect_network("shop")).id
+    assert (await lab.client.inspect_network(network)).name == "shop"
+    with pytest.raises(NotFound):
+        await lab.client.inspect_network(network[:8])
 
 
 async def test_an_inspect_of_a_running_container(lab: Lab) -> None:

@@ -75,7 +75,7 @@ async def present(ctx: Context, name: str) -> Network | None:
         raise
     except EngineError as error:
         raise Failed(f"cannot look at network {name}: {error}") from error
-    return network if network.name == name else None  # the engine also takes the beginning of an id
+    return network if network.name == name else None  # it may be another one's id
 
 
 async def join(ctx: Context, container: Container, network: Network, endpoint: Endpoint, what: str) -> bool:

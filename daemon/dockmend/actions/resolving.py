@@ -25,11 +25,9 @@ async def resolved(ctx: Context, reference: str) -> Container | None:
     """Who is meant by a reference, as the engine has it now; None where nobody that is there is."""
     for candidate in ctx.view.resolver.candidates(reference):
         try:
-            found = await ctx.engine.inspect(candidate)
+            return await ctx.engine.inspect(candidate)
         except NotFound:
             continue
-        if candidate in (found.id, found.name) or candidate == reference:  # else a name that looks like an id's digits
-            return found
     return None
 
 

@@ -117,9 +117,10 @@ class EngineLock:
                 file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
                 with contextlib.suppress(OSError):  # an earlier version's, which others may have been let lock
                     os.fchmod(file, 0o600)
-                return path, file
             except OSError as error:
                 problem = f"{path}: {error.strerror}"
+            else:
+                return path, file
         raise UsageError(f"the lock of the engine cannot be made: {problem}")
 
 

@@ -16,6 +16,7 @@ from dockmend.model import Container, Image, Network, Volume, main_network
 from .api import Listing
 from .api_versions import NEWEST, ApiVersion
 from .container_files import ContainerFiles
+from .faults import tidy
 from .transport import Transport, path, segment
 from .wire import (
     WireContainer,
@@ -39,6 +40,7 @@ PARALLEL = 16  # inspects at a time: the engine answers no faster with more
 INSPECT_TIMEOUT = 10.0  # seconds within a listing: the engine may hold one container's lock for long
 UNREAD_AT_MOST = 2 * PARALLEL  # containers of a list whose inspect may fail
 VOLUMES_TIMEOUT = 10.0  # seconds within a listing: a volume plugin that is down hangs them
+ID_DIGITS = 12  # the fewest digits of an id that stand for an object, as the docker command shows them
 REMEMBERED = 4096  # images whose labels, and containers whose stop timeouts or MAC addresses, are kept
 
 _NO_LABELS: dict[str, str] = {}
@@ -168,6 +170,7 @@ class Looking:
         what = f"inspect {short(container)}"
         answer = await self._transport.call(what, path("containers", segment(container, what), "json"), timeout=timeout)
         wire: WireContainer = self._transport.decoded(container_decoder, answer, what)
+        require_meant(container, wire.Id, wire.Name, what)
         found = to_container(wire, await self._labels_of_image(wire), self._version, self.trusted)
         if found.stop_timeout > 10.0:
             self._stop_timeouts.keep(found.id, found.stop_timeout)
@@ -178,6 +181,7 @@ class Looking:
         answer = await self._transport.call(what, path("containers", segment(container, what), "json"))
         raw = plain_links(self._transport.decoded(raw_decoder, answer, what))
         wire: WireContainer = self._transport.decoded(container_decoder, answer, what)
+        require_meant(container, wire.Id, wire.Name, what)
         file = await self.files.of(to_container(wire, _NO_LABELS)) if self.files is not None else None
         note_configured_macs(raw, self._version, file.desired_macs if file is not None else None)
         return raw
@@ -229,6 +233,7 @@ class Looking:
         what = f"inspect network {short(network)}"
         answer = await self._transport.call(what, path("networks", segment(network, what)))
         wire: WireNetwork = self._transport.decoded(network_decoder, answer, what)
+        require_meant(network, wire.Id, wire.Name, what)
         return wire
 
     async def volumes(self, timeout: float | None = None) -> tuple[Volume, ...]:
@@ -261,6 +266,19 @@ class Looking:
         what = f"inspect image {short(image)}"
         answer = await self._transport.call(what, path("images", segment(image, what), "json"))
         return self._transport.decoded(raw_decoder, answer, what)
+
+
+def require_meant(reference: str, found_id: str, name: str, what: str) -> None:
+    """Raises NotFound if the engine answered about another object than the one that is meant.
+
+    To the engine any part of an id's beginning is a reference, so that `db`, once no container has that name, is one
+    whose id begins with db; and of what is gone the id, if another object has it for a name.
+    """
+    digits = set(reference) <= set("0123456789abcdef")
+    by_id = reference == found_id or (digits and len(reference) >= ID_DIGITS and found_id.startswith(reference))
+    by_name = reference.removeprefix("/") == name.removeprefix("/") and not (digits and len(reference) == 64)
+    if not (by_id or by_name):
+        raise NotFound(f"{what}: there is nothing named {tidy(reference)!r}", 404)
 
 
 def short(name: str) -> str:

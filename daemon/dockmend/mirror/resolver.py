@@ -65,7 +65,9 @@ class Resolver:
     def container(self, reference: str) -> Container | None:
         """Who is meant; None where nobody that is there is."""
         for candidate in self.candidates(reference):
-            found = self.present.container(candidate) or self.present.container_named(candidate)
+            found = self.present.container(candidate)
+            if found is None and not is_id(candidate):  # a name may be the id of one that is gone
+                found = self.present.container_named(candidate)
             if found is not None:
                 return found
         return None
