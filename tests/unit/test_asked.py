@@ -74,3 +74,11 @@ async def test_resuming_everything_names_what_stays_paused(daemon: Daemon):
     await commands.pause("uid 0", container="web")
     done = await commands.resume("uid 0")
     assert done["text"] == "resumed everything; still paused: container:web"
+
+
+async def test_whoever_may_use_the_socket_is_not_told_the_secrets_of_the_rules(daemon: Daemon):
+    text = b"version: 1\nrules:\n- {then: [{exec: {command: [dump], env: {PGPASSWORD: hunter2}}}]}  # hunter2\n"
+    daemon.rules.use(daemon.rules.current, {"a.yaml": text})
+    told = await DaemonCommands(daemon).in_force()
+    assert "PGPASSWORD" in told["texts"]["a.yaml"]
+    assert "hunter2" not in told["texts"]["a.yaml"]

@@ -104,7 +104,7 @@ class DaemonCommands:
             heal=own.heal,
             policy=daemon.guards.policy.model_dump(mode="json", exclude_defaults=True),
             rate=own.limits.rate,
-            texts={path: text.decode("utf-8", "surrogateescape") for path, text in daemon.rules.texts.items()},
+            texts=dict(await daemon.rules.shown()),
             healers=list(daemon.rules.healers),
             observes=daemon.rules.observes,
             dry_run=own.dry_run,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import structlog
 from watchfiles import awatch
@@ -16,6 +17,7 @@ from dockmend.rules.builtin import with_builtin
 from dockmend.rules.files import read_files, rule_names
 from dockmend.rules.loader import load_texts
 from dockmend.rules.model import RuleSet
+from dockmend.rules.shown_text import without_secrets
 from dockmend.settings import Settings
 
 log = structlog.get_logger("dockmend.rules")
@@ -40,6 +42,7 @@ class Rules:
     observes: bool = False
     texts: Mapping[str, bytes] = field(default_factory=dict)  # the files of `current`, by path, as they were loaded
     healers: tuple[str, ...] = ()  # other healers on this host: the built-in rule then only shadows
+    _shown: tuple[Mapping[str, bytes] | None, Mapping[str, str]] = (None, MappingProxyType({}))  # of which `texts`
 
     @property
     def looks_back(self) -> float:
@@ -66,6 +69,15 @@ class Rules:
         rules = load_texts(contents, host=self.host, problems=problems)
         self._keep(contents)
         return rules, contents
+
+    async def shown(self) -> Mapping[str, str]:
+        """The files of `current` as anybody who may use the command socket may read them."""
+        texts, shown = self._shown
+        if texts is not self.texts:
+            texts = self.texts
+            shown = await asyncio.to_thread(_without_secrets, texts)
+            self._shown = texts, shown
+        return shown
 
     def use(self, files: RuleSet, contents: Mapping[str, bytes]) -> RuleSet:
         """Puts a set in force; `contents`: the files that it was read from."""
@@ -142,6 +154,10 @@ class Rules:
                 (folder / old).unlink()
         except OSError as error:
             log.warning("the last good rules could not be kept", error=str(error))
+
+
+def _without_secrets(texts: Mapping[str, bytes]) -> dict[str, str]:
+    return {path: without_secrets(text).decode("utf-8", "surrogateescape") for path, text in texts.items()}
 
 
 def _tell(problems: tuple[str, ...]) -> None:

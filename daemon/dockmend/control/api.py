@@ -69,7 +69,10 @@ class Status(TypedDict):
 
 
 class InForce(TypedDict):
-    """What the daemon goes by. `texts`: rule files by path; `rate`: the host's budget, (actions, seconds) or None."""
+    """What the daemon goes by. `rate`: the host's budget, (actions, seconds) or None.
+
+    `texts`: rule files by path, without comments and without the secrets of their steps.
+    """
 
     config: str | None
     rules: str
