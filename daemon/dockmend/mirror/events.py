@@ -5,7 +5,7 @@ Every handler bears repetition: a replay after a reconnection brings events that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -174,17 +174,30 @@ def network(mirror: Mirror, event: Event, now: float) -> Iterable[Change]:
     return ()
 
 
-_ENGINES_OWN = frozenset({"image", "name", "exitCode", "signal", "execDuration"})
+_OF_EACH = frozenset({"image", "name"})  # which the engine adds last, so that no label overwrites them
+_ENGINES_OWN: Mapping[str, frozenset[str]] = MappingProxyType({
+    "die": _OF_EACH | {"exitCode", "execDuration"}, "kill": _OF_EACH | {"signal"}, "rename": _OF_EACH | {"oldName"},
+    "resize": _OF_EACH | {"height", "width"},
+})  # fmt: skip
+"""What the engine adds to an event beside the container's labels; of all other actions only _OF_EACH."""
 
 
-def made(event: Event) -> Container:
-    """A container that was gone before inspect could be asked, as far as an event tells of it."""
-    said = event.actor.Attributes
-    of_both = {key: value for key, value in said.items() if key not in _ENGINES_OWN}
+def made(heard: Sequence[Event]) -> Container:
+    """A container that was gone before inspect could be asked, as far as its events tell of it.
+
+    An exit code in the event of its creation is a label, so that the one in the event of its end is forged.
+    """
+    first = heard[0]
+    of_both = {
+        key: value
+        for event in reversed(heard)
+        for key, value in event.actor.Attributes.items()
+        if key not in _ENGINES_OWN.get(event.action.partition(":")[0], _OF_EACH)
+    }
     labels, image_labels = divide(of_both, None)  # an event does not name its image's id
     return Container(
-        id=event.actor.ID, name=event.name, image=said.get("image", ""), labels=labels, image_labels=image_labels,
-        image_unknown=bool(of_both), auto_remove=True,
+        id=first.actor.ID, name=first.name, image=first.actor.Attributes.get("image", ""), labels=labels,
+        image_labels=image_labels, image_unknown=bool(of_both), auto_remove=True,
     )  # fmt: skip
 
 

@@ -219,7 +219,7 @@ class Mirror(OwnDoing):
             return []
         if all(event.action != "die" for event, _ in heard):
             return []
-        changes = self._relive(events.made(heard[0][0]), heard, now)
+        changes = self._relive(events.made([event for event, _ in heard]), heard, now)
         return changes + self.remove(self.entries[container_id], now, now, origin)
 
     def remove(self, found: Entry, at: float, now: float, origin: Origin) -> list[Change]:

@@ -525,7 +525,8 @@ def test_one_that_is_gone_before_anybody_could_look_has_its_cause_and_no_labels_
     host = Host()
     host.relist(networks=(LAN,), first=True)
     for action in ("create", "start", "die", "destroy"):
-        host.emit(action, name="job", image="toolbox", exitCode="7", autoheal="true", tier="web")
+        code = {"exitCode": "7"} if action == "die" else {}
+        host.emit(action, name="job", image="toolbox", autoheal="true", tier="web", **code)
         host.now += 0.1
     host.wait(30)
     ends = [change for change in host.seen if "container.exited" in change.triggers]
@@ -536,6 +537,20 @@ def test_one_that_is_gone_before_anybody_could_look_has_its_cause_and_no_labels_
     assert subject.image_labels == {"autoheal": "true", "tier": "web"}
     assert subject.image_unknown
     assert "container.missing" not in host.triggers()
+
+
+@pytest.mark.parametrize(
+    ("labels", "code", "cause"), [({"exitCode": "0"}, "0", "unknown"), ({"signal": "15"}, "7", "crashed")]
+)
+def test_the_labels_of_one_that_is_gone_forge_no_end(labels: dict[str, str], code: str, cause: str):
+    host = Host()
+    host.relist(networks=(LAN,), first=True)
+    for action in ("create", "start", "kill", "die", "destroy"):
+        own = {"die": {"exitCode": code}, "kill": {"signal": "1"}}.get(action, {})
+        host.emit(action, name="job", image="toolbox", **(own | labels))
+        host.now += 0.1
+    host.wait(30)
+    assert [change.cause for change in host.seen if "container.exited" in change.triggers] == [cause]
 
 
 def test_an_attempt_to_start_that_failed_is_no_end():
