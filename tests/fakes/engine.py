@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -24,14 +24,18 @@ API, OLDEST_API = "1.45", "1.24"
 
 @dataclass
 class Fault:
-    """What happens to requests whose "METHOD /path" matches: a refusal, a cut line, a delay, no answer at all."""
+    """What happens to requests whose "METHOD /path" matches: a refusal, a cut line, a delay, no answer at all.
+
+    One that is held is answered as usual once the test sets `released`.
+    """
 
     pattern: str
-    kind: Literal["status", "cut", "delay", "hang"] = "status"
+    kind: Literal["status", "cut", "delay", "hang", "hold"] = "status"
     status: int = 500
     message: str = "fault"
     seconds: float = 0.0
     times: int = 1  # how often; -1: always
+    released: asyncio.Event = field(default_factory=asyncio.Event)
 
     def takes(self, request: str) -> bool:
         if not self.times or not re.search(self.pattern, request):

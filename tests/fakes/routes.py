@@ -65,6 +65,9 @@ def _manners(engine: FakeEngine) -> Any:
                     assert request.transport is not None
                     request.transport.close()
                     return web.Response()
+                if fault.kind == "hold":
+                    await fault.released.wait()
+                    break
                 await (asyncio.sleep(fault.seconds) if fault.kind == "delay" else asyncio.Event().wait())
         asked = request.match_info.get("version", "v0.0")[1:]
         if _number(asked) > _number(engine.versions[0]):

@@ -16,14 +16,14 @@ from dockmend.engine.client import DockerEngine
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.journal.sqlite import SqliteJournal
 from dockmend.settings import Settings
-from dockmend.timekeeping import Clock
 from tests.fakes.engine import FakeEngine
 from tests.integration.stories import stories
 from tests.lab.waiting import eventually_async
+from tests.unit.machine import Machine
 
 
 class Ward(FakeEngine):
-    """A fake engine whose containers have health checks: a restart cures those that are not `incurable`.
+    """A fake engine whose patients have health checks: a restart cures those that are not `incurable`.
 
     `restarts`: how often each was restarted. An incurable one gets well with the restart that is counted down to 0.
     """
@@ -46,15 +46,24 @@ class Ward(FakeEngine):
         plain = str(self.container(name)["Name"][1:])
         self.restarts[plain] = self.restarts.get(plain, 0) + 1
         self.incurable[plain] = self.incurable.get(plain, 1) - 1
-        self.set_health(name, "unhealthy" if self.incurable[plain] > 0 else "healthy")
+        if "Health" in self.container(name)["State"]:
+            self.set_health(name, "unhealthy" if self.incurable[plain] > 0 else "healthy")
 
 
 class Inside:
     """A running daemon, and what its journal tells."""
 
-    def __init__(self, daemon: Daemon, state: Path) -> None:
+    def __init__(self, daemon: Daemon, state: Path, machine: Machine) -> None:
         self.daemon = daemon
         self.state = state
+        self.machine = machine
+
+    def passes(self, seconds: float) -> None:
+        """So much time passes at once: what is due by then is done, and nothing is due before, however busy it is."""
+        self.machine.passes(seconds)
+        treatment = self.daemon.treatment
+        for timers in (treatment.timers, treatment.admission.timers, treatment.breakers.timers):
+            timers._changed.set()
 
     async def stories(self, **wanted: object) -> list[tuple[Incident, list[ActionRecord]]]:
         await self.daemon.journal.committed()
@@ -80,9 +89,10 @@ class Inside:
 
 @asynccontextmanager
 async def inside(
-    ward: Ward, folder: Path, rules: str, clock: Clock | None = None, **settings: Any
+    ward: Ward, folder: Path, rules: str, machine: Machine | None = None, **settings: Any
 ) -> AsyncIterator[Inside]:
-    """Ready when entered: the first list was taken up."""
+    """Ready when entered: the first list was taken up. `machine`: that of an earlier run, whose time goes on."""
+    machine = machine or Machine()
     (folder / "rules.d").mkdir(exist_ok=True)
     (folder / "state").mkdir(exist_ok=True)
     (folder / "rules.d" / "rules.yaml").write_text(rules)
@@ -90,14 +100,14 @@ async def inside(
     told = {"heal": "off", "http": {"listen": None}, "paths": paths, **settings}
     engine = DockerEngine(ward.url)
     journal = SqliteJournal(folder / "state" / "journal.sqlite3", time.time)
-    daemon = Daemon(Settings.model_validate(told), engine, journal, clock=clock or Clock(), dice=random.Random(1))
+    daemon = Daemon(Settings.model_validate(told), engine, journal, clock=machine.clock(), dice=random.Random(1))
     stop = asyncio.Event()
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(daemon.run(stop, 1.0))
             try:
                 await eventually_async(lambda: hasattr(daemon, "intake") and daemon.intake.open, what="it is ready")
-                yield Inside(daemon, folder / "state")
+                yield Inside(daemon, folder / "state", machine)
             finally:
                 stop.set()
     finally:
