@@ -1,10 +1,13 @@
-"""Races of the MQTT library: a connection that closes while it asks to write, an answer that meets a cancellation."""
+"""Faults of the MQTT library: a connection that closes while it asks to write, an answer that meets a cancellation,
+a connection that nobody closes."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiomqtt
@@ -100,3 +103,46 @@ async def test_an_answer_that_is_waited_for_is_heard():
     paho.on_subscribe(paho, None, 1, ["granted"])
     paho.on_unsubscribe(paho, None, 2, [])
     assert (answered.result(), left.is_set()) == (["granted"], True)
+
+
+CONNACK = b"\x20\x02\x00\x00"
+NO_TOPIC = b"\x30\x0b\x00\x05a/+/bbody"
+"""A message to a topic with a wildcard, which the library cannot read: it would try again for ever."""
+
+
+@asynccontextmanager
+async def broker(*says: bytes) -> AsyncIterator[int]:
+    """Says this to each client, whatever it hears, and never hangs up; its port."""
+    gone = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"".join(says))
+        await gone.wait()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+        gone.set()
+
+
+async def test_a_message_that_cannot_be_read_ends_the_connection_for_good():
+    """Else the loop has a reader of a socket that nobody reads from, and is busy with it for ever."""
+
+    async def listen(client: Client) -> None:
+        async with client:
+            async for _ in client.messages:
+                pass
+
+    async with broker(CONNACK, NO_TOPIC) as port:
+        client = Client("127.0.0.1", port, timeout=60)
+        with pytest.raises(aiomqtt.MqttError):
+            await listen(client)
+        assert client._client.socket() is None
+
+
+async def test_a_broker_that_does_not_greet_is_left():
+    async with broker() as port:
+        client = Client("127.0.0.1", port, timeout=0.05)
+        with pytest.raises(aiomqtt.MqttError, match="timed out"):
+            await client.__aenter__()
+        assert client._client.socket() is None

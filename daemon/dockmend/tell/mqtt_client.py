@@ -1,4 +1,4 @@
-"""aiomqtt's client, without three races of its own (aiomqtt 2.5.1).
+"""aiomqtt's client, without four faults of its own (aiomqtt 2.5.1).
 
 Where it wants to write, it asks for that in the loop's next round (`_on_socket_register_write`). By then the connection
 may be closed, and its number be another connection's: the loop would raise, or call a writer that has nothing to write
@@ -8,6 +8,10 @@ It waits by `asyncio.wait_for`, which up to Python 3.11 forgets that it was canc
 the same moment: who cancelled it would wait for ever.
 
 A broker that answers a subscription after nobody waits for that any more is logged with a traceback.
+
+It leaves the socket open after an error of its own: if the broker does not greet, or sends a message that cannot be
+read, such as one to `a/+/b`. The loop then goes on calling the reader of a connection that nobody uses, at every round
+and for ever: one such message costs a whole core.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import asyncio
 import math
 import socket
 from collections.abc import Awaitable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import aiomqtt
 
@@ -24,7 +28,24 @@ T = TypeVar("T")
 
 
 class Client(aiomqtt.Client):
-    """As aiomqtt.Client."""
+    """As aiomqtt.Client. However it is left, its socket is closed."""
+
+    async def __aenter__(self) -> Self:
+        try:
+            return await super().__aenter__()
+        except BaseException:
+            self._close()
+            raise
+
+    async def __aexit__(self, *raised: Any) -> None:  # noqa: PYI036 - three, as aiomqtt has them
+        try:
+            await super().__aexit__(*raised)
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        """Closes the socket, if it is open; the loop forgets it."""
+        self._client._sock_close()  # noqa: SLF001 - the public way asks the broker first, and waits
 
     async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:
         limit = self.timeout if timeout is None else timeout
