@@ -79,7 +79,7 @@ class RealLab:
         )
         if start:
             pid = self.engine.inspect(identity)["State"]["Pid"]
-            await eventually_async(lambda: _takes_term(pid), 30, what=f"{name} takes signals")
+            await eventually_async(lambda: _takes_term(pid), what=f"{name} takes signals")
         if health:
             await asyncio.to_thread(self.engine.await_health, name, "healthy")
         return identity

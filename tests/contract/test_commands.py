@@ -49,7 +49,7 @@ async def test_leaving_a_commands_output_leaves_it_running(lab: Lab) -> None:
         return (await lab.client.exec_inspect(execution)).running
 
     async with lab.client.exec_start(execution):
-        await eventually_async(runs, 30)  # the engine answers before the command's process is there
+        await eventually_async(runs)  # the engine answers before the command's process is there
     assert await runs()
 
 

@@ -150,7 +150,7 @@ async def freeze(lab: Lab, name: str) -> None:
             return False
         return True
 
-    await eventually_async(frozen, 30)
+    await eventually_async(frozen)
 
 
 async def test_a_pause_is_no_verdict_of_a_health_check(lab: Lab) -> None:
@@ -167,6 +167,6 @@ async def test_a_pause_is_no_verdict_of_a_health_check(lab: Lab) -> None:
     async def is_unhealthy() -> bool:
         return (await lab.client.inspect("sick")).health == "unhealthy"
 
-    await eventually_async(is_unhealthy, 30)
+    await eventually_async(is_unhealthy)
     await freeze(lab, "sick")
     assert (await lab.client.inspect("sick")).health == "unhealthy"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.lab import Daemon, PrivateEngine
-from tests.lab.waiting import eventually
+from tests.lab.waiting import LIMIT, eventually
 
 UNHEALTHY = """
 version: 1
@@ -47,7 +47,7 @@ def daemon(
 
 
 def closed(
-    one: Daemon, outcome: str | None = None, *, name: str | None = None, count: int = 1, timeout: float = 30.0
+    one: Daemon, outcome: str | None = None, *, name: str | None = None, count: int = 1, timeout: float = LIMIT
 ) -> list[dict[str, Any]]:
     """Waits for closed incidents (of an outcome, about an object), the oldest first."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from dockmend.journal.reader import read_only
 from dockmend.journal.records import ActionRecord, Incident
 from tests.lab import Daemon, eventually
+from tests.lab.waiting import LIMIT
 
 Story = tuple[Incident, list[ActionRecord]]
 
@@ -26,7 +27,7 @@ def incidents(one: Daemon, **wanted: object) -> list[Incident]:
     return [incident for incident, _ in stories(one, **wanted)]
 
 
-def closed(one: Daemon, count: int = 1, timeout: float = 30.0, **wanted: object) -> list[Incident]:
+def closed(one: Daemon, count: int = 1, timeout: float = LIMIT, **wanted: object) -> list[Incident]:
     """Waits for so many incidents that are closed."""
 
     def look() -> list[Incident]:

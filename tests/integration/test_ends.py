@@ -65,7 +65,7 @@ def kill_main(engine: PrivateEngine, name: str) -> None:
 
 def stop_in_backoff(engine: PrivateEngine, name: str) -> None:
     """The engine waits 100 ms, 200 ms, 400 ms, … between its restarts: in the fifth wait there is time."""
-    eventually(lambda: engine.inspect(name)["RestartCount"] == 5 and engine.state(name) == "restarting", 30)
+    eventually(lambda: engine.inspect(name)["RestartCount"] == 5 and engine.state(name) == "restarting")
     engine.docker("stop", name)
 
 

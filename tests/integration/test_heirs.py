@@ -300,7 +300,7 @@ def test_an_owner_and_its_guest_that_were_both_removed_are_made_again(docker: Pr
     owner(docker)
     docker.run("guest", "--network", "container:vpn", "--stop-timeout", "2")
     with daemon(docker, AGAIN, config=f"{QUIET}policy: {{allow: [run]}}\n") as one:
-        eventually(lambda: len(kept(one)) == 2, 30, what="both definitions are kept")
+        eventually(lambda: len(kept(one)) == 2, what="both definitions are kept")
         docker.docker("rm", "--force", "guest", "vpn")
         eventually(lambda: names(docker) == {"vpn": "running", "guest": "running"}, 120, what="both are there again")
         vpn = str(docker.inspect("vpn")["Id"])

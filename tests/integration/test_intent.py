@@ -87,7 +87,7 @@ def test_a_container_replaced_in_the_middle_of_an_attempt_is_no_reason_to_give_u
     docker.run("web")
     one = daemon(docker.url, rules={"slow.yaml": SLOW_START})
     kill_main(docker, "web")
-    eventually(lambda: [row["state"] for row in one.incidents(object_name="web")] == ["acting"], 30)
+    eventually(lambda: [row["state"] for row in one.incidents(object_name="web")] == ["acting"])
     docker.docker("rm", "--force", "web")
     docker.run("web")
     closed(one, name="web", timeout=60)

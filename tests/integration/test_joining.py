@@ -119,7 +119,7 @@ def test_an_owner_that_restarts_while_its_guest_is_being_started(
             assert joined == network(slow_engine, "owner")
             slow_engine.docker("restart", "owner")
             assert joined != network(slow_engine, "owner"), "the guest is to join what is about to be gone"
-        eventually(partial(together, slow_engine), 45, what="the guest is in the network that its owner has now")
+        eventually(partial(together, slow_engine), what="the guest is in the network that its owner has now")
         eventually(partial(at_rest, one), 60, what="all is treated")
         assert together(slow_engine)
         assert {each.outcome for each in incidents(one)} <= {"healed", "recovered"}, stories(one)

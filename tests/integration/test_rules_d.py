@@ -247,7 +247,7 @@ def test_readiness_follows_the_engine(own_engine, tmp_path: Path) -> None:
         assert one.metric("dockmend_engine_up") == 0
         assert one.command("status").returncode == 1
         engine.start()
-        eventually(lambda: one.status("/readyz") == 200, 30)
+        eventually(lambda: one.status("/readyz") == 200)
 
 
 def test_a_second_instance_names_the_first(docker: PrivateEngine) -> None:

@@ -69,7 +69,7 @@ def test_it_runs_on_the_engine_that_was_named(docker: PrivateEngine, tmp_path: P
             return False
 
     try:
-        eventually(ready, 30, what="dockmend is ready")
+        eventually(ready, what="dockmend is ready")
         assert f"using the engine of DOCKER_HOST={docker.url}" in said()
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0, said()

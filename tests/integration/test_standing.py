@@ -34,7 +34,7 @@ def test_beside_another_healer_the_built_in_rule_shadows_and_acts_when_that_is_g
     with daemon(docker, {}) as one:
         assert state_of_builtin(one) == "enabled"
         docker.run("other-healer", image="willfarrell/autoheal:latest")
-        eventually(lambda: state_of_builtin(one) == "shadow", 30, what="it shadows", every=0.5)
+        eventually(lambda: state_of_builtin(one) == "shadow", what="it shadows", every=0.5)
         began = docker.now()
         docker.sicken("web")
         closed(one, "dry_run", name="web")

@@ -27,7 +27,7 @@ def retained(broker: Broker, topic: str, wanted: Callable[[str], bool] = bool) -
             payload = eventually(lambda: subscription.payloads(topic), 2)[-1]
         return payload if wanted(payload) else ""
 
-    return eventually(look, 20, what=f"retained {topic}")
+    return eventually(look, what=f"retained {topic}")
 
 
 def test_a_broker_is_told_of_status_states_and_incidents(docker: PrivateEngine, broker: Broker) -> None:

@@ -38,7 +38,7 @@ def restarted(project: Project) -> None:
 
 def killed(project: Project) -> None:
     os.kill(int(project.engine.inspect(OWNER)["State"]["Pid"]), signal.SIGKILL)
-    eventually(lambda: project.engine.inspect(OWNER)["RestartCount"] == 1, 30, what="the engine started it again")
+    eventually(lambda: project.engine.inspect(OWNER)["RestartCount"] == 1, what="the engine started it again")
 
 
 def recreated(project: Project) -> None:
@@ -105,7 +105,7 @@ def test_an_owner_that_is_gone_is_waited_for_and_one_that_a_person_stopped_behin
     with daemon(project.engine, RULE, config="heal: off\n") as one:
         project.engine.docker("stop", web)
         project.compose("rm", "--stop", "--force", "vpn")
-        (waiting,) = eventually(lambda: incidents(one, state="waiting", waiting_for="owner"), 30)
+        (waiting,) = eventually(lambda: incidents(one, state="waiting", waiting_for="owner"))
         assert waiting.reason.startswith(f"{OWNER}, ")
         project.up("--no-deps", "vpn")
         project.connected(BEHIND[0], BEHIND[2])

@@ -15,7 +15,7 @@ from dockmend.model import Change, Event
 from dockmend.observer import Observer
 from dockmend.pipeline.watch import Pace, Watch
 from tests.lab import PrivateEngine
-from tests.lab.waiting import eventually_async
+from tests.lab.waiting import LIMIT, eventually_async
 
 SOON = 3.0
 """Seconds within which an end is settled; what is due later is about what never came."""
@@ -52,7 +52,7 @@ class Witness(Observer):
     def ends(self, name: str) -> list[Change]:
         return self.of(name, "container.exited")
 
-    async def ended(self, name: str, causes: list[str], timeout: float = 30.0) -> list[Change]:
+    async def ended(self, name: str, causes: list[str], timeout: float = LIMIT) -> list[Change]:
         """The ends of a container, once there are as many as `causes` and it is certain that no more will come."""
         if causes:
             await eventually_async(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from .programs import end, free_port, listening
-from .waiting import eventually
+from .waiting import LIMIT, eventually
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Subscription:
         """What came on this exact topic."""
         return [message.payload for message in list(self.messages) if message.topic == topic]
 
-    def wait_for(self, topic: str, payload: str | None = None, timeout: float = 15.0) -> Message:
+    def wait_for(self, topic: str, payload: str | None = None, timeout: float = LIMIT) -> Message:
         """The first message on this topic (with this payload); waits for it."""
 
         def found() -> Message | None:
@@ -116,7 +116,7 @@ class Broker:
                 ["mosquitto", "-c", str(conf)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
-            eventually(lambda: listening(self.port), 15, what="mosquitto listens")
+            eventually(lambda: listening(self.port), what="mosquitto listens")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log}") from error
         return self

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .programs import end, free_port
-from .waiting import eventually
+from .waiting import LIMIT, eventually
 
 SOURCE = Path(__file__).resolve().parents[2] / "daemon"
 
@@ -64,7 +64,7 @@ class Daemon:
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self, *, ready: bool = True, timeout: float = 30.0) -> Daemon:
+    def start(self, *, ready: bool = True, timeout: float = LIMIT) -> Daemon:
         """Start it; with `ready`, returns once /readyz says 200."""
         command = [*self.wrapper, sys.executable, "-m", "dockmend", "run", "--engine", self.engine_url,
                    "--rules", str(self.rules),
@@ -83,7 +83,7 @@ class Daemon:
             self.await_ready(timeout)
         return self
 
-    def await_ready(self, timeout: float = 30.0) -> None:
+    def await_ready(self, timeout: float = LIMIT) -> None:
         """Wait until /readyz says 200; AssertionError with the log's end when the process dies or time runs out."""
         try:
             eventually(lambda: not self.running or self.status("/readyz") == 200, timeout, what="/readyz says 200")
@@ -98,11 +98,11 @@ class Daemon:
         """SIGKILL: no goodbye."""
         end(self._process, signal.SIGKILL)
 
-    def stop(self, timeout: float = 30.0) -> int | None:
+    def stop(self, timeout: float = LIMIT) -> int | None:
         """SIGTERM and wait; returns the exit code."""
         return end(self._process, signal.SIGTERM, timeout)
 
-    def wait(self, timeout: float = 30.0) -> int:
+    def wait(self, timeout: float = LIMIT) -> int:
         """Wait for an end that is its own; returns the exit code."""
         assert self._process is not None
         return self._process.wait(timeout)

@@ -28,7 +28,7 @@ from typing import Any
 from . import owned
 from .kinds import EngineKind
 from .toolbox import BUSYBOX, toolbox_tar
-from .waiting import eventually
+from .waiting import LIMIT, eventually
 
 TOOLBOX = "toolbox:latest"
 QUICK_HEALTH = ("--health-interval=200ms", "--health-timeout=2s", "--health-retries=1")
@@ -133,7 +133,7 @@ class PrivateEngine:
         """SIGTERM to dockerd and wait for its end: without live-restore it stops its containers first."""
         self._end(signal.SIGTERM, timeout)
 
-    def kill(self, timeout: float = 20.0) -> None:
+    def kill(self, timeout: float = LIMIT) -> None:
         """SIGKILL to dockerd and wait; its containers live on in their shims."""
         self._end(signal.SIGKILL, timeout)
         # Its containerd dies with it, but may not have been reaped yet: the next dockerd would wait 10 s for it.
@@ -361,14 +361,14 @@ class PrivateEngine:
         """Make a patient healthy again, as if it had recovered on its own."""
         self.docker("exec", name, "touch", "/well")
 
-    def await_health(self, name: str, wanted: str, timeout: float = 15.0) -> None:
+    def await_health(self, name: str, wanted: str, timeout: float = LIMIT) -> None:
         """Wait until the health check says `wanted`; else the error shows its latest results."""
         try:
             eventually(lambda: self.health(name) == wanted, timeout, what=f"{name} becomes {wanted}")
         except AssertionError as error:
             raise AssertionError(f"{error}; its state: {json.dumps(self.inspect(name)['State'])[-1500:]}") from error
 
-    def await_state(self, name: str, wanted: str, timeout: float = 15.0) -> None:
+    def await_state(self, name: str, wanted: str, timeout: float = LIMIT) -> None:
         eventually(lambda: self.state(name) == wanted, timeout, what=f"{name} becomes {wanted}")
 
     def _have(self, image: str) -> None:
@@ -401,7 +401,7 @@ class PrivateEngine:
                 self.api("POST", f"/containers/{container['Id']}/unpause")
         with ThreadPoolExecutor(self.removals_at_once) as pool:
             list(pool.map(self._delete, [self.removal.format(container["Id"]) for container in listing]))
-        eventually(lambda: self.api("GET", "/containers/json?all=1")[1] == [], 20, what="no container is left")
+        eventually(lambda: self.api("GET", "/containers/json?all=1")[1] == [], what="no container is left")
 
     def _delete(self, path: str) -> None:
         status, answer = self.api("DELETE", path)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .engine import TOOLBOX, LabError, PrivateEngine
 from .kinds import EngineKind
-from .waiting import eventually
+from .waiting import LIMIT, eventually
 
 # The mounts of a container and of its network namespace are made in a mount namespace of the service's own, so
 # that they end with the last process in it, whoever killed that: Podman keeps them in /run/netns, for all of the host.
@@ -70,7 +70,7 @@ class PodmanEngine(PrivateEngine):
             raise LabError(f"health check of {name}: {answer}")
         return str(answer["Status"])
 
-    def await_health(self, name: str, wanted: str, timeout: float = 15.0) -> None:
+    def await_health(self, name: str, wanted: str, timeout: float = LIMIT) -> None:
         """As on Docker, but the lab is the timer."""
         eventually(lambda: self.check_health(name) == wanted, timeout, what=f"{name} becomes {wanted}")
 

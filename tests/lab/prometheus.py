@@ -45,7 +45,7 @@ class Prometheus:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            eventually(lambda: self._get("/-/ready"), 30, what="Prometheus is ready")
+            eventually(lambda: self._get("/-/ready"), what="Prometheus is ready")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{(self.folder / 'log').read_text(errors='replace')}") from error
         return self

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .waiting import LIMIT
+
 When = Literal["before", "during", "after"]
 
 
@@ -25,7 +27,7 @@ class Hold:
         self.when = when
         self.reached = threading.Event()
 
-    def wait(self, timeout: float = 30.0) -> None:
+    def wait(self, timeout: float = LIMIT) -> None:
         assert self.reached.wait(timeout), f"no request matched {self.pattern.pattern!r} within {timeout:g} s"
 
 

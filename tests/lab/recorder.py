@@ -66,7 +66,7 @@ class Recorder:
             self.engine.api("DELETE", f"/volumes/{marker}")
             return seen
 
-        eventually(seen, 20, what="the recorder keeps up")
+        eventually(seen, what="the recorder keeps up")
 
     def _read(self) -> None:
         with contextlib.suppress(OSError, ValueError, http.client.HTTPException, AttributeError):

@@ -10,6 +10,10 @@ from typing import TypeVar, overload
 
 T = TypeVar("T")
 
+LIMIT = 60.0
+"""Seconds after which what is waited for is taken not to come. No promise of how fast anything is: a wait ends when
+what it waits for has come. Beside other tests and a load, the engine or a program at its start may need most of it."""
+
 
 class NeverHappenedError(AssertionError):
     """The awaited state did not come within the deadline; the message shows what was there instead."""
@@ -42,7 +46,7 @@ def _name(probe: Callable[[], object], what: str | None) -> str:
         return repr(probe)
 
 
-def eventually(probe: Callable[[], T], timeout: float = 15.0, *, what: str | None = None, every: float = 0.05) -> T:
+def eventually(probe: Callable[[], T], timeout: float = LIMIT, *, what: str | None = None, every: float = 0.05) -> T:
     """Call `probe` until it returns something true, and return that.
 
     An exception counts as "not yet" and is shown, should the deadline (seconds) pass.
@@ -70,7 +74,7 @@ async def eventually_async(
     probe: Callable[[], T], timeout: float = ..., *, what: str | None = ..., every: float = ...
 ) -> T: ...
 async def eventually_async(
-    probe: Callable[[], object], timeout: float = 15.0, *, what: str | None = None, every: float = 0.02
+    probe: Callable[[], object], timeout: float = LIMIT, *, what: str | None = None, every: float = 0.02
 ) -> object:
     """As `eventually`, for tests on the event loop; `probe` may be a coroutine function or a plain one."""
     watch = _Watch(_name(probe, what), timeout)

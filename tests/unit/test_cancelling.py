@@ -53,7 +53,7 @@ async def test_the_watch_ends_although_its_engine_goes_at_that_moment(tmp_path: 
         watch = Watch(engine, Mirror(), lambda changes: None, Observer(), time.time, random.Random(1))
         monkeypatch.setattr(watch, "_probe", Fails())
         task = asyncio.get_running_loop().create_task(watch.run())
-        await eventually_async(lambda: watch.up, 30, what="it watches")
+        await eventually_async(lambda: watch.up, what="it watches")
         await asyncio.sleep(0)
         await end_all([task], again=0.01)
         assert task.cancelled()
