@@ -11,8 +11,13 @@ from tests.integration.stories import closed, stories
 from tests.integration.test_killed import RESTART, Killed, identity
 from tests.lab import QUICK_HEALTH, HoldingProxy, PrivateEngine, eventually
 
-SLOW = ("sh", "-c", "touch /well; trap '' TERM; while :; do sleep 0.1; done")
-"""Deaf to SIGTERM: its stop takes the whole timeout, in which a person has time for another one."""
+SLOW = (
+    "sh",
+    "-c",
+    "touch /well; test -e /end && trap exit TERM && while :; do sleep 0.1; done; "
+    "trap '' TERM; while ! test -e /end; do sleep 0.1; done",
+)
+"""Deaf to SIGTERM in its first run, which ends only once the test says so: a person's stop always comes in time."""
 
 
 @pytest.fixture
@@ -23,9 +28,18 @@ def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def patient(docker: PrivateEngine) -> str:
-    docker.run("web", "--health-cmd", "test -e /well", *QUICK_HEALTH, "--stop-timeout", "3", command=SLOW, init=False)
+    docker.run("web", "--health-cmd", "test -e /well", *QUICK_HEALTH, "--stop-timeout", "120", command=SLOW, init=False)
     docker.await_health("web", "healthy")
     return identity(docker, "web")
+
+
+def a_person_stops_it_too(docker: PrivateEngine, killed: Killed) -> None:
+    """While the restart waits for the end: both the engine's signals are sent, and then it ends, once."""
+    stop = threading.Thread(target=docker.docker, args=("stop", "web"))
+    stop.start()
+    eventually(lambda: len(killed.events.actions("web", "kill")) == 2, 30, what="the person's stop waits for the end")
+    docker.docker("exec", "web", "touch", "/end")
+    stop.join()
 
 
 def stays_down(killed: Killed) -> None:
@@ -43,9 +57,7 @@ def test_a_stop_that_a_restart_swallowed_before_dockmend_looked(docker: PrivateE
         held = proxy.hold(f"POST /v[0-9.]+/containers/{web}/restart", "after")
         docker.sicken("web", wait=False)
         eventually(lambda: killed.events.actions("web", "kill"), 30, what="the restart stops it")
-        stop = threading.Thread(target=docker.docker, args=("stop", "web"))
-        stop.start()
-        stop.join()
+        a_person_stops_it_too(docker, killed)
         held.wait()
         swallowed = killed.events.actions("web", "stop")
         assert swallowed == ["stop", "stop"]
@@ -61,9 +73,7 @@ def test_a_stop_that_a_restart_swallowed_and_a_look_that_is_cut(docker: PrivateE
         docker.sicken("web", wait=False)
         restart.wait()
         eventually(lambda: killed.events.actions("web", "kill"), 30, what="the restart stops it")
-        stop = threading.Thread(target=docker.docker, args=("stop", "web"))
-        stop.start()
-        stop.join()
+        a_person_stops_it_too(docker, killed)
         eventually(lambda: killed.events.actions("web", "restart"), 30, what="the engine has restarted it")
         proxy.cut()  # the answer is lost, and the stream with it
         proxy.release()
