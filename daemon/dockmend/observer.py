@@ -7,10 +7,21 @@ never raises. One class of no-ops, so that an observer implements only what it s
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from typing import Any
 
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.model import Change, Container, Event
+
+
+class NotActing(StrEnum):
+    """Why a dockmend acts on nothing."""
+
+    DRY_RUN = "dry_run"
+    OTHER = "another_dockmend"
+    RULES = "rules"
+    JOURNAL = "journal"
+    PAUSED = "paused"
 
 
 class Observer:

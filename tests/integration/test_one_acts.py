@@ -94,6 +94,10 @@ def test_the_second_dockmend_of_an_engine_only_watches_until_the_first_ends(
         why = eventually(lambda: json.loads(second.cli("status", "--json", check=False))["degraded"].get("acting"))
         assert f"process {first.pid}, state folder {first.state}" in why
         assert json.loads(second.cli("status", "--json", check=False))["dry_run"]
+        assert "NOT ACTING another dockmend acts on this engine" in second.cli("status", check=False)
+        assert (first.metric("dockmend_acting"), second.metric("dockmend_acting")) == (1, 0)
+        assert second.metric("dockmend_not_acting", reason="another_dockmend") == 1
+        assert second.metric("dockmend_not_acting") == 1
         told = json.loads(second.cli("doctor", "--json", "--engine", docker.url, check=False))
         (acting,) = [each for each in told if each["part"] == "acting"]
         assert (
@@ -106,6 +110,7 @@ def test_the_second_dockmend_of_an_engine_only_watches_until_the_first_ends(
         assert first.stop() == 0
         eventually(lambda: not json.loads(second.cli("status", "--json"))["dry_run"], 60, what="the second one acts")
         second.await_ready()
+        assert second.metric("dockmend_acting") == 1
         docker.await_health("web", "healthy")
         docker.sicken("web")
         closed(second, "healed", name="web", timeout=60)

@@ -76,6 +76,20 @@ async def test_resuming_everything_names_what_stays_paused(daemon: Daemon):
     assert done["text"] == "resumed everything; still paused: container:web"
 
 
+async def test_why_it_acts_on_nothing_is_told_and_a_pause_of_one_rule_is_no_reason(daemon: Daemon):
+    commands = DaemonCommands(daemon)
+    await commands.pause("uid 0", rule="heal")
+    assert (await commands.status())["not_acting"] == {}
+    await commands.pause("uid 0")
+    daemon.rules.observes = True
+    daemon.journal._writer.healthy = False  # type: ignore[attr-defined]
+    assert set((await commands.status())["not_acting"]) == {"paused", "rules", "journal"}
+    daemon.journal._writer.healthy = True  # type: ignore[attr-defined]
+    daemon.rules.observes = False
+    await commands.resume("uid 0")
+    assert (await commands.status())["not_acting"] == {}
+
+
 async def test_whoever_may_use_the_socket_is_not_told_the_secrets_of_the_rules(daemon: Daemon):
     text = b"version: 1\nrules:\n- {then: [{exec: {command: [dump], env: {PGPASSWORD: hunter2}}}]}  # hunter2\n"
     daemon.rules.use(daemon.rules.current, {"a.yaml": text})

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.model import Actor, Container, Event
+from dockmend.observer import NotActing
 from dockmend.tell.families import Family, Histogram
 from dockmend.tell.metrics import Metrics
 
@@ -38,6 +39,8 @@ NAMES = {
     "dockmend_snapshot_bytes_total": set(),
     "dockmend_snapshot_last_success_timestamp_seconds": {"volume"},
     "dockmend_degraded": {"part"},
+    "dockmend_acting": set(),
+    "dockmend_not_acting": {"reason"},
     "dockmend_mqtt_connected": set(),
     "dockmend_tell_dropped_total": {"sink"},
     "dockmend_rules_reload_success": set(),
@@ -98,6 +101,17 @@ def exercise(metrics: Metrics) -> None:
     metrics.snapshot(ANONYMOUS, 24, 96.0)
     metrics.mqtt_connected(True)
     metrics.dropped("mqtt", 3)
+
+
+def test_one_that_only_watches_says_for_which_reasons():
+    metrics = Metrics("0.1.0")
+    assert page(metrics)["dockmend_acting"][()] == 1
+    assert set(page(metrics)["dockmend_not_acting"].values()) == {0}
+    told = metrics.render(not_acting=(NotActing.RULES, NotActing.DRY_RUN)).decode()
+    assert "dockmend_acting 0.0" in told
+    held = {each.value for each in NotActing if f'dockmend_not_acting{{reason="{each.value}"}} 1.0' in told}
+    assert held == {"rules", "dry_run"}
+    assert page(metrics)["dockmend_acting"][()] == 1  # once they hold no more
 
 
 def test_every_promised_metric_is_there_with_exactly_its_labels():

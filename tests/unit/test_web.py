@@ -39,6 +39,7 @@ class Fake:
 
     def __init__(self) -> None:
         self.parts: dict[str, str | None] = {"engine": None, "journal": None}
+        self.reasons: dict[str, str] = {}
         self.asked: list[Any] = []
         self.lists: dict[str, Any] = {}
         self.rows: list[Row] = [("a", {"name": "<script>"})]
@@ -50,6 +51,9 @@ class Fake:
 
     def ready(self) -> dict[str, str | None]:
         return self.parts
+
+    def not_acting(self) -> dict[str, str]:
+        return self.reasons
 
     async def status(self) -> dict[str, Any]:
         if self.fault is not None:
@@ -190,6 +194,17 @@ async def test_not_ready_names_each_part_and_why():
         assert (await ask(server, "/healthz"))[0] == 200
         source.parts = {"engine": None}
         assert (await ask(server, "/readyz"))[:2] == (200, {"ready": True, "parts": ["engine"]})
+
+
+async def test_one_that_only_watches_is_alive_and_says_why_it_does_not_act():
+    source = Fake()
+    async with serving(source, listen=LOOPBACK) as server:
+        assert (await ask(server, "/healthz"))[:2] == (200, {"alive": True, "acting": True, "not_acting": {}})
+        source.reasons = {"dry_run": "this is a dry run"}
+        assert (await ask(server, "/healthz"))[:2] == (
+            200,
+            {"alive": True, "acting": False, "not_acting": {"dry_run": "this is a dry run"}},
+        )
 
 
 async def test_the_metrics_address_serves_the_three_only():

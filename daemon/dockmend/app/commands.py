@@ -10,6 +10,7 @@ import msgspec
 
 from dockmend import __version__, redaction
 from dockmend.app.given_up import given_up
+from dockmend.app.standing_by import not_acting
 from dockmend.control.api import BreakerRow, Done, GivenUpRow, InForce, PauseRow, RuleRow, Rules, Status
 from dockmend.decide import Suppress, span_text
 from dockmend.errors import DockmendError, UsageError
@@ -72,6 +73,7 @@ class DaemonCommands:
             pauses=[self._pause_row(pause) for pause in daemon.pauses.in_force()],
             degraded=dict(daemon.degraded),
             dry_run=daemon.settings.dry_run,
+            not_acting={reason.value: why for reason, why in not_acting(daemon).items()},
             mqtt=mqtt,
             healers=list(daemon.rules.healers),
         )

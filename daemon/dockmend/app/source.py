@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dockmend.app.commands import DaemonCommands, container_row
 from dockmend.app.given_up import given_up
+from dockmend.app.standing_by import not_acting
 from dockmend.errors import UsageError
 from dockmend.web.paging import Row, place, place_of, unknown_cursor
 
@@ -26,7 +27,11 @@ class DaemonSource:
 
     def metrics(self) -> Callable[[], bytes]:
         broken = [(each.object_name, each.rule) for each in given_up(self._daemon.history, self._daemon.mirror)]
-        return partial(self._daemon.metrics.render, len(asyncio.all_tasks()), broken)
+        why_not = not_acting(self._daemon)
+        return partial(self._daemon.metrics.render, len(asyncio.all_tasks()), broken, why_not)
+
+    def not_acting(self) -> dict[str, str]:
+        return {reason.value: why for reason, why in not_acting(self._daemon).items()}
 
     def ready(self) -> dict[str, str | None]:
         watch = self._daemon.watch

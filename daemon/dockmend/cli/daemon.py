@@ -38,10 +38,11 @@ def _tell_status(found: dict[str, Any], now: float) -> None:
         say(f"GIVEN UP   {each['object_name']}, by {each['rule']} since {when(each['since'])}: {each['reason']}")
         say(f"{'':<11}to let it try again: dockmend reset {shlex.quote(each['rule'])} {shlex.quote(each['target'])}")
     say(f"mqtt       {found['mqtt']}")
-    if found["dry_run"]:
-        say("dry run    decides and records, touches nothing")
+    for why in found["not_acting"].values():
+        say(f"NOT ACTING {why}")
     for part, why in found["degraded"].items():
-        say(f"DEGRADED   {part}: {why}")
+        if why not in found["not_acting"].values():
+            say(f"DEGRADED   {part}: {why}")
     for pause in found["pauses"]:
         what = ", ".join(filter(None, (pause["rule"] and f"rule {pause['rule']}", pause["target"]))) or "everything"
         say(f"paused     {what}, {_until(pause['until'])}, by {pause['actor']}")

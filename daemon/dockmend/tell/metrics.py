@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
@@ -12,7 +12,7 @@ from dockmend.decide import CODES
 from dockmend.engine import vocabulary
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.model import Container, Event, Volume
-from dockmend.observer import Observer
+from dockmend.observer import NotActing, Observer
 from dockmend.tell.families import OTHER, Families, Family, Histogram, label
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -86,6 +86,10 @@ class Metrics(Observer):
             ("volume",), 500,
         )  # fmt: skip
         self._degraded = Family("dockmend_degraded", "1 while a part of dockmend does not work.", ("part",))
+        self._acting = Family("dockmend_acting", "1 if this dockmend acts by its rules, 0 if it only watches.")
+        self._not_acting = Family(
+            "dockmend_not_acting", "1 for each reason for which this dockmend acts on nothing.", ("reason",)
+        )
         self._mqtt = Family("dockmend_mqtt_connected", "1 while the MQTT broker is connected.")
         self._mqtt.values.clear()  # without a broker there is no value, and nothing to alert on
         self._dropped = Family(
@@ -110,12 +114,20 @@ class Metrics(Observer):
             _Registered(each for each in vars(self).values() if isinstance(each, Family | Histogram))
         )
 
-    def render(self, tasks: int = 0, given_up: Iterable[tuple[str, str]] = ()) -> bytes:
+    def render(
+        self,
+        tasks: int = 0,
+        given_up: Iterable[tuple[str, str]] = (),
+        not_acting: Collection[NotActing] = (),
+    ) -> bytes:
         """The page in Prometheus's text format; may be called in another thread.
 
         `tasks`: on the event loop now; `given_up`: (object's name, rule) of what is broken with no incident open.
         """
         self._tasks.set(to=float(tasks))
+        self._acting.set(to=float(not not_acting))
+        for reason in NotActing:
+            self._not_acting.set(reason.value, to=float(reason in not_acting))
         self._count_what_is(given_up)
         return generate_latest(self.registry)
 

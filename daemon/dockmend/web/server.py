@@ -145,7 +145,8 @@ class WebServer:
             return write()  # a host without a thread left: what is wrong is to be told all the same
 
     async def _healthz(self, request: web.Request) -> web.Response:
-        return of_value({"alive": True})
+        why_not = dict(self._source.not_acting())
+        return of_value({"alive": True, "acting": not why_not, "not_acting": why_not})
 
     async def _readyz(self, request: web.Request) -> web.Response:
         parts = dict(self._source.ready())

@@ -21,6 +21,9 @@ class Source(Protocol):
     def ready(self) -> Mapping[str, str | None]:
         """Each part that must work (stream, journal, …), and why it does not; None: it does."""
 
+    def not_acting(self) -> Mapping[str, str]:
+        """Each reason for which this dockmend acts on nothing, and a sentence; empty: it acts."""
+
     async def status(self) -> Mapping[str, Any]: ...
     async def rules(self, after: str | None) -> tuple[Mapping[str, Any], Iterable[Row]]:
         """What there is to say beside the rules, and the rules."""

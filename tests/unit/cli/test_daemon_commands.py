@@ -26,7 +26,8 @@ STATUS: dict[str, Any] = {
     "given_up": [],
     "breakers": [{"rule": "r", "target": "container:web", "opened_at": 5.0, "reason": "tried 5 times"}],
     "pauses": [{"rule": None, "target": "container:db", "until": None, "actor": "uid 0 (root)", "at": 1.0}],
-    "degraded": {}, "dry_run": True, "mqtt": "off", "healers": ["\x1bautoheal"],
+    "degraded": {}, "dry_run": True, "not_acting": {"dry_run": "this is a dry run"},
+    "mqtt": "off", "healers": ["\x1bautoheal"],
 }  # fmt: skip
 RULES: dict[str, Any] = {
     "rules": [{"name": "heal", "state": "enabled", "builtin": True, "description": "", "when": ["container.unhealthy"],
@@ -117,7 +118,7 @@ def test_status_tells_everything_that_matters(dockmend, state):
         "3 running/healthy",
         "2 enabled",
         "1 open",
-        "dry run",
+        "NOT ACTING this is a dry run",
         "paused     container:db, until it is resumed, by uid 0 (root)",
         "breaker    open for r on container:web",
         "healer     \\x1bautoheal",

@@ -1,0 +1,33 @@
+"""What keeps this dockmend from acting on anything at all: one account for `status`, `/healthz` and the metrics.
+
+A dockmend that only watches looks as well as one that heals, so each reason has a name that an alert can ask about.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dockmend.observer import NotActing
+
+if TYPE_CHECKING:
+    from dockmend.app.daemon import Daemon
+
+
+def not_acting(daemon: Daemon) -> dict[NotActing, str]:
+    """Each reason that holds now, with a sentence; empty if this dockmend acts by its rules.
+
+    That the engine is away is not among them: then there is nothing to act on, and `dockmend_engine_up` says so.
+    """
+    found: dict[NotActing, str] = {}
+    if daemon.turn.why_not:
+        found[NotActing.OTHER] = daemon.turn.why_not
+    elif daemon.settings.dry_run:
+        found[NotActing.DRY_RUN] = "this is a dry run: it decides and records, and touches nothing"
+    if daemon.rules.observes:
+        found[NotActing.RULES] = daemon.rules.degraded or "there are no rules that may be used"
+    if not daemon.journal.healthy:
+        why = daemon.degraded.get("journal", "the journal cannot be written")
+        found[NotActing.JOURNAL] = f"nothing is done that cannot be written down: {why}"
+    if any(each.rule is None and each.target is None for each in daemon.pauses.in_force()):
+        found[NotActing.PAUSED] = "everything is paused (`dockmend resume`)"
+    return found
