@@ -14,8 +14,10 @@ from tests.lab import QUICK_HEALTH, HoldingProxy, PrivateEngine, eventually
 SLOW = (
     "sh",
     "-c",
-    "touch /well; test -e /end && trap exit TERM && while :; do sleep 0.1; done; "
-    "trap '' TERM; while ! test -e /end; do sleep 0.1; done",
+    (
+        "touch /well; test -e /end && trap exit TERM && while :; do sleep 0.1; done; "
+        "trap '' TERM; while ! test -e /end; do sleep 0.1; done"
+    ),
 )
 """Deaf to SIGTERM in its first run, which ends only once the test says so: a person's stop always comes in time."""
 
