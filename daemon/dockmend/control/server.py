@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import math
 import os
 import pwd
 import socket
@@ -24,6 +23,7 @@ LONGEST_LINE = 64 * 1024  # bytes of a request
 LONGEST_PATH = 107  # bytes: sockaddr_un
 MOST_CLIENTS = 32
 IDLE = 30.0  # seconds a client may take over a request, or over reading its answer
+LARGEST_NUMBER = 2**53  # beyond it a float is no whole number, and SQLite takes none
 ANSWER = 60.0  # seconds a command may take
 
 log = structlog.get_logger("dockmend.control")
@@ -152,7 +152,9 @@ def _arguments(command: str, given: Any) -> dict[str, Any]:
             raise UsageError(f"{command}: argument {key} has the wrong type")
         if isinstance(value, str) and len(value) > LONGEST_TEXT:
             raise UsageError(f"{command}: argument {key} is longer than {LONGEST_TEXT} characters")
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, str) and any("\ud800" <= char <= "\udfff" for char in value):
+            raise UsageError(f"{command}: argument {key} is no text")
+        if isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
             raise UsageError(f"{command}: argument {key} is no number")
     for key, (_, needed) in known.items():
         if needed and key not in arguments:

@@ -259,3 +259,12 @@ async def test_something_else_at_the_socket_is_no_traceback(path, answer):
             await ask(path, "status")
     finally:
         server.close()
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"since": 10**400}, {"since": 2**64}, {"since": float("inf")}, {"container": "\ud800"}]
+)
+def test_what_no_journal_takes_is_refused(arguments: dict[str, object]):
+    line = json.dumps({"command": "incidents", "arguments": arguments}).encode()
+    with pytest.raises(UsageError, match=r"is no (number|text)"):
+        serving.parse(line)
