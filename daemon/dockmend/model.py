@@ -107,6 +107,7 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
     labels: dict[str, str] = field(default_factory=dict)  # its owner's only, see dockmend.label_owner
     image_labels: dict[str, str] = field(default_factory=dict)  # its image's: to be shown, never to be matched
     image_unknown: bool = False  # it cannot be inspected: nobody knows whose `image_labels` are
+    name_is_own: bool = False  # it looks like a set-aside name, and the journal tells of no recreation of this one
     state: str = "created"  # created, running, paused, restarting, removing, exited, dead
     health: str = ""  # "", starting, healthy, unhealthy
     exit_code: int | None = None  # of the last end; None while it runs or has never run
@@ -133,6 +134,11 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
     @property
     def running(self) -> bool:
         return self.state in ("running", "paused", "restarting")
+
+    @property
+    def plain_name(self) -> str:
+        """Its name; while `recreate` has it in hand, the one that it had or will have."""
+        return self.name if self.name_is_own else without_aside(self.name)
 
     @property
     def holding_labels(self) -> Mapping[str, str]:
@@ -332,7 +338,7 @@ def target_of(subject: Object | None, host: str = "") -> str:
             return f"service:{service}/{slot}"
         if (made := subject.compose_service) is not None:
             return f"compose:{made.project}/{made.service}/{made.number}"
-        return f"container:{without_aside(subject.name)}"
+        return f"container:{subject.plain_name}"
     if isinstance(subject, Network):
         return f"network:{subject.name}"
     if isinstance(subject, Volume):

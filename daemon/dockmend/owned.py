@@ -13,7 +13,7 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dockmend.model import HELPER_LABEL, Container, Image
+from dockmend.model import HELPER_LABEL, Container, Image, read_aside, without_aside
 
 ObjectKind = Literal["container", "image", "volume"]
 Purpose = Literal[
@@ -115,6 +115,15 @@ class OwnedObjects:
             ):
                 return row
         return None
+
+    def judged(self, container: Container) -> Container:
+        """With the proof of what its name says: anybody may choose one like those that a recreation gives."""
+        own = read_aside(container.name) is not None and self.of(container) is None
+        return container if own == container.name_is_own else replace(container, name_is_own=own)
+
+    def plain_name(self, name: str) -> str:
+        """What a container of this name is called, of which no more is known yet."""
+        return without_aside(name) if any(row.name == name for row in self.rows.values()) else name
 
     def image(self, image: Image) -> OwnedObject | None:
         """The row that proves an image one that dockmend committed: by its id or, while that is not known (the engine

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dockmend.model import Container, target_of, without_aside
+from dockmend.model import Container, target_of
 
 GONE_KEPT = 2048
 """Identities kept of containers that are gone and that no definition names; the oldest are forgotten first."""
@@ -62,11 +62,11 @@ class Identities:
 
     def seen(self, container: Container) -> None:
         """A container as a look told of it: its labels say what its target is."""
-        self._heard(container.id, without_aside(container.name), target_of(container))
+        self._heard(container.id, container.plain_name, target_of(container))
 
     def named(self, container_id: str, name: str) -> None:
         """Only an event told of it: whose its labels are is not known, so that its name is all there is."""
-        self._heard(container_id, without_aside(name), "")
+        self._heard(container_id, name, "")
 
     def told(self, container_id: str, target: str) -> None:
         """It was never seen; something else tells what its target was."""

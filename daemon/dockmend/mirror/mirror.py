@@ -107,7 +107,7 @@ class Mirror(OwnDoing):
         container_id = event.actor.ID
         attributes = event.actor.Attributes
         if event.action in _NAMING and event.name and not self.owned.hides_event(container_id, attributes):
-            self.identities.named(container_id, event.name.removeprefix("/"))
+            self.identities.named(container_id, self.owned.plain_name(event.name.removeprefix("/")))
         if (buried := self._buried.get(container_id)) is not None:
             return events.of_one_gone(self, buried, event, now, origin)
         if event.action == "destroy":
@@ -127,7 +127,7 @@ class Mirror(OwnDoing):
         was asked for, None where nothing can have been heard since."""
         found = self.entries.get(seen.id)
         if found is None:
-            return self._discover(seen, now, origin)
+            return self._discover(self.owned.judged(seen), now, origin)
         if found.outdated(seen) and found.distrusted < TRUSTED_AFTER:
             found.distrusted += 1
             self.wanted.add(seen.id)
@@ -219,7 +219,7 @@ class Mirror(OwnDoing):
             return []
         if all(event.action != "die" for event, _ in heard):
             return []
-        changes = self._relive(events.made([event for event, _ in heard]), heard, now)
+        changes = self._relive(self.owned.judged(events.made([event for event, _ in heard])), heard, now)
         return changes + self.remove(self.entries[container_id], now, now, origin)
 
     def remove(self, found: Entry, at: float, now: float, origin: Origin) -> list[Change]:
@@ -351,6 +351,10 @@ class Mirror(OwnDoing):
 
     def put(self, found: Entry, container: Container) -> None:
         before = found.kept.container
+        if container.name != before.name:
+            container = self.owned.judged(container)
+        elif container.name_is_own != before.name_is_own:  # what proved it may be gone already
+            container = replace(container, name_is_own=before.name_is_own)
         if container == before:
             return
         found.kept.container = container

@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from dockmend.mirror import Mirror
 from dockmend.mirror.ends import Run
-from dockmend.model import Container, Event, HealthCheck, Network, Volume, target_of
+from dockmend.model import Container, Event, HealthCheck, Network, Volume, aside_name, target_of
+from dockmend.owned import OwnedObject
 from tests.unit.mirror.host import ID, Host, endpoint, event
 
 LAN, WAN = Network("n1", "lan"), Network("n2", "wan")
@@ -436,8 +437,12 @@ def test_a_failure_after_the_outcome_is_no_echo():
 def test_recreating_one_triggers_nothing_and_the_target_stays(heard_first: bool):
     host = started()
     target = target_of(present(host))
+    old_name, new_name = (aside_name("web", what, "i0abc0abc0abc0ab") for what in ("old", "new"))
+    told = ("", "i0abc0abc0abc0ab")
+    host.mirror.owned.put(OwnedObject("o1", "container", old_name, *told, "aside", 0.0, ID))
+    host.mirror.owned.put(OwnedObject("o2", "container", new_name, *told, "successor", 0.0))
     host.mirror.expect(ID, "recreate")
-    new = host.container(id=OWNER, name="web.dockmend-new-i0abc0abc0abc0ab", state="created", started_at=0.0)
+    new = host.container(id=OWNER, name=new_name, state="created", started_at=0.0)
     if heard_first:
         host.look(new)
     host.mirror.expect_made(OWNER, "recreate")
@@ -446,7 +451,7 @@ def test_recreating_one_triggers_nothing_and_the_target_stays(heard_first: bool)
     for action in ("kill", "die", "stop"):
         host.emit(action, signal="15", exitCode="143")
     host.look(host.ended(143))
-    host.look(replace(present(host), name="web.dockmend-old-i0abc0abc0abc0ab"))
+    host.look(replace(present(host), name=old_name))
     assert target_of(present(host)) == target
     host.now += 1
     host.emit("rename", id=OWNER, name="web")
@@ -537,6 +542,19 @@ def test_one_that_is_gone_before_anybody_could_look_has_its_cause_and_no_labels_
     assert subject.image_labels == {"autoheal": "true", "tier": "web"}
     assert subject.image_unknown
     assert "container.missing" not in host.triggers()
+
+
+def test_a_stranger_with_a_name_like_a_set_aside_one_is_not_the_one_it_names():
+    host = Host()
+    stranger = host.container(id="5" * 64, name=aside_name("web", "old", "i0123456789abcde"))
+    host.relist(host.container(), stranger, networks=(LAN,), first=True)
+    host.emit("die", id=stranger.id, exitCode="3")
+    host.look(replace(stranger, state="exited", exit_code=3, finished_at=host.now))
+    host.wait(1)
+    assert [change.target for change in host.seen] == [f"container:{stranger.name}"]
+    host.emit("destroy")
+    host.wait(60)
+    assert "container.missing" in host.triggers()
 
 
 @pytest.mark.parametrize(
