@@ -46,17 +46,17 @@ steady: venv ## `make test` ten times, three of them beside a load of two cores;
 	@tests/lab/install.sh
 	@PYTHONPATH=. $(BIN)/python -m tests.steady
 
-# What the next release's engine may do otherwise. Each target stands alone: CI runs them beside `make test`.
+# What the next release's engine may do otherwise. Each target stands alone: CI runs them after `make test-all`.
 NEXT := test_options test_recreate test_recreate_killed test_networks test_networks_missing test_actions_networks \
   test_actions_networks_made test_ends test_dependents
 STORE := test_actions_images
 KIND := tests/integration/test_lab.py::test_the_engine_is_of_the_kind_that_was_chosen
 .PHONY: test-next
-test-next: venv ## the tests that an engine can break, on the next Debian release's engine, see docs/engines.md
+test-next: venv ## the tests that an engine can break, and a slice of the campaign, on the next Debian release's engine
 	@tests/lab/install.sh
 	@tests/lab/next_engine.sh
-	$(BIN)/pytest tests/contract $(KIND) $(NEXT:%=tests/integration/%.py) --engine next \
-	  -n 3 --dist worksteal $(ARGS)
+	$(BIN)/pytest tests/campaign/test_campaign.py tests/contract $(KIND) $(NEXT:%=tests/integration/%.py) \
+	  --engine next --campaign-faults 40 -n 3 --dist worksteal $(ARGS)
 
 .PHONY: test-containerd
 test-containerd: venv ## contract and images on the same engine with the containerd image store

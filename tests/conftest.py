@@ -154,5 +154,5 @@ def campaign_seed(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture
 def campaign_faults(request: pytest.FixtureRequest) -> int:
-    """How many faults the slice of the chaos campaign does at most."""
+    """How many faults the slice of the chaos campaign does."""
     return int(request.config.getoption("--campaign-faults"))

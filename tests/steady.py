@@ -21,20 +21,25 @@ RUNS, LOADED = 10, frozenset({3, 6, 9})
 
 
 def main() -> int:
-    commit = _git("rev-parse", "--short", "HEAD")
-    if _git("status", "--porcelain"):
+    commit = _commit()
+    if commit is None:
         print("steady: commit first: a row names the commit that it is of", file=sys.stderr)
         return 2
     rows = [row for row in _rows() if row["commit"] == commit]
     for number in range(len(rows) + 1, RUNS + 1):
         row = {"commit": commit, "run": number, **_run(loaded=number in LOADED)}
+        if _commit() != commit:
+            print(f"steady: the tree changed during run {number}: it does not count", file=sys.stderr)
+            return 2
         ROWS.parent.mkdir(parents=True, exist_ok=True)
         with ROWS.open("a") as file:
             file.write(json.dumps(row) + "\n")
         rows.append(row)
         print(_line(row), flush=True)
     green = sum(1 for row in rows if row["green"])
-    print(f"steady at {commit}: {green} of {len(rows)} green")
+    print(f"\nsteady at {commit}: {green} of {len(rows)} green")
+    for row in rows:
+        print(_line(row))
     return 0 if green == len(rows) else 1
 
 
@@ -61,8 +66,14 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def _line(row: dict[str, Any]) -> str:
+    """A row of the table: the run, what ran beside it, its seconds, and how it ended."""
     verdict = "green" if row["green"] else f"RED: {', '.join(row['failed']) or row['told']}"
-    return f"run {row['run']}{', beside stress-ng' if row['loaded'] else ''}: {verdict}, {row['seconds']} s"
+    return f"{row['run']:>3}  {'stress-ng' if row['loaded'] else 'idle':<9}  {row['seconds']:>5} s  {verdict}"
+
+
+def _commit() -> str | None:
+    """The commit that the tree is of; None if it holds more than that."""
+    return None if _git("status", "--porcelain") else _git("rev-parse", "--short", "HEAD")
 
 
 def _git(*arguments: str) -> str:
