@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from tests.integration.stories import all_told, closed, incidents, stories
 from tests.integration.test_killed import Killed
 from tests.integration.vpn import RULE
 from tests.lab import Daemon, HoldingProxy, PrivateEngine, eventually
+from tests.lab.waiting import LIMIT
 
 pytestmark = [pytest.mark.timeout(400)]
 QUIET = "heal: off\n"
@@ -257,6 +259,46 @@ def test_a_network_that_was_lost_before_a_recreation_for_another_reason_comes_ba
         assert place["IPAddress"] == "10.89.7.7"
         assert "shop" in place["Aliases"]
         assert len(incidents(one)) == 2
+
+
+class Gate:
+    """Keeps an answer of the engine back until it is opened."""
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+
+    def open(self) -> None:
+        self._open.set()
+
+    def __call__(self, answer: bytes) -> bytes:
+        assert self._open.wait(LIMIT), "the gate is opened"
+        return answer
+
+
+def test_the_place_in_a_network_that_was_lost_outlives_the_bare_one_that_its_heir_is_made_with(
+    docker: PrivateEngine, proxy: HoldingProxy
+) -> None:
+    """Its main network, which each creation connects without address and alias: dockmend looks before it is left."""
+    docker.docker("network", "create", "--subnet", "10.89.8.0/24", "lane")
+    docker.patient("web", "--stop-timeout", "2", "--network", "lane", "--ip", "10.89.8.7", "--network-alias", "shop")
+    gate = Gate()
+    proxy.spoil(r"POST \S*/containers/create\?name=web\.dockmend-new", gate, times=1)
+    with daemon(docker, LANE, config=QUIET) as one:
+        one.stop()
+        docker.docker("network", "disconnect", "lane", "web")
+        docker.run("thief", "--network", "lane", "--ip", "10.89.8.7")
+        one.engine_url = proxy.url
+        one.start()  # its address is another's: the reconnection fails, and waits for its next attempt
+        eventually(lambda: incidents(one, rule="back", waiting_for="backoff"), what="the reconnection failed")
+        docker.sicken("web", wait=False)
+        eventually(lambda: '"web.dockmend-new' in one.page("/api/containers"), what="dockmend knows the new one")
+        gate.open()
+        closed(one, rule="anew", outcome="healed", timeout=90)
+        docker.docker("rm", "--force", "thief")
+        closed(one, rule="back", outcome="healed", timeout=90)
+        place = docker.inspect("web")["NetworkSettings"]["Networks"]["lane"]
+        assert (place["IPAMConfig"], place["IPAddress"]) == ({"IPv4Address": "10.89.8.7"}, "10.89.8.7")
+        assert "shop" in place["Aliases"]
 
 
 BY_IMAGE = """
