@@ -14,13 +14,15 @@ import click
 
 from dockmend.cli import checks
 from dockmend.cli.checks import Finding
-from dockmend.cli.in_force import InForce, in_force
+from dockmend.cli.in_force import OVERRULING, InForce, in_force
 from dockmend.cli.options import address_of, engine_of, options, owned_of
 from dockmend.cli.text import emit, say
 from dockmend.errors import DockmendError, EngineAway, EngineError, InvalidFiles, JournalError, NotFound, UsageError
 
 if TYPE_CHECKING:
     from dockmend.engine.api import Listing
+    from dockmend.model import Container
+    from dockmend.rules.model import RuleSet
     from dockmend.settings import Settings
 
 BROKER_PATIENCE = 5.0  # seconds
@@ -51,7 +53,8 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
     asked, found = _settings(flags)
     settings = asked.settings
     found += _state(settings)
-    found += await _daemon(settings)
+    pid, of_daemon = await _daemon(settings)
+    found += of_daemon
     found += _tokens(settings)
     listing, of_engine = await _engine(settings)
     found += of_engine
@@ -60,6 +63,8 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
     containers = [each for each in listing.containers if not owned.hides(each)] if listing else []
     rules, texts, of_rules = _rules(asked, containers)
     found += of_rules
+    if not any(flags.get(each) is not None for each in OVERRULING):
+        found += await asyncio.to_thread(_unit, settings, pid, rules, containers)
     if listing is not None:
         found += checks.protection(idle_protections(settings.policy.protect, containers))
         found += checks.labels(containers, texts)
@@ -143,20 +148,39 @@ def _tokens(settings: Settings) -> list[Finding]:
     return found
 
 
-async def _daemon(settings: Settings) -> list[Finding]:
+def _unit(settings: Settings, pid: int | None, rules: RuleSet, containers: list[Container]) -> list[Finding]:
+    """What the sandbox of the systemd unit keeps from the daemon; nothing if the daemon is not that unit's."""
+    from dockmend.cli.unit import sandbox, unit_properties
+
+    unit = unit_properties(pid)
+    if unit is None:
+        return []
+    acts = {action for rule in rules.rules for action in rule.actions}
+    working = {each.labels.get("com.docker.compose.project.working_dir", "") for each in containers}
+    projects = [Path(each) for each in sorted(working) if each] if "compose_up" in acts else []
+    try:
+        url = address_of(settings).url
+    except UsageError:
+        url = ""
+    socket = Path(url.removeprefix("unix://")) if url.startswith("unix://") else None
+    return sandbox(unit, settings, socket=socket, execs="exec" in acts, projects=projects)
+
+
+async def _daemon(settings: Settings) -> tuple[int | None, list[Finding]]:
+    """The process id of the daemon that answers; and how it is."""
     from dockmend.control.client import Client
 
     try:
         status = await asyncio.to_thread(Client(settings.paths.socket, 10).ask, "status")
     except DockmendError as error:
-        return [Finding("note", "daemon", str(error), "start it with `dockmend run`, or as a service")]
+        return None, [Finding("note", "daemon", str(error), "start it with `dockmend run`, or as a service")]
     text = f"process {status['pid']}, version {status['version']}"
     found = [Finding("ok", "daemon", text)]
     found += [
         Finding("problem", "daemon", f"degraded: {part}: {why}", "see its log")
         for part, why in status["degraded"].items()
     ]
-    return found
+    return int(status["pid"]), found
 
 
 async def _engine(settings: Settings) -> tuple[Listing | None, list[Finding]]:
