@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ RUNS, LOADED = 10, frozenset({3, 6, 9})
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the load beside a run ends with it
     commit = _commit()
     if commit is None:
         print("steady: commit first: a row names the commit that it is of", file=sys.stderr)

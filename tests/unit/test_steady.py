@@ -31,6 +31,7 @@ class Runs:
 def commits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str | None]:
     """What the tree is of, each time it is asked; the last one stays."""
     told: list[str | None] = ["abc"]
+    monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setattr(steady, "ROWS", tmp_path / "out" / "steady.jsonl")
     monkeypatch.setattr(steady, "_commit", lambda: told.pop(0) if len(told) > 1 else told[0])
     return told
