@@ -85,7 +85,7 @@ def lacking(error: BaseException) -> str | None:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One error or warning in a file a person wrote. Lines and columns count from 1."""
+    """One error or warning in a file a person wrote. Lines and columns count from 1; 0: the file as a whole."""
 
     path: str
     line: int
@@ -94,10 +94,16 @@ class Problem:
     rule: str | None = None
     level: Literal["error", "warning"] = "error"
 
+    @classmethod
+    def of_file(cls, path: str, message: str, level: Literal["error", "warning"] = "error") -> Problem:
+        """About the file itself: it is missing, or others may write it. A line of it would send a reader to its text"""
+        return cls(path, 0, 0, message, level=level)
+
     def __str__(self) -> str:
+        place = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
         rule = f"rule {self.rule}: " if self.rule else ""
         level = "warning: " if self.level == "warning" else ""
-        return f"{self.path}:{self.line}:{self.column}: {level}{rule}{self.message}"
+        return f"{place}: {level}{rule}{self.message}"
 
 
 class InvalidFiles(UsageError):

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import pwd
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,7 +155,8 @@ class _Walk:
     def _judge(self, seen: os.stat_result, place: str) -> None:
         if seen.st_uid not in self.owners:
             names = [_user(uid) for uid in sorted(self.owners)]
-            wrong = f"belongs to {_user(seen.st_uid)}, not to {' or '.join(names)}: expected chown {names[-1]} {place}"
+            wrong = f"belongs to {_user(seen.st_uid)}, not to {' or '.join(names)}: "
+            wrong += f"`chown {names[-1]} {shlex.quote(place)}` mends that"
             raise Untrusted(place, wrong, foreign=True)
         if stat.S_ISLNK(seen.st_mode):
             return  # its mode means nothing: who may replace it, the folder's mode says
@@ -164,7 +166,8 @@ class _Walk:
         if shared:
             whom = "everybody" if seen.st_mode & stat.S_IWOTH else "its group"
             why = "what is in it can be replaced" if stat.S_ISDIR(seen.st_mode) else "dockmend goes by what it says"
-            raise Untrusted(place, f"may be written by {whom}, and {why}: expected it closed, chmod go-w {place}")
+            mend = f"`chmod go-w {shlex.quote(place)}` mends that"
+            raise Untrusted(place, f"may be written by {whom}, and {why}: {mend}")
 
 
 def _user(uid: int) -> str:

@@ -88,7 +88,7 @@ def test_the_socket_moves_with_the_state_folder_unless_named():
 
 
 def test_a_file_that_is_named_must_exist(tmp_path):
-    with pytest.raises(InvalidFiles, match=r"no\.yaml:1:1: cannot be read"):
+    with pytest.raises(InvalidFiles, match=r"no\.yaml: cannot be read"):
         load(environ={}, config=tmp_path / "no.yaml")
     with pytest.raises(InvalidFiles):
         load(environ={"DOCKMEND_CONFIG": str(tmp_path / "no.yaml")})
@@ -308,11 +308,11 @@ def test_whoever_may_write_the_authority_decides_which_broker_is_believed(file):
 def test_settings_that_others_may_write_are_refused(file):
     path = file("heal: all\n")
     path.chmod(0o664)
-    with pytest.raises(InvalidFiles, match=r"dockmend\.yaml:1:1: may be written by its group"):
+    with pytest.raises(InvalidFiles, match=r"dockmend\.yaml: may be written by its group"):
         load(environ={}, config=path)
     path.chmod(0o644)
     path.parent.chmod(0o777)
-    with pytest.raises(InvalidFiles, match=f"^{re.escape(str(path.parent))}:1:1: may be written by everybody"):
+    with pytest.raises(InvalidFiles, match=f"^{re.escape(str(path.parent))}: may be written by everybody"):
         load(environ={}, config=path)
 
 

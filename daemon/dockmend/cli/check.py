@@ -96,16 +96,14 @@ def _of_the_run(flags: dict[str, Any], writers: _Writers | None) -> tuple[list[P
     except InvalidFiles as error:
         rules = paths(flags).rules
         return ([rules] if rules.exists() else []), list(error.problems), None
-    warnings = [Problem(str(found.paths.config or "settings"), 1, 1, each, level="warning") for each in found.warnings]
+    warnings = [Problem.of_file(str(found.paths.config or "settings"), each, "warning") for each in found.warnings]
     if (warned := address_of(found).warning) is not None:
-        warnings.append(Problem(str(found.paths.config or "settings"), 1, 1, warned, level="warning"))
+        warnings.append(Problem.of_file(str(found.paths.config or "settings"), warned, "warning"))
     folder = found.paths.rules
     if not folder.exists():
         if flags.get("rules") is not None:
             raise UsageError(f"there is no folder or file {folder}")
-        warnings.append(
-            Problem(str(folder), 1, 1, "does not exist: only the built-in rule is in force", level="warning")
-        )
+        warnings.append(Problem.of_file(str(folder), "does not exist: only the built-in rule is in force", "warning"))
     return ([folder] if folder.exists() else []), warnings, found.policy
 
 
@@ -154,7 +152,7 @@ def _holds_settings(path: Path) -> bool:
 
 def _row(problem: Problem) -> dict[str, Any]:
     return {
-        "path": problem.path, "line": problem.line, "column": problem.column, "level": problem.level,
+        "path": problem.path, "line": problem.line or None, "column": problem.column or None, "level": problem.level,
         "rule": problem.rule, "message": problem.message,
     }  # fmt: skip
 

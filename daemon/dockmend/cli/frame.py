@@ -130,6 +130,8 @@ def _usage(error: click.ClickException) -> int:
     context = getattr(error, "ctx", None)
     hint = f" (`{context.command_path} --help` explains it)" if context is not None else ""
     _tell(f"{error.format_message()}{hint}")
+    if context is not None:
+        _tell(context.get_usage(), prefix=False)
     return USAGE
 
 

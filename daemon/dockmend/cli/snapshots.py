@@ -33,7 +33,7 @@ def list_(volume: str | None, as_json: bool, **flags: Any) -> int:
     """The snapshots in the state folder, or those of VOLUME; the oldest first."""
     from dockmend.snapshots import commands
 
-    found = asyncio.run(commands.list_(commands.store_of(state_folder(flags)), volume))
+    found = asyncio.run(commands.list_(commands.store_of(state_folder(flags, there=True)), volume))
     rows = [manifest.row() for manifest in found]
     if as_json:
         emit(rows)
@@ -149,7 +149,7 @@ def prune(volume: str | None, keep: int, dry_run: bool, as_json: bool, **flags: 
     from dockmend.snapshots import commands, marks
 
     async def work() -> list[str]:
-        store = commands.store_of(state_folder(flags))
+        store = commands.store_of(state_folder(flags, there=True))
         by_volume: dict[str, list[str]] = {}
         for manifest in await commands.list_(store, volume):
             by_volume.setdefault(manifest.volume, []).append(manifest.id)

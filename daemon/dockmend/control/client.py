@@ -66,7 +66,7 @@ class Client:
             return f"the command socket {self.path} may not be used: run this as root or a member of the socket's group"
         if isinstance(error, FileNotFoundError | ConnectionRefusedError):
             return (
-                f"no dockmend answers at {self.path}: is it running? "
-                "`--state` (as given to `dockmend run`) or `--socket` names the place"
+                f"no dockmend answers at {self.path}: is it running? If so, name its state folder with --state DIR: "
+                "that of `make run` is `state` in the folder it was started in"
             )
         return f"the command socket {self.path} cannot be used: {error.strerror or error}"

@@ -35,7 +35,7 @@ def read_files(
             else:
                 _note(path, _one(path, owners), contents, problems)
         except UnknownOwner as error:
-            problems.append(Problem(str(path), 1, 1, f"{error}: expected policy.rules_owner to name one"))
+            problems.append(Problem.of_file(str(path), f"{error}: expected policy.rules_owner to name one"))
         except (OSError, Untrusted) as error:
             problems.append(_problem(path, error))
     return contents, problems
@@ -54,9 +54,9 @@ def _note(path: Path, read: _Read, contents: dict[str, bytes], problems: list[Pr
 
 def _problem(path: Path, error: OSError | Untrusted) -> Problem:
     if isinstance(error, OSError):
-        return Problem(str(path), 1, 1, f"cannot be read: {(error.strerror or str(error)).lower()}")
-    set_it = ", or policy.rules_owner set" if error.foreign else ""
-    return Problem(error.place, 1, 1, f"{error}{set_it}")
+        return Problem.of_file(str(path), f"cannot be read: {(error.strerror or str(error)).lower()}")
+    set_it = ", or set policy.rules_owner" if error.foreign else ""
+    return Problem.of_file(error.place, f"{error}{set_it}")
 
 
 def rule_names(folder: Path | int) -> list[str]:

@@ -48,10 +48,10 @@ def read(path: Path, owners: frozenset[int] | None) -> Document:
     try:
         source = positions.decode(str(path), file_trust.read(path, owners, positions.MAX_BYTES + 1))
     except OSError as error:
-        document.problem((), f"cannot be read: {error.strerror or error}")
+        document.problems.append(Problem.of_file(document.path, f"cannot be read: {error.strerror or error}"))
         return document
     except Untrusted as error:
-        document.problems.append(Problem(error.place, 1, 1, str(error)))
+        document.problems.append(Problem.of_file(error.place, str(error)))
         return document
     document.problems += [Problem(str(path), each.line, each.column, each.message) for each in source.troubles]
     document._root = source.root  # noqa: SLF001 - this is where documents are made

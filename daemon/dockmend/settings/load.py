@@ -88,7 +88,7 @@ def policy_again(flags: Mapping[str, Any] | None = None, config: Path | None = N
         raise
     except UsageError as error:
         path = str(config or DEFAULT_CONFIG)
-        raise InvalidFiles(tuple(Problem(path, 1, 1, line) for line in str(error).splitlines())) from None
+        raise InvalidFiles(tuple(Problem.of_file(path, line) for line in str(error).splitlines())) from None
 
 
 def find_paths(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Paths:
