@@ -126,7 +126,7 @@ def test_a_trouble_that_stood_before_the_engine_ended_is_healed_after_it_once(ow
     """With live-restore the container goes on, unhealthy; its health starts over and is announced again."""
     engine = own_engine(live_restore=True)
     engine.patient("web")
-    rules = UNHEALTHY.replace("match: all", "for: 4s\n    match: all")
+    rules = UNHEALTHY.replace("match: all", "for: 8s\n    match: all")
     with daemon(engine, rules) as one:
         began = engine.now()
         engine.sicken("web")

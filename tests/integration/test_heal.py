@@ -70,7 +70,7 @@ def crash(engine: PrivateEngine, name: str) -> None:
 
 def test_one_that_gets_well_during_for_is_not_touched(docker: PrivateEngine):
     docker.patient("web")
-    rules = UNHEALTHY.replace("match: all", "for: 8s\n    match: all")
+    rules = UNHEALTHY.replace("match: all", "for: 20s\n    match: all")
     with daemon(docker, rules) as one:
         began = docker.now()
         docker.sicken("web")

@@ -74,7 +74,7 @@ def test_the_pauses_in_force_are_counted_after_a_start_and_until_they_end(docker
 
 def test_a_pause_reaches_the_incident_of_a_container_that_was_renamed(docker: PrivateEngine):
     docker.patient("web")
-    with daemon(docker, UNHEALTHY.replace("match: all", "for: 6s\n    match: all")) as one:
+    with daemon(docker, UNHEALTHY.replace("match: all", "for: 15s\n    match: all")) as one:
         began = docker.now()
         docker.sicken("web")
         eventually(lambda: incidents(one, waiting_for="for"), what="it waits")
