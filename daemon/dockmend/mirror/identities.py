@@ -6,7 +6,7 @@ container such an id meant. It is bounded, outlives dockmend, and never drops an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import msgspec
 from msgspec import Struct
@@ -46,6 +46,7 @@ class Identities:
     def __init__(self) -> None:
         self.known: dict[str, Identity] = {}
         self.changed: set[str] = set()
+        self.on_change: Callable[[str], None] = lambda container_id: None
         self._sweep_at = GONE_KEPT + SWEPT_AT
 
     # --- what is persisted ---------------------------------------------------------------------------------------
@@ -53,6 +54,7 @@ class Identities:
     def restore(self, container_id: str, data: bytes) -> None:
         """Takes up one from the journal. Raises msgspec.MsgspecError where the bytes are of no use."""
         self.known[container_id] = msgspec.msgpack.decode(data, type=Identity)
+        self.on_change(container_id)
 
     def encoded(self, container_id: str) -> bytes | None:
         found = self.known.get(container_id)
@@ -95,6 +97,7 @@ class Identities:
     def _put(self, identity: Identity) -> None:
         self.known[identity.id] = identity
         self.changed.add(identity.id)
+        self.on_change(identity.id)
 
     # --- what is asked -------------------------------------------------------------------------------------------
 
@@ -152,6 +155,7 @@ class Identities:
         for container_id in gone[: max(0, len(gone) - GONE_KEPT)]:
             del self.known[container_id]
             self.changed.add(container_id)
+            self.on_change(container_id)
         self._sweep_at = len(self.known) + SWEPT_AT
 
 

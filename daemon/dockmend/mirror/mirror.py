@@ -15,7 +15,7 @@ from dockmend.mirror import events, looks, runs, troubles
 from dockmend.mirror.ends import HISTORY, Run
 from dockmend.mirror.entry import EVENTS_WITHIN, Entry, Kept
 from dockmend.mirror.own_doing import OwnDoing
-from dockmend.model import Change, Container, Event, Network, Origin, Volume
+from dockmend.model import Change, Container, Event, Network, Origin, Volume, target_of
 from dockmend.owned import OwnedObjects
 
 UnknownCause = Literal["restart policy", "act", "leave"]
@@ -186,7 +186,7 @@ class Mirror(OwnDoing):
         if seen.health == "unhealthy" and seen.state == "running":
             changes += troubles.of_health(found, now, origin)
         changes += self._look_around(found, seen, now, origin)
-        for dependent in self._dependents.get(seen.id, ()):
+        for dependent in list(self.owned_by.naming(seen.id)):
             changes += looks.orphaned(self, self.entries[dependent], now, origin)
         return changes
 
@@ -232,11 +232,8 @@ class Mirror(OwnDoing):
             del self._buried[next(iter(self._buried))]
         self.changed.add(container.id)
         self.wanted.discard(container.id)
-        for named in container.owners:
-            mine = self._dependents.get(named, set())
-            mine.discard(container.id)
-            if not mine:
-                self._dependents.pop(named, None)
+        self.owned_by.drop(container)
+        self.owned_by.changed(container)
         changes = runs.removed(self, found, at, now, origin)
         changes += self.orphan_dependents(container, at, origin, "it was removed")
         return changes
@@ -346,8 +343,8 @@ class Mirror(OwnDoing):
             found.echo = self._coming.pop(container.id, None)
         self.changed.add(container.id)
         self.redefined.add(container.id)
-        for named in container.owners:
-            self._dependents.setdefault(named, set()).add(container.id)
+        self.owned_by.add(container)
+        self.owned_by.changed(container)
 
     def put(self, found: Entry, container: Container) -> None:
         before = found.kept.container
@@ -363,6 +360,10 @@ class Mirror(OwnDoing):
         if container.name is not before.name or container.labels is not before.labels:
             self.index.file(found)
             self._identify(container)
+            self.owned_by.changed(before)
+            self.owned_by.changed(container)
+        elif container.running is not before.running and len(self.index.of_target(target_of(container))) > 1:
+            self.owned_by.changed(container)
         self.changed.add(container.id)
         self.on_container(before, container)
 
@@ -390,7 +391,7 @@ class Mirror(OwnDoing):
             self.identities.forget(self.entries.keys(), {name for each in entries for name in _named(each.container)})
 
     def orphan_dependents(self, owner: Container, at: float, origin: Origin, why: str) -> Iterable[Change]:
-        for dependent in list(self._dependents.get(owner.id, ())):
+        for dependent in list(self.owned_by.naming(owner.id)):
             found = self.entries.get(dependent)
             if found is None or found.container.joined != owner.id:
                 continue

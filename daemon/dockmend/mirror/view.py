@@ -13,6 +13,7 @@ from dockmend.mirror.entry import Entry
 from dockmend.mirror.identities import Identities, is_id
 from dockmend.mirror.index import EntryIndex
 from dockmend.mirror.looks import join_failed
+from dockmend.mirror.owner_index import OwnerIndex
 from dockmend.mirror.resolver import Resolver, only_beginning_with
 from dockmend.model import (
     Change,
@@ -46,7 +47,7 @@ class View:
         self.unknown: dict[str, deque[tuple[Event, Origin]]] = {}  # heard of containers that are still to be inspected
         self.identities = Identities()  # of those that are gone too
         self.resolver = Resolver(self, self.identities)
-        self._dependents: dict[str, set[str]] = {}  # ids, by the owners of namespaces that their definitions name
+        self.owned_by = OwnerIndex(self.resolver, self.identities)
 
     def container(self, container_id: str) -> Container | None:
         found = self.entries.get(container_id)
@@ -210,9 +211,8 @@ class View:
             found = self.container_named(owner.removeprefix("container:"))
         if found is not None:
             return found
-        if called := [joined for joined in self._dependents if self._is_called(joined, owner)]:
-            meant = [self.resolver.container(joined) for joined in called]
-            return None if None in meant else meant[0]  # else it is that one that is gone
+        if called := [meant for joined, meant in self.owned_by.called(owner) if self._is_called(joined, owner)]:
+            return None if "" in called else self.container(called[0])  # else it is that one that is gone
         heirs = (heir for each in self.identities.called(owner) for heir in self.identities.in_its_place(each))
         return next(filter(None, map(self.container, heirs)), None)
 
@@ -225,25 +225,25 @@ class View:
         A Compose one-off is not among them: nothing that is done to them together is done to it.
         """
         root, found = self.of_owner(owner), list[Container]()
-        for joined, mine in self._dependents.items():
-            meant = self.resolver.container(joined)
-            if meant is not None and root is not None:
-                same = meant.id == root.id
-            else:
-                same = meant is None and root is None and self._is_called(joined, owner)
-            if same:
-                found += [each for each in (self.entries[one].container for one in mine) if each.joined == joined]
+        if root is not None:
+            references = self.owned_by.meaning(root.id)
+        else:
+            called = self.owned_by.called(owner)
+            references = [each for each, meant in called if not meant and self._is_called(each, owner)]
+        for joined in references:
+            mine = (self.entries[each].container for each in sorted(self.owned_by.naming(joined)))
+            found += [each for each in mine if each.joined == joined]
         return [each for each in found if (root is None or each.id != root.id) and not each.one_off]
 
     def living_in(self, container_id: str) -> list[Container]:
         """Those whose definitions name a container, or one whose heir it is, as the owner of a namespace. It need not
         be there, nor heard of yet."""
-        heir_of = self.identities.heir_of
-        heir, found = heir_of(container_id), set[str]()
-        for named, mine in self._dependents.items():
-            meant = self.resolver.container(named)
-            if container_id in (named, meant and meant.id) or heir in (heir_of(named), meant and meant.id):
-                found |= mine
+        heir_of, index = self.identities.heir_of, self.owned_by
+        heir = heir_of(container_id)
+        named = {each for key in (container_id, heir) for each, _ in index.called(key)}
+        same = {each for each in named if each == container_id or heir_of(each) == heir}
+        same.update(index.meaning(container_id), index.meaning(heir))
+        found = {each for reference in same for each in index.naming(reference)}
         return [self.entries[each].container for each in sorted(found - {container_id, heir})]
 
     def stopped_owner(self, container: Container) -> Container | None:
