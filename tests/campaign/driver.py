@@ -18,12 +18,15 @@ from .fleet import Slot
 from .hands import Hands
 from .ledger import Act, Intent, Ledger, Meant
 from .plan import Fault
+from .projects import Project
 from .relay import Relay
 from .witness import EventLog
 
 NOTHING = "nothing to do it to"
 RECORDED_WITHIN = 1.0
 """Seconds within which the engine has written down what it has answered."""
+SECOND = "-2"
+"""How the relay calls the second dockmend."""
 BROKEN = (LabError, OSError, http.client.HTTPException, AssertionError)
 STATE_SIZE, SNAPSHOTS_SIZE = "96m", "16m"
 """Disks of their own under the journal and under the snapshots: small, so that they can be filled."""
@@ -57,13 +60,16 @@ class Driver:
             self.engine.toolbox_image()
             strangers.make_image(self.engine)
             fleet.make_network(self.engine)
+            self.project = Project(self.engine, "c1", "composed")
             for slot in self.slots:
                 if slot.image != strangers.OWN_IMAGE:
                     self.make(slot)
             self.events = EventLog(self.engine).start()
             self.relay = Relay(self.engine).start()
+            self.second_relay = Relay(self.engine, SECOND, beside=self.relay).start()
             self.daemon = self._daemon()
             self.daemon.start()
+            self.second = self._second()
             strangers.make_own_image(self.engine, self.daemon.state / "journal.sqlite3")
             for slot in self.slots:
                 if slot.image == strangers.OWN_IMAGE:
@@ -86,9 +92,20 @@ class Driver:
             )  # fmt: skip
         return daemon
 
+    def _second(self) -> Daemon:
+        """Another dockmend for the same engine, not started yet: the folder of the locks is the same."""
+        second = Daemon(
+            self.second_relay.url, rules={"campaign.yaml": fleet.RULES}, config=fleet.LIMITS,
+            environment={"DOCKMEND_RUNTIME": str(self.daemon.folder / "run")},
+        )  # fmt: skip
+        second.state = self.engine.folder / "state-2"
+        return second
+
     def __exit__(self, *_: object) -> None:
         self.finish_chaos()
+        self.second.close()
         self.daemon.close()
+        self.second_relay.stop()
         self.relay.stop()
         self.events.stop()
         self.engine.stop()
@@ -161,6 +178,8 @@ class Driver:
         """As it is to be; a guest in the namespace of its owner."""
         if not fleet.well(slot, seen):
             return False
+        if slot.base is not None and not fleet.tied(slot, seen, self.inspect(slot.base)):
+            return False
         return slot.owner is None or fleet.together(seen, self.inspect(slot.owner))
 
     def choose(
@@ -180,7 +199,19 @@ class Driver:
     def by_key(self, key: str) -> Slot:
         return next(slot for slot in self.slots if slot.key == key)
 
+    def bring_up(self, slot: Slot, *options: str) -> None:
+        """By `docker compose up`, which may leave it as it is."""
+        begun = time.time()
+        slot.id = self.project.up(*options)
+        slot.born.setdefault(slot.id, begun)
+        if not slot.name:
+            slot.call(fleet.COMPOSED)
+        self.ledger.means(slot.key, Intent("running", begun))
+
     def make(self, slot: Slot, name: str = "") -> None:
+        if slot.tier == "composed":
+            self.bring_up(slot, "--build")
+            return
         fleet.make(self.engine, slot, name)
         self.ledger.means(slot.key, Intent("running", slot.born[slot.id]))
 
@@ -214,7 +245,10 @@ class Driver:
                 continue
             act = Act(0, "restore", slot.key, slot.id, time.time())
             state = seen["State"]["Status"]
-            if state == "paused":
+            if slot.tier == "bystander":  # nobody but a person does anything about it
+                self.hands.remove(slot)
+                self.make(slot)
+            elif state == "paused":
                 self.hands.do(slot, "unpause")
             elif state != "running":
                 with contextlib.suppress(LabError):  # a guest whose owner was made anew: only dockmend joins it again

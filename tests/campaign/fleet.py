@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tests.lab import TOOLBOX, PrivateEngine
 
 from . import strangers
 
+COMPOSED = "built-web-1"
+"""What Compose calls the container of its service."""
 NETWORK, SUBNET = "camp", "172.29.77.0/24"
 CHECKED = (
     "--health-cmd", "test -e /well", "--health-interval=1500ms", "--health-timeout=5s", "--health-retries=1",
@@ -29,7 +31,7 @@ defaults:
 rules:
   - name: heal
     when: container.unhealthy
-    match: {{labels: {{tier: patient}}}}
+    match: {{labels: {{tier: [patient, composed]}}}}
     then: {{restart: {{timeout: 2s}}}}
   - name: revive
     when: [container.crashed, container.oom_killed, container.left_down]
@@ -62,7 +64,7 @@ rules:
     then: {{restart: {{timeout: 2s}}}}
   - name: remake
     when: container.unhealthy
-    match: {{labels: {{tier: remade}}}}
+    match: {{labels: {{tier: [remade, base, tied]}}}}
     then: {{recreate: {{image: same}}}}
   - name: reconnect-remade
     when: container.network_lost
@@ -90,11 +92,14 @@ exec tail /dev/zero
 """A word into /eat, and it takes more memory than it may have."""
 
 
+LIMITS = f"limits: {{rate: {BUDGET} per {BUDGET_WINDOW:.0f}s, parallel: 4}}\n"
+
+
 def config(broker_port: int) -> str:
-    return (
-        f"limits: {{rate: {BUDGET} per {BUDGET_WINDOW:.0f}s, parallel: 4}}\n"
-        f"mqtt: {{host: 127.0.0.1, port: {broker_port}}}\n"
-    )
+    return f"{LIMITS}mqtt: {{host: 127.0.0.1, port: {broker_port}}}\n"
+
+
+Tie = Literal["", "link", "pid", "ipc"]
 
 
 @dataclass
@@ -108,6 +113,8 @@ class Slot:
     address: str = ""
     hungry: bool = False
     owner: Slot | None = None  # whose network namespace it joins
+    base: Slot | None = None  # to whom it is tied
+    tie: Tie = ""
     title: str = ""  # what it is called at first, where that is not its key
     image: str = TOOLBOX
     labels: tuple[str, ...] = ()  # its owner's own, beside those that every container of the fleet has
@@ -119,12 +126,12 @@ class Slot:
 
     @property
     def covered(self) -> bool:
-        return self.tier not in {"none", "stranger"}
+        return self.tier not in {"none", "stranger", "bystander"}
 
     @property
     def remade(self) -> bool:
-        """Whether dockmend makes it anew: its id changes without anybody else's doing."""
-        return self.owner is not None or self.tier == "remade"
+        """Whether dockmend or Compose makes it anew: its id changes, and its name is what it is known by."""
+        return self.owner is not None or self.tier in {"remade", "base", "tied", "composed"}
 
     @property
     def apart(self) -> bool:
@@ -149,12 +156,18 @@ class Slot:
 def slots() -> list[Slot]:
     service = Slot("h1", "owner", labels=strangers.service("vpn"))  # as Compose made it
     plain = Slot("h2", "owner", checked=True)
+    base = Slot("m1", "base", checked=True)
     return [
         service,
         plain,
         Slot("g1", "guest", owner=service),
         Slot("g2", "guest", owner=service),
         Slot("g3", "guest", owner=plain),
+        Slot("u1", "bystander", owner=plain),
+        base,
+        Slot("m2", "tied", checked=True, base=base, tie="link"),
+        Slot("m3", "tied", checked=True, base=base, tie="pid"),
+        Slot("m4", "tied", checked=True, base=base, tie="ipc"),
         Slot("p1", "patient", checked=True),
         Slot("p2", "patient", "unless-stopped", checked=True),
         Slot("p3", "patient", "always", checked=True),
@@ -176,6 +189,7 @@ def slots() -> list[Slot]:
         Slot("k1", "kept"),
         Slot("t1", "tight", checked=True),
         Slot("r1", "remade", checked=True, address="172.29.77.24"),
+        Slot("c1", "composed", checked=True, title=COMPOSED),
         Slot("x1", "none", checked=True),
         Slot("x2", "none"),
         Slot("s1", "stranger", checked=True, image=strangers.IMAGE),
@@ -195,6 +209,12 @@ def make(engine: PrivateEngine, slot: Slot, name: str = "") -> None:
         options += ["--network", NETWORK, "--ip", slot.address, "--network-alias", f"{slot.key}-alias"]
     if slot.owner is not None:
         options += ["--network", f"container:{slot.owner.id}"]
+    if slot.tier == "base":
+        options += ["--ipc", "shareable"]
+    if slot.base is not None and slot.tie == "link":
+        options += ["--link", f"{slot.base.name}:base"]
+    elif slot.base is not None:
+        options += [f"--{slot.tie}", f"container:{slot.base.id}"]
     if slot.tier == "volume":
         options += ["--volume", f"data-{slot.key}:/data"]
     if slot.checked:
@@ -204,7 +224,7 @@ def make(engine: PrivateEngine, slot: Slot, name: str = "") -> None:
     begun = time.time()
     command = ("sh", "-c", STARTS_HUNGRY if slot.hungry else STARTS)
     name = name or slot.title or slot.key
-    slot.id = engine.run(name, *options, image=slot.image, command=command)
+    slot.id = engine.run(name, *options, image=slot.image, command=command, init=slot.tie != "pid")
     slot.call(name)
     slot.born[slot.id] = begun
 
@@ -229,6 +249,18 @@ def together(guest: dict[str, Any], owner: dict[str, Any]) -> bool:
         return len({Path(f"/proc/{seen['State']['Pid']}/ns/net").readlink() for seen in (guest, owner)}) == 1
     except OSError:
         return False
+
+
+def tied(slot: Slot, seen: dict[str, Any], base: dict[str, Any]) -> bool:
+    """Whether it is tied to its base as that is now: by its definition, and in the namespace itself."""
+    if slot.tie == "link":
+        return bool(seen["HostConfig"]["Links"] == [f"{base['Name']}:/{slot.name}/base"])
+    defined = seen["HostConfig"][{"pid": "PidMode", "ipc": "IpcMode"}[slot.tie]]
+    try:
+        spaces = {Path(f"/proc/{each['State']['Pid']}/ns/{slot.tie}").readlink() for each in (seen, base)}
+    except OSError:
+        return False
+    return defined == f"container:{base['Id']}" and len(spaces) == 1
 
 
 def root(seen: dict[str, Any]) -> str:

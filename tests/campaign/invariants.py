@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from .driver import Driver
 from .fleet import Slot
 from .record import Journal
 from .relay import Request
+from .turns import Turns
 from .verdict import Verdict
 
 LIMITED = ("restart", "start")
@@ -33,7 +35,10 @@ class Invariants:
         self.journal = journal
         self.effective = effective
         self._records_known: set[str] = set()
+        self._failures_known: set[str] = set()
         self._requests_known: set[int] = set()
+        self._turns = Turns(driver)
+        self._second = Journal(driver.second.state / "journal.sqlite3")
         self._log_read = 0
         self._breaches: set[str] = set()
         self._passed: set[int] = set()
@@ -45,7 +50,9 @@ class Invariants:
         self._leftover_files(verdict)
         self._leftover_work(verdict, calm_at - POLL)
         self._complete(verdict)
+        self._owners_stopped(verdict)
         self._faults(verdict)
+        self._turns.check(verdict)
         self._told(verdict)
         self._left_alone(verdict)
 
@@ -56,6 +63,19 @@ class Invariants:
                 if id(request) not in self._passed:
                     self._passed.add(id(request))
                     verdict.found("touched", f"{what} ({container[:12]}): {request.operation}")
+
+    def _owners_stopped(self, verdict: Verdict) -> None:
+        """For the guests of an owner that a person stopped nothing has failed."""
+        for slot in self.driver.slots:
+            since = self.driver.ledger.stopped_since(slot.key)
+            if since is None or self.driver.ledger.engine_ended(since - 1.0, time.time()):
+                continue
+            guests = [guest for guest in self.driver.slots if guest.owner is slot]
+            for row in (row for guest in guests for row in self.journal.of(guest.id)):
+                failed = row.get("outcome") == "failed" and (row.get("closed_at") or 0.0) > since + 1.0
+                if failed and row["id"] not in self._failures_known:
+                    self._failures_known.add(row["id"])
+                    verdict.found("journal", f"{slot.key} was stopped by a person, and {row['id']} failed: {row}")
 
     # --- limits -------------------------------------------------------------------------------------------------
 
@@ -70,20 +90,23 @@ class Invariants:
         return any(times[index + most - 1] - times[index] <= within for index in range(len(times) - most + 1))
 
     def _limits(self, verdict: Verdict) -> None:
-        """Counted by target, which is the container's name, over all its containers and over deaths of dockmend."""
+        """Counted by target, which is the container's name, over all its containers and over deaths of dockmend.
+
+        Each of two dockmends has attempts of its own: neither knows of the other's.
+        """
         every: list[float] = []
         for slot in self.driver.slots:
             most, within = _limit(slot)
             for operation in LIMITED:
-                times: dict[str, list[float]] = {}
+                times: dict[tuple[str, str], list[float]] = {}
                 for container in slot.born:
                     for each in self.driver.relay.changes(container):
                         if each.operation == operation and self.effective(each):
                             every.append(each.sent)
-                            times.setdefault(slot.called(each.sent), []).append(each.sent)
-                times.pop("", None)
-                for name, sent in times.items():
-                    self._within(verdict, f"{operation} of {name}", sent, most, within)
+                            times.setdefault((slot.called(each.sent), each.by), []).append(each.sent)
+                for (name, _), sent in times.items():
+                    if name:
+                        self._within(verdict, f"{operation} of {name}", sent, most, within)
         self._within(verdict, "actions on the host", every, fleet.BUDGET, fleet.BUDGET_WINDOW)
 
     def _within(self, verdict: Verdict, what: str, times: Iterable[float], most: int, within: float) -> None:
@@ -114,7 +137,7 @@ class Invariants:
         for row in self.driver.engine.api("GET", "/images/json")[1]:
             tags = row.get("RepoTags") or ["<none>"]
             kept += [tag for tag in tags if tag.startswith("kept:")]
-            if strange := [tag for tag in tags if not tag.startswith(("toolbox:", "dockmend", "kept:"))]:
+            if strange := [tag for tag in tags if not tag.startswith(("toolbox:", "dockmend", "kept:", "built-web:"))]:
                 verdict.found("leftover", f"image {strange}")
         # As many of each name: a renamed container is another one to `keep`.
         most = fleet.KEEP * sum(1 + slot.renamed for slot in self.driver.slots if slot.tier == "kept")
@@ -153,7 +176,7 @@ class Invariants:
         relay = self.driver.relay
         by_container: dict[str, list[dict[str, Any]]] = {}
         actions = self.journal.actions()
-        for row in actions:
+        for row in chain(actions, self._second.actions()):
             by_container.setdefault(row["object_id"], []).append(row)
             by_container.setdefault(row["object_name"], []).append(row)
             if made := (row.get("undo", {}).get("recreate") or {}).get("new"):

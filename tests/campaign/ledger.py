@@ -49,6 +49,8 @@ class Ledger:
     intents: dict[str, list[Intent]] = field(default_factory=dict)  # by slot, the last one in force
     dockmend_out: list[Span] = field(default_factory=list)  # killed, stopped or frozen
     engine_out: list[Span] = field(default_factory=list)  # down, with another engine after it
+    second_lives: list[Span] = field(default_factory=list)  # a second dockmend runs on the same engine
+    second_acts: list[Span] = field(default_factory=list)  # it holds the lock of the engine
     _by_slot: dict[str, list[Act]] = field(default_factory=dict)
 
     def note(self, act: Act) -> None:
@@ -58,6 +60,11 @@ class Ledger:
     def meant(self, slot: str) -> Meant:
         found = self.intents.get(slot)
         return found[-1].meant if found else "running"
+
+    def stopped_since(self, slot: str) -> float | None:
+        """Since when a person has wanted it stopped; None where nobody does."""
+        found = self.intents.get(slot)
+        return found[-1].since if found and found[-1].meant == "stopped" else None
 
     def means(self, slot: str, intent: Intent, over_at: float | None = None) -> None:
         """A person's (new) will; the one before was over when the act began that changed it."""
@@ -81,6 +88,14 @@ class Ledger:
     def engine_ended(self, begin: float, end: float) -> bool:
         """Whether the engine was down at some time between the two."""
         return any(span.meets(begin, end) for span in self.engine_out)
+
+    def second_may_act(self, at: float) -> bool:
+        """Whether the second dockmend may have the lock at that time: the first had died while it ran, or before."""
+        return any(
+            life.meets(at, at)
+            and any(out.death and out.end >= life.begin and out.begin <= at for out in self.dockmend_out)
+            for life in self.second_lives
+        )
 
     def dockmend_missing(self, begin: float, end: float) -> bool:
         return any(span.meets(begin, end) for span in self.dockmend_out)

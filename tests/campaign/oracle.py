@@ -14,6 +14,7 @@ from itertools import chain
 from typing import Any
 
 from . import fleet
+from .along import Along
 from .driver import Driver
 from .fleet import Slot
 from .invariants import GIVEN_UP, POLL, Invariants
@@ -64,6 +65,7 @@ class Oracle:
         self._doubles_known: set[int] = set()
         self.heal_times: list[float] = []
         self.healed: dict[str, list[Request]] = {}  # effective calls by slot
+        self.along = Along(driver, self.effective)
         self._invariants = Invariants(driver, self.journal, self.effective)
 
     # --- waiting ------------------------------------------------------------------------------------------------
@@ -83,7 +85,10 @@ class Oracle:
             time.sleep(POLL)
 
     def _wrong(self, slot: Slot, seen: dict[str, Any]) -> bool:
-        return slot.covered and not self.driver.well(slot, seen) and not self._accepted(slot, seen)[0]
+        return self._is_judged(slot) and not self.driver.well(slot, seen) and not self._accepted(slot, seen)[0]
+
+    def _is_judged(self, slot: Slot) -> bool:
+        return slot.covered or self.along.demanded(slot)
 
     # --- the round's verdict ------------------------------------------------------------------------------------
 
@@ -94,7 +99,7 @@ class Oracle:
             seen = looks[slot.key]
             health = (seen["State"].get("Health") or {}).get("Status", "")
             verdict.states[slot.key] = f"{seen['State']['Status']} {health}".strip()
-            if slot.covered and not self.driver.well(slot, seen):
+            if self._is_judged(slot) and not self.driver.well(slot, seen):
                 accepted, reason = self._accepted(slot, seen)
                 if accepted and reason in UNKNOWN and self.driver.signalled(seen) is False:
                     verdict.found("left_down", f"{slot.key} is {verdict.states[slot.key]}: {reason}, and nobody did")
@@ -214,9 +219,10 @@ class Oracle:
 
     # --- what dockmend could not know ---------------------------------------------------------------------------
 
-    def blind(self, container: str, at: float) -> str | None:
-        """Why dockmend could not learn of an event at that time; None where it could."""
-        relay, log = self.driver.relay, self.driver.events
+    def blind(self, container: str, at: float, by: str = "") -> str | None:
+        """Why dockmend (the second one, where that is asked for) could not learn of an event at that time; None where
+        it could."""
+        relay, log = self.driver.second_relay if by else self.driver.relay, self.driver.events
         if any(each.container == container and abs(each.at - at) < 1.0 for each in relay.spoilt):
             return "its event was made unreadable on the way"
         if self.ledger.engine_ended(at, at + GOES_DOWN):
@@ -225,7 +231,7 @@ class Oracle:
         streams = [each for each in list(relay.streams) if each.answered and each.status == 200]
         for stream in streams:
             held = (stream.answered or 0.0) <= at - 0.05 and at + 0.05 + late <= (stream.closed or float("inf"))
-            if held and not self.ledger.dockmend_missing(at - 0.05, at + PERSISTED + late):
+            if held and (by or not self.ledger.dockmend_missing(at - 0.05, at + PERSISTED + late)):
                 return None
             if held and not any(span.death and span.meets(at - 0.05, at + PERSISTED + late) for span in self._out()):
                 frozen = next(span for span in self._out() if span.meets(at - 0.05, at + PERSISTED + late))
@@ -251,7 +257,7 @@ class Oracle:
             if id(request) in self._touches_known:
                 continue
             self._touches_known.add(id(request))
-            if not slot.covered:
+            if not slot.covered and not self.along.belongs(slot, request):
                 verdict.found("touched", f"{slot.key} is to be ignored: {request.operation}")
             for intent in self.ledger.intents.get(slot.key, ()):
                 if intent.since + 0.3 < request.sent < intent.until:
@@ -271,7 +277,8 @@ class Oracle:
             f"{slot.key} was {intent.meant} by a person at {intent.since:.3f} ({intent.act.kind}), and dockmend sent "
             f"{request.operation} {request.sent - intent.since:.1f} s later"
         )
-        why = self.blind(request.container, intent.act.begin) or self.blind(request.container, intent.act.end)
+        begin, end = (self.blind(request.container, at, request.by) for at in (intent.act.begin, intent.act.end))
+        why = begin or end
         if why is not None and intent.meant == "stopped" and not intent.act.recorded:
             verdict.excused.append(f"{text}: {why}")
         else:
@@ -338,6 +345,8 @@ class Oracle:
             )
             if bad:
                 found.append(event.at)
+        if slot.base is not None:
+            found += [act.end for act in self.ledger.of(slot.base.key, *TROUBLES, since=begin, until=request.sent)]
         if slot.owner is not None:
             found += [act.end for act in self.ledger.of(slot.owner.key, *OWNERS, since=begin, until=request.sent)]
             lives = [self.driver.events.of(each, "start", since=begin) for each in slot.owner.born]

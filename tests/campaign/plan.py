@@ -28,9 +28,15 @@ WEIGHTS: dict[str, float] = {
     # what dockmend makes anew
     "remake": 1.5,
     "remake_disconnected": 1.5,  # with incidents of two rules
+    "tie_remake": 2,  # of what is linked, or lives in another's process or IPC namespace
+    "tie_recreate": 1,  # by a person
+    # a Compose project
+    "compose_up": 0.6,
+    "compose_up_acting": 1,
     # what nobody asked dockmend to care for
     "one_off": 1.5,  # of a Compose service, and it fails
     "mass_removal": 0.4,
+    "mass_removal_running": 0.6,
     # people
     "person_stop": 7,
     "person_kill": 4,
@@ -48,6 +54,8 @@ WEIGHTS: dict[str, float] = {
     "dockmend_freeze": 4,
     "dockmend_stop": 2,
     "dockmend_kill_acting": 5,  # while a call of its is under way
+    "second_beside": 1,  # another dockmend on the same engine looks on
+    "second_takes_over": 1,  # and acts, as the first one has died
     # the engine
     "engine_kill": 1.0,
     "engine_stop": 0.8,
@@ -74,7 +82,7 @@ WEIGHTS: dict[str, float] = {
 }
 TROUBLES = (
     "unhealthy", "crash", "oom", "disconnect", "stubborn", "crash_loop", "owner_unhealthy", "remake",
-    "remake_disconnected",
+    "remake_disconnected", "tie_remake",
 )  # fmt: skip
 FIRST = ("unhealthy", "crash", "disconnect")
 ACTING_AFTER = (0.0, 0.002, 0.01, 0.05, 0.2, 0.6)

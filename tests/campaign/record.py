@@ -41,6 +41,8 @@ class Journal:
             return [row for row in rows if row["state"] in {"acting", "verifying"}]
 
     def actions(self) -> list[Row]:
+        if not self._path.exists():  # a second dockmend that never ran
+            return []
         with self._open() as journal:
             return _bodies(journal, "SELECT body FROM actions ORDER BY began_at")
 

@@ -34,6 +34,7 @@ class Request:
     path: str
     sent: float
     body: bytes = b""
+    by: str = ""  # which dockmend sent it: "" for the first, else the second
     status: int | None = None
     answered: float | None = None
     closed: float | None = None
@@ -89,15 +90,17 @@ class Spoilt:
 class Relay:
     """Listens at `path` and passes on to the engine's socket, from a thread of its own."""
 
-    def __init__(self, engine: PrivateEngine) -> None:
-        self.path = Path(engine.folder, "seen.sock")
+    def __init__(self, engine: PrivateEngine, name: str = "", beside: Relay | None = None) -> None:
+        """`name`: of the dockmend behind it; `beside`: another one's relay, which keeps the calls of both."""
+        self.name = name
+        self.path = Path(engine.folder, f"seen{name}.sock")
         self.url = f"unix://{self.path}"
         self.streams: list[Request] = []
         self.calls = 0
         self.spoilt: list[Spoilt] = []
         self.late: list[Span] = []  # when what the engine said was held back
-        self._changes: list[Request] = []
-        self._by_container: dict[str, list[Request]] = {}
+        self._changes: list[Request] = beside._changes if beside else []
+        self._by_container: dict[str, list[Request]] = beside._by_container if beside else {}
         self._engine_socket = str(engine.socket)
         self._loop = asyncio.new_event_loop()
         self._open: set[asyncio.StreamWriter] = set()
@@ -202,7 +205,7 @@ class Relay:
     def _note(self, line: bytes, body: bytes) -> Request:
         method, target, _ = line.decode("latin-1").split(" ", 2)
         path = target.partition("/v1.")[2].partition("/")[2] if target.startswith("/v1.") else target[1:]
-        request = Request(method, f"/{path}", time.time(), body[:4096])
+        request = Request(method, f"/{path}", time.time(), body[:4096], self.name)
         self.calls += 1
         if request.stream:
             self.streams.append(request)

@@ -13,6 +13,8 @@ IMAGE, OWN_IMAGE = "toolbox:hostile", "toolbox:hostile-own"
 PROJECT = "camp"
 SIZE = 60
 """Containers of a mass removal."""
+RUNNING = 16
+"""Those of one that run."""
 
 
 def service(name: str, *, one_off: bool = False) -> tuple[str, ...]:

@@ -92,6 +92,7 @@ def oracle_of(folder: Path, calls: list[Request], events: list[tuple[float, str]
         events=log,
         slots=[],
         daemon=SimpleNamespace(state=folder),
+        second=SimpleNamespace(state=folder / "second", folder=folder / "second"),
         relay=SimpleNamespace(changes=lambda container=ID: calls if container == ID else []),
     )
     return Oracle(driver)
@@ -251,11 +252,19 @@ def test_no_common_fault_is_drawn_for_what_has_faults_of_its_own(pick: float):
 
     driver: Any = SimpleNamespace(slots=slots(), inspect=lambda slot: {})
     assert Driver.choose(driver, Fault(1, "crash", pick, 0.0, 0.0), Act(1, "crash", "", "", 0.0), suits) is None
-    assert {*asked} == {slot.tier for slot in slots()} - {"owner", "guest", "remade"}
+    assert {*asked} == {slot.tier for slot in slots()} - {
+        "owner",
+        "guest",
+        "remade",
+        "bystander",
+        "base",
+        "tied",
+        "composed",
+    }
 
 
 def test_what_only_its_image_speaks_for_is_covered_by_nothing_and_all_others_are():
-    assert {slot.key for slot in slots() if not slot.covered} == {"x1", "x2", "s1", "s2"}
+    assert {slot.key for slot in slots() if not slot.covered} == {"x1", "x2", "s1", "s2", "u1"}
     assert {slot.key for slot in slots() if slot.image != TOOLBOX} == {"p6", "s1", "s2"}
 
 

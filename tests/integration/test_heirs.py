@@ -133,6 +133,19 @@ def test_an_owner_that_was_set_aside_under_another_name_and_removed(docker: Priv
         closed(one, outcome="healed", timeout=60)
 
 
+def test_a_stranger_with_the_name_of_a_set_aside_owner_is_never_taken_for_it(docker: PrivateEngine) -> None:
+    """dockmend sets one aside under such a name, but the journal does not tell of this one."""
+    owner(docker)
+    docker.run("vpn.dockmend-old-i000000000000000", "--stop-timeout", "2")
+    docker.run("guest", "--network", "container:vpn", *REJOIN)
+    with daemon(docker, RULE) as one:
+        docker.docker("rm", "--force", "vpn")
+        waits = partial(incidents, one, waiting_for="owner", attempts=0)
+        eventually(lambda: any("is waited for" in each.reason for each in waits()), 60, what="the owner is waited for")
+        rejoined(docker, owner(docker), "guest")
+        closed(one, outcome="healed", timeout=90)
+
+
 def test_an_owner_that_nobody_knows_is_told_at_once_and_nothing_is_waited_for(docker: PrivateEngine) -> None:
     owner(docker)
     guest = docker.run("guest", "--network", "container:vpn", *REJOIN)

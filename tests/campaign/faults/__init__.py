@@ -8,13 +8,26 @@ from typing import TYPE_CHECKING
 from tests.campaign.ledger import Act
 from tests.campaign.plan import Fault
 
-from . import engine, itself, owners, passing, people, remakes, surroundings, troubles, wire
+from . import composed, engine, itself, owners, passing, people, remakes, seconds, surroundings, ties, troubles, wire
 
 if TYPE_CHECKING:
     from tests.campaign.driver import Driver
 
 KINDS: dict[str, Callable[[Driver, Fault, Act], None]] = {
     kind: do
-    for family in (troubles, owners, remakes, passing, people, itself, engine, wire, surroundings)
+    for family in (
+        troubles,
+        owners,
+        remakes,
+        ties,
+        composed,
+        passing,
+        people,
+        itself,
+        seconds,
+        engine,
+        wire,
+        surroundings,
+    )
     for kind, do in family.KINDS.items()
 }

@@ -37,9 +37,25 @@ def mass_removal(driver: Driver, fault: Fault, act: Act) -> None:
         list(pool.map(partial(_discard, driver), made))
 
 
+def mass_removal_running(driver: Driver, fault: Fault, act: Act) -> None:
+    """Sixteen that run, half of them covered by the rule for crashes: what is removed by force is not to be started."""
+    labels = ({"tier": "worker"}, {"kind": "worker"})
+
+    def make(index: int) -> str:
+        container = driver.hands.create(f"mass-{fault.number}-{index}", labels[index % 2], ("sleep", "86400"))
+        driver.passing[container] = "one of sixteen"
+        driver.hands.start(container)
+        return container
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        made = list(pool.map(make, range(strangers.RUNNING)))
+        driver.sleep(min(fault.duration, 1.0))  # dockmend may have looked at them, or not
+        list(pool.map(partial(_discard, driver), made))
+
+
 def _discard(driver: Driver, container: str) -> None:
     with contextlib.suppress(LabError):  # it is found as a leftover, if it stays
         driver.hands.discard(container)
 
 
-KINDS = {"one_off": one_off, "mass_removal": mass_removal}
+KINDS = {"one_off": one_off, "mass_removal": mass_removal, "mass_removal_running": mass_removal_running}
