@@ -176,7 +176,8 @@ class Verification:
             if self.mirror.left_network(container.id, incident.network):
                 return Verified("on_purpose", left_on_purpose(incident.network))
             return Verified("failed", f"it is not in network {incident.network}") if steady else None
-        if _wanted(rule, container) == "healthy":
+        alone = itself and owner_in(incident.target) is None
+        if _wanted(rule, container, alone) == "healthy":
             if container.health == "healthy":
                 return Verified("healed", "healthy again")
             mine = container.started_at >= began_at or _only_starts(rule)
@@ -214,8 +215,10 @@ def _only_starts(rule: Rule) -> bool:
     return {step.action for step in rule.then if step.action in MENDING} == {"start"}
 
 
-def _wanted(rule: Rule, container: Container | None) -> str:
+def _wanted(rule: Rule, container: Container | None, alone: bool = True) -> str:
+    """Not `alone`: a guest or one of a group. `healthy` cannot be asked of one that has no health check: the rule was
+    written about others."""
     state = rule.verify.state
-    if state == "auto":
+    if state == "auto" or (state == "healthy" and not alone):
         return "healthy" if container is not None and container.check is not None else "running"
     return state

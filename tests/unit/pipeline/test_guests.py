@@ -77,6 +77,16 @@ async def test_unlabelled_guests_come_back_with_what_was_restarted():
         assert (step.action, step.object_name, step.outcome) == ("restart_dependents", "owner", "done")
 
 
+async def test_healthy_is_asked_of_guests_only_if_they_have_a_health_check():
+    """`verify: {state: healthy}`, as the shipped rule has it, is about the container that the rule matches."""
+    async with clinic(HEAL.replace("then: restart", "then: restart\n    verify: {state: healthy}")) as one:
+        town = Town(one, guest(1))
+        restarts_make_well(town)
+        sicken(one, town)
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason) == ("healed", "healthy again; guest1 well again")
+
+
 async def test_an_attempt_without_guests_asks_the_engine_nothing_more():
     async with clinic(HEAL) as one:
         town = Town(one)
