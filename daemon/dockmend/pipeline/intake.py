@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from enum import Enum
+from typing import Final, Protocol
 
 from msgspec.structs import replace
 
@@ -40,6 +41,15 @@ class Treats(Protocol):
     def refuses(self, rule: Rule, target: str) -> Suppress | None: ...
     def follows_from(self, change: Change) -> str | None: ...
     def removed(self, target: str) -> None: ...
+
+
+class Held(Enum):
+    """A rule does not begin: an incident of its own is open for the target, and this trouble is for that one or next"""
+
+    HELD = "held"
+
+
+HELD: Final = Held.HELD
 
 
 class Intake:
@@ -91,6 +101,7 @@ class Intake:
             now = incidents.clock()
             answering: list[Rule] = []
             shut: list[tuple[Rule, Wait]] | None = None  # mostly none is
+            held: list[Rule] = []
             for rule in candidates:
                 if incidents.answered(rule.name, change.trouble):
                     continue
@@ -100,6 +111,11 @@ class Intake:
                     answering.append(rule)
                 elif isinstance(verdict, Wait):
                     shut = [*(shut or ()), (rule, verdict)]
+                elif verdict is HELD:
+                    held.append(rule)
+            if held:
+                answering = [rule for rule in answering if not self._behind(held, rule, change)]
+                shut = [each for each in shut or () if not self._behind(held, each[0], change)]
             if answering or shut:
                 winners = self._choose(answering, change)
                 if shut:
@@ -111,14 +127,28 @@ class Intake:
         if self._may(rule, change, self.incidents.clock()) is ACT:
             self._begin_unless_refused(rule, change)
 
-    def _may(self, rule: Rule, change: Change, now: float) -> Act | Wait | None:
-        """None where it does not answer; Wait where its hours have yet to begin."""
+    def _behind(self, held: Iterable[Rule], rule: Rule, change: Change) -> bool:
+        """Whether the trouble is another rule's, which treats its target already: else a container that is unhealthy
+        again after its restart would get the next lower rule as well, and twice the attempts."""
+        if not rule.remedies:
+            return False
+        for other in held:
+            if other.remedies and other.dry_run is rule.dry_run and order_remedies((other, rule))[0][0] is other:
+                running = self.incidents.about(other.name, change)
+                if running is not None and running.trouble == change.trouble:
+                    self.incidents.remember_answered(rule.name, change.trouble)
+                self.observer.decision(rule.name, "suppress", "other_rule")
+                return True
+        return False
+
+    def _may(self, rule: Rule, change: Change, now: float) -> Act | Wait | Held | None:
+        """None where it does not answer; Wait where its hours have yet to begin; HELD where its own incident does."""
         if change.group and rule.grouped:
             change = replace(change, target=change.group)
         running = self.incidents.about(rule.name, change)
         if running is not None and self._blocks(rule, running, change):
             self.observer.decision(rule.name, "suppress", "running")
-            return None
+            return HELD
         if change.recovered:
             self.incidents.record(
                 rule, change, "recovered", "recovered", "recovered on its own: the engine restarted it"
@@ -138,7 +168,7 @@ class Intake:
             self.incidents.record(rule, change, outcome, verdict.code, verdict.reason)
             self.observer.decision(rule.name, "suppress", verdict.code)
             return None
-        return verdict if running is None or self._makes_way(rule, running, change) else None
+        return verdict if running is None or self._makes_way(rule, running, change) else HELD
 
     def _often_enough(self, rule: Rule, change: Change, now: float) -> bool:
         for index, trigger in enumerate(rule.triggers):

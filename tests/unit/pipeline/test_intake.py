@@ -46,6 +46,35 @@ async def test_one_remedy_acts_and_all_that_tell_do():
         assert ("low", "suppress", "other_rule") in one.told.decisions
 
 
+@pytest.mark.parametrize("mode", ["single", "queued"])
+async def test_a_trouble_that_comes_while_the_winner_treats_the_target_is_not_the_next_rules(mode: str):
+    """As a container that is unhealthy again after its restart: the attempts of two rules would add up."""
+    async with clinic(TWO.replace("priority: 5", f"priority: 5, mode: {mode}")) as one:
+        engine: Any = one.engine
+        plain, seen = engine.restart, ["again", "and again"]
+
+        async def restart(*given: Any) -> None:
+            await plain(*given)
+            if seen:
+                one.offer([change(one, seen.pop())])
+
+        engine.restart = restart
+        one.sicken()
+        await one.quiet()
+        assert {each.rule for each in one.journal.incidents.values()} == {"high", "tells"}
+        assert ("low", "suppress", "other_rule") in one.told.decisions
+
+
+async def test_a_lower_rule_that_treats_the_target_does_not_keep_the_winner_from_acting():
+    text = TWO.replace(
+        "name: low, when: container.unhealthy", "name: low, when: [container.exited, container.unhealthy]"
+    )
+    async with clinic(text) as one:
+        one.offer([change(one, "t1", triggers=("container.exited",)), change(one, "t2")])
+        await one.quiet()
+        assert {each.rule for each in one.journal.incidents.values()} == {"low", "high", "tells"}
+
+
 async def test_a_rule_that_lost_a_trouble_leaves_it_alone_after_a_restart_too():
     async with clinic(TWO) as one:
         one.sicken()
