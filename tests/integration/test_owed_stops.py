@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from tests.integration.stories import closed, stories
-from tests.integration.test_killed import RESTART, Killed, identity
+from tests.integration.test_killed import COLD, RESTART, Killed, identity
 from tests.lab import QUICK_HEALTH, HoldingProxy, PrivateEngine, eventually
 
 SLOW = (
@@ -20,6 +22,17 @@ SLOW = (
     ),
 )
 """Deaf to SIGTERM in its first run, which ends only once the test says so: a person's stop always comes in time."""
+
+
+RECREATE = """
+version: 1
+rules:
+  - name: anew
+    when: container.unhealthy
+    match: all
+    then: recreate
+    limits: {backoff: 100ms to 1s}
+"""
 
 
 @pytest.fixture
@@ -93,3 +106,95 @@ def test_a_stop_between_the_intent_and_the_engine_being_asked(docker: PrivateEng
         killed.dies(held)
         stays_down(killed)
         assert killed.events.actions("web", "start", "restart") == []
+
+
+def person(docker: PrivateEngine, *command: str) -> threading.Thread:
+    deed = threading.Thread(target=docker.docker, args=command)
+    deed.start()
+    return deed
+
+
+DURING = {
+    "restart, docker kill": (RESTART, "restart", ("kill", "web")),
+    "restart, docker stop": (RESTART, "restart", ("stop", "web")),
+    "recreate, docker stop": (RECREATE, "stop", ("stop", "web")),
+    "recreate, docker kill": (RECREATE, "stop", ("kill", "web")),
+    "stop and start, docker stop": (COLD, "stop", ("stop", "web")),
+    "stop and start, docker kill": (COLD, "stop", ("kill", "web")),
+}
+
+
+@pytest.mark.parametrize("case", DURING)
+def test_what_a_person_stops_while_dockmend_stops_it_stays_down(
+    docker: PrivateEngine, proxy: HoldingProxy, case: str
+) -> None:
+    rules, call, command = DURING[case]
+    web = patient(docker)
+    with Killed(docker, proxy, rules) as killed:
+        asked = proxy.hold(f"POST /v[0-9.]+/containers/{web}/{call}", "during")
+        docker.sicken("web", wait=False)
+        asked.wait()
+        eventually(lambda: killed.events.actions("web", "kill"), 30, what="dockmend stops it")
+        person(docker, *command).join()
+        stays_down(killed)
+        assert identity(docker, "web") == web
+        assert [
+            each for each in docker.docker("ps", "--all", "--format", "{{.Names}}").split() if "dockmend" in each
+        ] == []
+
+
+def test_what_a_person_restarts_while_dockmend_restarts_it_runs(docker: PrivateEngine, proxy: HoldingProxy) -> None:
+    web = patient(docker)
+    with Killed(docker, proxy, RESTART) as killed:
+        asked = proxy.hold(f"POST /v[0-9.]+/containers/{web}/restart", "during")
+        docker.sicken("web", wait=False)
+        asked.wait()
+        eventually(lambda: killed.events.actions("web", "kill"), 30, what="dockmend stops it")
+        person(docker, "restart", "web").join()
+        (incident,) = closed(killed.daemon, 1)
+        assert (incident.outcome, docker.state("web")) == ("healed", "running")
+
+
+@pytest.mark.parametrize("command", [("stop", "-t", "0", "web"), ("kill", "web")], ids=["stop", "kill"])
+def test_what_a_person_stops_just_before_its_recreation_does_stays_down(
+    docker: PrivateEngine, proxy: HoldingProxy, command: tuple[str, ...]
+) -> None:
+    """The engine answers that it was stopped already: whose doing that was, the stream tells."""
+    web = patient(docker)
+    with Killed(docker, proxy, RECREATE) as killed:
+        deed = proxy.meanwhile(f"POST /v[0-9.]+/containers/{web}/stop", lambda: docker.docker(*command))
+        docker.sicken("web", wait=False)
+        assert deed.done.wait(30)
+        stays_down(killed)
+        assert identity(docker, "web") == web
+
+
+def test_what_ends_on_its_own_just_before_its_recreation_does_is_made_anew(
+    docker: PrivateEngine, proxy: HoldingProxy
+) -> None:
+    web = patient(docker)
+    with Killed(docker, proxy, RECREATE) as killed:
+
+        def crash() -> None:
+            os.kill(int(docker.inspect("web")["State"]["Pid"]), signal.SIGKILL)
+            eventually(lambda: docker.state("web") == "exited", 30)
+
+        proxy.meanwhile(f"POST /v[0-9.]+/containers/{web}/stop", crash)
+        docker.sicken("web", wait=False)
+        closed(killed.daemon, 1, outcome="healed")
+        assert docker.state("web") == "running"
+
+
+def test_a_recreation_that_is_killed_after_a_persons_stop_leaves_it_down(
+    docker: PrivateEngine, proxy: HoldingProxy
+) -> None:
+    """Killed once the engine has stopped the old one, before its answer arrives: the next start hears of two stops."""
+    web = patient(docker)
+    with Killed(docker, proxy, RECREATE) as killed:
+        held = proxy.hold(f"POST /v[0-9.]+/containers/{web}/stop", "after")
+        docker.sicken("web", wait=False)
+        eventually(lambda: killed.events.actions("web", "kill"), 30, what="dockmend stops it")
+        person(docker, "stop", "web").join()
+        killed.dies(held)
+        stays_down(killed)
+        assert identity(docker, "web") == web

@@ -10,7 +10,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -63,6 +63,15 @@ REFUSAL = b"HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json
 )  # fmt: skip
 
 
+@dataclass
+class Deed:
+    """What is done as a request comes, once, before the engine sees it."""
+
+    pattern: re.Pattern[bytes]
+    act: Callable[[], object]
+    done: threading.Event = field(default_factory=threading.Event)
+
+
 class HoldingProxy:
     """Passes everything on to the engine's socket until a request line matches a hold.
 
@@ -77,6 +86,7 @@ class HoldingProxy:
         self._holds: list[Hold] = []
         self._spoils: list[Spoil] = []
         self._refusals: list[Refusal] = []
+        self._deeds: list[Deed] = []
         self._lock = threading.Lock()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._listener.bind(str(self.path))
@@ -90,6 +100,13 @@ class HoldingProxy:
         one = Hold(pattern, when)
         with self._lock:
             self._holds.append(one)
+        return one
+
+    def meanwhile(self, pattern: str, act: Callable[[], object]) -> Deed:
+        """Do something as the next request comes whose "METHOD /path" matches; the engine sees it afterwards."""
+        one = Deed(re.compile(pattern.encode()), act)
+        with self._lock:
+            self._deeds.append(one)
         return one
 
     def spoil(self, pattern: str, change: Callable[[bytes], bytes | None], times: int | None = None) -> Spoil:
@@ -151,6 +168,7 @@ class HoldingProxy:
 
     def _requests(self, line: _Line) -> None:
         while data := _received(line.client):
+            self._do(data)
             caught = self._caught(data)
             if caught is not None and caught.when == "before":
                 caught.reached.set()
@@ -167,6 +185,14 @@ class HoldingProxy:
             if caught is not None and caught.when == "during":
                 caught.reached.set()
         _end(line.engine)
+
+    def _do(self, data: bytes) -> None:
+        with self._lock:
+            meant = [each for each in self._deeds if each.pattern.search(data)]
+            self._deeds = [each for each in self._deeds if each not in meant]
+        for each in meant:
+            each.act()
+            each.done.set()
 
     def _answers(self, line: _Line) -> None:
         while data := _received(line.engine):

@@ -111,6 +111,7 @@ class Context:
     forbids: Callable[[Object], str | None] | None = None  # why another object than the target must be left alone
     part: Callable[[str, Any, Container], Awaitable[Done]] = _no_parts
     """Takes another action as a part of this one, journalled on its own; raises Failed."""
+    found_down: Callable[[str], None] = lambda container: None  # a stop that was asked for found it over, by its id
     expect: Callable[[str], Echo] = _unheard  # opens the echo of a container that the action makes, by its id
     definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = _unknown  # last known, by a container's id
     verify: Verify = AS_IT_IS  # what the rule calls well

@@ -85,9 +85,12 @@ async def stop(ctx: Context, params: Any, subject: Object) -> Done:
     timeout = stop_timeout(params, container)
     await _remember(ctx, "stop", container, stop_timeout=container.stop_timeout if timeout is None else timeout)
     try:
-        await ctx.engine.stop(container.id, timeout, getattr(params, "signal", None))
+        ended = await ctx.engine.stop(container.id, timeout, getattr(params, "signal", None))
     except EngineError as error:
         raise failed(error, f"stop {container.name}", container) from error
+    if not ended:
+        ctx.found_down(container.id)
+        return Done("it had ended just before")
     return Done("stopped")
 
 

@@ -56,6 +56,7 @@ class Undo(msgspec.Struct, omit_defaults=True):
     stop_timeout: float
     began_at: float  # of the exchange, wall seconds
     at: float  # of the step
+    started_at: float = 0.0  # the old one's, as it was asked for
     new: str = ""  # its id, once it was made
     within: float = 0.0  # seconds it has to prove well
     healthy: bool = False  # well is healthy, else running
@@ -89,7 +90,7 @@ class Exchange:
             aside=aside_name(container.name, "old", ctx.incident.id),
             temporary=aside_name(container.name, "new", ctx.incident.id),
             was_running=container.running, start=self.start,
-            stop_timeout=container.stop_timeout, began_at=ctx.clock(), at=ctx.clock(),
+            started_at=container.started_at, stop_timeout=container.stop_timeout, began_at=ctx.clock(), at=ctx.clock(),
             within=within, healthy=check is not None,
             restart_policy=dict(self.definition.body["HostConfig"].get("RestartPolicy") or {}),
         )  # fmt: skip
@@ -103,13 +104,14 @@ class Exchange:
             if self.undo.was_running:
                 await self._still_runs()
                 await self._step("stop")
-                await self.ctx.engine.stop(self.undo.old)
+                await self._stop()
             await self._step("aside")
             await self._set_aside()
             await self._step("name")
             await self.ctx.engine.rename(self.undo.new, self.undo.name)
             self.ctx.own.forget(made)  # it is the user's from now on, under the name that the old one had
             stopped = await self._run() if self.undo.start else False
+            self._nobody_stopped_the_old_one()  # of two stops at once the second is told of late
         except EngineAway:
             raise
         except NotWell as error:
@@ -148,6 +150,25 @@ class Exchange:
         """Making the new one takes its time: who stopped the old one meanwhile is heard."""
         if not (await self.ctx.engine.inspect(self.undo.old)).running:
             raise Failed(f"cannot recreate {self.undo.name}: it ended while its successor was made")
+
+    async def _stop(self) -> None:
+        """What a person stopped at the same moment, or just before, is not started under another id."""
+        old = self.undo.old
+        ended = await self.ctx.engine.stop(old)
+        until = self.ctx.clock()
+        if not ended:
+            self.ctx.found_down(old)
+            until += HEARD_WITHIN
+
+        def told(_: Container) -> bool:
+            return self.ctx.view.stopped(old)
+
+        await await_until(self.ctx, old, until, told)  # once it has answered, the stream has told of what came before
+        self._nobody_stopped_the_old_one()
+
+    def _nobody_stopped_the_old_one(self) -> None:
+        if self.undo.was_running and self.ctx.view.stopped(self.undo.old):
+            raise Failed(f"cannot recreate {self.undo.name}: a person stopped it meanwhile")
 
     async def _set_aside(self) -> None:
         """An engine that comes back would start it beside its successor: it is not to, meanwhile."""
@@ -244,7 +265,7 @@ async def put_back(ctx: Context, undo: Undo) -> str:
         return f"the old one, {short(undo.old)}, could not be put back: {error}"
     if old.running:
         return "the old one runs"
-    if not undo.was_running or not _stopped_by_us(undo, old):
+    if not undo.was_running or not _stopped_by_us(undo, old) or ctx.view.stopped(old.id):
         return "the old one was left as it was"
     try:
         await ctx.engine.start(old.id)
@@ -346,6 +367,8 @@ async def _finished(ctx: Context, undo: Undo, echo: Echo | None) -> str | None:
     """None where the new one has its name and is well; else why the old one is to be put back."""
     if undo.step not in ("start", "verify"):
         return "the recreation had not come far"
+    if undo.was_running and ctx.view.stopped(undo.old):
+        return "a person stopped the old one meanwhile"
     new = await await_until(ctx, undo.new, ctx.clock() + BACK_WITHIN, lambda each: each.running or not each.started_at)
     if new is None or new.name != undo.name:
         return "the new one is gone"

@@ -28,6 +28,9 @@ _LOADED_MEANWHILE = "AlreadyExists"
 """The containerd image store's word for a name that another load of the same image gave it at the same moment."""
 
 
+NOT_MODIFIED = 304
+
+
 class _LoadLine(msgspec.Struct):
     error: str = ""
 
@@ -43,8 +46,8 @@ class Changing(Looking):
     async def start(self, container: str) -> None:
         await self._post(container, "start", {}, MARGIN)
 
-    async def stop(self, container: str, timeout: float | None = None, signal: str | None = None) -> None:
-        await self._post(container, "stop", *self._stopping(container, timeout, signal))
+    async def stop(self, container: str, timeout: float | None = None, signal: str | None = None) -> bool:
+        return await self._post(container, "stop", *self._stopping(container, timeout, signal))
 
     async def kill(self, container: str, signal: str | None = None) -> None:
         await self._post(container, "kill", {"signal": signal} if signal else {}, None)
@@ -104,13 +107,15 @@ class Changing(Looking):
 
     async def _post(
         self, container: str, verb: str, query: Mapping[str, str], timeout: float | None, body: Any = None
-    ) -> None:
+    ) -> bool:
+        """False if the engine says that it was so already."""
         what = f"{verb} {short(container)}"
         request = path("containers", segment(container, what), verb, query=query)
         try:
-            await self._transport.call(what, request, "POST", body=body, timeout=timeout)
+            status, _ = await self._transport.answer(what, request, "POST", body=body, timeout=timeout)
         except NotFound as error:
             raise only_for(error, "container") from None
+        return status != NOT_MODIFIED
 
     # ------------------------------------------------------------------------------------------- networks and volumes
 

@@ -130,6 +130,19 @@ class Transport:
         versioned: bool = True,
     ) -> bytes:
         """One call; the whole answer. `what` begins its errors' text; `body` is sent as JSON (bytes: as they are)."""
+        return (await self.answer(what, path, method, body=body, timeout=timeout, versioned=versioned))[1]
+
+    async def answer(
+        self,
+        what: str,
+        path: str,
+        method: str = "GET",
+        *,
+        body: Any = None,
+        timeout: float | None = None,
+        versioned: bool = True,
+    ) -> tuple[int, bytes]:
+        """The same, with the status before it, which is none of an error."""
         if versioned:
             await self._settle()
         data = body if body is None or isinstance(body, bytes) else msgspec.json.encode(body)
@@ -139,7 +152,7 @@ class Transport:
                 self._client()._query(path, method, data=data, versioned_api=versioned) as response,
             ):
                 try:
-                    return await _bounded(response, what)
+                    return response.status, await _bounded(response, what)
                 finally:
                     response.close()  # after a full read the connection is back in the pool already
 

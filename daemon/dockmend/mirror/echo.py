@@ -29,6 +29,12 @@ ENDING = frozenset({"stop", "kill", "restart", "remove", "recreate"})
 STOPPING = frozenset({"stop", "restart", "recreate"})
 """Actions that bring about one `stop` event each."""
 
+SIGNALLING = frozenset({"kill", "remove"})
+"""Actions that send a signal and bring about no `stop` event."""
+
+MAKES = "make"
+"""The stage of a recreation in which nothing is asked of the old one yet."""
+
 STARTING = frozenset({"start", "restart", "reconnect_network"})
 """Actions that begin a run of the container that they are done to."""
 

@@ -21,6 +21,8 @@ UNHEARD_WAIT = 1.0
 """Seconds to wait for the `die` itself, and for who did it, where a look was ahead of the stream."""
 KILL_SLACK = 5.0
 """Seconds beyond the stop timeout within which an end is still the work of a signal that asks for one (rules.md)."""
+KILL_EARLY = 0.5
+"""Seconds before the end of its stop timeout in which the SIGKILL of a call may come."""
 OOM_SLACK = 5.0
 """Seconds between an `oom` event and the end it explains: a child that was killed long ago explains nothing."""
 COMING_UP = 15.0
@@ -45,9 +47,13 @@ class Run(Struct, omit_defaults=True):
     kills: list[tuple[float, int]] = field(default_factory=list)  # (wall seconds, signal; 0 where labels hide it)
     stopped: bool = False  # a `stop` or `restart` event
     restarted: bool = False  # a `restart` event: one call stopped it and began the next run
+    restarts: list[float] = field(default_factory=list)  # when those were: several where calls overlapped
     stops: list[float] = field(default_factory=list)  # when its `stop` events were: several where calls overlapped
     calls: list[str] = field(default_factory=list)  # ids of dockmend's own actions that asked for its stop
-    forestalled: bool = False  # it ended as dockmend was about to ask for that, and had not yet
+    renewals: list[str] = field(default_factory=list)  # those of them that begin the next run as well
+    patience: float = 0.0  # the shortest stop timeout of those calls; 0.0 where it is not known
+    signals: bool = False  # signals of it may be dockmend's own beyond those that its calls explain
+    forestalled: bool = False  # it ended, or was stopped, as dockmend was about to ask for something, and had not yet
     owed: bool = False  # dockmend asked for this run, and that undid a person's stop of the run before
     oom_at: float = 0.0  # the last `oom` event
     died_at: float = 0.0  # 0.0 while it runs
@@ -148,6 +154,8 @@ def cause_of(run: Run, container: Container, engine: EngineStart, *, blind: bool
 def judge(run: Run, container: Container, engine: EngineStart, *, blind: bool) -> tuple[Cause, bool]:
     """The cause, and whether nothing but the engine's own record tells of it."""
     recorded = _recorded_stop(run, engine)
+    if run.by == "dockmend" and asked_by_another(run):
+        return "stopped", False
     if run.by == "engine":  # as it went down, a person may have been quicker
         return ("stopped", True) if recorded and engine.after(run.died_at) else ("left_down", False)
     if run.by:
@@ -172,6 +180,31 @@ def _recorded_stop(run: Run, engine: EngineStart) -> bool | None:
     if run.handled or run.kills or run.outlived or not engine.ready_at or engine.during(run.died_at):
         return None  # that was dockmend, a signal that ended nothing, or an engine that found it running at its start
     return True
+
+
+def asked_by_another(run: Run, *, followed: bool = False) -> bool:
+    """Whether somebody asked for the end of a run beside dockmend's own calls, of which there must be one.
+
+    Each call that stops a run is told by one `stop` event, one stop signal and, after its timeout, one SIGKILL: what is
+    told beyond that is a person's. A person's restart that overlapped is no stop. `followed`: the next run was
+    announced, so that all that dockmend's calls did to this one was told before.
+    """
+    own = len(run.calls)
+    if not own:
+        return False
+    restarts = max(0, len(run.restarts) - len(run.renewals))
+    if (beyond := len(run.stops) - own) > 0:
+        return beyond > restarts
+    signals = [(at, number) for at, number in run.kills if number in _ENDING]
+    if run.signals or restarts or not signals:
+        return False
+    if not run.stops:  # dockmend's calls found it down
+        return followed
+    asking = [at for at, number in signals if number != signal.SIGKILL]
+    first = min(at for at, _ in run.kills)
+    due = first + run.patience - KILL_EARLY
+    early = any(number == signal.SIGKILL and first < at < due for at, number in signals)
+    return len(asking) > own or early
 
 
 def _asked_for(run: Run, container: Container, at: float, number: int) -> bool:

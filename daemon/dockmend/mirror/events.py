@@ -110,6 +110,8 @@ def stop(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin)
     if run is before:
         runs.owe(mirror, found)
     run.stopped = True
+    if run is found.kept.run and run.over and found.echo is not None and not found.echo.takes("die"):
+        run.forestalled = True  # stopped as the engine waited to restart it, and dockmend was about to start it
     mirror.changed.add(found.container.id)
     mirror.wanted.add(found.container.id)
     for end in found.ends:
@@ -121,8 +123,13 @@ def stop(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin)
 def restart(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:
     """It comes after the start, and tells why the run before ended; the `stop` before it told the same."""
     mirror.echoed(found, "restart", now)
-    if found.previous is not None and event.time_ns / 1e9 >= found.kept.run.begun:
-        found.previous.stopped = found.previous.restarted = True
+    at, before = event.time_ns / 1e9, found.previous
+    if before is not None and at >= found.kept.run.begun:
+        before.stopped = before.restarted = True
+        if at not in before.restarts:
+            before.restarts = [*before.restarts[-3:], at]
+        if before.by == "dockmend":
+            runs.owe(mirror, found)
     return ()
 
 

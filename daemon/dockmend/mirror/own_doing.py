@@ -46,13 +46,42 @@ class OwnDoing(View, Due):
             echo = self._coming[container_id] = Echo(action)
         return echo
 
-    def asks_to_stop(self, container_id: str, action_id: str, begun: float | None = None) -> None:
-        """An action of dockmend's asks for the stop of the run in hand; `begun`: only if it is the run of that time."""
+    def asks_to_stop(
+        self, container_id: str, action_id: str, begun: float | None = None, *, again: bool = False,
+        patience: float = 0.0,
+    ) -> None:  # fmt: skip
+        """An action of dockmend's asks for the stop of the run in hand; `begun`: only if it is the run of that time;
+        `again`: it begins the next one too; `patience`: the stop timeout, 0.0 where it is not known."""
         found = self.entries.get(container_id)
         if found is None or action_id in found.kept.run.calls:
             return
-        if begun is None or abs(found.kept.run.begun - begun) <= ANNOUNCED:
-            found.kept.run.calls = [*found.kept.run.calls[-7:], action_id]
+        run = found.kept.run
+        if begun is None or abs(run.begun - begun) <= ANNOUNCED:
+            run.patience = min(patience, run.patience) if run.calls else patience
+            run.calls = [*run.calls[-7:], action_id]
+            if again:
+                run.renewals = [*run.renewals[-7:], action_id]
+            self.changed.add(container_id)
+
+    def found_down(self, container_id: str, action_id: str) -> None:
+        """A stop that dockmend asked for found the run in hand over already: it ended nothing."""
+        found = self.entries.get(container_id)
+        if found is None or action_id not in found.kept.run.calls:
+            return
+        run = found.kept.run
+        run.calls = [each for each in run.calls if each != action_id]
+        run.forestalled = True
+        if found.echo is not None:
+            found.echo.asked = False
+        if run.by == "dockmend" and not run.calls and not run.signals:
+            run.by = ""
+        self.changed.add(container_id)
+
+    def signals(self, container_id: str) -> None:
+        """dockmend itself signals the run in hand, or a call of its that was to stop it failed halfway."""
+        found = self.entries.get(container_id)
+        if found is not None and not found.kept.run.signals:
+            found.kept.run.signals = True
             self.changed.add(container_id)
 
     def acted(self, container_id: str, since: float, until: float, begun: float = math.inf) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from dockmend.mirror import looks, troubles
-from dockmend.mirror.ends import STOP_WAIT, UNHEARD_WAIT, End, Run, judge
+from dockmend.mirror.ends import STOP_WAIT, UNHEARD_WAIT, End, Run, asked_by_another, judge
 from dockmend.model import Change, Container, Origin
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ def begin(mirror: Mirror, found: Entry, now: float, origin: Origin, run: Run) ->
 def owe(mirror: Mirror, found: Entry) -> None:
     """Whether the run in hand undid a person's stop of the one before.
 
-    Each of dockmend's own calls stops a run once: one stop more is a person's, and the engine went on all the same. So
-    it does if a person was quicker than dockmend's call, and dockmend heard of it too late.
+    What was asked for beyond dockmend's own calls is a person's, and the engine went on all the same. So it does if a
+    person was quicker than dockmend's call, and dockmend heard of it too late.
     """
     run, before = found.kept.run, found.previous
-    if before is None or run.owed or not before.over:
+    if before is None or not before.over:
         return
     if before.by == "dockmend":
-        run.owed = len(before.stops) > len(before.calls) > 0
+        run.owed = asked_by_another(before, followed=run.announced_at > 0.0)
     elif before.forestalled:
         run.owed = judge(before, found.container, mirror.engine_start, blind=True)[0] == "stopped"
     if run.owed:

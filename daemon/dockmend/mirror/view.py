@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec.structs import replace
 
 from dockmend.mirror.defining import Definitions
-from dockmend.mirror.ends import EngineStart, cause_of
+from dockmend.mirror.ends import EngineStart, asked_by_another, cause_of
 from dockmend.mirror.entry import Entry
 from dockmend.mirror.identities import Identities, is_id
 from dockmend.mirror.index import EntryIndex
@@ -160,14 +160,21 @@ class View:
         found = self.entries.get(container_id)
         return found is not None and found.kept.run.owed and not found.kept.run.over
 
+    def announced(self, seen: Container) -> bool:
+        """Whether the stream has told of the run that a look shows. What is not there, it need not tell of."""
+        found = self.entries.get(seen.id)
+        run = found.kept.run if found is not None else None
+        return run is None or (run.announced_at > 0.0 and seen.started_at <= run.begun + ANNOUNCED)
+
     def engine_was_there(self, at: float) -> bool:
         """Whether the present engine was there at a time (wall seconds); False where that is not known."""
         return 0.0 < self.engine_start.began_at < at
 
     def taken_down(self, container_id: str) -> bool:
-        """Whether it is down because dockmend stopped it."""
+        """Whether it is down because dockmend, and nobody beside it, stopped it."""
         found = self.entries.get(container_id)
-        return found is not None and found.kept.run.over and found.kept.run.by == "dockmend"
+        run = found.kept.run if found is not None else None
+        return run is not None and run.over and run.by == "dockmend" and not asked_by_another(run)
 
     def joined_at(self, container: Container) -> float:
         """When a container as it was just seen joined another's namespace, at the earliest (wall seconds)."""

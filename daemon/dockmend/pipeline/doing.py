@@ -30,6 +30,9 @@ REJOIN = Step("restart_dependents", params=Rejoin())
 STOPS, STOP_RETRY = 5, 2.0
 """How often a person's stop that a restart swallowed is asked for again, and seconds in between."""
 
+RESTART_TOLD = 0.5
+"""Seconds within which the stream has told that what looked like a person's stop was a restart."""
+
 REJOINS, REJOIN_RETRY = 3, 2.0
 """How often guests of what an attempt restarted are brought back, where that fails, and seconds in between."""
 
@@ -206,7 +209,7 @@ class Doing:
             elif part == "escalate":
                 self.ending.progress[incident.id] = ATTEMPT_MADE
                 self.looking.incidents.update(incident.id, rung=(incident.rung or 0) + 1)
-            await self.stop_what_was_stopped(incident, rule, record.object_id)
+            await self._obey(incident, rule, record.object_id)
         return None
 
     async def _finally(self, incident: Incident, rule: Rule, subject: Object | None, done: int) -> None:
@@ -222,7 +225,10 @@ class Doing:
                         "a step of `finally` is left out", rule=rule.name, action=step.action, why=forbidden.reason
                     )
                     continue
-                await self.steps.run(incident, rule, step, subject, "finally")
+                record, _ = await self.steps.run(incident, rule, step, subject, "finally")
+                if record.object_id in self.steps.owed:
+                    self.ending.progress[incident.id] += 1
+                    await self._obey(incident, rule, record.object_id)
             except StepFailed as error:
                 log.warning("a step of `finally` failed", rule=rule.name, error=str(error))
             except (EngineAway, JournalError) as error:
@@ -261,6 +267,11 @@ class Doing:
             await self._wait(incident, REJOIN_RETRY)
         return None
 
+    async def _obey(self, incident: Incident, rule: Rule, container_id: str) -> None:
+        """A step undid a person's stop. With that of its own container the incident is over."""
+        closes = container_id in (incident.object_id, self.mirror.identities.heir_of(incident.object_id))
+        await self.stop_what_was_stopped(incident, rule, container_id, closes=closes)
+
     async def stop_what_was_stopped(
         self, incident: Incident, rule: Rule | None, container_id: str, *, closes: bool = True
     ) -> None:
@@ -275,6 +286,11 @@ class Doing:
         except EngineError:
             self.steps.leave_unsettled(self.steps.owed.pop(container_id))
             raise
+        # A person's restart may have overlapped: that is no stop, and is told of once it is over.
+        await self._wait(incident, RESTART_TOLD, lambda: not self.mirror.owes_a_stop(container_id))
+        if not self.mirror.owes_a_stop(container_id):
+            self.steps.owes_no_more(container_id)
+            return
         await self.stop_for_person(incident, rule, container, closes=closes)
 
     async def stop_for_person(

@@ -10,7 +10,7 @@ import math
 
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror import Mirror
-from dockmend.mirror.echo import ENDING, GRACE, STOPPING
+from dockmend.mirror.echo import ENDING, GRACE, MAKES, SIGNALLING, STOPPING
 
 LATEST = 5.0
 """Seconds beyond the stop timeout within which the engine has ended it."""
@@ -23,14 +23,21 @@ def tell(mirror: Mirror, record: ActionRecord, moved: float = 0.0) -> None:
     """
     before = record.undo.get(record.action)
     undo = before if isinstance(before, dict) else {}
+    if undo.get("step") == MAKES:
+        return  # of a recreation that had not asked for any end yet
     if record.action in STOPPING and undo:
-        mirror.asks_to_stop(record.object_id, record.id, float(undo.get("started_at") or 0.0))
+        began, patience = float(undo.get("started_at") or 0.0), float(undo.get("stop_timeout") or 0.0)
+        again = record.action == "restart"
+        mirror.asks_to_stop(record.object_id, record.id, began, again=again, patience=patience)
+    if record.action in SIGNALLING:
+        mirror.signals(record.object_id)
     if record.action not in ENDING or record.part == "after":
         return
     begun = float(undo.get("started_at") or math.inf)
     stopped_at = float(undo.get("at", record.began_at))
     until = record.ended_at or stopped_at + float(undo.get("stop_timeout", 0.0)) + LATEST
     for container_id in {record.object_id, str(undo.get("new") or record.object_id)}:
-        mirror.acted(container_id, record.began_at, until + GRACE, begun)
+        of = begun if container_id == record.object_id else math.inf
+        mirror.acted(container_id, record.began_at, until + GRACE, of)
         if moved:  # it may have been done before or after the clock was set
-            mirror.acted(container_id, record.began_at + moved, until + moved + GRACE, begun)
+            mirror.acted(container_id, record.began_at + moved, until + moved + GRACE, of)

@@ -23,7 +23,7 @@ from dockmend.guards import Guards
 from dockmend.journal.api import Journal
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
-from dockmend.mirror.echo import STARTING, STOPPING, Echo
+from dockmend.mirror.echo import MAKES, SIGNALLING, STARTING, STOPPING, Echo
 from dockmend.model import Container, Object
 from dockmend.observer import Observer
 from dockmend.ownership import Ownership
@@ -44,6 +44,9 @@ LONG = frozenset(
     {"snapshot_volume", "commit_image", "wait", "restart_dependents", "recreate", "compose_restart", "compose_up"}
 )
 
+
+TOLD_WITHIN, TOLD_LOOKS = 1.0, 50
+"""Seconds within which the stream has told of a run that inspect shows, and how often that is asked meanwhile."""
 
 Part = Literal["then", "finally", "escalate", "after", "member", "guests"]
 
@@ -161,7 +164,7 @@ class Steps:
             self.living.note(incident.id, step, subject)
         try:
             done = await self._call(action.run, intent, incident, rule, step, subject)
-            if step.action == "restart" and touched is not None and touched.running:
+            if touched is not None and self._may_undo_a_stop(step, touched):
                 await self._look_for_a_stop(replace(intent.record, detail=done.detail))
         except StepFailed as error:
             self._refused(intent, error)
@@ -190,6 +193,13 @@ class Steps:
         if (owed := self.owed.get(intent.record.object_id)) is not None:
             return owed, echo, done
         return self._end(intent.record, "done", done.detail), echo, done
+
+    def _may_undo_a_stop(self, step: Step, touched: Container) -> bool:
+        """Whether a step began a run after one that a person could stop meanwhile. What did not run cannot be stopped:
+        the engine answers that it is so already, and nothing tells of it."""
+        if step.action not in STARTING:
+            return False
+        return touched.running or self.mirror.owes_a_stop(touched.id)
 
     def _action(self, step: Step, subject: Object | None) -> Action:
         """Raises StepFailed if it may not be done to this object."""
@@ -221,16 +231,21 @@ class Steps:
             self._end(owes, "done", owes.detail)
 
     async def _look_for_a_stop(self, record: ActionRecord) -> None:
-        """A person's stop during a restart is lost: the engine goes on. Once it has answered an inspect, the stream has
-        told of what came before that. Raises EngineAway where it gives no answer, and the record stays open."""
+        """A person's stop during a restart is lost: the engine goes on. What became of the run before, the stream has
+        told once it tells of the run that inspect shows. Raises EngineAway if the engine gives no answer; the record
+        then stays open."""
         try:
-            await self.engine.inspect(record.object_id)
+            seen = await self.engine.inspect(record.object_id)
         except NotFound:
             return
         except EngineAway:
             raise
         except EngineError as error:
             raise EngineAway(str(error)) from error
+        for _ in range(TOLD_LOOKS):
+            if self.mirror.announced(seen):
+                break
+            await asyncio.sleep(TOLD_WITHIN / TOLD_LOOKS)
         if self.mirror.owes_a_stop(record.object_id):
             self.owed[record.object_id] = record
 
@@ -242,16 +257,28 @@ class Steps:
         return echo
 
     def _refused(self, intent: Intent, error: StepFailed) -> None:
+        if intent.record.action in STOPPING and not self.mirror.stopped(intent.record.object_id):
+            self.mirror.signals(intent.record.object_id)  # of a call that failed halfway no `stop` is told
         if intent.record.action in STARTING and not error.may_come:
             self.mirror.asks(intent.record.object_id, None)
         self._end(intent.record, "failed", str(error))
 
     def _asks(self, intent: Intent) -> None:
         """From now on the engine may be asked for a run of its target, and of what it has made."""
+        record = intent.record
+        before = record.undo.get(record.action)
+        undo = before if isinstance(before, dict) else {}
+        stage = undo.get("step")
+        if stage == MAKES:
+            return
         for echo in intent.echoes.values():
             echo.asked = True
-        if intent.record.action in STOPPING:
-            self.mirror.asks_to_stop(intent.record.object_id, intent.record.id)
+        if record.action in STOPPING and stage in (None, "stop"):
+            patience = float(undo.get("stop_timeout") or 0.0)
+            again = record.action == "restart"
+            self.mirror.asks_to_stop(record.object_id, record.id, again=again, patience=patience)
+        if record.action in SIGNALLING:
+            self.mirror.signals(record.object_id)
         if intent.record.action in STARTING:
             self.mirror.asks(intent.record.object_id, self.clock.wall())
         for container_id in intent.echoes.keys() - {intent.record.object_id}:
@@ -408,6 +435,9 @@ class Steps:
             one_off = isinstance(other, Container) and other.one_off and not (rule is not None and rule.match.one_off)
             return "it is a Compose one-off" if one_off else None
 
+        def found_down(container_id: str) -> None:
+            self.mirror.found_down(container_id, intent.record.id)
+
         def expect(container_id: str) -> Echo:
             echo = intent.echoes[container_id] = self.mirror.expect_made(container_id, intent.record.action)
             self.mirror.asks(container_id, self.clock.wall())
@@ -420,6 +450,7 @@ class Steps:
             engine=self.engine, own=self.own, view=self.mirror, teller=self.teller, incident=incident,
             clock=self.clock.from_here(), state=self.state, bind_roots=self.bind_roots, render=render,
             remember=remember, timeout=timeout, definition=self.definition, forbids=forbids, expect=expect, part=part,
+            found_down=found_down,
             verify=rule.verify if rule else Verify(), claims=self.claims,
             heir=Heirs(self.mirror, self.incidents).succeed,
         )  # fmt: skip

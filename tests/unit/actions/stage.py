@@ -79,8 +79,9 @@ class Script:
     async def start(self, container: str) -> None:
         self._called("start")
 
-    async def stop(self, container: str, timeout: float | None = None, signal: str | None = None) -> None:
+    async def stop(self, container: str, timeout: float | None = None, signal: str | None = None) -> bool:
         self._called("stop", timeout, signal)
+        return True
 
     async def kill(self, container: str, signal: str | None = None) -> None:
         self._called("kill", signal)

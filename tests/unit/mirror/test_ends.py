@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.mirror import Mirror
+from dockmend.mirror.ends import Run, asked_by_another
 from tests.unit.mirror.host import Host
 
 
@@ -320,3 +321,35 @@ def test_a_die_that_is_repeated_later_does_not_move_the_end():
     host.wait(1)
     assert [change.cause for change in host.seen] == ["stopped"]
     assert host.mirror.stopped(host.container().id)
+
+
+@pytest.mark.parametrize(
+    ("kills", "stops", "restarts", "another"),
+    [
+        ([(0, 15)], 1, 0, False),
+        ([(0, 15), (10, 9)], 1, 0, False),
+        ([(0, 15)], 1, 1, False),
+        ([(0, 15), (2, 9)], 1, 0, True),
+        ([(0, 15), (2, 15)], 1, 0, True),
+        ([(0, 15), (2, 1)], 1, 0, False),
+        ([(0, 9)], 1, 0, False),
+        ([(0, 15), (2, 15)], 2, 0, True),
+        ([(0, 15), (2, 15)], 2, 2, False),
+        ([(0, 9)], 0, 0, True),
+        ([], 0, 0, False),
+    ],
+    ids=[
+        "its own", "its own, which took its timeout", "its own restart", "a person's kill", "a person's TERM", "a HUP",
+        "its own, by SIGKILL", "a person's stop", "a person's restart", "killed before its call", "ended on its own",
+    ],
+)  # fmt: skip
+def test_what_a_person_asked_for_beside_dockmends_own_restart(
+    kills: list[tuple[float, int]], stops: int, restarts: int, another: bool
+):
+    run = Run(
+        kills=[(100.0 + at, number) for at, number in kills], stops=[103.0 + each for each in range(stops)],
+        restarts=[105.0 + each for each in range(restarts)], calls=["a1"], renewals=["a1"], patience=10.0,
+    )  # fmt: skip
+    assert asked_by_another(run, followed=True) is another
+    run.signals = True  # then signals tell nothing
+    assert asked_by_another(run, followed=True) is (another and stops == 2)

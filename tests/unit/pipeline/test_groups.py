@@ -99,10 +99,11 @@ class Town:
         self.set(container_id, state="running", exit_code=None, started_at=self.began)
         self.emit(container_id, "restart")
 
-    async def _stop(self, container_id: str, *_: Any) -> None:
+    async def _stop(self, container_id: str, *_: Any) -> bool:
         self._note("stop", container_id)
         self.emit(container_id, "kill", "die", "stop")
         self.set(container_id, state="exited", exit_code=143, finished_at=self.one.now)
+        return True
 
     async def _start(self, container_id: str) -> None:
         self._note("start", container_id)
@@ -365,9 +366,10 @@ async def test_one_that_others_hang_on_and_a_person_stops_before_its_turn_is_lef
         town.down()
         stop: Any = one.engine.stop
 
-        async def stopped_meanwhile(container_id: str, *more: Any) -> None:
-            await stop(container_id, *more)
+        async def stopped_meanwhile(container_id: str, *more: Any) -> bool:
+            ended: bool = await stop(container_id, *more)
             town.down(guest(1).id, by_person=True)
+            return ended
 
         one.engine.stop = stopped_meanwhile  # type: ignore[assignment, method-assign]
         town.up()
@@ -433,7 +435,7 @@ async def test_a_members_stop_that_is_done_again_and_cut_off_is_the_persons(done
                 town.emit(container_id, "stop")
             await restart(container_id, *more)
 
-        async def cut(container_id: str, *more: Any) -> None:
+        async def cut(container_id: str, *more: Any) -> bool:
             one.engine.stop = stop  # type: ignore[method-assign]
             if done:
                 await stop(container_id, *more)
