@@ -278,6 +278,7 @@ class Change(Struct, frozen=True):
     network: str | None = None  # network_lost, address_changed: which one
     recovered: bool = False  # it was over when it was learnt (the engine's own restart policy): recorded, not treated
     on_purpose: bool = False  # a person's will (a disconnect that was repeated): recorded, not treated
+    runs_again: bool = False  # an end: its next run had begun when it was told
     group: str = ""  # orphaned: the target of all dependents of one owner together, see `group_of`
     event: Event | None = None  # for raw-event triggers
 

@@ -108,19 +108,13 @@ def test_a_stop_between_the_intent_and_the_engine_being_asked(docker: PrivateEng
         assert killed.events.actions("web", "start", "restart") == []
 
 
-def person(docker: PrivateEngine, *command: str) -> threading.Thread:
-    deed = threading.Thread(target=docker.docker, args=command)
-    deed.start()
-    return deed
-
-
 DURING = {
-    "restart, docker kill": (RESTART, "restart", ("kill", "web")),
-    "restart, docker stop": (RESTART, "restart", ("stop", "web")),
-    "recreate, docker stop": (RECREATE, "stop", ("stop", "web")),
-    "recreate, docker kill": (RECREATE, "stop", ("kill", "web")),
-    "stop and start, docker stop": (COLD, "stop", ("stop", "web")),
-    "stop and start, docker kill": (COLD, "stop", ("kill", "web")),
+    "restart, docker kill": (RESTART, "restart", "kill"),
+    "restart, docker stop": (RESTART, "restart", "stop"),
+    "recreate, docker stop": (RECREATE, "stop", "stop"),
+    "recreate, docker kill": (RECREATE, "stop", "kill"),
+    "stop and start, docker stop": (COLD, "stop", "stop"),
+    "stop and start, docker kill": (COLD, "stop", "kill"),
 }
 
 
@@ -135,12 +129,17 @@ def test_what_a_person_stops_while_dockmend_stops_it_stays_down(
         docker.sicken("web", wait=False)
         asked.wait()
         eventually(lambda: killed.events.actions("web", "kill"), 30, what="dockmend stops it")
-        person(docker, *command).join()
+        if command == "stop":
+            a_person_stops_it_too(docker, killed)
+        else:
+            docker.docker("kill", "web")
+            if call == "restart":  # what it began anew is deaf as well
+                eventually(lambda: len(killed.events.actions("web", "kill")) == 3, 60, what="it is stopped again")
+                docker.docker("exec", "web", "touch", "/end")
         stays_down(killed)
         assert identity(docker, "web") == web
-        assert [
-            each for each in docker.docker("ps", "--all", "--format", "{{.Names}}").split() if "dockmend" in each
-        ] == []
+        names = docker.docker("ps", "--all", "--format", "{{.Names}}").split()
+        assert [each for each in names if "dockmend" in each] == []
 
 
 def test_what_a_person_restarts_while_dockmend_restarts_it_runs(docker: PrivateEngine, proxy: HoldingProxy) -> None:
@@ -150,7 +149,11 @@ def test_what_a_person_restarts_while_dockmend_restarts_it_runs(docker: PrivateE
         docker.sicken("web", wait=False)
         asked.wait()
         eventually(lambda: killed.events.actions("web", "kill"), 30, what="dockmend stops it")
-        person(docker, "restart", "web").join()
+        again = threading.Thread(target=docker.docker, args=("restart", "web"))
+        again.start()
+        eventually(lambda: len(killed.events.actions("web", "kill")) == 2, 30, what="the person's waits for the end")
+        docker.docker("exec", "web", "touch", "/end")
+        again.join()
         (incident,) = closed(killed.daemon, 1)
         assert (incident.outcome, docker.state("web")) == ("healed", "running")
 
@@ -194,7 +197,7 @@ def test_a_recreation_that_is_killed_after_a_persons_stop_leaves_it_down(
         held = proxy.hold(f"POST /v[0-9.]+/containers/{web}/stop", "after")
         docker.sicken("web", wait=False)
         eventually(lambda: killed.events.actions("web", "kill"), 30, what="dockmend stops it")
-        person(docker, "stop", "web").join()
+        a_person_stops_it_too(docker, killed)
         killed.dies(held)
         stays_down(killed)
         assert identity(docker, "web") == web

@@ -61,6 +61,7 @@ class Run(Struct, omit_defaults=True):
     by: Literal["", "engine", "dockmend"] = ""  # whose doing its end is known to be
     signalled: bool | None = None  # by the engine's own record of its end, a call stopped or signalled it
     outlived: bool = False  # it was seen to run on after such a call
+    put_down: bool = False  # dockmend ended it by a rule that leaves it down
     handled: bool = False  # dockmend itself asked for its end, which may have failed
     told: str = ""  # what its end was told as, once it was
 

@@ -143,6 +143,17 @@ class OwnDoing(View, Due):
 
         self.later(at, look)
 
+    def put_down(self, container_id: str) -> None:
+        """An attempt is over that stopped a container and was not to start it again: that is on purpose.
+
+        Its end may still have to be heard of; if it was started again, that is another run.
+        """
+        found = self.entries.get(container_id)
+        run = found.kept.run if found is not None else None
+        if run is not None and (run.calls or run.signals) and not run.put_down:
+            run.put_down = True
+            self.changed.add(container_id)
+
     def stopped_by_person(self, container_id: str) -> None:
         """dockmend carried out a person's stop that the engine had lost: the end is that person's."""
         found = self.entries.get(container_id)

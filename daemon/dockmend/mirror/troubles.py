@@ -106,4 +106,5 @@ def of_end(
         cause=cause,
         note=note,
         recovered=recovered,
+        runs_again=runs_again,
     )

@@ -253,9 +253,18 @@ class View:
         found = {each for reference in same for each in index.naming(reference)}
         return [self.entries[each].container for each in sorted(found - {container_id, heir})]
 
+    def down_by_rule(self, container_id: str) -> bool:
+        """Whether a rule stopped it and left it down."""
+        found = self.entries.get(container_id)
+        return found is not None and found.kept.run.put_down and self.taken_down(container_id)
+
+    def down_on_purpose(self, container: Container) -> bool:
+        """Whether it does not run because a person or a rule stopped it."""
+        return not container.running and (self.stopped(container.id) or self.down_by_rule(container.id))
+
     def stopped_owner(self, container: Container) -> Container | None:
-        """The owner of a namespace that it is to live in, where somebody stopped that one."""
-        return next((each for each in self.owners(container) if not each.running and self.stopped(each.id)), None)
+        """The owner of a namespace that it is to live in, where that one is down on purpose."""
+        return next(filter(self.down_on_purpose, self.owners(container)), None)
 
     def owners(self, container: Container) -> list[Container]:
         """Those that are there of the containers in whose namespaces it is to live."""

@@ -247,6 +247,9 @@ class Doing:
         Whoever is there already is left alone, so it bears repetition. Raises EngineAway, JournalError."""
         living = self.steps.living
         self.left_out.pop(incident.id, None)
+        if incident.id not in self.ending.failures:  # else it may be down because its start failed
+            for container_id in living.touched.get(incident.id, ()):
+                self.mirror.put_down(container_id)
         for container_id in living.to_bring_back(incident.id):
             if why := await self._rejoin(incident, rule, container_id):
                 self.left_out[incident.id] = why

@@ -132,8 +132,8 @@ class Groups:
     def _stands_down(
         self, incident: Incident, rule: Rule, subject: Object | None, now: float
     ) -> Wait | Suppress | None:
-        """Where a person stopped the owner, what befalls its dependents by that is that person's will as well, and over
-        once the owner is back. Whether it is a restart, shows soon."""
+        """If a person or a rule stopped the owner, what befalls its dependents by that is on purpose as well, and over
+        once the owner is back. Whether a person restarts it, shows soon."""
         key = owner_in(incident.target)
         if key is not None:
             owner = self.mirror.of_owner(key)
@@ -141,15 +141,17 @@ class Groups:
             owner = self.mirror.stopped_owner(subject)
         else:
             return None
-        if owner is None or owner.running or not self.mirror.stopped(owner.id):
+        if owner is None or not self.mirror.down_on_purpose(owner):
             return None
         key = key or target_of(owner)
-        if now < (until := incident.opened_at + RESTART_WITHIN):
+        by_rule = self.mirror.down_by_rule(owner.id)
+        if not by_rule and now < (until := incident.opened_at + RESTART_WITHIN):
             self.awaited.add(key)
             why = f"{owner.name}, in whose namespaces it lives, was stopped, or is being restarted"
             return Wait(until, "owner", why)
         self._give_up(key, incident, rule)
-        why = f"owner stopped by a person: {owner.name} does not run; what lives in its namespaces comes back with it"
+        who = "rule" if by_rule else "person"
+        why = f"owner stopped by a {who}: {owner.name} does not run; what lives in its namespaces comes back with it"
         return Suppress("owner_stopped", why)
 
     def _tell_restart(self, owner: Container, incident: Incident) -> None:

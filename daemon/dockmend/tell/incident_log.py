@@ -79,7 +79,8 @@ class LogTeller(Observer):
         name = getattr(change.subject, "name", "") or change.target
         about = {"triggers": list(change.triggers), "target": change.target, "origin": change.origin}
         note = f": {shown(change.note)}" if change.note else ""
-        say(f"{shown(name, 128)} {_words(trigger, change.network)}{note}", about=about)
+        words = "was restarted" if change.cause == "stopped" and change.runs_again else _words(trigger, change.network)
+        say(f"{shown(name, 128)} {words}{note}", about=about)
 
     def incident(self, incident: Incident) -> None:
         before = self._told.get(incident.id)

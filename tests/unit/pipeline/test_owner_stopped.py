@@ -95,3 +95,33 @@ async def test_a_dependent_that_a_person_stopped_as_well_is_told_as_stopped():
         town.down(guest(1).id, by_person=True)
         await one.quiet()
         assert one.published == [("broken/guest1", one.published[0][1])]
+
+
+STOPS = """
+  - name: take down
+    when: container.unhealthy
+    match: {name: owner}
+    then: stop
+"""
+
+
+async def test_dependents_of_an_owner_that_a_rule_stopped_stand_down_at_once_and_come_back_with_it():
+    async with clinic(RULES + STOPS) as one:
+        town = Town(one, guest(1))
+        town.set(OWNER.id, health="unhealthy")
+        town.emit(OWNER.id, "health_status: unhealthy")
+        await one.quiet()
+        one.now += 5
+        one.tick()
+        one.look()
+        offer_what_stands(one)
+        await one.quiet()
+        told = {each.rule: (each.outcome, each.reason_code) for each in one.journal.incidents.values()}
+        assert told == {"take down": ("done", ""), "rejoin": ("on_purpose", "owner_stopped")}
+        assert one.last().reason.startswith("owner stopped by a rule: owner does not run")
+        town.up()
+        assert town.again
+        offer_what_stands(one)
+        await one.quiet()
+        assert (one.last().target, one.last().outcome) == (GROUP, "healed")
+        assert town.done == [("stop", "owner"), ("restart", "guest1")]
