@@ -115,8 +115,8 @@ async def test_cooldown_holds_the_next_incident_back(ward: Ward, tmp_path: Path)
         ward.sicken("web")
         (first,) = await one.closed()
         ward.sicken("web")
-        (waiting,) = await one.having(state="waiting")
-        assert (waiting.waiting_for, waiting.attempts) == ("cooldown", 0)
+        (waiting,) = await one.having(state="waiting", waiting_for="cooldown")
+        assert waiting.attempts == 0
         assert ward.restarts == {"web": 1}
         one.passes(61)
         second = (await one.closed(2))[1]
@@ -132,7 +132,7 @@ async def test_a_trouble_that_goes_during_the_cooldown_is_not_treated(ward: Ward
         ward.sicken("web")
         await one.closed()
         ward.sicken("web")
-        await one.having(state="waiting")
+        await one.having(state="waiting", waiting_for="cooldown")
         ward.set_health("web", "healthy")
         await taken(one, ward)
         one.passes(61)
@@ -318,7 +318,7 @@ async def test_for_waits_and_looks_again(ward: Ward, tmp_path: Path) -> None:
     ward.patient("web", "api")
     async with inside(ward, tmp_path, file(rule("heal", "for: 1m"))) as one:
         ward.sicken("web", "api")
-        assert {each.waiting_for for each in await one.having(2, state="waiting")} == {"for"}
+        await one.having(2, state="waiting", waiting_for="for")
         ward.set_health("api", "healthy")
         await taken(one, ward)
         assert ward.restarts == {}
@@ -367,12 +367,12 @@ async def test_for_goes_on_over_a_restart(ward: Ward, tmp_path: Path) -> None:
     rules, machine = file(rule("heal", "for: 2m")), Machine()
     async with inside(ward, tmp_path, rules, machine) as one:
         ward.sicken("web", "api")
-        began = min(each.opened_at for each in await one.having(2, state="waiting"))
+        began = min(each.opened_at for each in await one.having(2, state="waiting", waiting_for="for"))
     ward.set_health("api", "healthy")
     machine.passes(50)
     async with inside(ward, tmp_path, rules, machine) as one:
         await taken(one, ward)
-        await one.having(state="waiting", object_name="web")
+        await one.having(state="waiting", waiting_for="for", object_name="web")
         assert ward.restarts == {}
         one.passes(71)
         told = {each.object_name: each for each in await one.closed(2)}
@@ -406,7 +406,7 @@ async def test_a_rule_taken_away_ends_what_waits_for_it(ward: Ward, tmp_path: Pa
     ward.patient("web")
     async with inside(ward, tmp_path, file(rule("heal", "for: 1h"))) as one:
         ward.sicken("web")
-        await one.having(state="waiting")
+        await one.having(state="waiting", waiting_for="for")
     async with inside(ward, tmp_path, file(rule("other"))) as one:
         (healed,) = await one.closed(outcome="healed")
         assert healed.rule == "other"
