@@ -99,7 +99,9 @@ def config(broker_port: int) -> str:
     return f"{LIMITS}mqtt: {{host: 127.0.0.1, port: {broker_port}}}\n"
 
 
-Tie = Literal["", "link", "pid", "ipc"]
+Tie = Literal["", "link", "network", "pid", "ipc"]
+_DEFINED = {"network": "NetworkMode", "pid": "PidMode", "ipc": "IpcMode"}
+_SPACES = {"network": "net", "pid": "pid", "ipc": "ipc"}
 
 
 @dataclass
@@ -168,6 +170,7 @@ def slots() -> list[Slot]:
         Slot("m2", "tied", checked=True, base=base, tie="link"),
         Slot("m3", "tied", checked=True, base=base, tie="pid"),
         Slot("m4", "tied", checked=True, base=base, tie="ipc"),
+        Slot("m5", "tied", checked=True, base=base, tie="network"),
         Slot("p1", "patient", checked=True),
         Slot("p2", "patient", "unless-stopped", checked=True),
         Slot("p3", "patient", "always", checked=True),
@@ -255,9 +258,9 @@ def tied(slot: Slot, seen: dict[str, Any], base: dict[str, Any]) -> bool:
     """Whether it is tied to its base as that is now: by its definition, and in the namespace itself."""
     if slot.tie == "link":
         return bool(seen["HostConfig"]["Links"] == [f"{base['Name']}:/{slot.name}/base"])
-    defined = seen["HostConfig"][{"pid": "PidMode", "ipc": "IpcMode"}[slot.tie]]
+    defined = seen["HostConfig"][_DEFINED[slot.tie]]
     try:
-        spaces = {Path(f"/proc/{each['State']['Pid']}/ns/{slot.tie}").readlink() for each in (seen, base)}
+        spaces = {Path(f"/proc/{each['State']['Pid']}/ns/{_SPACES[slot.tie]}").readlink() for each in (seen, base)}
     except OSError:
         return False
     return defined == f"container:{base['Id']}" and len(spaces) == 1
