@@ -158,14 +158,18 @@ class Slot:
 def slots() -> list[Slot]:
     service = Slot("h1", "owner", labels=strangers.service("vpn"))  # as Compose made it
     plain = Slot("h2", "owner", checked=True)
+    alone = Slot(
+        "h3", "owner", checked=True
+    )  # no rule covers its guest: beside one that is covered it would be treated
     base = Slot("m1", "base", checked=True)
     return [
         service,
         plain,
+        alone,
         Slot("g1", "guest", owner=service),
         Slot("g2", "guest", owner=service),
         Slot("g3", "guest", owner=plain),
-        Slot("u1", "bystander", owner=plain),
+        Slot("u1", "bystander", owner=alone),
         base,
         Slot("m2", "tied", checked=True, base=base, tie="link"),
         Slot("m3", "tied", checked=True, base=base, tie="pid"),

@@ -43,7 +43,8 @@ def crash(driver: Driver, fault: Fault, act: Act) -> None:
 
 
 def unhealthy(driver: Driver, fault: Fault, act: Act) -> None:
-    owner = next(slot for slot in driver.slots if slot.tier == "owner" and slot.checked)
+    owners = [slot for slot in driver.slots if slot.tier == "owner" and slot.checked]
+    owner = owners[int(fault.pick * len(owners))]
     act.slot, act.container = owner.key, owner.id
     seen = driver.inspect(owner)
     if healthy(owner, seen):
