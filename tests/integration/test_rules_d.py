@@ -189,8 +189,7 @@ def test_pause_and_resume(docker: PrivateEngine) -> None:
         one.cli("pause", "--container", "web", "--for", "1h")
         assert one.metric("dockmend_paused") == 1
         docker.sicken("web")
-        waiting = eventually(lambda: incidents(one, state="waiting"))
-        assert waiting[0].waiting_for == "paused"
+        eventually(lambda: incidents(one, state="waiting", waiting_for="paused"), what="it waits for the pause")
         one.stop()
         one.start()  # a pause outlives the daemon
         assert [each["target"] for each in json.loads(one.command("status", "--json").stdout)["pauses"]] == [
