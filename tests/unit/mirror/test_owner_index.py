@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -92,7 +94,13 @@ def as_a_look_at_all_says(mirror: Mirror) -> None:
         assert {one.id for one in mirror.guests(owner)} == guests(mirror, owner), owner
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+HEIR: list[tuple[Any, ...]] = [
+    ("add", IDS[3], "web", {}, True, IDS[0], ""), ("add", IDS[4], "db", {}, True, "", ""), ("heir", IDS[0], IDS[4]),
+]  # fmt: skip
+
+
+@example(HEIR)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.lists(DEED, max_size=25))
 def test_the_index_of_owners_says_what_a_look_at_all_says(deeds: list[tuple]) -> None:  # type: ignore[type-arg]
     host = Host()
