@@ -116,14 +116,25 @@ class OwnedObjects:
                 return row
         return None
 
+    def aside(self, container_id: str) -> OwnedObject | None:
+        """The row of a container that is set aside."""
+        row = self.rows.get(self._by_object.get(container_id, ""))
+        return row if row is not None and row.purpose == "aside" else None
+
     def judged(self, container: Container) -> Container:
         """With the proof of what its name says: anybody may choose one like those that a recreation gives."""
         own = read_aside(container.name) is not None and self.of(container) is None
         return container if own == container.name_is_own else replace(container, name_is_own=own)
 
-    def plain_name(self, name: str) -> str:
-        """What a container of this name is called, of which no more is known yet."""
-        return without_aside(name) if any(row.name == name for row in self.rows.values()) else name
+    def plain_name(self, name: str, container_id: str = "") -> str:
+        """What a container of this name is called, of which no more is known than, perhaps, its id."""
+        plain = without_aside(name)
+        if plain == name:
+            return name
+        proven = any(
+            row.name == name and (not container_id or row.object_id in ("", container_id)) for row in self.rows.values()
+        )
+        return plain if proven else name
 
     def image(self, image: Image) -> OwnedObject | None:
         """The row that proves an image one that dockmend committed: by its id or, while that is not known (the engine

@@ -208,6 +208,18 @@ def test_one_is_recreated_and_then_the_one_that_names_it(docker: PrivateEngine, 
         assert names(docker) == {"base": "running", "web": "running"}
 
 
+def test_a_link_to_a_stranger_with_a_name_like_a_set_aside_one_stays_that(docker: PrivateEngine) -> None:
+    stranger = "base.dockmend-old-i00000000000test"
+    docker.run("base")
+    docker.run(stranger)
+    web = docker.patient("web", "--link", f"{stranger}:alias", "--stop-timeout", "2")
+    with daemon(docker, ANEW.replace("NAME", "web"), config=QUIET) as one:
+        docker.sicken("web", wait=False)
+        closed(one, rule="anew", outcome="healed", timeout=90)
+        assert docker.inspect("web")["Id"] != web
+        assert docker.inspect("web")["HostConfig"]["Links"] == [f"/{stranger}:/web/alias"]
+
+
 FOLLOW = """
 version: 1
 rules:

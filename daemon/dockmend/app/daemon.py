@@ -41,6 +41,7 @@ from dockmend.guards import Guards
 from dockmend.journal.api import Journal
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
+from dockmend.mirror.proven_names import ProvenNames
 from dockmend.model import Change, Container
 from dockmend.observer import Observers
 from dockmend.ownership import Ownership
@@ -94,6 +95,7 @@ class Daemon:
             update={"dry_run": settings.dry_run or self.turn.holder is not None}
         )
         why_not = self.turn.why_not or ("this is a dry run" if settings.dry_run else "")
+        ungated = engine
         self.engine = engine = gated(engine, Acting(why_not, settings.only))
         self.journal = journal
         self.clock = clock
@@ -114,6 +116,7 @@ class Daemon:
         self.pulse = Pulse()
         self.own = Ownership(engine, journal, clock.wall)
         self.mirror = Mirror(settings.unknown_cause, self._container_changed, self.own.objects)
+        ungated.names = ProvenNames(self.own.objects, self.mirror.identities)
         self.incidents = Incidents(journal, self.observer, clock, dice)
         self.guards = Guards(settings.policy, own_containers(), self.own.objects, settings.only)
         self.history = History()

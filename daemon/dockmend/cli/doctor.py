@@ -15,7 +15,7 @@ import click
 from dockmend.cli import checks
 from dockmend.cli.checks import Finding
 from dockmend.cli.in_force import OVERRULING, InForce, in_force
-from dockmend.cli.options import address_of, engine_of, options, owned_of
+from dockmend.cli.options import address_of, engine_of, of_journal, options, owned_of
 from dockmend.cli.text import emit, say
 from dockmend.errors import DockmendError, EngineAway, EngineError, InvalidFiles, JournalError, NotFound, UsageError
 
@@ -190,6 +190,7 @@ async def _engine(settings: Settings) -> tuple[Listing | None, list[Finding]]:
     except UsageError as error:
         return None, [Finding("problem", "engine", str(error), "mend the address")]
     in_clear = [Finding("note", "engine", warned, "use TLS, or the unix socket")] if warned else []
+    of_journal(engine, settings.paths)
     try:
         info = await engine.connect()
         listing = await engine.listing()

@@ -5,21 +5,16 @@ Labels and names are strangers' text: in each format everything that could be re
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from dockmend.cli.in_force import in_force
-from dockmend.cli.options import options, owned_of, with_engine
+from dockmend.cli.options import identities_of, options, owned_of, with_engine
 from dockmend.cli.text import clean, emit, say, show
-from dockmend.errors import JournalError
 from dockmend.mirror.graph import Edge, Graph, build
-from dockmend.mirror.identities import Identities
 from dockmend.mirror.order import Plan, plan
 
 HOW = {
@@ -48,7 +43,7 @@ def graph(as_json: bool, form: str, **flags: Any) -> int:
     owned = owned_of(now.settings.paths)
     found = build(
         (each for each in listing.containers if not owned.hides(each)),
-        remembered(now.settings.paths.journal),
+        identities_of(now.settings.paths),
     )
     order = plan(found.nodes, found.needs())
     if as_json:
@@ -60,19 +55,6 @@ def graph(as_json: bool, form: str, **flags: Any) -> int:
     else:
         _text(found, order)
     return 0
-
-
-def remembered(path: Path) -> Identities:
-    """What the daemon's journal tells of containers that are gone; nothing where that cannot be read."""
-    from dockmend.app.taking_up import IDENTITY
-    from dockmend.journal.reader import read_only
-
-    identities = Identities()
-    with contextlib.suppress(JournalError, OSError), read_only(path) as journal:
-        for key in journal.known_keys(IDENTITY):
-            with contextlib.suppress(msgspec.MsgspecError):  # of another version
-                identities.restore(key.removeprefix(IDENTITY), journal.known_value(key) or b"")
-    return identities
 
 
 def _text(found: Graph, order: Plan) -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dockmend.engine.api import Engine, EngineInfo
     from dockmend.engine.client import DockerEngine
     from dockmend.engine.discover import EngineAddress
+    from dockmend.mirror.identities import Identities
     from dockmend.owned import OwnedObjects
     from dockmend.ownership import Ownership
     from dockmend.settings import Paths, Settings
@@ -144,12 +145,20 @@ def engine_of(found: Settings) -> DockerEngine:
     return DockerEngine.at(address_of(found), trusted=trusted(lambda: found.policy), root=found.engine_root)
 
 
+def of_journal(engine: Engine, found: Paths) -> None:
+    """Has the journal of these paths prove which names are dockmend's doing."""
+    from dockmend.mirror.proven_names import ProvenNames
+
+    engine.names = ProvenNames(owned_of(found), identities_of(found))
+
+
 def with_engine(found: Settings, work: Callable[[Engine], Awaitable[T]]) -> T:
     """Runs `work`, which only looks, with a connected engine and gives the connection back."""
     from dockmend.engine.gate import Acting, gated
 
     async def run() -> T:
         engine = engine_of(found)
+        of_journal(engine, found.paths)
         try:
             await engine.connect()
             return await work(gated(engine, Acting(why_not="this command only looks")))
@@ -172,6 +181,23 @@ def owned_of(found: Paths) -> OwnedObjects:
         return OwnedObjects()
 
 
+def identities_of(found: Paths) -> Identities:
+    """What the journal of these paths tells of containers that are gone; nothing if it cannot be read."""
+    import msgspec
+
+    from dockmend.app.taking_up import IDENTITY
+    from dockmend.errors import JournalError
+    from dockmend.journal.sqlite import read_only
+    from dockmend.mirror.identities import Identities
+
+    identities = Identities()
+    with suppress(JournalError), read_only(found.journal) as journal:
+        for key in journal.known_keys(IDENTITY):
+            with suppress(msgspec.MsgspecError):  # of another version
+                identities.restore(key.removeprefix(IDENTITY), journal.known_value(key) or b"")
+    return identities
+
+
 @asynccontextmanager
 async def owning(found: Settings) -> AsyncIterator[Ownership]:
     """An engine under these settings and, of their journal, what dockmend made on it: for commands that make helpers.
@@ -185,6 +211,7 @@ async def owning(found: Settings) -> AsyncIterator[Ownership]:
         async def connect(self) -> EngineInfo:
             await journal.open()
             self.objects.load(await journal.instance(), await journal.owned())
+            engine.names = self.objects
             return await Ownership.connect(self)
 
     engine = engine_of(found)

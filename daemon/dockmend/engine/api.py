@@ -91,8 +91,19 @@ class EventStream(Protocol):
     overflowed: bool
 
 
+class OwnNames(Protocol):
+    """What the journal proves of names like those that a recreation gives: anybody may choose such a name."""
+
+    def judged(self, container: Container) -> Container:
+        """With the proof of what its name says."""
+
+    def plain_name(self, name: str) -> str:
+        """Without what a recreation added to it, if it was one of dockmend's; also of a container that is gone."""
+
+
 class Engine(Protocol):
     url: str
+    names: OwnNames
 
     async def connect(self) -> EngineInfo:
         """Settles the API version with the engine and says who answers."""

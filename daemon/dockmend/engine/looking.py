@@ -12,8 +12,9 @@ from msgspec.structs import replace
 
 from dockmend.errors import EngineAway, EngineError, NotFound, Permanent, Temporary
 from dockmend.model import Container, Image, Network, Volume, main_network
+from dockmend.owned import OwnedObjects
 
-from .api import Listing
+from .api import Listing, OwnNames
 from .api_versions import NEWEST, ApiVersion
 from .container_files import ContainerFiles
 from .faults import tidy
@@ -74,6 +75,7 @@ class Looking:
 
     def __init__(self, transport: Transport, trusted: Callable[[str], bool], clock: Callable[[], float]) -> None:
         self.trusted = trusted
+        self.names: OwnNames = OwnedObjects()  # until a journal is read: it proves nothing
         self.files: ContainerFiles | None = None  # the engine's own; None where they are out of reach
         self._transport = transport
         self._clock = clock
@@ -171,7 +173,10 @@ class Looking:
         answer = await self._transport.call(what, path("containers", segment(container, what), "json"), timeout=timeout)
         wire: WireContainer = self._transport.decoded(container_decoder, answer, what)
         require_meant(container, wire.Id, wire.Name, what)
-        found = to_container(wire, await self._labels_of_image(wire), self._version, self.trusted)
+        found = to_container(
+            wire, await self._labels_of_image(wire), self._version, self.trusted, self.names.plain_name
+        )
+        found = self.names.judged(found)
         if found.stop_timeout > 10.0:
             self._stop_timeouts.keep(found.id, found.stop_timeout)
         return found
@@ -179,7 +184,7 @@ class Looking:
     async def inspect_raw(self, container: str) -> dict[str, Any]:
         what = f"inspect {short(container)}"
         answer = await self._transport.call(what, path("containers", segment(container, what), "json"))
-        raw = plain_links(self._transport.decoded(raw_decoder, answer, what))
+        raw = plain_links(self._transport.decoded(raw_decoder, answer, what), self.names.plain_name)
         wire: WireContainer = self._transport.decoded(container_decoder, answer, what)
         require_meant(container, wire.Id, wire.Name, what)
         file = await self.files.of(to_container(wire, _NO_LABELS)) if self.files is not None else None

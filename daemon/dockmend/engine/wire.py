@@ -24,7 +24,6 @@ from dockmend.model import (
     Volume,
     as_written,
     main_network,
-    without_aside,
 )
 
 from .api import DOCKER, PODMAN
@@ -205,9 +204,11 @@ def to_container(
     of_image: Mapping[str, str] | None,
     version: ApiVersion = NEWEST,
     trusted: Callable[[str], bool] = lambda image: False,
+    plain_name: Callable[[str], str] = str,
 ) -> Container:
     """The model of an inspect answer of that version. `of_image`: its image's labels, None if that cannot be inspected;
-    `trusted`: whether the settings let the labels of an image count, by the reference that was written."""
+    `trusted`: whether the settings let the labels of an image count, by the reference that was written; `plain_name`:
+    see OwnNames."""
     state = wire.State or WireState()
     config = wire.Config or WireConfig()
     host = wire.HostConfig or WireHostConfig()
@@ -244,27 +245,32 @@ def to_container(
         mounts=tuple(Mount(m.Type, m.Name, m.Source, m.Destination) for m in wire.Mounts or ()),
         pid_mode=_others(host.PidMode),
         ipc_mode=_others(host.IpcMode),
-        links=tuple(plain_link(each) for each in host.Links or ()),
+        links=tuple(plain_link(each, plain_name) for each in host.Links or ()),
         volumes_from=tuple(host.VolumesFrom or ()),
     )
 
 
-def plain_link(said: str) -> str:
-    """`/db:/web/alias` without the names that `recreate` gives to what it has in hand.
+def plain_link(said: str, plain_name: Callable[[str], str]) -> str:
+    """`/db:/web/alias` without the names that `recreate` gives to what it has in hand; `plain_name`: see OwnNames.
 
     The engine writes a link with the present name of the object that it was made to: once that was recreated, with the
     name under which it was set aside, also when it has been removed since.
     """
     target, _, place = said.partition(":")
     parent, slash, alias = place.rpartition("/")
-    return f"{without_aside(target)}:{without_aside(parent)}{slash}{alias}"
+    return f"{_plain(target, plain_name)}:{_plain(parent, plain_name)}{slash}{alias}"
 
 
-def plain_links(raw: dict[str, Any]) -> dict[str, Any]:
+def _plain(path: str, plain_name: Callable[[str], str]) -> str:
+    name = path.removeprefix("/")
+    return path[: len(path) - len(name)] + plain_name(name)
+
+
+def plain_links(raw: dict[str, Any], plain_name: Callable[[str], str]) -> dict[str, Any]:
     """The same for an inspect answer that is passed on as it came."""
     host = raw.get("HostConfig")
     if isinstance(host, dict) and isinstance(links := host.get("Links"), list):
-        host["Links"] = [plain_link(str(each)) for each in links]
+        host["Links"] = [plain_link(str(each), plain_name) for each in links]
     return raw
 
 

@@ -27,13 +27,15 @@ _ID_LENGTH = 64
 
 class Identity(Struct, frozen=True, omit_defaults=True):
     """`names` and `targets`: all that it was known by, the newest first; `heir`: the id of what dockmend put in its
-    place; `stand_in`: the id of the one that a definition which names it was last made onto, whoever made that one."""
+    place; `stand_in`: the id of the one that a definition which names it was last made onto, whoever made that one;
+    `aside`: the name that a recreation of dockmend's gave it, by which the engine tells links to it ever since."""
 
     id: str
     names: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     heir: str = ""
     stand_in: str = ""
+    aside: str = ""
 
     def called(self) -> tuple[str, ...]:
         """Targets by which it may be found again, the best first: its own, then those that its names alone make."""
@@ -47,13 +49,14 @@ class Identities:
         self.known: dict[str, Identity] = {}
         self.changed: set[str] = set()
         self.on_change: Callable[[str], None] = lambda container_id: None
+        self._asides: dict[str, str] = {}  # ids by the name that a recreation gave
         self._sweep_at = GONE_KEPT + SWEPT_AT
 
     # --- what is persisted ---------------------------------------------------------------------------------------
 
     def restore(self, container_id: str, data: bytes) -> None:
         """Takes up one from the journal. Raises msgspec.MsgspecError where the bytes are of no use."""
-        self.known[container_id] = msgspec.msgpack.decode(data, type=Identity)
+        self._know(msgspec.msgpack.decode(data, type=Identity))
         self.on_change(container_id)
 
     def encoded(self, container_id: str) -> bytes | None:
@@ -73,6 +76,12 @@ class Identities:
     def told(self, container_id: str, target: str) -> None:
         """It was never seen; something else tells what its target was."""
         self._heard(container_id, "", target)
+
+    def set_aside(self, container_id: str, name: str) -> None:
+        """dockmend itself gave it this name, as the journal proves."""
+        known = self.known.get(container_id) or Identity(container_id)
+        if known.aside != name:
+            self._put(replace(known, aside=name))
 
     def succeeded(self, old: str, new: str) -> None:
         """`new` took the place of `old`, by dockmend's own doing."""
@@ -95,9 +104,14 @@ class Identities:
             self._put(replace(known, names=names, targets=targets))
 
     def _put(self, identity: Identity) -> None:
-        self.known[identity.id] = identity
+        self._know(identity)
         self.changed.add(identity.id)
         self.on_change(identity.id)
+
+    def _know(self, identity: Identity) -> None:
+        self.known[identity.id] = identity
+        if identity.aside:
+            self._asides[identity.aside] = identity.id
 
     # --- what is asked -------------------------------------------------------------------------------------------
 
@@ -138,6 +152,14 @@ class Identities:
         found = self.known.get(container_id)
         return found.names[0] if found is not None and found.names else short(container_id)
 
+    def was_set_aside(self, name: str) -> bool:
+        """Whether dockmend gave a container this name. Who is asked about is in use, and so not among the oldest."""
+        container_id = self._asides.get(name, "")
+        if (found := self.known.pop(container_id, None)) is None:
+            return False
+        self.known[container_id] = found
+        return True
+
     def called(self, key: str) -> list[str]:
         """The ids of all that were ever called so."""
         return [each.id for each in self.known.values() if key in each.called()]
@@ -153,7 +175,7 @@ class Identities:
         needed = {each.id for name in named for each in self.line(name)}
         gone = [each for each in self.known if each not in present and each not in needed]
         for container_id in gone[: max(0, len(gone) - GONE_KEPT)]:
-            del self.known[container_id]
+            self._asides.pop(self.known.pop(container_id).aside, None)
             self.changed.add(container_id)
             self.on_change(container_id)
         self._sweep_at = len(self.known) + SWEPT_AT

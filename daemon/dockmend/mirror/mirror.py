@@ -107,7 +107,7 @@ class Mirror(OwnDoing):
         container_id = event.actor.ID
         attributes = event.actor.Attributes
         if event.action in _NAMING and event.name and not self.owned.hides_event(container_id, attributes):
-            self.identities.named(container_id, self.owned.plain_name(event.name.removeprefix("/")))
+            self._named(container_id, event.name.removeprefix("/"))
         if (buried := self._buried.get(container_id)) is not None:
             return events.of_one_gone(self, buried, event, now, origin)
         if event.action == "destroy":
@@ -370,6 +370,8 @@ class Mirror(OwnDoing):
     def succeeded(self, old: str, new: str) -> None:
         """`new` took the place of `old`: what is known of that one is its own now. Bears repetition."""
         self.identities.succeeded(old, new)
+        if (row := self.owned.aside(old)) is not None:  # its renaming may not have been heard
+            self.identities.set_aside(old, row.name)
         before = self.entries.get(old) or self.leaving.pop(old, None) or self._buried.get(old)
         if before is None:
             return
@@ -383,9 +385,17 @@ class Mirror(OwnDoing):
             heir.inherit(before.kept)
             self.changed.add(new)
 
+    def _named(self, container_id: str, name: str) -> None:
+        plain_name = self.owned.plain_name(name, container_id)
+        self.identities.named(container_id, plain_name)
+        if plain_name != name:
+            self.identities.set_aside(container_id, name)
+
     def _identify(self, container: Container) -> None:
         """What it is called now is remembered, beyond its end."""
         self.identities.seen(container)
+        if container.plain_name != container.name:
+            self.identities.set_aside(container.id, container.name)
         if self.identities.full():
             entries = (*self.entries.values(), *self.leaving.values(), *self._buried.values())
             self.identities.forget(self.entries.keys(), {name for each in entries for name in _named(each.container)})

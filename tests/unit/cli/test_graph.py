@@ -7,12 +7,14 @@ import re
 import time
 from pathlib import Path
 
-from dockmend.cli.graph import document, dot, mermaid, remembered
+from dockmend.cli.graph import document, dot, mermaid
+from dockmend.cli.options import identities_of
 from dockmend.journal.sqlite import SqliteJournal
 from dockmend.mirror.graph import build
 from dockmend.mirror.identities import Identities
 from dockmend.mirror.order import plan
 from dockmend.model import Container, Endpoint
+from dockmend.settings import Paths
 
 HOSTILE = 'x"]; click n0 "javascript:alert(1)" \\ \x1b[2J -->|'
 VPN = Container(id="1" * 64, name="vpn", networks={"lan": Endpoint("n", aliases=("gw",))})
@@ -66,6 +68,6 @@ async def test_who_a_dead_id_meant_is_what_the_daemons_journal_remembers(tmp_pat
     journal.put_known("identity/other", b"of another version")
     await journal.close()
     app = Container(id="5" * 64, name="tail", network_mode=f"container:{'9' * 64}")
-    (edge,) = build([VPN, app], remembered(tmp_path / "journal.sqlite3")).edges
+    (edge,) = build([VPN, app], identities_of(Paths(state=tmp_path))).edges
     assert edge.dependency == VPN.id
-    assert remembered(tmp_path / "none.sqlite3").known == {}
+    assert identities_of(Paths(state=tmp_path / "none")).known == {}

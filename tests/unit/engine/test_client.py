@@ -11,6 +11,7 @@ from dockmend.engine import looking, transport
 from dockmend.engine.client import DockerEngine
 from dockmend.errors import EngineAway, NotFound, Permanent, Temporary, Unreachable
 from dockmend.model import Endpoint
+from dockmend.owned import OwnedObject, OwnedObjects
 from tests.fakes.engine import FakeEngine, Fault
 
 from .raw import raw, served
@@ -322,3 +323,14 @@ async def test_an_image_that_another_load_has_just_named_is_loaded(
     else:
         with pytest.raises(Permanent, match="already exists"):
             await client.load_empty_image("empty:1")
+
+
+async def test_a_name_like_a_set_aside_one_is_judged_in_every_look(fake: FakeEngine, client: DockerEngine) -> None:
+    name = "db.dockmend-old-i0abc0abc0abc0ab"
+    fake.add_container(name, "toolbox")
+    await client.connect()
+    assert (await client.inspect(name)).plain_name == name
+    assert (await client.listing()).containers[0].plain_name == name
+    known = (await client.inspect(name)).id
+    client.names = OwnedObjects("", [OwnedObject("o1", "container", name, "", "i0abc0abc0abc0ab", "aside", 0.0, known)])
+    assert (await client.inspect(name)).plain_name == "db"
