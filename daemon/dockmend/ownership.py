@@ -113,14 +113,12 @@ class Ownership:
 
         `volumes`: its anonymous ones as well. Raises EngineError.
         """
-        object_id = row.object_id
-        if not object_id:
-            if (found := await self.find(row)) is None:
-                return False
-            object_id = found.id
+        found = await self.find(row)  # once it is gone, its id may be another's name
+        if found is None:
+            return False
         removed = True
         try:
-            await self.engine.remove(object_id, force=True, volumes=volumes)
+            await self.engine.remove(found.id, force=True, volumes=volumes)
         except NotFound:
             removed = False
         self.forget(row)

@@ -66,6 +66,27 @@ async def test_only_the_network_that_is_meant_is_looked_at(lab: Lab) -> None:
     assert (await lab.client.inspect_network(network)).name == "shop"
     with pytest.raises(NotFound):
         await lab.client.inspect_network(network[:8])
+    web = await lab.run("web", network="shop", start=False)
+    with pytest.raises(NotFound):
+        await lab.client.disconnect_network(network[:8], web, force=True)
+    with pytest.raises(NotFound):
+        await lab.client.connect_network(network[:8], web, Endpoint(network_id=""))
+    assert set((await lab.client.inspect(web)).networks) == {"shop"}
+    await lab.client.disconnect_network("shop", web)
+    assert not (await lab.client.inspect(web)).networks
+
+
+async def test_only_the_image_that_is_meant_is_looked_at(lab: Lab) -> None:
+    await lab.image("shop:1", {})
+    image = (await lab.client.inspect_image("shop:1")).id
+    digits = image.removeprefix("sha256:")
+    assert (await lab.client.inspect_image(digits)).id == image
+    assert (await lab.client.inspect_image(digits[:12])).id == image
+    for look in (lab.client.inspect_image, lab.client.inspect_image_raw):
+        with pytest.raises(NotFound):
+            await look(digits[:6])
+    await lab.client.tag_image(image, f"{digits[:6]}:latest")
+    assert (await lab.client.inspect_image(digits[:6])).id == image
 
 
 async def test_an_inspect_of_a_running_container(lab: Lab) -> None:

@@ -131,9 +131,7 @@ class Engine:
 
     async def remove(self, container: str, force: bool = False, volumes: bool = False) -> None:
         self.calls.append(f"remove {container}")
-        if container not in self.there:
-            raise NotFound(f"no such container: {container}", 404)
-        del self.there[container]
+        del self.there[(await self.inspect(container)).id]
 
 
 async def test_the_row_is_on_disk_before_the_engine_is_asked():
@@ -173,6 +171,15 @@ async def test_what_a_person_made_under_that_name_meanwhile_is_left():
     (left,) = later.of_incident(INCIDENT, "job")
     assert await later.find(left) is None
     assert not await later.remove(left)
+    assert list(engine.there) == ["c9"]
+
+
+async def test_what_is_gone_is_not_another_that_bears_its_id_for_a_name():
+    engine, rows = Engine(), Rows()
+    own = owning(engine, rows, lambda: 1000.0)
+    made = await own.create("tool", {}, INCIDENT, "job")
+    engine.there = {"c9": Container(id="c9", name="c1")}
+    assert not await own.remove(made)
     assert list(engine.there) == ["c9"]
 
 

@@ -317,7 +317,8 @@ async def remove_old(ctx: Context, undo: Undo) -> None:
     """Without its volumes: they are the new one's. Raises Failed where it cannot be removed; EngineAway where it
     could not be now."""
     try:
-        await ctx.engine.remove(undo.old, force=True)
+        if await look(ctx, undo.old) is not None:  # once it is gone, its id may be another's name
+            await ctx.engine.remove(undo.old, force=True)
     except NotFound:
         pass
     except EngineAway:

@@ -33,6 +33,7 @@ async def run(ctx: Context, params: Any, subject: Object) -> Done:
     await ctx.remember({"run": {"job": name, "until": until, "expected": params.exit_code}})
     try:
         await _cleared(ctx)  # of an earlier attempt
+        await ctx.engine.inspect_image(image)  # once it is gone, the engine would take another whose id begins so
         job = (await ctx.own.create(name, body, ctx.incident.id, "job")).object_id
         _check_unbent(ctx, body)
         await ctx.engine.start(job)

@@ -15,7 +15,7 @@ from dockmend.model import Endpoint, Network, Volume
 from .api_versions import SEVERAL_NETWORKS
 from .empty_image import archive
 from .faults import only_for, tidy
-from .looking import Looking, short
+from .looking import Looking, is_short_digits, short
 from .transport import flag, path, segment
 from .wire import WireEnd, WireId, end_decoder, id_decoder, to_volume, version_decoder, volume_decoder
 from .wire_networks import endpoint_config, network_body, one_network
@@ -129,12 +129,18 @@ class Changing(Looking):
     async def _connect(self, network: str, container: str, endpoint: Mapping[str, Any]) -> None:
         what = f"connect {short(container)} to network {short(network)}"
         body = {"Container": container, "EndpointConfig": endpoint}
-        await self._transport.call(what, path("networks", segment(network, what), "connect"), "POST", body=body)
+        meant = segment(await self._network_meant(network), what)
+        await self._transport.call(what, path("networks", meant, "connect"), "POST", body=body)
 
     async def disconnect_network(self, network: str, container: str, force: bool = False) -> None:
         what = f"disconnect {short(container)} from network {short(network)}"
         body = {"Container": container, "Force": force}
-        await self._transport.call(what, path("networks", segment(network, what), "disconnect"), "POST", body=body)
+        meant = segment(await self._network_meant(network), what)
+        await self._transport.call(what, path("networks", meant, "disconnect"), "POST", body=body)
+
+    async def _network_meant(self, network: str) -> str:
+        """A name that another network's id could begin with is looked up first. Raises NotFound."""
+        return (await self._network(network)).Id if is_short_digits(network) else network
 
     async def create_network(self, network: Network) -> str:
         what = f"create network {network.name}"

@@ -21,6 +21,7 @@ from .faults import tidy
 from .transport import Transport, path, segment
 from .wire import (
     WireContainer,
+    WireImage,
     container_decoder,
     ids_decoder,
     image_decoder,
@@ -45,6 +46,7 @@ ID_DIGITS = 12  # the fewest digits of an id that stand for an object, as the do
 REMEMBERED = 4096  # images whose labels, and containers whose stop timeouts or MAC addresses, are kept
 
 _NO_LABELS: dict[str, str] = {}
+_HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 class Remembered(OrderedDict[str, T]):
@@ -265,11 +267,14 @@ class Looking:
     async def inspect_image(self, image: str) -> Image:
         what = f"inspect image {short(image)}"
         answer = await self._transport.call(what, path("images", segment(image, what), "json"))
-        return to_image(self._transport.decoded(image_decoder, answer, what))
+        wire: WireImage = self._transport.decoded(image_decoder, answer, what)
+        require_image_meant(image, wire, what)
+        return to_image(wire)
 
     async def inspect_image_raw(self, image: str) -> dict[str, Any]:
         what = f"inspect image {short(image)}"
         answer = await self._transport.call(what, path("images", segment(image, what), "json"))
+        require_image_meant(image, self._transport.decoded(image_decoder, answer, what), what)
         return self._transport.decoded(raw_decoder, answer, what)
 
 
@@ -279,11 +284,26 @@ def require_meant(reference: str, found_id: str, name: str, what: str) -> None:
     To the engine any part of an id's beginning is a reference, so that `db`, once no container has that name, is one
     whose id begins with db; and of what is gone the id, if another object has it for a name.
     """
-    digits = set(reference) <= set("0123456789abcdef")
+    digits = set(reference) <= _HEXADECIMAL
     by_id = reference == found_id or (digits and len(reference) >= ID_DIGITS and found_id.startswith(reference))
     by_name = reference.removeprefix("/") == name.removeprefix("/") and not (digits and len(reference) == 64)
     if not (by_id or by_name):
         raise NotFound(f"{what}: there is nothing named {tidy(reference)!r}", 404)
+
+
+def is_short_digits(reference: str) -> bool:
+    """Whether a reference could be taken for the beginning of an id, and is too short to be meant for one."""
+    return len(reference) < ID_DIGITS and set(reference) <= _HEXADECIMAL
+
+
+def require_image_meant(reference: str, found: WireImage, what: str) -> None:
+    """The same for an image: without a tag, `db` is db:latest and, once that is gone, one whose id begins with db."""
+    digits = reference.removeprefix("sha256:")
+    if not is_short_digits(digits) or not found.Id.removeprefix("sha256:").startswith(digits):
+        return
+    named = reference if ":" in reference else f"{reference}:latest"
+    if not any(tag == named or tag.endswith(f"/{named}") for tag in found.RepoTags or ()):
+        raise NotFound(f"{what}: there is no image {tidy(named)!r}", 404)
 
 
 def short(name: str) -> str:

@@ -12,16 +12,23 @@ import pytest
 
 from dockmend.actions.base import Failed
 from dockmend.actions.jobs import run
+from dockmend.model import Container, Image
 from dockmend.rules.parameters import Run
 from tests.unit.actions.stage import WEB, Script, Stage
+
+JOB = "j" * 64
 
 
 class Engine(Script):
     """An engine for one job, which ends at once."""
 
+    async def inspect_image(self, image: str) -> Image:
+        return Image("sha256:" + "1" * 64, (image,))
+
     async def create(self, name: str, body: dict[str, Any], **_: Any) -> str:
         self._called("create", body)
-        return "j" * 64
+        self.containers[JOB] = Container(JOB, "job")
+        return JOB
 
     async def wait(self, container: str, timeout: float) -> int:
         self._called("wait")
