@@ -21,8 +21,12 @@ REPLACED_WITHIN = 5.0
 """Seconds for which dockmend's first call about the new owner is waited for."""
 
 
+def _owners(driver: Driver) -> list[Slot]:
+    return [slot for slot in driver.slots if slot.tier == "owner"]
+
+
 def _drawn(driver: Driver, fault: Fault, act: Act) -> Slot:
-    owners = [slot for slot in driver.slots if slot.tier == "owner"]
+    owners = _owners(driver)
     slot = owners[int(fault.pick * len(owners))]
     act.slot, act.container = slot.key, slot.id
     return slot
@@ -43,7 +47,7 @@ def crash(driver: Driver, fault: Fault, act: Act) -> None:
 
 
 def unhealthy(driver: Driver, fault: Fault, act: Act) -> None:
-    owners = [slot for slot in driver.slots if slot.tier == "owner" and slot.checked]
+    owners = [slot for slot in _owners(driver) if slot.checked]
     owner = owners[int(fault.pick * len(owners))]
     act.slot, act.container = owner.key, owner.id
     seen = driver.inspect(owner)
@@ -123,10 +127,12 @@ def stop(driver: Driver, fault: Fault, act: Act) -> None:
 
 
 def start(driver: Driver, fault: Fault, act: Act) -> None:
-    owner = _drawn(driver, fault, act)
-    if driver.inspect(owner)["State"]["Status"] != "exited":
+    ended = [slot for slot in _owners(driver) if driver.inspect(slot)["State"]["Status"] == "exited"]
+    if not ended:
         act.result = "nothing to do it to"
         return
+    owner = ended[int(fault.pick * len(ended))]
+    act.slot, act.container = owner.key, owner.id
     driver.hands.do(owner, "start")
     driver.means(act, owner, "running", "running")
 
