@@ -20,7 +20,8 @@ import pytest
 
 from dockmend.engine.client import DockerEngine
 from dockmend.model import HELPER_LABEL
-from dockmend.snapshots import commands
+from dockmend.ownership import STILL_MAKING, Ownership
+from dockmend.snapshots import commands, made
 from dockmend.snapshots.archive import Why, take
 from dockmend.snapshots.helper import Source, helper, remove_helpers
 from dockmend.snapshots.manifest import Finding, Manifest, SnapshotError
@@ -215,9 +216,10 @@ async def test_labels_come_back_but_not_the_storage_of_the_original(docker, clie
     assert (place / "precious").read_text() == "changed since"
     assert (folder_of(docker, "fresh") / "precious").read_text() == "as it is now"
     assert "the original's storage is not written over" in restored.notes[0]
-    made = json.loads(docker.docker("volume", "inspect", "fresh"))[0]
-    assert made["Options"] in (None, {})
-    assert made["Labels"] == {"a": "b", "dockmend.restored-from": manifest.id}
+    found = json.loads(docker.docker("volume", "inspect", "fresh"))[0]
+    assert found["Options"] in (None, {})
+    assert found["Labels"].pop("dockmend.restored-by").startswith(f"{INSTANCE}/")
+    assert found["Labels"] == {"a": "b", "dockmend.restored-from": manifest.id}
 
 
 async def test_an_existing_volume_is_never_written_to(docker, client, store):
@@ -276,27 +278,54 @@ async def test_a_failed_restore_leaves_no_volume(docker, client, store, monkeypa
 
     monkeypatch.setattr("dockmend.snapshots.restore.verify", exchanged)
     with pytest.raises(SnapshotError, match="changed while it was restored"):
-        await restore(owning(client), store, first.id, "fresh")
+        await restore(own := owning(client), store, first.id, "fresh")
     assert docker.docker("volume", "ls", "-q") == "data"
     assert docker.api("GET", "/containers/json?all=1")[1] == []
-    assert list((store.root / ".restoring").iterdir()) == []
+    assert own.objects.rows == {}
 
 
 async def test_a_restore_that_was_killed_is_cleared_away(docker, client, store):
-    volume(docker, "data")
-    manifest = await commands.create(owning(client), store, "data", time.time)
-    docker.docker("volume", "create", "--label", f"dockmend.restored-from={manifest.id}", "half")
-    docker.docker("volume", "create", "mine")
-    marks = store.root / ".restoring"
-    marks.mkdir(exist_ok=True)
+    """Only what a row proves, also among volumes that say the same of themselves as a restore's."""
     from dockmend.snapshots import owner
 
-    dead = owner.command_owner().rpartition(".")[0] + ".1"  # this process id, another start
-    (marks / "half").write_text(f"{manifest.id}\n{dead}")
-    (marks / "mine").write_text(f"{manifest.id}\n{dead}")  # made by a person since: it lacks the label
-    assert await clear_restores(owning(client), store) == ["half"]
-    assert sorted(docker.docker("volume", "ls", "-q").split()) == ["data", "mine"]
-    assert list(marks.iterdir()) == []
+    volume(docker, "data")
+    alive = owner.command_owner()
+    dead = alive.rpartition(".")[0] + ".1"  # this process id, another start
+    own = owning(client)
+    for name, whose in (("half", dead), ("removed", dead), ("used", dead), ("retold", dead), ("busy", alive)):
+        await made.make(own, name, "local", {}, {}, "data@1", whose)
+    labels = json.loads(docker.docker("volume", "inspect", "half"))[0]["Labels"]
+    copied = [each for pair in labels.items() for each in ("--label", "=".join(pair))]
+    docker.docker("volume", "create", *copied, "twin")  # no row is of it
+    docker.docker("volume", "rm", "removed", "retold")
+    docker.docker("volume", "create", *copied, "retold")  # by a person since, of the same name
+    docker.run("user", "--volume", "used:/x")
+    own.clock = lambda: time.time() + STILL_MAKING
+    assert await clear_restores(own, store) == ["half"]
+    assert sorted(docker.docker("volume", "ls", "-q").split()) == ["busy", "data", "retold", "twin", "used"]
+    assert sorted(row.name for row in own.objects.rows.values()) == ["busy", "used"]
+    docker.docker("rm", "--force", "user")
+    assert await clear_restores(own, store) == ["used"]
+
+
+async def test_a_volume_that_somebody_makes_just_then_is_neither_filled_nor_removed(docker, client, store, monkeypatch):
+    volume(docker, "data")
+    manifest = await commands.create(owning(client), store, "data", time.time)
+    own = owning(client)
+    claim = own.claim
+
+    async def beaten(*arguments: Any, **more: Any) -> Any:
+        row = await claim(*arguments, **more)
+        if row.kind == "volume":
+            docker.docker("volume", "create", "--label", f"dockmend.restored-from={manifest.id}", row.name)
+        return row
+
+    monkeypatch.setattr(Ownership, "claim", lambda self, *arguments, **more: beaten(*arguments, **more))
+    with pytest.raises(SnapshotError, match="there is a volume fresh already"):
+        await restore(own, store, manifest.id, "fresh")
+    assert sorted(docker.docker("volume", "ls", "-q").split()) == ["data", "fresh"]
+    assert list(folder_of(docker, "fresh").iterdir()) == []
+    assert own.objects.rows == {}
 
 
 async def test_helpers_of_dead_commands_are_removed_and_of_living_ones_not(docker, client):

@@ -24,7 +24,7 @@ from dockmend.snapshots.archive import take
 from dockmend.snapshots.manifest import SnapshotError
 from dockmend.snapshots.restore import body
 from dockmend.snapshots.store import Store
-from tests.fakes.owning import FileRows, owning
+from tests.fakes.owning import INSTANCE, FileRows, owning
 from tests.integration.exchanging import POINTS
 from tests.integration.test_snapshots import described, folder_of, odd_tree, volume
 from tests.lab import PrivateEngine
@@ -64,6 +64,8 @@ def nothing_left(docker: PrivateEngine, store: Store) -> None:
     assert docker.docker("ps", "--all", "--quiet", "--filter", "label=dockmend.helper") == ""
     assert [path.name for path in (store.root / ".in-place").iterdir()] == []
     assert not list(store.root.rglob("*.partial"))
+    rows = FileRows(store.root.parent / "owned.json").kept
+    assert [row.name for row in rows.values() if row.kind == "volume"] == []
 
 
 async def in_its_place(client: DockerEngine, store: Store, snapshot: str) -> Any:
@@ -179,6 +181,7 @@ async def test_a_missing_volume_is_made_as_it_was(docker, client, store):
     assert "data was missing: it was made anew by driver local" in restored.notes
     assert described(folder_of(docker, "data")) == before
     made = json.loads(docker.docker("volume", "inspect", "data"))[0]
+    assert made["Labels"].pop("dockmend.restored-by").startswith(f"{INSTANCE}/")
     assert made["Labels"] == {"shop": "main", "dockmend.restored-from": manifest.id}
     nothing_left(docker, store)
 

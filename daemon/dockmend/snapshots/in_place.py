@@ -18,8 +18,9 @@ from pathlib import Path
 from dockmend.engine.api import Engine, EngineInfo
 from dockmend.errors import DockmendError, EngineAway, EngineError, NotFound, Unreachable
 from dockmend.model import Container, Volume
+from dockmend.owned import OwnedObject
 from dockmend.ownership import Ownership
-from dockmend.snapshots import marks
+from dockmend.snapshots import made, marks
 from dockmend.snapshots.archive import Why, take
 from dockmend.snapshots.clearing import clear
 from dockmend.snapshots.diff import Difference, compare, of_snapshot, of_volume
@@ -27,7 +28,7 @@ from dockmend.snapshots.helper import Source, helper
 from dockmend.snapshots.losses import INEXACT, readable_root, same_host
 from dockmend.snapshots.manifest import Manifest, SnapshotError
 from dockmend.snapshots.marks import Mark
-from dockmend.snapshots.restore import DROPPED_LABELS, FROM_LABEL, Restored, body, verify
+from dockmend.snapshots.restore import Restored, body, verify
 from dockmend.snapshots.store import Store
 from dockmend.snapshots.threads import to_end
 
@@ -77,6 +78,7 @@ async def restore_in_place(work: Exchange, id: str, clock: Callable[[], float]) 
         except BaseException as error:
             await _failed(work, mark, error)
             raise
+        await _handed_over(work, mark.volume)
         await to_end(marks.end, work.store, mark.volume)
     work.notes.extend(f"not in the snapshot: {finding.count} {finding.what}" for finding in manifest.not_kept)
     return Restored(manifest, manifest.volume, tuple(work.notes), mark.safety)
@@ -111,7 +113,7 @@ async def _prepare(work: Exchange, manifest: Manifest, clock: Callable[[], float
     earlier = await asyncio.to_thread(marks.read, work.store, manifest.volume)
     if earlier is not None and earlier.safety and await _exists(work, earlier.safety):
         return await _taken_up(work, earlier, manifest, volume)
-    if earlier is not None and (volume is None or volume.labels.get(FROM_LABEL) == earlier.snapshot):
+    if earlier is not None and (volume is None or any(made.proves(row, volume) for row in _rows(work, volume.name))):
         await _unmake(work, earlier)
         volume = None
     if volume is None:
@@ -157,17 +159,17 @@ async def _taken_up(work: Exchange, earlier: Mark, manifest: Manifest, volume: V
 async def _made(work: Exchange, manifest: Manifest) -> Mark:
     """A volume that is gone is made as it was; it must be without content, since nothing is kept then."""
     mark = Mark(manifest.volume, manifest.id)
-    labels = {key: value for key, value in manifest.labels.items() if key not in DROPPED_LABELS}
     await to_end(marks.put, work.store, mark)
     try:
-        await work.engine.create_volume(
-            manifest.volume, manifest.driver, manifest.options, labels | {FROM_LABEL: manifest.id}
+        await made.make(
+            work.own, manifest.volume, manifest.driver, manifest.options, manifest.labels, manifest.id, work.owner
         )
         empty = await _empty(work, manifest.volume)
     except BaseException as error:
         await _failed(work, mark, error)
         raise
     if not empty:  # its storage outlives it: removing the volume might remove that
+        await _handed_over(work, manifest.volume)
         await to_end(marks.end, work.store, manifest.volume)
         raise SnapshotError(
             f"{manifest.volume} was made anew by driver {manifest.driver} and holds files already: nothing of them "
@@ -292,11 +294,20 @@ async def _put_back(work: Exchange, mark: Mark) -> None:
 
 
 async def _unmake(work: Exchange, mark: Mark) -> None:
-    """Removes the volume that was made; one without the label is somebody else's."""
-    volume = await _present(work, mark.volume)
-    if volume is not None and volume.labels.get(FROM_LABEL) == mark.snapshot:
-        await work.engine.remove_volume(mark.volume)
+    """Removes the volume that was made; one that no row of the journal proves is somebody else's."""
+    for row in _rows(work, mark.volume):
+        await made.remove(work.own, row)
     await to_end(marks.end, work.store, mark.volume)
+
+
+def _rows(work: Exchange, volume: str) -> list[OwnedObject]:
+    return made.rows_of(work.own, volume)
+
+
+async def _handed_over(work: Exchange, volume: str) -> None:
+    """Before the mark goes: without it, a row would be taken for that of a half-filled volume."""
+    for row in _rows(work, volume):
+        await made.hand_over(work.own, row)
 
 
 async def _present(work: Exchange, name: str) -> Volume | None:

@@ -29,7 +29,7 @@ class Busy(SnapshotError):
 
 class Mark(Struct, frozen=True):
     """The content of `volume` is being replaced by that of `snapshot`. `safety` is the snapshot of what it held; "":
-    there was no volume, and one was made that has `snapshot` in its label."""
+    there was no volume, and one is made, which a row of the journal proves (made.py)."""
 
     volume: str
     snapshot: str

@@ -9,17 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
+import structlog
 import zstandard
 
 from dockmend.engine.api import Engine
-from dockmend.errors import EngineError, NotFound
+from dockmend.errors import EngineAway, EngineError, NotFound
 from dockmend.ownership import Ownership
+from dockmend.snapshots import made, marks
 from dockmend.snapshots.contents import Contents
 from dockmend.snapshots.helper import Source, helper, remove_helpers
 from dockmend.snapshots.manifest import VOLUME_NAME, Manifest, SnapshotError
@@ -27,10 +27,9 @@ from dockmend.snapshots.owner import command_owner, gone
 from dockmend.snapshots.store import Store
 from dockmend.snapshots.tar import TarError, TarScanner
 
+log = structlog.get_logger("dockmend.snapshots")
+
 CHUNK = 1 << 20  # bytes
-FROM_LABEL = "dockmend.restored-from"
-DROPPED_LABELS = frozenset({"com.docker.volume.anonymous"})  # `docker volume prune` would remove the restored volume
-_MARKS = ".restoring"  # a folder that no volume's name can have
 _KEPT_OPTIONS = frozenset({"size"})
 
 
@@ -98,16 +97,14 @@ async def restore(own: Ownership, store: Store, id: str, to: str | None = None, 
         raise SnapshotError(f"{id} is not restored: {'; '.join(verified.problems)}", again=False)
     kept = _KEPT_OPTIONS if manifest.driver == "local" else frozenset()
     options = {key: value for key, value in manifest.options.items() if key in kept}
-    labels = {key: value for key, value in manifest.labels.items() if key not in DROPPED_LABELS} | {FROM_LABEL: id}
     owner = owner or command_owner()
-    mark = await asyncio.to_thread(_mark, store, name, id, owner)
     try:
-        await engine.create_volume(name, "local", options, labels)
+        row = await made.make(own, name, "local", options, manifest.labels, id, owner)
         async with helper(own, Source("volume", name), owner, read_only=False) as container:
             await engine.put_archive(container, "/", body(store, manifest))
-        await asyncio.to_thread(mark.unlink)
+        await made.hand_over(own, row)
     except BaseException as error:
-        await _undo(engine, name, mark)
+        await _undo(own, name, owner)
         if isinstance(error, EngineError) and not isinstance(error, NotFound) and error.status == 500:
             raise SnapshotError(f"the engine could not unpack {id}: {error}", again=False) from error
         raise
@@ -142,45 +139,32 @@ async def _refuse_existing(engine: Engine, name: str) -> None:
 
 
 async def clear_restores(own: Ownership, store: Store) -> list[str]:
-    """Removes the half-filled volumes of restores whose process is no more; returns their names. Raises EngineError."""
+    """Removes the half-filled volumes of restores whose process is no more; returns their names. One that a container
+    refers to meanwhile stays for the next time, and so does one that is restored in place (in_place.py settles it).
+
+    Raises EngineAway.
+    """
+    in_place = set(await asyncio.to_thread(marks.marked, store))
     removed = []
-    for mark in await asyncio.to_thread(_marks, store):
-        snapshot, _, owner = mark.read_text().partition("\n")
-        if not gone(owner):
+    for row in own.objects.here("restored"):
+        if row.name in in_place or not gone(row.incident):
             continue
-        await remove_helpers(own, owner)
-        with contextlib.suppress(NotFound):
-            volume = await own.engine.inspect_volume(mark.name)
-            if volume.labels.get(FROM_LABEL) == snapshot:
-                await own.engine.remove_volume(mark.name)
-                removed.append(mark.name)
-        await asyncio.to_thread(mark.unlink, missing_ok=True)
+        await remove_helpers(own, row.incident)
+        try:
+            removed += [row.name] if await made.remove(own, row) else []
+        except EngineAway:
+            raise
+        except EngineError as error:
+            log.warning("a half-restored volume is left behind", volume=row.name, error=str(error))
     return removed
 
 
-def _mark(store: Store, name: str, id: str, owner: str) -> Path:
-    """Written down before the volume is made, so that a later dockmend knows it for a half-filled one."""
-    folder = store.root / _MARKS
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    mark = folder / name
-    with mark.open("w") as file:
-        file.write(f"{id}\n{owner}")
-        file.flush()
-        os.fsync(file.fileno())
-    return mark
-
-
-def _marks(store: Store) -> list[Path]:
-    folder = store.root / _MARKS
-    return sorted(path for path in folder.iterdir() if VOLUME_NAME.match(path.name)) if folder.is_dir() else []
-
-
-async def _undo(engine: Engine, name: str, mark: Path) -> None:
-    """Best effort: the failure that led here is the one to tell of, and the mark stays for a later try."""
-    with contextlib.suppress(EngineError):
-        with contextlib.suppress(NotFound):
-            await engine.remove_volume(name)
-        await asyncio.to_thread(mark.unlink, missing_ok=True)
+async def _undo(own: Ownership, name: str, owner: str) -> None:
+    """Best effort: the failure that led here is the one to tell of, and the row stays for a later try."""
+    for row in made.rows_of(own, name):
+        if row.incident == owner:
+            with contextlib.suppress(EngineError):
+                await made.remove(own, row)
 
 
 def _notes(manifest: Manifest, options: dict[str, str]) -> Iterator[str]:
