@@ -229,7 +229,7 @@ def _extract(spool: IO[bytes], into: int, limit: int, what: str) -> None:
                 if total > limit:
                     raise _too_large(what, limit)
                 _make(tar, member, into)
-    except (tarfile.TarError, _LeadsOut) as error:
+    except (tarfile.TarError, _LeadsOut, OverflowError) as error:  # a time beyond what this host's files may have
         raise Failed(f"refused to copy into {what}: {str(error)[:200]}", again=False) from error
 
 

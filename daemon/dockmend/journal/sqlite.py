@@ -62,9 +62,15 @@ _OLD = f"""
     AND NOT EXISTS (SELECT 1 FROM breakers AS b
                     WHERE b.rule = i.rule AND b.target = i.target AND i.closed_at >= b.opened_at - 86400)
     ORDER BY i.closed_at LIMIT :limit"""  # noqa: S608 - constants only
-_OLDEST = f"SELECT i.id FROM incidents AS i WHERE {_SETTLED} ORDER BY i.closed_at LIMIT :limit"  # noqa: S608 - the same
-_OLDEST_OF_RULE = f"""
-    SELECT i.id FROM incidents AS i WHERE i.rule = :rule AND {_SETTLED} ORDER BY i.closed_at LIMIT :limit"""  # noqa: S608 - the same
+_OF_TARGET = 100
+"""Incidents of one rule and target, the newest: what is beyond them goes before any other's."""
+_FLOODING = f"""
+    SELECT id FROM (
+        SELECT i.id, i.closed_at, row_number() OVER (PARTITION BY i.rule, i.target ORDER BY i.closed_at DESC) AS place
+        FROM incidents AS i WHERE %s{_SETTLED})
+    ORDER BY place <= {_OF_TARGET}, closed_at LIMIT :limit"""  # noqa: S608 - the same
+_OLDEST = _FLOODING % ""
+_OLDEST_OF_RULE = _FLOODING % "i.rule = :rule AND "
 _RULES_ABOVE = """
     SELECT rule, count(*) FROM incidents WHERE closed_at IS NOT NULL GROUP BY rule HAVING count(*) > :most"""
 
@@ -180,7 +186,10 @@ class SqliteJournal:
         return removed
 
     async def prune_rules(self, most: int) -> int:
-        """Of each rule at most so many closed incidents stay, the newest: one that floods takes no other's place."""
+        """Of each rule at most so many closed incidents stay, the newest: one that floods takes no other's place.
+
+        Nor does a target: what it has beyond its newest `_OF_TARGET` goes first.
+        """
         removed = 0
         for rule, count in await self._read(lambda reader: reader.rows(_RULES_ABOVE, {"most": most})):
             above = count - most

@@ -123,6 +123,8 @@ class TarScanner:
         _check_sum(block)
         kind = block[156:157]
         size = number(block[124:136])
+        if size < 0:  # base 256 has a sign: going back in the stream would never end
+            raise TarError(f"a size of {size} in a header: the archive is damaged")
         if kind in _META:
             if size > META_LIMIT:
                 raise TarError(f"a header of {size} bytes: no archive of an engine has one")

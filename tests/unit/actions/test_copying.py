@@ -116,6 +116,15 @@ def test_what_would_lead_out_is_refused_and_nothing_stays(target: Path, evil: tu
     assert list(target.iterdir()) == []
 
 
+def test_a_time_that_the_host_cannot_hold_is_refused(target: Path) -> None:
+    late = member("late")
+    late.mtime = 2**63
+    late.pax_headers = {"mtime": str(2**63)}
+    with pytest.raises(Failed, match="refused"):
+        unpack(archive(late), target, staging("i1"), 1 << 20)
+    assert list(target.iterdir()) == []
+
+
 def test_a_fifo_in_the_place_of_a_file_does_not_hold_the_reader(target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (target / "f").write_bytes(b"x")
     really = os.open

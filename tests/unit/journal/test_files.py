@@ -221,6 +221,19 @@ async def test_a_rule_that_floods_takes_no_others_place(journal):
     assert numbers([each for each in left if each.rule == "heal"]) == [501]
 
 
+@pytest.mark.parametrize("by", ["rule", "size"])
+async def test_a_target_that_floods_takes_no_others_place(journal, by: str):
+    journal.put_incident(closed(1, target="container:db", reason="x" * 3000))
+    for number in range(2, 402):
+        journal.put_incident(closed(number, target="container:noisy", reason="x" * 3000))
+    if by == "rule":
+        assert await journal.prune_rules(150) == 251
+    else:
+        await journal.committed()
+        assert await journal.prune_to(int(await journal.used() * 0.7)) == 200
+    assert 1 in numbers(await journal.incidents(limit=1000))
+
+
 def free_pages(path: Path) -> int:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         return int(connection.execute("PRAGMA freelist_count").fetchone()[0])

@@ -175,6 +175,15 @@ def test_a_header_too_large_to_hold_is_refused():
         scan(bytes(header))
 
 
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE])
+def test_a_negative_size_is_refused_not_read_for_ever(kind: bytes):
+    block = bytearray(tarfile.TarInfo("v/a").tobuf(tarfile.GNU_FORMAT)[:512])
+    block[124:136], block[156:157], block[148:156] = b"\xff" * 10 + b"\xfe\x00", kind, b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block)
+    with pytest.raises(TarError, match="size"):
+        scan(bytes(block) + bytes(2048))
+
+
 def test_the_cut_is_named():
     info = tarfile.TarInfo("v/data.db")
     info.size = 4096
