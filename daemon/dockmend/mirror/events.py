@@ -88,7 +88,8 @@ def kill(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin)
     number = 0 if forged(found.container, "signal") else signal_number(event.actor.Attributes.get("signal", ""))
     mirror.echoed(found, "kill", now)
     run = found.run_at(at)
-    if run is not None and not mirror.engine_was_away_at(at):
+    # After a restart of dockmend the engine tells again what was kept already.
+    if run is not None and not mirror.engine_was_away_at(at) and (at, number) not in run.kills:
         run.kills = [*run.kills[-9:], (at, number)]
         mirror.changed.add(found.container.id)
     if number == 9 and run is found.kept.run and not run.over:

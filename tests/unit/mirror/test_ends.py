@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from dockmend.mirror import Mirror
 from dockmend.mirror.ends import Run, asked_by_another
-from tests.unit.mirror.host import Host
+from tests.unit.mirror.host import ID, Host
 
 
 def started(**fields: object) -> Host:
@@ -353,3 +353,12 @@ def test_what_a_person_asked_for_beside_dockmends_own_restart(
     assert asked_by_another(run, followed=True) is another
     run.signals = True  # then signals tell nothing
     assert asked_by_another(run, followed=True) is (another and stops == 2)
+
+
+def test_signals_that_are_told_again_are_no_other_signals():
+    """After a start of dockmend's the engine repeats what was kept already."""
+    host = started()
+    host.mirror.asks_to_stop(ID, "a1", patience=10.0)
+    for _ in range(2):
+        host.emit("kill", signal="15")
+    assert len(host.mirror.entries[ID].kept.run.kills) == 1
