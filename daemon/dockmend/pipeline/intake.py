@@ -134,10 +134,7 @@ class Intake:
             return False
         for other in held:
             if other.remedies and other.dry_run is rule.dry_run and order_remedies((other, rule))[0][0] is other:
-                running = self.incidents.about(other.name, change)
-                if running is not None and running.trouble == change.trouble:
-                    self.incidents.remember_answered(rule.name, change.trouble)
-                self.observer.decision(rule.name, "suppress", "other_rule")
+                self._lose([rule], change)
                 return True
         return False
 

@@ -65,6 +65,26 @@ async def test_a_trouble_that_comes_while_the_winner_treats_the_target_is_not_th
         assert ("low", "suppress", "other_rule") in one.told.decisions
 
 
+async def test_the_last_trouble_of_a_rule_that_gives_up_is_not_the_next_rules_either():
+    """It came while the winner treated the target, and is offered again once that is over."""
+    async with clinic(TWO.replace("priority: 5", "priority: 5, limits: {attempts: 1 per 1h}")) as one:
+        engine: Any = one.engine
+        plain = engine.restart
+
+        async def restart(*given: Any) -> None:
+            await plain(*given)
+            last = change(one, "again")
+            one.offer([last])
+            one.incidents.remember_answered("high", last.trouble)
+
+        engine.restart = restart
+        one.sicken()
+        await one.quiet()
+        one.offer([change(one, "again")])
+        await one.quiet()
+        assert {each.rule for each in one.journal.incidents.values()} == {"high", "tells"}
+
+
 async def test_a_lower_rule_that_treats_the_target_does_not_keep_the_winner_from_acting():
     text = TWO.replace(
         "name: low, when: container.unhealthy", "name: low, when: [container.exited, container.unhealthy]"
