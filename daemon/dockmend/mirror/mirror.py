@@ -126,6 +126,8 @@ class Mirror(OwnDoing):
         """An inspect answer. `blind`: events since the last look may have been lost; `asked`: what `heard` was when it
         was asked for, None where nothing can have been heard since."""
         found = self.entries.get(seen.id)
+        if found is None and asked is not None and asked >= 0:
+            return []  # it was known as it was asked for, and was removed before the answer came
         if found is None:
             return self._discover(self.owned.judged(seen), now, origin)
         if found.outdated(seen) and found.distrusted < TRUSTED_AFTER:

@@ -764,3 +764,15 @@ def test_whose_labels_are_stays_known_although_the_image_went():
     before = present(host)
     host.look(replace(before, labels={}, image_labels={"tier": "web", "a": "1"}, image_unknown=True))
     assert present(host) == before
+
+
+def test_an_answer_that_is_older_than_the_removal_brings_nothing_back():
+    """The engine shows a container that is being removed as dead; such an answer may come after the removal is told."""
+    host = Host()
+    host.relist(host.container(), first=True)
+    asked = host.mirror.heard(ID)
+    dead = host.container(state="dead", exit_code=137, finished_at=host.now)
+    host.emit("die", exitCode="137")
+    host.emit("destroy")
+    assert host.mirror.observe(dead, host.now, asked=asked) == []
+    assert host.mirror.container(ID) is None
