@@ -13,8 +13,6 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from dockmend.settings.model import Mqtt
-from dockmend.tell.mqtt import MqttTeller
 from dockmend.tell.mqtt_client import Client
 
 
@@ -148,26 +146,3 @@ async def test_a_broker_that_does_not_greet_is_left():
         with pytest.raises(aiomqtt.MqttError, match="timed out"):
             await client.__aenter__()
         assert client._client.socket() is None
-
-
-async def test_a_connection_that_breaks_as_its_teller_is_cancelled_does_not_keep_it():
-    """The connection's own error takes the cancellation's place; who goes on after it would never end."""
-    settings = Mqtt.model_validate({"host": "broker.invalid", "port": 1883})
-    teller = MqttTeller(settings, None, "host1", on_state=lambda up, why: None)
-
-    @asynccontextmanager
-    async def breaks() -> AsyncIterator[Client]:
-        try:
-            yield Client("broker.invalid")
-        finally:
-            raise aiomqtt.MqttError("broken")
-
-    async def serve(client: Client) -> None:
-        await asyncio.get_running_loop().create_future()
-
-    teller._client, teller._serve = breaks, serve  # type: ignore[method-assign,assignment]
-    running = asyncio.get_running_loop().create_task(teller.run())
-    await turn()
-    running.cancel()
-    await asyncio.wait([running], timeout=30)
-    assert running.cancelled()

@@ -159,9 +159,6 @@ class MqttTeller(Observer):
                 why = _reason(group)
             finally:
                 self._tell_state(up=False, why=why)
-            # A connection that breaks as it is cancelled raises its own error, and that would hide the cancellation.
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise asyncio.CancelledError
             if asyncio.get_running_loop().time() - started > self._backoff[1]:
                 delay = self._backoff[0]  # it had held for a while
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
