@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.stories import closed, stories
-from tests.integration.test_killed import COLD, RESTART, Killed, identity
+from tests.integration.test_killed import RESTART, Killed, identity
 from tests.lab import QUICK_HEALTH, HoldingProxy, PrivateEngine, eventually
 
 SLOW = (
@@ -34,6 +34,8 @@ rules:
     limits: {backoff: 100ms to 1s}
 """
 
+STOP_AND_START = RECREATE.replace("then: recreate", "then: [stop, start]")
+
 
 @pytest.fixture
 def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HoldingProxy]:
@@ -46,6 +48,14 @@ def patient(docker: PrivateEngine) -> str:
     docker.run("web", "--health-cmd", "test -e /well", *QUICK_HEALTH, "--stop-timeout", "120", command=SLOW, init=False)
     docker.await_health("web", "healthy")
     return identity(docker, "web")
+
+
+def dockmend_stops_it(docker: PrivateEngine, proxy: HoldingProxy, killed: Killed, web: str, call: str) -> None:
+    """By the call of a rule that answers its failed check; the engine waits for its end."""
+    asked = proxy.hold(f"POST /v[0-9.]+/containers/{web}/{call}", "during")
+    docker.sicken("web", wait=False)
+    asked.wait()
+    eventually(lambda: killed.events.actions("web", "kill"), 30, what="dockmend stops it")
 
 
 def a_person_stops_it_too(docker: PrivateEngine, killed: Killed) -> None:
@@ -84,10 +94,7 @@ def test_a_stop_that_a_restart_swallowed_before_dockmend_looked(docker: PrivateE
 def test_a_stop_that_a_restart_swallowed_and_a_look_that_is_cut(docker: PrivateEngine, proxy: HoldingProxy) -> None:
     web = patient(docker)
     with Killed(docker, proxy, RESTART) as killed:
-        restart = proxy.hold(f"POST /v[0-9.]+/containers/{web}/restart", "during")
-        docker.sicken("web", wait=False)
-        restart.wait()
-        eventually(lambda: killed.events.actions("web", "kill"), 30, what="the restart stops it")
+        dockmend_stops_it(docker, proxy, killed, web, "restart")
         a_person_stops_it_too(docker, killed)
         eventually(lambda: killed.events.actions("web", "restart"), 30, what="the engine has restarted it")
         proxy.cut()  # the answer is lost, and the stream with it
@@ -113,8 +120,8 @@ DURING = {
     "restart, docker stop": (RESTART, "restart", "stop"),
     "recreate, docker stop": (RECREATE, "stop", "stop"),
     "recreate, docker kill": (RECREATE, "stop", "kill"),
-    "stop and start, docker stop": (COLD, "stop", "stop"),
-    "stop and start, docker kill": (COLD, "stop", "kill"),
+    "stop and start, docker stop": (STOP_AND_START, "stop", "stop"),
+    "stop and start, docker kill": (STOP_AND_START, "stop", "kill"),
 }
 
 
@@ -125,10 +132,7 @@ def test_what_a_person_stops_while_dockmend_stops_it_stays_down(
     rules, call, command = DURING[case]
     web = patient(docker)
     with Killed(docker, proxy, rules) as killed:
-        asked = proxy.hold(f"POST /v[0-9.]+/containers/{web}/{call}", "during")
-        docker.sicken("web", wait=False)
-        asked.wait()
-        eventually(lambda: killed.events.actions("web", "kill"), 30, what="dockmend stops it")
+        dockmend_stops_it(docker, proxy, killed, web, call)
         if command == "stop":
             a_person_stops_it_too(docker, killed)
         else:
@@ -145,10 +149,7 @@ def test_what_a_person_stops_while_dockmend_stops_it_stays_down(
 def test_what_a_person_restarts_while_dockmend_restarts_it_runs(docker: PrivateEngine, proxy: HoldingProxy) -> None:
     web = patient(docker)
     with Killed(docker, proxy, RESTART) as killed:
-        asked = proxy.hold(f"POST /v[0-9.]+/containers/{web}/restart", "during")
-        docker.sicken("web", wait=False)
-        asked.wait()
-        eventually(lambda: killed.events.actions("web", "kill"), 30, what="dockmend stops it")
+        dockmend_stops_it(docker, proxy, killed, web, "restart")
         again = threading.Thread(target=docker.docker, args=("restart", "web"))
         again.start()
         eventually(lambda: len(killed.events.actions("web", "kill")) == 2, 30, what="the person's waits for the end")

@@ -111,7 +111,7 @@ class Exchange:
             await self.ctx.engine.rename(self.undo.new, self.undo.name)
             self.ctx.own.forget(made)  # it is the user's from now on, under the name that the old one had
             stopped = await self._run() if self.undo.start else False
-            self._nobody_stopped_the_old_one()  # of two stops at once the second is told of late
+            self._nobody_stopped_the_old_one()  # if two stops come at once, the engine tells late of the second
         except EngineAway:
             raise
         except NotWell as error:

@@ -179,7 +179,7 @@ def _engine(unit: Mapping[str, str], socket: Path | None) -> Iterator[Finding]:
     user = "a user of its own" if unit.get("DynamicUser") == "yes" else unit.get("User", "")
     if user in ("", "root", "0"):
         return
-    without = "what a person stopped while it was down is told by the restart policy"
+    without = "of a stop while it was down, only the restart policy tells it whether that was a person's"
     text = f"dockmend runs as {user}, who cannot read the engine's own files: {without}"
     yield Finding("note", "unit", text, _edit("User=root") + " if that matters")
     if socket is None:

@@ -70,7 +70,7 @@ class Status(TypedDict):
 
 
 class InForce(TypedDict):
-    """What the daemon goes by. `rate`: the host's budget, (actions, seconds) or None.
+    """The rules and settings that the daemon uses now. `rate`: the host's budget, (actions, seconds) or None.
 
     `texts`: rule files by path, without comments and without the secrets of their steps.
     """

@@ -184,11 +184,11 @@ def _recorded_stop(run: Run, engine: EngineStart) -> bool | None:
 
 
 def asked_by_another(run: Run, *, followed: bool = False) -> bool:
-    """Whether somebody asked for the end of a run beside dockmend's own calls, of which there must be one.
+    """Whether a person, too, asked for the end of a run that dockmend's own calls ended. False if none of them did.
 
-    Each call that stops a run is told by one `stop` event, one stop signal and, after its timeout, one SIGKILL: what is
-    told beyond that is a person's. A person's restart that overlapped is no stop. `followed`: the next run was
-    announced, so that all that dockmend's calls did to this one was told before.
+    A call that stops a run causes one `stop` event, one stop signal and, after its timeout, one SIGKILL. If the engine
+    tells of more than dockmend's calls cause, the rest is a person's. A person's restart at the same time is no stop.
+    `followed`: the start of the next run was told, and so everything that dockmend's calls did to this one.
     """
     own = len(run.calls)
     if not own:

@@ -44,7 +44,7 @@ class Treats(Protocol):
 
 
 class Held(Enum):
-    """A rule does not begin: an incident of its own is open for the target, and this trouble is for that one or next"""
+    """The rule begins no incident: one of its own is open for the target and answers this trouble."""
 
     HELD = "held"
 

@@ -103,6 +103,8 @@ class SelfCheck:
             self._gap("a container that is gone was still taken to be there", container=_name(before))
             self.offer(self.mirror.gone(container_id, self.wall(), "relisted"))
             return 1
+        if before is not None and self.mirror.container(container_id) is None:
+            return 0  # it was removed before the answer came
         if not _differs(self.mirror.container(container_id), seen):
             return 0
         self._gap(

@@ -77,6 +77,22 @@ async def test_a_race_is_no_find():
         assert (gaps.causes, one.journal.incidents) == ([], {})
 
 
+async def test_one_that_is_removed_before_its_answer_comes_is_no_find_and_does_not_come_back():
+    async with clinic() as one:
+        check, gaps, asked = check_of(one)
+        dead = replace(WEB, state="dead", health="")
+        asked.listed = [dead]
+
+        async def inspect(container_id: str) -> Container:
+            one.offer(one.mirror.gone(ID, one.now))
+            return dead
+
+        asked.inspect = inspect  # type: ignore[method-assign]
+        assert await check.once() == 0
+        assert one.mirror.container(ID) is None
+        assert gaps.causes == []
+
+
 async def test_one_that_is_gone_is_let_go():
     async with clinic() as one:
         check, gaps, _ = check_of(one)
