@@ -48,7 +48,7 @@ class DaemonCommands:
             version=__version__,
             pid=os.getpid(),
             started_at=daemon.started_at,
-            state=str(daemon.settings.paths.state),
+            state=str(daemon.settings.paths.state.absolute()),
             engine={
                 "url": daemon.engine.url,
                 "up": daemon.watch.up,
