@@ -84,12 +84,13 @@ async def test_nothing_is_learnt_by_a_look_while_there_is_no_stream():
     """What the engine stopped as it went down would be taken for a person's doing (campaign, seed 2026)."""
     engine: Any = None
     mirror = Mirror()
+    asked = mirror.heard("c" * 64)
     watch = Watch(engine, mirror, lambda changes: None, Observer(), time.time, random.Random(1))
     with pytest.raises(EngineAway, match="not known yet"):
-        watch.learn_from(Container("c" * 64, "web"), 0)
+        watch.learn_from(Container("c" * 64, "web"), asked)
     assert mirror.container("c" * 64) is None
     watch.up = True
-    watch.learn_from(Container("c" * 64, "web"), 0)
+    watch.learn_from(Container("c" * 64, "web"), asked)
     assert mirror.container("c" * 64) is not None
 
 
