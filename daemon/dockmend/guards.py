@@ -90,8 +90,9 @@ class Guards:
         if not lost:
             return None
         who = ", ".join(f"{name} ({reason})" for name, reason in sorted(lost))
+        links = ", or links to it," if ending == "recreate" else ""
         return (
-            f"{ending} would cut off what lives in the namespaces of {owner.name} and must be left alone: {who};"
+            f"{ending} would cut off what lives in the namespaces of {owner.name}{links} and must be left alone: {who};"
             f" allow dockmend to bring it back, or say `cut_off: true` in rule {rule.name}"
         )
 

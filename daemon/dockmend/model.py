@@ -169,6 +169,11 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
         modes = (self.network_mode, self.pid_mode, self.ipc_mode)
         return frozenset(mode.removeprefix("container:") for mode in modes if mode.startswith("container:"))
 
+    @property
+    def linked(self) -> frozenset[str]:
+        """The names of the containers that this one links to on the default bridge."""
+        return frozenset(each.partition(":")[0].removeprefix("/") for each in self.links)
+
 
 class Subnet(Struct, frozen=True, omit_defaults=True):
     """A range of a network's addresses; texts as the engine writes them ("10.89.0.0/24")."""

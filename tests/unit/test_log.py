@@ -129,6 +129,14 @@ def test_a_step_is_told_of_the_container_that_it_is_done_to():
     assert log.lines == ["guest → restart (rule heal) [i1]"]
 
 
+def test_only_what_is_known_is_said_of_an_end_that_may_become_a_restart():
+    log = Log(format="console")
+    teller = LogTeller()
+    for again in (False, True):
+        teller.change(a_change("container.stopped", cause="stopped", runs_again=again, note="somebody stopped it"))
+    assert log.lines == ["web ended: somebody stopped it", "web was restarted: somebody stopped it"]
+
+
 def test_what_a_person_asked_for_is_not_called_unhealthy():
     log = Log(format="console")
     teller = LogTeller()

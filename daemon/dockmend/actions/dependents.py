@@ -35,9 +35,11 @@ _JOINED = ("network", "pid", "ipc")
 
 @dataclass(frozen=True, slots=True)
 class Rejoin:
-    """The parameters where only those are meant that live in the namespaces of the subject."""
+    """The parameters where only those are meant that live in the namespaces of the subject. `replaced`: it took the
+    place of another in this attempt, so those that link to that one are meant too."""
 
     guests: bool = True
+    replaced: bool = False
     timeout: float | None = None
 
 
@@ -54,6 +56,7 @@ class Group:
     asked: dict[str, float]
     halted: set[str]
     graph: Graph
+    to_renew: set[str] = field(default_factory=set)  # ids of members that are to be made anew
     renewed: dict[str, str] = field(default_factory=dict)  # ids of members that were made anew, and the new ones'
     members: list[str] = field(default_factory=list)  # ids of those that were found to need it, also before a death
     spared: list[str] = field(default_factory=list)  # who is left alone and why, for a person
@@ -85,11 +88,34 @@ class Group:
         """Those that need it: what they hang on began after them, is about to, or is another than they joined."""
         graph, taken = self.graph, set[str]()
         felt = graph.dependents([self.root.id], self._counts)
+        tied = self._tied()
         for wave in plan(felt, graph.needs()).start:
             for node in wave:
-                if self._needs(node, taken) and not self._spared(graph.nodes[node]):
+                meant = self._is_meant(node, taken, tied) and self._needs(node, taken)
+                if meant and not self._spared(graph.nodes[node]):
                     taken.add(node)
+                    if any(map(self._breaks, graph.edges_of(node))):
+                        self.to_renew.add(node)
         return taken
+
+    def _tied(self) -> set[str]:
+        """Where guests alone are meant: those reached through namespaces. Who links is meant only if the link broke."""
+        return self.graph.dependents([self.root.id], lambda edge: edge.kind in _JOINED) if self.guests else set()
+
+    def _is_meant(self, node: str, taken: set[str], tied: set[str]) -> bool:
+        """Of guests: one that shares a namespace; or one that runs, and links to what was made anew, or will be; or one
+        behind these. A link to what is only restarted holds: the engine corrects it."""
+        if not self.guests or node in tied or node in self.halted:
+            return True
+        heir_of = self.ctx.view.identities.heir_of
+        of_this = {self.root.id, *taken, *self.members, *map(heir_of, self.members)}
+        mine = [edge for edge in self.graph.edges_of(node) if self._counts(edge) and edge.dependency in of_this]
+        running = self.graph.nodes[node].running
+        return any(edge.kind in _JOINED or (running and self._breaks(edge)) for edge in mine)
+
+    def _breaks(self, edge: Edge) -> bool:
+        """Whether it is to one that is gone, or will be by what is done here."""
+        return edge.stale or (edge.bound and edge.dependency in self.to_renew)
 
     def _needs(self, node: str, taken: set[str]) -> bool:
         container = self.graph.nodes[node]
@@ -98,9 +124,13 @@ class Group:
         return any(self._felt(container, edge, taken) for edge in self.graph.edges_of(node) if self._counts(edge))
 
     def _counts(self, edge: Edge) -> bool:
-        return edge.kind in _JOINED if self.guests else edge.restart
+        if not self.guests:
+            return edge.restart
+        return edge.kind in _JOINED or (self.params.replaced and edge.kind == "link" and edge.bound)
 
     def _felt(self, container: Container, edge: Edge, taken: set[str]) -> bool:
+        if self.guests and edge.kind == "link":
+            return self._breaks(edge)
         if edge.dependency in taken or edge.stale:
             return True
         dependency = self.graph.nodes.get(edge.dependency)
@@ -273,7 +303,9 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
         return NOT_BEGUN
     subject = Container(id=str(before["root"]), name=record.object_name)
     timeout = record.params.get("timeout")
-    params: Any = Rejoin(timeout=timeout) if record.params.get("guests") else Restart.model_construct(timeout=timeout)
+    params: Any = Restart.model_construct(timeout=timeout)
+    if record.params.get("guests"):
+        params = Rejoin(replaced=bool(record.params.get("replaced")), timeout=timeout)
     try:
         group = await _group(ctx, params, subject, dict(before["asked"]), set(before["halted"]))
         group.members = [str(each) for each in before.get("members", ())]

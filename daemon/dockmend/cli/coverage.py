@@ -111,7 +111,7 @@ def _why_not(rule: Rule, container: Container, guards: Guards, ties: Ties) -> st
         return f"no health check, which {rule.name} listens to"
     if forbidden := guards.forbidden_step(rule.then):
         return f"{rule.name}: {forbidden.reason}"
-    if cut_off := guards.cuts_off(rule, rule.then, container, ties.guests(container)):
+    if cut_off := guards.cuts_off(rule, rule.then, container, ties.guests(container, rule)):
         return f"{rule.name}: {cut_off}"
     return None
 

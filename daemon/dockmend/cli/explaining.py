@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dockmend import decide
-from dockmend.cli.ties import Ties, begins
+from dockmend.cli.ties import Ties, begins, makes_anew
 from dockmend.decide import History, Host, Suppress, Wait
 from dockmend.guards import Guards
 from dockmend.model import Change, Container
@@ -81,7 +81,7 @@ class Explainer:
             return Answer(rule.name, "no", verdict.reason)
         subject = change.subject
         if isinstance(subject, Container):
-            cut_off = self.guards.cuts_off(rule, rule.then, subject, self.ties.guests(subject))
+            cut_off = self.guards.cuts_off(rule, rule.then, subject, self.ties.guests(subject, rule))
             return Answer(rule.name, "no", cut_off) if cut_off else None
         return None
 
@@ -97,8 +97,10 @@ class Explainer:
 
     def _yes(self, rule: Rule, change: Change, now: float) -> Answer:
         steps = ", ".join(step.action for step in rule.then)
-        if isinstance(change.subject, Container) and begins(rule) and (guests := self.ties.guests(change.subject)):
-            steps += f"; and brings back what lives in its namespaces: {', '.join(each.name for each in guests)}"
+        if isinstance(subject := change.subject, Container) and begins(rule):
+            guests = [each.name for each in self.ties.guests(subject, rule)]
+            what = "what lives in its namespaces or links to it" if makes_anew(rule) else "what lives in its namespaces"
+            steps += f"; and brings back {what}: {', '.join(guests)}" if guests else ""
         shut = decide.outside_hours(rule, now)
         verdict = shut or decide.limits(rule, change.target, self.history, self.host, now)
         if isinstance(verdict, Suppress):

@@ -152,8 +152,8 @@ def _edges(container: Container, names: _Names) -> Iterator[Edge]:
     for kind, mode in modes:
         if mode.startswith("container:"):
             yield names.namespace(container, mode.removeprefix("container:"), kind)
-    for link in container.links:
-        yield names.link(container, link.partition(":")[0].removeprefix("/"))
+    for link in sorted(container.linked):
+        yield names.link(container, link)
     for link in (link for endpoint in container.networks.values() for link in endpoint.links):
         yield names.tie(container, link.partition(":")[0], "link")  # in a network of one's own it is but a name
     for source in container.volumes_from:

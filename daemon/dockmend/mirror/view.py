@@ -253,6 +253,26 @@ class View:
         found = {each for reference in same for each in index.naming(reference)}
         return [self.entries[each].container for each in sorted(found - {container_id, heir})]
 
+    def linked_to(self, container: Container) -> list[Container]:
+        """Those that link to a container on the default bridge, by the names that their definitions hold."""
+        return [each for each in self.containers() if each.id != container.id and container.name in each.linked]
+
+    def linked_to_dead(self, container_id: str) -> list[Container]:
+        """Those whose links are to a container that is gone, and whose place another has taken."""
+        if self.identities.heir_of(container_id) == container_id:
+            return []
+        return [each for each in self.containers() if self.link_died(each, container_id)]
+
+    def link_died(self, container: Container, to: str) -> bool:
+        """Whether it links to a container (an id) whose place another has taken since."""
+        heir = self.container(self.identities.heir_of(to)) if container.links else None
+        return (
+            heir is not None
+            and heir.id not in (to, container.id)
+            and heir.name in container.linked
+            and container.created_at < heir.created_at
+        )
+
     def down_by_rule(self, container_id: str) -> bool:
         """Whether a rule stopped it and left it down."""
         found = self.entries.get(container_id)

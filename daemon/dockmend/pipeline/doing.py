@@ -24,9 +24,6 @@ log = structlog.get_logger("dockmend.treatment")
 ATTEMPT_MADE = 1 << 20
 """Progress of an attempt of which all was done, `finally` too: only its verification is still to come."""
 
-REJOIN = Step("restart_dependents", params=Rejoin())
-"""Of the guests of its subject alone; part of every attempt that ends or begins the run of one that has some."""
-
 STOPS, STOP_RETRY = 5, 2.0
 """How often a person's stop that a restart swallowed is asked for again, and seconds in between."""
 
@@ -256,12 +253,14 @@ class Doing:
         living.over(incident.id)
 
     async def _rejoin(self, incident: Incident, rule: Rule, container_id: str) -> str | None:
-        """None, or why not all came back."""
+        """None, or why not all came back. It is of the guests of its subject alone, and of those that link to one whose
+        place that took."""
         owner_id = self.mirror.identities.heir_of(container_id)
+        step = Step("restart_dependents", params=Rejoin(replaced=owner_id != container_id))
         for left in reversed(range(REJOINS)):
             owner = self.mirror.container(owner_id) or Container(id=owner_id, name=incident.object_name)
             try:
-                await self.steps.carry_out(incident, rule, REJOIN, owner, "guests")
+                await self.steps.carry_out(incident, rule, step, owner, "guests")
             except StepFailed as error:
                 if not left or not error.again or self.cut(incident.id):
                     return str(error)

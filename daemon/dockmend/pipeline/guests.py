@@ -71,6 +71,7 @@ class Guests:
         return [
             each for each in touched
             if any(self._is_wanted(guest) for guest in self.mirror.living_in(each) if guest.id not in mine)
+            or any(guest.running for guest in self.mirror.linked_to_dead(each) if guest.id not in mine)
         ]  # fmt: skip
 
     def _is_wanted(self, guest: Container) -> bool:
@@ -81,16 +82,18 @@ class Guests:
         return went or bool(self.mirror.standing_of(guest.id, ("orphaned",))) or self.mirror.taken_down(guest.id)
 
     def _ended(self, step: Step, subject: Container) -> list[Container]:
-        """Those whose run a step ends: of Compose's actions the project's, or those of the services that it names."""
+        """Those whose run a step ends or begins: of Compose's actions the project's, or those of the services that it
+        names. `compose up` leaves alone what runs, and makes again what is missing."""
         project = subject.labels.get(COMPOSE_PROJECT) if step.action in COMPOSE else None
         if project is None:
             return [subject]
-        services = getattr(step.params, "services", None)
-        return [
+        services, up = getattr(step.params, "services", None), step.action == "compose_up"
+        found = [
             each for each in self.mirror.containers()
             if each.labels.get(COMPOSE_PROJECT) == project and not each.one_off and self.guards.forbids(each) is None
-            and (services is None or each.labels.get(COMPOSE_SERVICE) in services)
+            and (services is None or each.labels.get(COMPOSE_SERVICE) in services) and not (up and each.running)
         ]  # fmt: skip
+        return [*found, subject] if up and self.mirror.container(subject.id) is None else found
 
     # --- what follows from it ------------------------------------------------------------------------------------
 
@@ -102,12 +105,14 @@ class Guests:
 
     def treated_with(self, subject: Object | None) -> str | None:
         """The incident whose attempt is to bring a container back with its owner."""
-        if not self.touched or not isinstance(subject, Container) or not subject.owners:
+        if not self.touched or not isinstance(subject, Container) or not (subject.owners or subject.links):
             return None
         owners = subject.owners.union(each.id for each in self.mirror.owners(subject))
         for incident_id, touched in self.touched.items():
             ids = {*touched, *map(self.mirror.identities.heir_of, touched)}
-            if not owners.isdisjoint(ids) and subject.id not in ids:
+            if subject.id in ids:
+                continue
+            if not owners.isdisjoint(ids) or any(self.mirror.link_died(subject, each) for each in touched):
                 return incident_id
         return None
 
@@ -119,7 +124,9 @@ class Guests:
             if step.action not in ENDS_RUN or step.target is not None:
                 continue
             for owner in self._ended(step, subject):
-                living = (each for each in self.mirror.living_in(owner.id) if not self._is_cut_off(each))
+                living = [each for each in self.mirror.living_in(owner.id) if not self._is_cut_off(each)]
+                if step.action == "recreate":
+                    living += self.mirror.linked_to(owner)
                 if why := self.guards.cuts_off(rule, (step,), owner, living):
                     return Suppress("cut_off", why)
         return None

@@ -79,7 +79,9 @@ class LogTeller(Observer):
         name = getattr(change.subject, "name", "") or change.target
         about = {"triggers": list(change.triggers), "target": change.target, "origin": change.origin}
         note = f": {shown(change.note)}" if change.note else ""
-        words = "was restarted" if change.cause == "stopped" and change.runs_again else _words(trigger, change.network)
+        words = _words(trigger, change.network)
+        if change.cause == "stopped":  # a restart that takes its time looks like a stop as it is told
+            words = "was restarted" if change.runs_again else "ended"
         say(f"{shown(name, 128)} {words}{note}", about=about)
 
     def incident(self, incident: Incident) -> None:

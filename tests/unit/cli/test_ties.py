@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from dockmend.cli.coverage import covers
 from dockmend.cli.explain import change_of
 from dockmend.cli.explaining import Answer, Explainer
@@ -15,6 +17,11 @@ version: 1
 rules:
   - {name: heal, when: container.unhealthy, match: {name: vpn}, then: restart}
   - {name: rejoin, when: container.orphaned, match: {name: app}, then: restart_dependents}
+"""
+FOLLOW = """
+version: 1
+rules:
+  - {name: follow, when: container.started, match: {name: vpn}, then: restart_dependents}
 """
 VPN = Container(id="a" * 64, name="vpn", state="running", check=HealthCheck())
 APP = Container(id="b" * 64, name="app", state="running", network_mode=f"container:{VPN.id}")
@@ -35,8 +42,42 @@ def test_guests_are_named_with_whom_they_come_back():
         "vpn": (("heal",), (), ""),
         "app": (("rejoin",), ("heal, with vpn",), ""),
         "web": ((), ("heal, with vpn", "rejoin, with vpn's dependents"), "no rule matches"),
-        "cache": ((), ("heal, with vpn",), "no rule matches"),
+        "cache": ((), ("heal, with vpn", "rejoin, with vpn's dependents"), "no rule matches"),
     }
+
+
+def test_all_that_a_group_or_a_rule_about_another_would_bring_back_is_named():
+    told_by = Container(id="1" * 64, name="told", state="running", labels={"dockmend.depends-on": "vpn"})
+    behind = Container(id="2" * 64, name="behind", state="running", labels={"dockmend.depends-on": "told"})
+    files = Container(id="3" * 64, name="files", state="running", volumes_from=("vpn",))
+    job = Container(
+        id="4" * 64, name="job", state="running", network_mode=f"container:{VPN.id}",
+        labels={"com.docker.compose.oneoff": "True"},
+    )  # fmt: skip
+    found = told(VPN, APP, told_by, behind, files, job)
+    assert {name: along for name, (_, along, _) in found.items()} == {
+        "vpn": (), "app": ("heal, with vpn",), "told": ("rejoin, with vpn's dependents",),
+        "behind": ("rejoin, with vpn's dependents",), "files": (), "job": (),
+    }  # fmt: skip
+    found = told(VPN, WEB, told_by, behind, files, job, rules=FOLLOW)
+    assert {name: along for name, (_, along, _) in found.items()} == {
+        "vpn": (), "web": ("follow, with vpn",), "told": ("follow, with vpn",), "behind": ("follow, with vpn",),
+        "files": (), "job": (),
+    }  # fmt: skip
+
+
+LINKED = Container(id="f" * 64, name="linked", state="running", links=("/vpn:/linked/alias",))
+
+
+def test_what_links_to_a_container_comes_back_with_one_that_is_made_anew():
+    in_it = Container(id="5" * 64, name="inside", state="running", network_mode=f"container:{LINKED.id}")
+    anew = RULES.replace("then: restart}", "then: recreate}")
+    found = told(VPN, LINKED, in_it, rules=anew)
+    assert (found["linked"][1], found["inside"][1]) == (("heal, with vpn",), ("heal, with vpn",))
+    assert told(VPN, LINKED)["linked"][1] == ()
+    held = replace(LINKED, labels={"dockmend.ignore": "true"})
+    assert "linked (labelled dockmend.ignore=true)" in told(VPN, held, rules=anew)["vpn"][2]
+    assert told(VPN, held)["vpn"][0] == ("heal",)
 
 
 def test_who_would_be_cut_off_is_named_where_the_rule_would_not_act():
