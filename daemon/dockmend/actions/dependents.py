@@ -277,7 +277,8 @@ async def _group(
     except NotFound:
         root = None
     if root is None or (owner is not None and root.state != "running"):
-        name = root.name if root is not None else owner.partition(":")[2] if owner is not None else subject.name
+        name = subject.name if owner is None else ctx.view.identities.name_for(owner)
+        name = root.name if root is not None else name
         raise Failed(f"{name}, on which they hang, {'does not run' if root is not None else 'is gone'}")
     known = {each.id: each for each in ctx.view.containers()} | {root.id: root}
     graph = build(known.values(), ctx.view.identities)

@@ -72,5 +72,6 @@ async def _needed(ctx: Context, what: str, reference: str, role: str, *, start: 
 
 
 def _called(ctx: Context, reference: str) -> str:
-    keys = ctx.view.identities.keys(reference)
-    return keys[0].partition(":")[2] if keys else short(reference)
+    known = ctx.view.identities
+    keys = known.keys(reference)
+    return known.name_for(keys[0]) if keys else short(reference)

@@ -152,6 +152,14 @@ class Identities:
         found = self.known.get(container_id)
         return found.names[0] if found is not None and found.names else short(container_id)
 
+    def name_for(self, target: str) -> str:
+        """What a container with this target was last called, though it is gone: people know names, not targets.
+
+        The text of the target itself (`shop/vpn/1` of `compose:shop/vpn/1`) if none was ever heard of.
+        """
+        names = [each.names[0] for each in self.known.values() if each.names and target in each.called()]
+        return names[-1] if names else target.partition(":")[2]
+
     def was_set_aside(self, name: str) -> bool:
         """Whether dockmend gave a container this name. Who is asked about is in use, and so not among the oldest."""
         container_id = self._asides.get(name, "")

@@ -120,7 +120,7 @@ class Groups:
             self.awaited.discard(owner)
             self._tell_restart(found, incident)
             return None
-        name = found.name if found is not None else owner.partition(":")[2]
+        name = found.name if found is not None else self.mirror.identities.name_for(owner)
         why = f"{name}, whose network it shares, {_how(found)}"
         until = incident.opened_at + _within(rule)
         if now >= until:

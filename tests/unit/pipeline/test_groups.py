@@ -487,6 +487,21 @@ async def test_a_stop_that_a_dead_dockmend_owed_to_a_person_comes_before_the_res
 NEW_OWNER = replace(OWNER, id="a" * 64, started_at=1001.0, created_at=1001.0)
 
 
+async def test_an_owner_that_is_gone_is_called_by_its_name_and_not_by_its_target():
+    labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "vpn",
+              "com.docker.compose.container-number": "1"}  # fmt: skip
+    async with clinic(RULES) as one:
+        town = Town(one, replace(OWNER, name="shop-vpn-1", labels=labels), guest(1))
+        town.down()
+        await one.quiet()
+        town.emit(OWNER.id, "destroy")
+        del one.engine.containers[OWNER.id]
+        await one.later()
+        waiting = one.only()
+        assert waiting.target == "dependents:compose:shop/vpn/1"
+        assert waiting.reason == "shop-vpn-1, whose network it shares, is gone: it is waited for"
+
+
 async def test_an_owner_that_nobody_knows_is_said_at_once_and_never_waited_for():
     async with clinic(RULES) as one:
         stray = guest(1, network_mode=f"container:{'d' * 64}")
