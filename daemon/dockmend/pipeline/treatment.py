@@ -163,17 +163,25 @@ class Treatment:
         return any(each.object_id == container_id and each.state != "waiting" for each in open_)
 
     def supersede(self, incident_id: str, reason: str) -> None:
-        """Another incident takes this one's place: at once where it waits, else as soon as its step has ended."""
+        """Another incident takes this one's place: at once if it waits between two attempts, else as soon as its step
+        has ended, or is settled, and `finally` was run."""
         incident = self.incidents.open.get(incident_id)
         if incident is None:
             return
-        if incident.state == "waiting" and not 0 < self.ending.progress.get(incident_id, 0) < ATTEMPT_MADE:
+        if incident.state == "waiting" and not self._in_an_attempt(incident_id):
             self.ending.drop(incident_id, "interrupted" if incident.attempts else "recovered", reason)
+            self._guests_are_free(incident_id)
         else:
             self.ending.superseded[incident_id] = reason
-            if incident.state == "waiting":  # in the middle of an attempt, whose `finally` is run before it gives way
+            if incident.state == "waiting":
                 self.submit(incident_id)
             self.verification.pulse.wake(incident.target)
+
+    def _in_an_attempt(self, incident_id: str) -> bool:
+        """Whether an attempt was begun and cut short: a step of it is to be settled, or `finally` is still owed."""
+        ending = self.ending
+        midway = 0 < ending.progress.get(incident_id, 0) < ATTEMPT_MADE
+        return midway or incident_id in ending.owed or bool(self.steps.unsettled.get(incident_id))
 
     def stop(self) -> None:
         """Nothing new is begun; what is being verified is left as it is, for the next start."""
@@ -267,10 +275,18 @@ class Treatment:
             self.ending.close(incident_id, "interrupted", "its rule is no longer in force")
         elif incident.rung is not None:
             await self.ladder.climb(incident, rule, incident.reason)
+        elif incident_id in self.ending.superseded and not self.ending.progress.get(incident_id):
+            await self._give_way(incident, rule)
         elif incident.state == "verifying":
             await self._verify(incident, rule)
         else:
             await self._treat(incident, rule)
+
+    async def _give_way(self, incident: Incident, rule: Rule) -> None:
+        """No attempt is made any more. Of one that was cut short in its first step, `finally` is still owed."""
+        if incident.id in self.ending.owed:
+            await self._round_off(incident, rule, (await self.looking.look(incident)).subject)
+        self.ending.gave_way(incident.id)
 
     async def _treat(self, incident: Incident, rule: Rule) -> None:
         """One attempt. One that was cut short goes on or, where nothing of it was done, is made anew; where neither can

@@ -575,6 +575,36 @@ async def test_an_attempt_that_waits_for_the_engine_runs_finally_before_it_gives
         assert topics(one) == ["one", "end", "very end"]
 
 
+async def test_a_first_step_that_was_cut_short_is_settled_before_its_incident_gives_way():
+    """Else its intent stays open in the journal, and what it left half-done stays so until the next start."""
+    text = rule_text(then="[stop, start]", finally_='{publish: {topic: "end"}}', mode="restart")
+    async with clinic(text.replace("    then: restart\n", "").replace("finally_", "finally")) as one:
+        away_after(one, "stop")
+        one.sicken()
+        await one.quiet()
+        assert one.only().waiting_for == "engine"
+        one.treatment.supersede(one.only().id, "it was triggered again")
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason) == ("interrupted", "it was triggered again")
+        assert [each.outcome for each in one.journal.actions.values()] == ["done", "done"]
+        assert topics(one) == ["end"]
+        assert not one.treatment.steps.unsettled
+        assert not one.treatment.steps.living.touched
+
+
+async def test_one_that_gives_way_while_it_waits_for_the_engine_keeps_nobodys_guests():
+    """A guest that waits for the attempt at its owner would wait for ever."""
+    async with clinic(rule_text(mode="restart")) as one:
+        away_after(one, "restart")
+        one.sicken()
+        await one.quiet()
+        assert (one.only().state, bool(one.treatment.steps.living.touched)) == ("waiting", True)
+        one.treatment.supersede(one.only().id, "it was triggered again")
+        await one.quiet()
+        assert one.only().outcome == "interrupted"
+        assert not one.treatment.steps.living.touched
+
+
 LOOKS = {
     "connect", "ping", "events", "marker_present", "networks", "volumes", "images", "close", "url",
     "archive_info", "logs", "read_archive", "overflowed", "addresses",
