@@ -61,6 +61,7 @@ class Undo(msgspec.Struct, omit_defaults=True):
     within: float = 0.0  # seconds it has to prove well
     healthy: bool = False  # well is healthy, else running
     restart_policy: dict[str, Any] = {}  # the old one's, which it does not have while it is set aside
+    stopped: bool = False  # a person stopped the new one while it was to prove well
 
 
 class NotWell(Exception):
@@ -110,7 +111,7 @@ class Exchange:
             await self._step("name")
             await self.ctx.engine.rename(self.undo.new, self.undo.name)
             self.ctx.own.forget(made)  # it is the user's from now on, under the name that the old one had
-            stopped = await self._run() if self.undo.start else False
+            self.undo.stopped = await self._run() if self.undo.start else False
             self._nobody_stopped_the_old_one()  # if two stops come at once, the engine tells late of the second
         except EngineAway:
             raise
@@ -126,7 +127,7 @@ class Exchange:
             raise
         await hand_over(self.ctx, self.key, self.undo)
         await remove_old(self.ctx, self.undo)
-        return Done(_told(self.undo, stopped), facts_of(self.undo, stopped))
+        return Done(_told(self.undo), facts_of(self.undo))
 
     async def _step(self, step: Stage) -> None:
         """On disk before it is taken."""
@@ -206,7 +207,7 @@ async def prove_well(ctx: Context, undo: Undo, echo: Echo | None) -> bool:
     seen = await await_until(ctx, undo.new, begun + undo.within, over)
     if seen is None:
         raise NotWell("it was removed")
-    if not seen.running and await _stopped_by_person(ctx, echo):
+    if not seen.running and (ctx.view.stopped(undo.new) or await _stopped_by_person(ctx, echo)):
         return True
     if not seen.running:
         raise NotWell(f"it ended with exit code {seen.exit_code}")
@@ -335,13 +336,13 @@ async def remove_old(ctx: Context, undo: Undo) -> None:
     _forget(ctx, "aside", undo.aside)
 
 
-def facts_of(undo: Undo, stopped: bool) -> Mapping[str, Any]:
+def facts_of(undo: Undo) -> Mapping[str, Any]:
     """`successor`: whose id an incident is about from now on; `stopped`: a person stopped it."""
-    return {"successor": undo.new, "stopped": stopped}
+    return {"successor": undo.new, "stopped": undo.stopped}
 
 
-def _told(undo: Undo, stopped: bool) -> str:
-    if stopped:
+def _told(undo: Undo) -> str:
+    if undo.stopped:
         return "it was then stopped by a person"
     return ("healthy" if undo.healthy else "running") if undo.start else "not started, as the old one did not run"
 
@@ -360,12 +361,14 @@ async def settle_exchange(ctx: Context, remembered: Mapping[str, Any], key: str)
     try:
         await remove_old(ctx, undo)
     except Failed as failure:
-        return Settled(done=True, detail=str(failure), facts=facts_of(undo, stopped=False))
-    return Settled(done=True, detail="the recreation was finished", facts=facts_of(undo, stopped=False))
+        return Settled(done=True, detail=str(failure), facts=facts_of(undo))
+    then = f"; {_told(undo)}" if undo.stopped else ""
+    return Settled(done=True, detail=f"the recreation was finished{then}", facts=facts_of(undo))
 
 
 async def _finished(ctx: Context, undo: Undo, echo: Echo | None) -> str | None:
-    """None where the new one has its name and is well; else why the old one is to be put back."""
+    """None if the new one has its name and is well, or was stopped by a person; else why the old one is to be put
+    back."""
     if undo.step not in ("start", "verify"):
         return "the recreation had not come far"
     if undo.was_running and ctx.view.stopped(undo.old):
@@ -376,7 +379,7 @@ async def _finished(ctx: Context, undo: Undo, echo: Echo | None) -> str | None:
     if not new.running and not new.started_at:
         return "the new one had not been started"
     try:
-        await prove_well(ctx, undo, echo)
+        undo.stopped = await prove_well(ctx, undo, echo)
     except NotWell as error:
         return f"the new one was not well: {error}"
     return None
