@@ -75,7 +75,7 @@ def mounted(folder: Path, *how: str) -> Iterator[None]:
 def full_when_asked(folder: Path) -> Iterator[Callable[[bool], None]]:
     """A small disk, and the switch that fills it."""
     filler = folder / "filler"
-    with mounted(folder, "-t", "tmpfs", "-o", "size=4m", "tmpfs"):
+    with mounted(folder, "-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs"):
 
         def switch(broken: bool) -> None:
             if broken:
@@ -160,7 +160,7 @@ def test_a_snapshot_that_is_too_large_leaves_the_journal_its_disk(docker: Privat
     docker.docker("exec", "db", "sh", "-c", "head -c 60000000 /dev/urandom >/data/large")
     docker.patient("web")
     one = daemon(docker.url, rules={"rules.yaml": COPIES, "others.yaml": UNHEALTHY}, start=False)
-    with mounted(one.state, "-t", "tmpfs", "-o", "size=40m", "tmpfs"), ExitStack() as stack:
+    with mounted(one.state, "-t", "tmpfs", "-o", "size=40m,mode=0700", "tmpfs"), ExitStack() as stack:
         stack.callback(one.stop)
         one.start(timeout=120)
         kill_main(docker, "db")

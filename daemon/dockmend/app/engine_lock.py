@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from dockmend import folders
 from dockmend.control.pidfiles import DEFAULT_RUNTIME, RUNTIME_VARIABLE, started
 from dockmend.errors import UsageError
 
@@ -134,12 +135,8 @@ def holder_of(engine_id: str, folders: tuple[Path, ...]) -> Holder | None:
 
 
 def _write(path: Path, mine: Holder) -> None:
-    temporary = path.with_suffix(f".{mine.pid}.new")
     with contextlib.suppress(OSError):  # the lock is held all the same
-        temporary.unlink(missing_ok=True)
-        temporary.write_bytes(msgspec.json.encode(mine))
-        temporary.chmod(0o644)  # `doctor` names it to whoever asks
-        temporary.replace(path)
+        folders.replace(path, msgspec.json.encode(mine), 0o644)  # `doctor` names it to whoever asks
 
 
 def _read(path: Path) -> Holder:

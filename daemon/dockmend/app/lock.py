@@ -8,15 +8,22 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from dockmend import folders
 from dockmend.errors import UsageError
+from dockmend.file_trust import Untrusted
 
 
 @contextlib.contextmanager
 def locked(state: Path) -> Iterator[None]:
-    """Holds the lock of a state folder; makes the folder (0700) where there is none. Raises UsageError."""
+    """Holds the lock of a state folder; makes the folder (0700) where there is none. Raises UsageError, also if others
+    can change what is in it: the journal there proves what dockmend may remove."""
     try:
-        state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        folders.made(state, 0o700)
+        handle = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except Untrusted as error:
+        raise UsageError(
+            f"the state folder {state} cannot be used: {error.place} {error}; or name another with --state"
+        ) from None
     except OSError as error:
         raise UsageError(
             f"the state folder {state} cannot be used: {error.strerror}; name another with --state"

@@ -11,8 +11,10 @@ from types import MappingProxyType
 import structlog
 from watchfiles import awatch
 
+from dockmend import folders
 from dockmend.decide import looks_back
 from dockmend.errors import InvalidFiles
+from dockmend.file_trust import Untrusted
 from dockmend.rules.builtin import with_builtin
 from dockmend.rules.files import read_files, rule_names
 from dockmend.rules.loader import load_texts
@@ -143,16 +145,12 @@ class Rules:
         if not self.settings.paths.rules.exists():
             return
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            folders.made(folder, 0o700)
             for path, content in contents.items():
-                name = Path(path).name
-                temporary = folder / f".{name}.new"
-                temporary.write_bytes(content)
-                temporary.chmod(0o600)
-                temporary.replace(folder / name)
+                folders.replace(folder / Path(path).name, content, 0o600)
             for old in set(rule_names(folder)) - {Path(path).name for path in contents}:
                 (folder / old).unlink()
-        except OSError as error:
+        except (OSError, Untrusted) as error:
             log.warning("the last good rules could not be kept", error=str(error))
 
 

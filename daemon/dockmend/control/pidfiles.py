@@ -14,6 +14,9 @@ from pathlib import Path
 
 import msgspec
 
+from dockmend.file_trust import Untrusted
+from dockmend.folders import made, replace
+
 RUNTIME_VARIABLE = "DOCKMEND_RUNTIME"
 """Environment variable: another folder than /run/dockmend for pid files (a container, tests)."""
 DEFAULT_RUNTIME = Path("/run/dockmend")
@@ -68,13 +71,10 @@ def _remove_stale(folder: Path) -> None:
 def _write(mine: PidFile, candidates: list[Path]) -> Path | None:
     for folder in candidates:
         path = folder / f"{mine.pid}.json"
-        temporary = folder / f".{mine.pid}.new"
         try:
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-            temporary.write_bytes(msgspec.json.encode(mine))
-            temporary.chmod(0o644)  # whoever may use the socket may know where it is
-            temporary.replace(path)
-        except OSError:
+            made(folder, 0o755)
+            replace(path, msgspec.json.encode(mine), 0o644)  # whoever may use the socket may know where it is
+        except (OSError, Untrusted):
             continue
         return path
     return None

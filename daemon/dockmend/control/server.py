@@ -16,8 +16,10 @@ from typing import Any, Self
 
 import structlog
 
+from dockmend import folders
 from dockmend.control.api import ARGUMENTS, CHANGING, LONGEST_TEXT, Commands
 from dockmend.errors import DockmendError, UsageError
+from dockmend.file_trust import Untrusted
 
 LONGEST_LINE = 64 * 1024  # bytes of a request
 LONGEST_PATH = 107  # bytes: sockaddr_un
@@ -180,12 +182,17 @@ def listen(path: Path) -> socket.socket:
         )
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folders.made(path.parent, 0o755, shared=True)
         _clear(path)
         listener.bind(str(path))
         path.chmod(0o660)  # before listening: nobody can connect while the mode is the umask's
         listener.listen(MOST_CLIENTS)
         listener.setblocking(False)  # noqa: FBT003 - socket's own signature
+    except Untrusted as error:
+        listener.close()
+        raise UsageError(
+            f"the command socket {path} cannot be made: {error.place} {error}; or move it with --state or --socket"
+        ) from None
     except OSError as error:
         listener.close()
         raise UsageError(

@@ -18,8 +18,9 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from dockmend import redaction
+from dockmend import folders, redaction
 from dockmend.errors import JournalError
+from dockmend.file_trust import Untrusted
 
 log = structlog.get_logger("dockmend.journal")
 
@@ -182,8 +183,14 @@ def open_for_writing(
             aside = _set_aside(path)
             log.error(_CORRUPT, path=str(path), set_aside=str(aside), error=str(error))  # noqa: TRY400 - the reason is for a person
             return _open_checked(path, migrations), aside
+    except Untrusted as error:
+        raise JournalError(_not_own(path, error)) from None
     except (sqlite3.Error, OSError, _CorruptError) as error:
         raise JournalError(unwritable(path, error)) from error
+
+
+def _not_own(path: Path, error: Untrusted) -> str:
+    return f"the journal {path} is not used, as others could have written it: {error.place} {error}"
 
 
 def open_beside(path: Path) -> tuple[sqlite3.Connection, Path | None]:
@@ -194,6 +201,7 @@ def open_beside(path: Path) -> tuple[sqlite3.Connection, Path | None]:
     if not path.exists():
         return open_for_writing(path)
     try:
+        folders.require_own(path.parent)
         connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA synchronous = FULL")
@@ -201,7 +209,9 @@ def open_beside(path: Path) -> tuple[sqlite3.Connection, Path | None]:
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as error:
+    except Untrusted as error:
+        raise JournalError(_not_own(path, error)) from None
+    except (sqlite3.Error, OSError) as error:
         raise JournalError(unwritable(path, error)) from error
     return connection, None
 
@@ -262,7 +272,7 @@ class _CorruptError(Exception):
 
 
 def _open_checked(path: Path, migrations: Sequence[Migration]) -> sqlite3.Connection:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folders.made(path.parent, 0o700)
     # Made by us, so that it is nobody else's to read from its first moment; -wal and -shm take their mode from it.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     path.chmod(0o600)
