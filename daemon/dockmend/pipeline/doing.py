@@ -15,7 +15,7 @@ from dockmend.mirror import Mirror
 from dockmend.model import Container, Object
 from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.looking import Looking
-from dockmend.pipeline.steps import Part, StepFailed, Steps
+from dockmend.pipeline.steps import RESTART_TOLD, Part, StepFailed, Steps
 from dockmend.pipeline.verification import MENDING, Verification, Verified
 from dockmend.rules.model import Rule, Step, changing
 
@@ -26,9 +26,6 @@ ATTEMPT_MADE = 1 << 20
 
 STOPS, STOP_RETRY = 5, 2.0
 """How often a person's stop that a restart swallowed is asked for again, and seconds in between."""
-
-RESTART_TOLD = 0.5
-"""Seconds within which the stream has told that what looked like a person's stop was a restart."""
 
 REJOINS, REJOIN_RETRY = 3, 2.0
 """How often guests of what an attempt restarted are brought back, where that fails, and seconds in between."""
@@ -271,8 +268,12 @@ class Doing:
 
     async def _obey(self, incident: Incident, rule: Rule, container_id: str) -> None:
         """A step undid a person's stop. With that of its own container the incident is over."""
-        closes = container_id in (incident.object_id, self.mirror.identities.heir_of(incident.object_id))
+        closes = self.is_its_own(incident, container_id)
         await self.stop_what_was_stopped(incident, rule, container_id, closes=closes)
+
+    def is_its_own(self, incident: Incident, container_id: str) -> bool:
+        """Whether an incident is about this container, and not about another that a step of its names as `target`."""
+        return container_id in (incident.object_id, self.mirror.identities.heir_of(incident.object_id))
 
     async def stop_what_was_stopped(
         self, incident: Incident, rule: Rule | None, container_id: str, *, closes: bool = True

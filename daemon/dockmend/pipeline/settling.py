@@ -53,7 +53,8 @@ class Settling:
         if record.part == "then":
             self._of_then(incident, rule, record, settled)
         if record.object_id in self.steps.owed:
-            await self.doing.stop_what_was_stopped(incident, rule, record.object_id, closes=record.part != "member")
+            closes = record.part != "member" and self.doing.is_its_own(incident, record.object_id)
+            await self.doing.stop_what_was_stopped(incident, rule, record.object_id, closes=closes)
 
     def _of_then(self, incident: Incident, rule: Rule | None, record: ActionRecord, settled: Settled) -> None:
         progress, mine = self.ending.progress, self.history.of(incident.rule, incident.target)
@@ -70,8 +71,9 @@ class Settling:
                 del progress[incident.id]
 
     async def _stop_again(self, incident: Incident, rule: Rule | None, record: ActionRecord, *, done: bool) -> None:
-        """A person's stop that a restart had swallowed: what dockmend began for that person is finished."""
-        whole = incident.id not in self.steps.unsettled or not self.steps.unsettled[incident.id]
+        """A person's stop that a restart had swallowed: what dockmend began for that person is finished. The incident
+        is over with it, unless it goes on: it is about another container, or a group of them is treated."""
+        whole = not self.steps.unsettled.get(incident.id) and self.doing.is_its_own(incident, record.object_id)
         if done:
             self.doing.stopped_for_person(incident, record.object_id, closes=whole)
             return

@@ -47,6 +47,8 @@ LONG = frozenset(
 
 TOLD_WITHIN, TOLD_LOOKS = 1.0, 50
 """Seconds within which the stream has told of a run that inspect shows, and how often that is asked meanwhile."""
+RESTART_TOLD = 0.5
+"""Seconds within which the stream has told that what looked like a person's stop was a restart."""
 
 Part = Literal["then", "finally", "escalate", "after", "member", "guests"]
 
@@ -181,7 +183,7 @@ class Steps:
             self._cut_short(intent.record)
             raise
         except asyncio.CancelledError:
-            if part == "member":  # the group's time is up: what became of this one is found out before it goes on
+            if part in WITHIN:  # the group's time is up: what became of this one is found out before it goes on
                 self._cut_short(intent.record)
             raise
         finally:
@@ -248,6 +250,15 @@ class Steps:
             await asyncio.sleep(TOLD_WITHIN / TOLD_LOOKS)
         if self.mirror.owes_a_stop(record.object_id):
             self.owed[record.object_id] = record
+
+    async def _owes_still(self, container_id: str) -> bool:
+        """A person's restart may have overlapped: that is no stop, and is told of once it is over."""
+        for _ in range(TOLD_LOOKS):
+            if not self.mirror.owes_a_stop(container_id):
+                self.owes_no_more(container_id)
+                return False
+            await asyncio.sleep(RESTART_TOLD / TOLD_LOOKS)
+        return True
 
     def _expect(self, intent: Intent, touched: Container) -> Echo | None:
         echo = self.mirror.expect(touched.id, intent.record.action)
@@ -353,12 +364,16 @@ class Steps:
             raise Failed(f"{subject.name}: {forbidden.reason}", again=False)
         try:
             _, _, done = await self._do(incident, rule, step, subject, "member")
-            if subject.id in self.owed:
+            if subject.id in self.owed and await self._owes_still(subject.id):
                 await self._do(incident, rule, Step("stop", params=None), subject, "after")
                 self.mirror.stopped_by_person(subject.id)
                 return Done(f"{done.detail}; stopped by a person meanwhile, and so stopped again")
         except StepFailed as error:
             raise Failed(f"{subject.name}: {error}", error.again) from None
+        except asyncio.CancelledError:
+            if (owes := self.owed.pop(subject.id, None)) is not None:
+                self.leave_unsettled(owes)
+            raise
         return done
 
     async def settle(self, record: ActionRecord, incident: Incident, rule: Rule | None) -> Settled:

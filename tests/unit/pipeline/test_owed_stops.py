@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dockmend.errors import EngineAway, EngineError, Temporary
 from dockmend.journal.records import ActionRecord
-from dockmend.model import Actor, Event
+from dockmend.model import Actor, Container, Event, HealthCheck
+from dockmend.rules.parameters import Restart
 from tests.unit.actions.stage import ID
-from tests.unit.pipeline.clinic import TARGET, Clinic, clinic
+from tests.unit.pipeline.clinic import TARGET, WEB, Clinic, clinic, until
 
 AWAY = EngineAway("the connection was cut")
 
@@ -227,3 +231,100 @@ rules:
         one.sicken()
         await one.quiet()
         assert one.only().outcome == "healed"
+
+
+OTHER = Container(
+    id="a" * 64, name="app", state="running", health="healthy", started_at=900.0, created_at=900.0,
+    check=HealthCheck(1, 1, 0, 1),
+)  # fmt: skip
+ANOTHERS = """
+version: 1
+rules:
+  - name: heal
+    when: container.unhealthy
+    match: {name: app}
+    then: [{restart: {}, target: {name: web}}, {publish: {topic: told}}]
+"""
+
+
+@pytest.mark.parametrize("cut", [None, "the restart", "the look", "the stop"])
+async def test_a_stop_of_another_container_than_its_own_ends_no_incident(cut: str | None) -> None:
+    """`web` is stopped again for the person; what the rule does for `app` goes on, cut short or not."""
+    async with clinic(ANOTHERS) as one:
+        one.engine.containers[OTHER.id] = OTHER
+        one.mirror.relist([WEB, OTHER], [], [], one.now, "started")
+        one.swallow_a_stop()
+        restart, stop = one.engine.on["restart"], one.engine.on["stop"]
+
+        def raises() -> None:
+            one.engine.on.pop("inspect")
+            raise AWAY
+
+        def restarted() -> None:
+            restart()
+            if cut == "the restart":
+                raise AWAY
+            if cut == "the look":
+                one.engine.on["inspect"] = raises
+
+        def stopped() -> None:
+            one.engine.on["stop"] = stop
+            stop()
+            raise AWAY
+
+        one.engine.on["restart"] = restarted
+        if cut == "the stop":
+            one.engine.on["stop"] = stopped
+        one.engine.containers[OTHER.id] = replace(OTHER, health="unhealthy")
+        one.now += 1
+        event = Event("container", "health_status: unhealthy", Actor(OTHER.id, {}), int(one.now * 1e9))
+        one.offer(one.mirror.apply(event, one.clock.wall()))
+        one.look()
+        await one.quiet()
+        if cut is not None:
+            assert one.only().waiting_for == "engine"
+            await back(one)
+        assert (one.restarts, one.engine.did().count("stop"), one.mirror.stopped(ID)) == (1, 1, True)
+        assert (one.only().outcome, one.published) == ("done", [("told", "")])
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+async def test_a_persons_restart_that_overlaps_that_of_a_guest_is_no_stop(restarted: bool) -> None:
+    """Two `stop` events are heard first either way; the person's own `restart` event tells, a moment later."""
+    async with clinic() as one:
+        one.swallow_a_stop()
+        restart = one.engine.on["restart"]
+
+        def overlapped() -> None:
+            restart()
+            if restarted:
+                asyncio.get_running_loop().call_later(0.01, one.emit, "restart")
+
+        one.engine.on["restart"] = overlapped
+        one.sicken()
+        one.treatment.stop()
+        await one.quiet()
+        steps = one.treatment.steps
+        done = await steps._part(one.only(), None, "restart", Restart.model_construct(timeout=None), WEB)
+        assert one.engine.did().count("stop") == int(not restarted)
+        assert ("stopped by a person" in done.detail) is not restarted
+        assert not steps.owed
+        assert [each.outcome for each in one.journal.actions.values()] == ["done"] * (1 if restarted else 2)
+
+
+async def test_a_stop_that_is_owed_to_a_guest_outlives_the_end_of_the_groups_time() -> None:
+    async with clinic() as one:
+        one.swallow_a_stop()
+        one.sicken()
+        one.treatment.stop()
+        await one.quiet()
+        steps = one.treatment.steps
+        member = partial(steps._part, one.only(), None, "restart", Restart.model_construct(timeout=None), WEB)
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(member())
+            await until(lambda: steps.owed)
+            task.cancel()
+        assert task.cancelled()
+        assert not steps.owed
+        (record,) = steps.unsettled[one.only().id]
+        assert (record.action, record.outcome) == ("restart", None)
