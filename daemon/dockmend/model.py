@@ -400,6 +400,9 @@ TRANSITIONS: dict[str, str] = {
 }
 """Transitions of the mirror, built in this version."""
 
+ASKED = "asked"
+"""In the place of a trigger: a person asked for a rule (`dockmend trigger`), and nothing has to have happened."""
+
 TROUBLES = frozenset({
     "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down", "container.exited",
     "container.network_lost", "container.orphaned", "container.stuck",

@@ -20,14 +20,14 @@ from dockmend.engine.looking import short
 from dockmend.engine.wire_networks import endpoint_config
 from dockmend.errors import EngineError, NotFound
 from dockmend.journal.records import ActionRecord
-from dockmend.model import Object
+from dockmend.model import ASKED, Object
 
 SAME, NEWEST = "same", "newest"
 DOWN = frozenset({
     "container.unhealthy", "container.crashed", "container.oom_killed", "container.left_down", "container.exited",
-    "container.orphaned",
+    "container.orphaned", ASKED,
 })  # fmt: skip
-"""Troubles that may have left a container down: to heal it is to have it run."""
+"""Troubles that may have left a container down, and a person's wish: to heal it is to have it run."""
 _SERVICE = "com.docker.swarm.service.name"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,10 @@ from dockmend import __version__, redaction
 from dockmend.app.given_up import given_up
 from dockmend.app.standing_by import not_acting
 from dockmend.control.api import BreakerRow, Done, GivenUpRow, InForce, PauseRow, RuleRow, Rules, Status
-from dockmend.decide import Suppress, span_text
+from dockmend.decide import Suppress, held_by_person, span_text
 from dockmend.errors import DockmendError, UsageError
-from dockmend.journal.records import Pause
-from dockmend.model import Change, Container, Object, target_of
+from dockmend.journal.records import Incident, Pause
+from dockmend.model import ASKED, Change, Container, Object, target_of
 from dockmend.rules.durations import LONGEST
 from dockmend.rules.language_error import did_you_mean
 from dockmend.rules.model import Rule
@@ -199,14 +200,14 @@ class DaemonCommands:
         waits = "".join(f"; {each}" for each in self._daemon.reloading.waits)
         return Done(text=f"{len(rules.rules)} rules in force{waits}", incident=None)
 
-    async def trigger(self, actor: str, rule: str, name: str) -> Done:
+    async def trigger(self, actor: str, rule: str, name: str, even_if_stopped: bool = False) -> Done:
         daemon = self._daemon
         found = self._rule(rule)
         if not found.enabled:
             raise UsageError(f"rule {rule} is disabled")
         subject = self._subject(found, name)
         change = Change(
-            triggers=(found.triggers[0].name,),
+            triggers=(ASKED,),
             kind=found.match.kind,
             subject=subject,
             target=target_of(subject),
@@ -215,10 +216,11 @@ class DaemonCommands:
             note=f"asked for by {actor}",
             group=daemon.mirror.group_of(subject.id) if isinstance(subject, Container) else "",
         )
-        incident = daemon.intake.asked(found, change, actor)
+        incident = daemon.intake.asked(found, change, actor, even_if_stopped=even_if_stopped)
         if isinstance(incident, Suppress):
-            raise DockmendError(f"rule {rule} does nothing to {name}: {incident.reason}")
-        return Done(text=f"rule {rule} treats {name}", incident=incident.id)
+            way_out = self._way_out(incident, subject)
+            raise DockmendError(f"rule {rule} does nothing to {name}: {incident.reason}{way_out}")
+        return Done(text=self._what_begins(found, incident), incident=incident.id)
 
     # ------------------------------------------------------------------------------------------------------------
 
@@ -253,10 +255,36 @@ class DaemonCommands:
         known |= {target for _, target in daemon.history.targets}
         return known | {each.target for each in daemon.pauses.in_force() if each.target is not None}
 
+    def _way_out(self, refusal: Suppress, subject: Object) -> str:
+        """What a person who asked for a rule can do about its refusal."""
+        name = shlex.quote(subject.name)
+        if refusal.code == "stopped":
+            return f": `docker start {name}` starts it, and with --even-if-stopped the rule does"
+        if refusal.code == "paused":
+            return f": `docker unpause {name}` lets it, and with --even-if-stopped the rule does"
+        if refusal.code == "owner" and isinstance(subject, Container):
+            down = [each.name for each in self._daemon.mirror.owners(subject) if not each.running]
+            return f": `docker start {shlex.join(down)}` first"
+        return ""
+
+    def _what_begins(self, rule: Rule, incident: Incident) -> str:
+        """What comes of a wish that was not refused."""
+        daemon = self._daemon
+        if incident.dry_run:
+            what = f"what it would do to {incident.object_name} is recorded, and nothing is done"
+            return f"rule {rule.name} is in shadow mode: {what}"
+        held = held_by_person(rule, incident.target, daemon.treatment.host, daemon.clock())
+        waits = f" as soon as it may: {held.reason}" if held is not None else ""
+        return f"rule {rule.name} treats {incident.object_name}{waits}"
+
     def _subject(self, rule: Rule, name: str) -> Object:
         subjects = [each for each in selected(rule, self._daemon.mirror) if each.name == name]
         if not subjects:
-            raise DockmendError(f"rule {rule.name} does not match a {rule.match.kind} named {name!r}")
+            known = self._daemon.mirror.container_named(name) if rule.match.kind == "container" else None
+            why = ""
+            if known is not None and known.one_off and not rule.match.one_off:
+                why = ": it is a one-off of Compose, which only a rule with `match: {oneoff: true}` is about"
+            raise DockmendError(f"rule {rule.name} does not match a {rule.match.kind} named {name!r}{why}")
         return next((each for each in subjects if isinstance(each, Container) and each.running), subjects[0])
 
     def _pause_row(self, pause: Pause) -> PauseRow:

@@ -130,13 +130,16 @@ def reload(**flags: Any) -> int:
 @options("state", "socket")
 @click.argument("rule")
 @click.argument("name")
-def trigger(rule: str, name: str, **flags: Any) -> int:
+@click.option("--even-if-stopped", is_flag=True, help="Also on a container that somebody stopped or paused.")
+def trigger(rule: str, name: str, even_if_stopped: bool, **flags: Any) -> int:
     """Lets RULE act on NAME now.
 
     This stands for the rule's `when`, `for`, `if` and the check that the trouble still stands; match, ignore, policy,
-    limits and lanes hold.
+    limits and lanes hold. What somebody stopped is not started and what somebody paused does not go on, unless
+    --even-if-stopped is given.
     """
-    return _told(client(flags, changes=True).ask("trigger", rule=rule, name=name))
+    even = True if even_if_stopped else None  # one of another version knows of no such argument
+    return _told(client(flags, changes=True).ask("trigger", rule=rule, name=name, even_if_stopped=even))
 
 
 def _told(done: dict[str, Any]) -> int:

@@ -137,9 +137,14 @@ def _row(incident: Incident, now: float) -> tuple[object, ...]:
     outcome = OUTCOMES.get(incident.outcome or "", incident.state)
     count = f" (×{incident.count})" if incident.count > 1 else ""
     return (
-        incident.id, when(incident.opened_at), incident.object_name, incident.rule, incident.trigger,
+        incident.id, when(incident.opened_at), incident.object_name, incident.rule, _trouble(incident),
         f"{outcome}{count}", span(ended - incident.opened_at), incident.reason,
     )  # fmt: skip
+
+
+def _trouble(incident: Incident) -> str:
+    """What set the rule off. Of a person's wish an earlier version recorded a trigger of the rule, which never was."""
+    return f"asked for by {incident.actor}" if incident.actor else incident.trigger
 
 
 def story(incident: Incident, actions: list[ActionRecord], now: float) -> Iterator[str]:
@@ -152,9 +157,11 @@ def story(incident: Incident, actions: list[ActionRecord], now: float) -> Iterat
     learnt = {"live": "", "replayed": " (replayed by the engine)", "relisted": " (found by listing again)",
               "started": " (found at dockmend's start)"}.get(incident.origin, f" ({incident.origin})")  # fmt: skip
     note = f": {incident.note}" if incident.note else ""
-    yield f"{clock(incident.opened_at)}  seen      {incident.trigger}{network}{cause}{learnt}{note}"
     if incident.actor:
-        yield f"{clock(incident.opened_at)}  asked by  {incident.actor}"
+        anyway = ", also if somebody stopped or paused it" if incident.even_if_stopped else ""
+        yield f"{clock(incident.opened_at)}  asked for by {incident.actor}{anyway}"
+    else:
+        yield f"{clock(incident.opened_at)}  seen      {incident.trigger}{network}{cause}{learnt}{note}"
     yield from _attempts(incident, actions, now)
     if incident.state == "closed":
         yield from _end(incident)
@@ -181,8 +188,8 @@ def _earlier(journal: _Source, incident: Incident) -> Iterator[str]:
         yield f"Earlier tries within the hour before{count}:"
     for each in before[:EARLIER][::-1]:
         outcome = OUTCOMES.get(each.outcome or "", each.state)
-        seen = f": {each.note}" if each.note else ""
-        yield f"{clock(each.opened_at)}  {each.id}  {each.trigger}{seen} → {outcome}: {each.reason}"
+        seen = f": {each.note}" if each.note and not each.actor else ""
+        yield f"{clock(each.opened_at)}  {each.id}  {_trouble(each)}{seen} → {outcome}: {each.reason}"
 
 
 def _attempts(incident: Incident, actions: list[ActionRecord], now: float) -> Iterator[str]:

@@ -151,7 +151,8 @@ class Commands(Protocol):
     async def reload(self, actor: str) -> Done:
         """Reads the rules again, all or nothing: InvalidFiles where one is wrong, and nothing changed."""
 
-    async def trigger(self, actor: str, rule: str, name: str) -> Done: ...
+    async def trigger(self, actor: str, rule: str, name: str, even_if_stopped: bool = False) -> Done:
+        """Has a rule act on an object now. `even_if_stopped`: also on one that somebody stopped or paused."""
 
 
 CHANGING = frozenset({"pause", "resume", "reset", "reload", "trigger"})
@@ -168,7 +169,7 @@ ARGUMENTS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
     "resume": {"rule": (str, False), "container": (str, False)},
     "reset": {"rule": (str, True), "target": (str, True)},
     "reload": {},
-    "trigger": {"rule": (str, True), "name": (str, True)},
+    "trigger": {"rule": (str, True), "name": (str, True), "even_if_stopped": (bool, False)},
 }
 """Each command's arguments: type, and whether it must be there. What is not listed is refused."""
 

@@ -150,7 +150,7 @@ def _arguments(command: str, given: Any) -> dict[str, Any]:
     for key, value in arguments.items():
         if key not in known:
             raise UsageError(f"{command}: unknown argument {key[:40]!r}")
-        if not isinstance(value, known[key][0]) or isinstance(value, bool):
+        if not isinstance(value, known[key][0]) or isinstance(value, bool) is not (known[key][0] is bool):
             raise UsageError(f"{command}: argument {key} has the wrong type")
         if isinstance(value, str) and len(value) > LONGEST_TEXT:
             raise UsageError(f"{command}: argument {key} is longer than {LONGEST_TEXT} characters")

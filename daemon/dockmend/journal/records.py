@@ -24,7 +24,7 @@ class Incident(Struct, frozen=True):
 
     id: str  # "i" + 15 lower-case base-32 characters, sortable by time
     rule: str
-    trigger: str
+    trigger: str  # what set the rule off; model.ASKED if a person did
     target: str
     kind: str
     object_id: str
@@ -52,6 +52,7 @@ class Incident(Struct, frozen=True):
     updated_at: float = 0.0
     members: tuple[str, ...] = ()  # of a group: ids of those that were treated, which must be well in the end
     over: tuple[str, ...] = ()  # rules that lost this trouble to it: they leave it alone, also after a restart
+    even_if_stopped: bool = False  # the person who asked knows that somebody stopped or paused it, and wants it to run
 
 
 class ActionRecord(Struct, frozen=True):

@@ -116,8 +116,12 @@ class Incidents:
         for rule in (incident.rule, *incident.over):
             self.remember_answered(rule, incident.trouble)
 
-    def begin(self, rule: Rule, change: Change, dry_run: bool, actor: str = "", over: tuple[str, ...] = ()) -> Incident:
-        incident = self._make(rule, change, self.clock(), dry_run, actor, over)
+    def begin(
+        self, rule: Rule, change: Change, dry_run: bool, actor: str = "", over: tuple[str, ...] = (), *,
+        even_if_stopped: bool = False,
+    ) -> Incident:  # fmt: skip
+        made = self._make(rule, change, self.clock(), dry_run, actor, over)
+        incident = replace(made, even_if_stopped=even_if_stopped)
         self.remember_answered(rule.name, change.trouble)
         self._opened(incident)
         self._tell(incident)

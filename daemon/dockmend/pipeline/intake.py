@@ -39,6 +39,7 @@ class Treats(Protocol):
     def hold(self, incident: Incident, wait: Wait) -> None: ...
     def supersede(self, incident_id: str, reason: str) -> None: ...
     def refuses(self, rule: Rule, target: str) -> Suppress | None: ...
+    def in_the_way(self, rule: Rule, subject: Object | None, *, even_if_stopped: bool) -> Suppress | None: ...
     def follows_from(self, change: Change) -> str | None: ...
     def removed(self, target: str) -> None: ...
 
@@ -263,11 +264,14 @@ class Intake:
             self._begin(rule, change, wait=opening[rule.name], over=over)
 
     def _begin(
-        self, rule: Rule, change: Change, actor: str = "", wait: Wait | None = None, over: tuple[str, ...] = ()
-    ) -> Incident:
+        self, rule: Rule, change: Change, actor: str = "", wait: Wait | None = None, over: tuple[str, ...] = (), *,
+        even_if_stopped: bool = False,
+    ) -> Incident:  # fmt: skip
         if change.group and rule.grouped:
             change = replace(change, target=change.group)
-        incident = self.incidents.begin(rule, change, dry_run=rule.dry_run or self.dry_run, actor=actor, over=over)
+        incident = self.incidents.begin(
+            rule, change, dry_run=rule.dry_run or self.dry_run, actor=actor, over=over, even_if_stopped=even_if_stopped
+        )
         self.treats.keep(incident, change.subject)
         if rule.hold and not actor and (wait is None or wait.until < change.at + rule.hold):
             wait = Wait(change.at + rule.hold, "for", incident.reason)
@@ -278,8 +282,11 @@ class Intake:
             self.treats.submit(incident.id)
         return incident
 
-    def asked(self, rule: Rule, change: Change, actor: str) -> Incident | Suppress:
-        """`dockmend trigger`: when, for, if and the standing of the trouble are replaced; the guards hold."""
+    def asked(self, rule: Rule, change: Change, actor: str, *, even_if_stopped: bool = False) -> Incident | Suppress:
+        """`dockmend trigger`: when, for, if and the standing of the trouble are replaced; the guards hold.
+
+        `even_if_stopped`: also what somebody stopped or paused is to run.
+        """
         whole = replace(change, target=change.group) if change.group and rule.grouped else change
         if self.incidents.about(rule.name, whole) is not None:
             return Suppress("running", "an incident of this rule is open for it")
@@ -287,7 +294,9 @@ class Intake:
             return forbidden
         if refused := self.treats.refuses(rule, change.target):
             return refused
-        return self._begin(rule, change, actor)
+        if held := self.treats.in_the_way(rule, change.subject, even_if_stopped=even_if_stopped):
+            return held
+        return self._begin(rule, change, actor, even_if_stopped=even_if_stopped)
 
     def closed(self, rule: str, target: str) -> Iterable[Change]:
         """An incident of a rule is over: what was queued behind it comes next. Returns what came up meanwhile and was

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dockmend.decide import ACT, History, Host, Suppress, Verdict, Wait, backoff, held_by_person, of_target
 from dockmend.journal.records import Incident
-from dockmend.model import Object, target_of
+from dockmend.model import ASKED, Object, target_of
 from dockmend.observer import Observer
 from dockmend.pipeline.admission import Admission
 from dockmend.pipeline.ending import Ending
@@ -41,7 +41,7 @@ class LastWord:
 
     def _comes_back_anyway(self, incident: Incident, subject: Object | None) -> bool:
         """Whether an attempt at its owner is under way, which is to bring it back. Its closing wakes this one."""
-        if incident.trigger not in CONSEQUENCES or incident.cause == "stopped":
+        if incident.trigger not in (*CONSEQUENCES, ASKED) or incident.cause == "stopped":
             return False
         return self.living.treated_with(subject) not in (None, incident.id)
 

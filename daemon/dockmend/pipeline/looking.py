@@ -12,7 +12,8 @@ from dockmend.errors import NotFound
 from dockmend.guards import Guards
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
-from dockmend.model import TROUBLES, Container, Network, Object, Volume, owner_in
+from dockmend.model import ASKED, TROUBLES, Container, Network, Object, Volume, owner_in
+from dockmend.pipeline.by_hand import ends_a_pause, starts
 from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.incidents import Incidents
 from dockmend.rules.model import Rule, Step
@@ -145,17 +146,15 @@ class Looking:
         if forbidden := self.guards.forbidden_step(steps):
             return forbidden
         down = isinstance(subject, Container) and subject.state == "exited" and self.mirror.stopped(subject.id)
-        if down and would_start(steps) and not incident.actor:
+        if down and not incident.even_if_stopped and (starts if incident.actor else would_start)(steps):
             return Suppress("stopped", "somebody stopped it: what a person stopped is not started")
         return None
 
     def frozen(self, incident: Incident, steps: Iterable[Step], subject: Object | None) -> bool:
         """Whether somebody's `docker pause` would be ended by these steps: it is no trouble but a person's will."""
-        steps = tuple(steps)
-        if not isinstance(subject, Container) or subject.state != "paused" or incident.actor:
+        if not isinstance(subject, Container) or subject.state != "paused" or incident.even_if_stopped:
             return False
-        meant = any(step.action == "unpause" for step in steps)
-        return incident.trigger in TROUBLES and would_start(steps) and not meant
+        return incident.trigger in (*TROUBLES, ASKED) and ends_a_pause(steps)
 
     def reconnected_while_down(self, incident: Incident) -> bool:
         """Whether a container that does not run has its network back: there is nothing to wait for."""

@@ -50,7 +50,7 @@ class Need:
         close = self.ending.close
         must_stand = self._must_stand(incident, rule)
         if seen.gone and must_stand and incident.trigger != MISSING:
-            if resumed or cut:
+            if resumed or cut or incident.actor:
                 close(incident.id, "interrupted", "it is gone")
             else:
                 close(incident.id, "recovered", "recovered on its own: it is gone")

@@ -17,6 +17,7 @@ from dockmend.model import Change, Container, Object, target_of
 from dockmend.observer import Observer
 from dockmend.pipeline.admission import Admission
 from dockmend.pipeline.breakers import Breakers
+from dockmend.pipeline.by_hand import in_the_way
 from dockmend.pipeline.doing import ATTEMPT_MADE, Doing
 from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.groups import Groups
@@ -138,6 +139,10 @@ class Treatment:
     def refuses(self, rule: Rule, target: str) -> Suppress | None:
         """Why a new trouble is not even looked at."""
         return self.breakers.refuses(rule, target)
+
+    def in_the_way(self, rule: Rule, subject: Object | None, *, even_if_stopped: bool) -> Suppress | None:
+        """Why a person who asks for a rule is refused."""
+        return in_the_way(self.mirror, rule.then, subject, even_if_stopped=even_if_stopped)
 
     def follows_from(self, change: Change) -> str | None:
         """The target of an incident whose attempt under way a change is a consequence of."""

@@ -114,7 +114,7 @@ def _catalogue() -> tuple[Field, ...]:
         Field("rule.description", "text", "the rule's description", "it has none"),
         Field("incident.id", "text", "the incident's id", "none is open yet (in `if`)"),
         Field("incident.reason", "text", "why it ended as it did, or what broke", "nothing to say yet"),
-        Field("trigger", "text", "the transition or event that set the rule off"),
+        Field("trigger", "text", "the transition or event that set the rule off; `asked` if `dockmend trigger` did"),
         Field("target", "text", "what limits and incidents are kept by: container:NAME, compose:PROJECT/SERVICE/N, …"),
         Field("cause", "text", "why a container ended or lost a network", "the transition has no cause", CAUSES),
         Field("origin", "text", "how the change was learnt", choices=ORIGINS),

@@ -158,6 +158,7 @@ def test_rules(dockmend, state):
         (("reset", "r", "t"), ("reset", {"rule": "r", "target": "t"})),
         (("reload",), ("reload", {})),
         (("trigger", "r", "n"), ("trigger", {"rule": "r", "name": "n"})),
+        (("trigger", "r", "n", "--even-if-stopped"), ("trigger", {"rule": "r", "name": "n", "even_if_stopped": True})),
     ],
 )
 def test_what_changes_something_reaches_the_daemon_with_the_actor(arguments, call, dockmend, state):

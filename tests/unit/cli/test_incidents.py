@@ -124,3 +124,28 @@ def test_one_story_as_json(dockmend, state):
     told = json.loads(dockmend("incidents", HEALED.id, "--json", "--state", state).out)
     assert told["incident"]["id"] == HEALED.id
     assert [each["action"] for each in told["actions"]] == ["restart"]
+
+
+@pytest.mark.parametrize("recorded", ["asked", "container.unhealthy"], ids=["now", "by an earlier version"])
+def test_what_a_person_asked_for_is_shown_as_that_and_not_as_a_trouble(dockmend, tmp_path, recorded: str):
+    asked = replace(
+        HEALED, trigger=recorded, actor="uid 0 (root)", note="asked for by uid 0 (root)", even_if_stopped=True
+    )
+    later = replace(HEALED, id="i0000000000000ddd", opened_at=NOW - 50.0, closed_at=NOW - 49.0)
+
+    async def write() -> None:
+        journal = SqliteJournal(tmp_path / "journal.sqlite3", time.time)
+        await journal.open()
+        for incident in (asked, later):
+            journal.put_incident(incident)
+        await journal.close()
+
+    asyncio.run(write())
+    listed = dockmend("incidents", "--state", tmp_path).out.splitlines()
+    assert ["container.unhealthy" in line for line in listed[1:]] == [True, False]
+    assert "asked for by uid 0 (root)" in listed[2]
+    told = "\n".join(story(asked, [RESTART], NOW))
+    assert "asked for by uid 0 (root), also if somebody stopped or paused it" in told
+    assert "container.unhealthy" not in told
+    earlier = dockmend("incidents", later.id, "--state", tmp_path).out.splitlines()[-1]
+    assert f"{asked.id}  asked for by uid 0 (root) → healed" in earlier

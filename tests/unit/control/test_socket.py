@@ -155,6 +155,7 @@ async def test_a_fault_in_the_daemon_is_a_sentence_not_a_traceback(path):
         (b'{"command": "pause", "arguments": [1]}\n', "not a mapping"),
         (b'{"command": "pause", "arguments": {"for_": "1h"}}\n', "wrong type"),
         (b'{"command": "pause", "arguments": {"for_": true}}\n', "wrong type"),
+        (b'{"command": "trigger", "arguments": {"rule": "r", "name": "n", "even_if_stopped": 1}}\n', "wrong type"),
         (b'{"command": "pause", "arguments": {"for_": NaN}}\n', "no number"),
         (b'{"command": "reset", "arguments": {"rule": "a"}}\n', "target is missing"),
         (b'{"command": "reset", "arguments": {"rule": "a", "target": "' + b"x" * 5000 + b'"}}\n', "longer than"),
