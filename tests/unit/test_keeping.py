@@ -60,7 +60,7 @@ def test_a_new_incident_takes_its_containers_state_with_it() -> None:
     assert told[0] == "incident"
     assert kept[0].endswith(ID)
     again = Mirror()
-    assert again.restore(ID, kept[1])
+    again.restore(kept[1])
     assert again.stands(ID, crashed.trouble), "a dockmend that dies now finds the trouble again"
 
 

@@ -10,17 +10,33 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
-from dockmend.app.taking_up import Known, Times, history_of, take_up, tell_own_doing
+from dockmend.app.taking_up import (
+    CONTAINER,
+    IDENTITY,
+    NETWORK,
+    Known,
+    Times,
+    history_of,
+    known_state,
+    take_up,
+    tell_own_doing,
+)
 from dockmend.decide import Host, budget
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.journal.sqlite import SqliteJournal
 from dockmend.mirror import Mirror
 from dockmend.mirror.ends import Run
-from dockmend.model import Container
+from dockmend.mirror.own_doing import ACTED_KEPT, SPANS_KEPT
+from dockmend.model import Actor, Container, Event
 from dockmend.observer import Observers
+from dockmend.pipeline import own_ends
 from dockmend.pipeline.incidents import Incidents
 from dockmend.rules.model import RuleSet
+from dockmend.timekeeping import Clock
+
+REMOVAL = {"remove": {"was_running": False, "started_at": 1000.0}}
 
 
 def step(number: int, action: str, at: float, attempt: int = 1, **more: Any) -> ActionRecord:
@@ -112,6 +128,53 @@ async def test_what_the_dockmend_before_asked_for_is_known_until_it_begins(
 ):
     mirror = await told(tmp_path, msgspec.structs.replace(step(1, "start", began_at), outcome=outcome))
     assert mirror.asked_at(mirror.entries["c" * 64], Run(started_at=1012.0), 1013.0) == asked_at
+
+
+@pytest.mark.parametrize(
+    ("outcome", "taken"), [(None, True), ("done", True), ("failed", False), ("interrupted", False)]
+)  # fmt: skip
+async def test_a_removal_that_dockmend_was_at_is_nobodys_trouble_and_one_that_failed_is_over(
+    tmp_path: Path, outcome: Any, taken: bool
+):
+    """Else `container.missing` would never be told of a container that somebody removes later."""
+    mirror = await told(tmp_path, msgspec.structs.replace(step(1, "remove", 1010.0, undo=REMOVAL), outcome=outcome))
+    mirror.apply(Event("container", "destroy", Actor("c" * 64), int(1020e9)), 1020.0)
+    told_of = [trigger for change in mirror.tick(1040.0) for trigger in change.triggers]
+    assert ("container.missing" not in told_of) is taken
+
+
+@pytest.mark.parametrize("moved", [0.0, 3600.0, -3600.0])
+async def test_what_dockmend_ended_is_its_own_by_the_clock_before_it_was_set_and_after(tmp_path: Path, moved: float):
+    mirror = Mirror()
+    record = step(1, "restart", 1010.0, undo={"restart": {"started_at": 1000.0, "stop_timeout": 10.0}})
+    own_ends.tell(mirror, record, moved)
+    for at in (1010.5, 1010.5 + moved):
+        assert mirror.ended_by_dockmend("c" * 64, Run(started_at=1000.0), at)
+
+
+def test_what_dockmend_ended_is_remembered_of_so_many_containers():
+    mirror = Mirror()
+    for number in range(2 * ACTED_KEPT):
+        mirror.acted(f"{number:064x}", 1000.0, 1001.0)
+    for _ in range(100):
+        mirror.acted("c" * 64, 1000.0, 1001.0)
+    assert (len(mirror._acted), len(mirror._acted["c" * 64])) == (ACTED_KEPT, SPANS_KEPT)
+
+
+async def test_last_known_state_of_another_version_is_said_to_be_left_out(tmp_path: Path):
+    journal = SqliteJournal(tmp_path / "journal.sqlite3", time.time)
+    await journal.open()
+    mirror = Mirror()
+    try:
+        for kind in (CONTAINER, NETWORK, IDENTITY):
+            journal.put_known(f"{kind}x", b"of another version")
+        await journal.committed()
+        with structlog.testing.capture_logs() as said:
+            await known_state(journal, mirror, Clock())
+    finally:
+        await journal.close()
+    assert sorted(each["key"] for each in said) == [f"{kind}x" for kind in sorted((CONTAINER, NETWORK, IDENTITY))]
+    assert not mirror.entries
 
 
 @pytest.mark.parametrize("outcome", ["done", None], ids=["done", "cut short"])

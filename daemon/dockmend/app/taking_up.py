@@ -90,7 +90,7 @@ async def known_state(journal: Journal, mirror: Mirror, clock: Clock) -> Known:
     for key, value in (await journal.known()).items():
         try:
             if key.startswith(CONTAINER):
-                mirror.restore(key.removeprefix(CONTAINER), value)
+                mirror.restore(value)
             elif key.startswith(NETWORK):
                 mirror.defined.restore(key.removeprefix(NETWORK), value)
             elif key.startswith(IDENTITY):
@@ -121,7 +121,7 @@ async def tell_own_doing(journal: Journal, mirror: Mirror, known: Known) -> None
         story = await journal.story(incident.id)
         for record in story[1] if story is not None else ():
             heirs.replay(mirror, record)
-            if record.action == "remove" and record.undo:
+            if record.action == "remove" and record.undo and record.outcome in (None, "done"):
                 mirror.taken_away.add(record.object_id)
             if record.outcome is None and (left := record.undo.get("disconnect")) is not None:
                 mirror.left(record.object_id, str(left))

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Literal
 
-import msgspec
 from msgspec.structs import replace
 
 from dockmend.mirror import entry as entries
@@ -64,18 +63,15 @@ class Mirror(OwnDoing):
 
     # --- what is persisted -------------------------------------------------------------------------------------
 
-    def restore(self, container_id: str, data: bytes) -> bool:
-        """Takes up last known state from the journal; False where the bytes are of no use."""
-        try:
-            restored = entries.decode(data)
-        except (msgspec.MsgspecError, ValueError, RecursionError):
-            return False
+    def restore(self, data: bytes) -> None:
+        """Takes up last known state from the journal. Raises msgspec.MsgspecError, ValueError or RecursionError if the
+        bytes are of no use."""
+        restored = entries.decode(data)
         if restored.kept.removed_at:
             looks.await_successor(self, restored, "relisted")
-            return True
+            return
         self._add(restored)
         self.on_container(None, restored.container)
-        return True
 
     def known(self, container_id: str) -> bytes | None:
         found = self.entries.get(container_id) or self.leaving.get(container_id)

@@ -12,8 +12,9 @@ from dockmend.mirror.entry import Entry
 from dockmend.mirror.view import ANNOUNCED, View
 from dockmend.model import Change
 
-KEPT = 600.0
-"""Seconds for which it is remembered what dockmend was ending when it was cut short."""
+SPANS_KEPT, ACTED_KEPT = 8, 4096
+"""Actions that were cut short as they ended a container: how many are remembered of each, and of how many containers.
+"""
 
 
 class OwnDoing(View, Due):
@@ -90,8 +91,10 @@ class OwnDoing(View, Due):
 
         Told where an action was cut short, and at a start, before anything is heard: its echo does not last.
         """
-        known = [each for each in self._acted.get(container_id, ()) if each[1] > since - KEPT]
-        self._acted[container_id] = [*known, (since, until, begun + ANNOUNCED)]
+        spans = self._acted.pop(container_id, [])  # the newest last
+        self._acted[container_id] = [*spans[1 - SPANS_KEPT :], (since, until, begun + ANNOUNCED)]
+        if len(self._acted) > ACTED_KEPT:
+            del self._acted[next(iter(self._acted))]
         found = self.entries.get(container_id)
         if found is None or not found.kept.run.over or found.kept.run.told:
             return  # why it ended is told already

@@ -47,7 +47,7 @@ def begin(mirror: Mirror, found: Entry, now: float, origin: Origin, run: Run) ->
 
 
 def owe(mirror: Mirror, found: Entry) -> None:
-    """Whether the run in hand undid a person's stop of the one before.
+    """Notes whether the run in hand undid a person's stop of the one before. Bears repetition: more is told later.
 
     What was asked for beyond dockmend's own calls is a person's, and the engine went on all the same. So it does if a
     person was quicker than dockmend's call, and dockmend heard of it too late.
@@ -55,11 +55,13 @@ def owe(mirror: Mirror, found: Entry) -> None:
     run, before = found.kept.run, found.previous
     if before is None or not before.over:
         return
+    owed = run.owed
     if before.by == "dockmend":
-        run.owed = asked_by_another(before, followed=run.announced_at > 0.0)
+        owed = asked_by_another(before, followed=run.announced_at > 0.0)
     elif before.forestalled:
-        run.owed = judge(before, found.container, mirror.engine_start, blind=True)[0] == "stopped"
-    if run.owed:
+        owed = judge(before, found.container, mirror.engine_start, blind=True)[0] == "stopped"
+    if owed is not run.owed:
+        run.owed = owed
         mirror.changed.add(found.container.id)
 
 

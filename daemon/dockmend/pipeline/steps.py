@@ -395,6 +395,8 @@ class Steps:
             finally:
                 self._heard_out(intent)
             self._noted(incident, record, settled.facts)
+            if record.action == "remove" and not settled.done:
+                self.mirror.taken_away.discard(record.object_id)
             for container_id in {record.object_id, *intent.echoes}:
                 if not (settled.done and container_id in intent.echoes):  # what settling itself began may still come
                     self.mirror.asks(container_id, None)  # what it began before was listed by now

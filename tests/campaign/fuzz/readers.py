@@ -95,7 +95,8 @@ def read_inspect(data: bytes) -> None:
     mirror = _host.mirror
     mirror.observe(found, 1000.0)
     known = mirror.known(found.id)
-    assert known is None or Mirror().restore(found.id, known)
+    if known is not None:
+        Mirror().restore(known)
 
 
 def _volumes(found: wire.WireVolumes) -> None:

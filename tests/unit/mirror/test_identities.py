@@ -185,7 +185,7 @@ def test_what_an_heir_inherited_outlives_dockmend():
     data = host.mirror.known(OTHER)
     assert data is not None
     restored = Mirror()
-    restored.restore(OTHER, data)
+    restored.restore(data)
     assert restored.stands(OTHER, lost.trouble)
 
 

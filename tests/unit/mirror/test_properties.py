@@ -187,7 +187,7 @@ class World:
         self.mirror.known_until_ns = self.heard[-1].time_ns if self.heard else 0
         for one_id, data in known.items():
             assert data is not None
-            assert self.mirror.restore(one_id, data)
+            self.mirror.restore(data)
         self.asked.clear()
         self.listing = None
         for one in self.heard[-9:]:

@@ -136,7 +136,7 @@ def test_a_doubt_outlives_dockmend() -> None:
     again.mirror.engine_start = UP
     known = host.mirror.known(ID)
     assert known is not None
-    assert again.mirror.restore(ID, known)
+    again.mirror.restore(known)
     assert found_ended(again, True) == ["unknown"]
 
 

@@ -118,7 +118,7 @@ def test_a_replay_of_older_health_changes_nothing():
     known = host.mirror.known(ID)
     assert known is not None
     later = Host(Mirror(), now=host.now)
-    assert later.mirror.restore(ID, known)
+    later.mirror.restore(known)
     later.now -= 1
     later.emit("health_status: unhealthy")
     assert later.triggers() == []
@@ -506,6 +506,23 @@ def test_inspect_ahead_of_the_stream_during_dockmends_own_restart():
     assert not host.mirror.owes_a_stop(ID)
 
 
+def test_that_a_stop_is_owed_no_more_is_to_be_written_down_too():
+    """Two stops are told of first; that the second was a person's restart, a moment later."""
+    host = started()
+    host.mirror.expect(ID, "restart")
+    host.mirror.asks_to_stop(ID, "a1", again=True)
+    host.now += 1
+    for action in ("kill", "die", "stop", "stop", "start", "restart"):
+        host.now += 0.01
+        host.emit(action, signal="15", exitCode="143")
+    assert host.mirror.owes_a_stop(ID)
+    host.mirror.changed.clear()
+    host.now += 0.01
+    host.emit("restart")
+    assert not host.mirror.owes_a_stop(ID)
+    assert host.mirror.changed == {ID}
+
+
 def _at(action: str, at: float) -> Event:
     return event("container", action, ID, at, signal="15", exitCode="143")
 
@@ -587,14 +604,14 @@ def test_dockmend_dies_before_the_cause_was_settled():
     known = host.mirror.known(ID)
     assert known is not None
     later = Host(Mirror(), now=host.now + 5)
-    assert later.mirror.restore(ID, known)
+    later.mirror.restore(known)
     later.relist(host.ended(7), networks=(LAN,))
     later.wait(1)
     assert [change.cause for change in later.seen] == ["crashed"]
     again = Host(Mirror(), now=later.now)
     known = later.mirror.known(ID)
     assert known is not None
-    assert again.mirror.restore(ID, known)
+    again.mirror.restore(known)
     again.relist(present(later), networks=(LAN,))
     again.wait(1)
     assert again.seen == []
@@ -749,13 +766,13 @@ def test_what_a_version_wrote_that_did_not_divide_labels_is_taken_up_without_the
     old = msgspec.msgpack.decode(known)
     del old["labels_divided"]
     later = Mirror()
-    assert later.restore(ID, msgspec.msgpack.encode(old))
+    later.restore(msgspec.msgpack.encode(old))
     seen = later.container(ID)
     assert seen is not None
     assert (seen.labels, seen.image_labels, seen.image_unknown) == ({}, {"tier": "web"}, True)
     assert [change.subject for change in later.standing()] == [seen]
     restored = Mirror()
-    assert restored.restore(ID, known)
+    restored.restore(known)
     assert restored.container(ID) == present(host)
 
 

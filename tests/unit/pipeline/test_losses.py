@@ -900,3 +900,19 @@ async def test_an_attempt_that_was_cut_off_and_whose_container_is_gone_was_inter
         await resume(one, ["then done"])
         assert (one.only().outcome, one.only().reason) == ("interrupted", "it is gone")
         assert topics(one).count("end") == 1
+
+
+async def test_a_removal_that_was_never_done_hides_none_of_somebody_else():
+    """The journal tells of the intent, so its end is taken for dockmend's own until it is known what became of it."""
+    async with clinic() as one:
+        one.sicken()
+        one.treatment.stop()
+        await one.quiet()
+        undo = {"remove": {"was_running": True, "state": "running", "started_at": 900.0, "volumes": False}}
+        record = ActionRecord(
+            id="a1", incident=one.only().id, rule="heal", target=TARGET, attempt=1, action="remove", object_id=ID,
+            object_name="web", params={}, began_at=one.now, undo=undo,
+        )  # fmt: skip
+        one.mirror.taken_away.add(ID)
+        settled = await one.treatment.steps.settle(record, one.only(), None)
+        assert (settled.done, one.mirror.taken_away) == (False, set())
