@@ -355,6 +355,9 @@ class Mirror(OwnDoing):
         found.kept.container = container
         if self.entries.get(container.id) is not found:
             return  # it is gone
+        if _modes(container) != _modes(before):  # no engine changes them, but what answers may not be Docker's
+            self.owned_by.drop(before)
+            self.owned_by.add(container)
         if container.name is not before.name or container.labels is not before.labels:
             self.index.file(found)
             self._identify(container)
@@ -408,9 +411,13 @@ class Mirror(OwnDoing):
                 yield from looks.orphan(self, found, at, origin, note)
 
 
+def _modes(container: Container) -> tuple[str, str, str]:
+    return container.network_mode, container.pid_mode, container.ipc_mode
+
+
 def _named(container: Container) -> Iterable[str]:
     """The containers that its definition names."""
-    for mode in (container.network_mode, container.pid_mode, container.ipc_mode):
+    for mode in _modes(container):
         if mode.startswith("container:"):
             yield mode.removeprefix("container:")
     for source in container.volumes_from:

@@ -137,3 +137,15 @@ def test_what_one_owner_costs_does_not_grow_with_how_many_are_gone(monkeypatch: 
         return count
 
     assert looks(60) <= 60
+
+
+def test_a_container_that_names_another_owner_than_before_is_no_longer_found_by_the_first():
+    host = Host()
+    guest, first, second = IDS[:3]
+    host.look(host.container(id=guest, network_mode=f"container:{first}"))
+    host.look(host.container(id=guest, network_mode=f"container:{second}"))
+    naming = host.mirror.owned_by.naming
+    assert (list(naming(first)), list(naming(second))) == ([], [guest])
+    host.mirror.gone(guest, host.now)
+    assert list(naming(second)) == []
+    host.look(host.container(id=first, name="vpn"))  # who hangs on it is looked at

@@ -185,7 +185,7 @@ class World:
         known = {one_id: self.mirror.known(one_id) for one_id in self.mirror.entries}
         self.mirror = Mirror()
         self.mirror.known_until_ns = self.heard[-1].time_ns if self.heard else 0
-        for one_id, data in known.items():
+        for data in known.values():
             assert data is not None
             self.mirror.restore(data)
         self.asked.clear()
