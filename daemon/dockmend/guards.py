@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from dockmend.bounds import OWNERS
 from dockmend.decide import ENDS_RUN, Suppress, Verdict, standing
 from dockmend.model import Change, Container, Object
 from dockmend.owned import OwnedObjects
@@ -16,6 +17,10 @@ from dockmend.settings import Policy
 from dockmend.settings.model import ACTIONS, Protect
 
 IGNORE_LABEL = "dockmend.ignore"
+TOO_MUCH = (
+    f"it has more labels, mounts or networks than dockmend keeps ({OWNERS >> 10} KiB of each), "
+    "and one that was left out could say that it is to be left alone"
+)
 
 
 @dataclass(slots=True)
@@ -56,6 +61,8 @@ class Guards:
         """The same of a container that dockmend may have in hand already."""
         if subject.holding_labels.get(IGNORE_LABEL, "").lower() in ("true", "1", "yes"):
             return Suppress("ignored", f"labelled {IGNORE_LABEL}=true")
+        if subject.too_much:
+            return Suppress("protected", TOO_MUCH)
         if self.own and any(subject.id.startswith(own) for own in self.own):
             return Suppress("itself", "dockmend runs in it")
         for each in self._protected_by:

@@ -106,6 +106,8 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
     image_id: str = ""
     labels: dict[str, str] = field(default_factory=dict)  # its owner's only, see dockmend.label_owner
     image_labels: dict[str, str] = field(default_factory=dict)  # its image's: to be shown, never to be matched
+    left_out: int = 0  # bytes of labels, mounts and networks for which there was no room, see dockmend.bounds
+    too_much: bool = False  # what was left out could have steered dockmend
     image_unknown: bool = False  # it cannot be inspected: nobody knows whose `image_labels` are
     name_is_own: bool = False  # it looks like a set-aside name, and the journal tells of no recreation of this one
     state: str = "created"  # created, running, paused, restarting, removing, exited, dead

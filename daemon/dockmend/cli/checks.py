@@ -137,6 +137,8 @@ def labels(containers: Iterable[Container], rule_texts: Iterable[str]) -> list[F
         known.update(_LABEL_IN_RULES.findall(text))
     found: list[Finding] = []
     for container in sorted(containers, key=lambda each: each.name):
+        if container.left_out:
+            found.append(_left_out(container))
         if container.image_unknown:
             found.append(_unknown_image(container))
         else:
@@ -146,6 +148,15 @@ def labels(containers: Iterable[Container], rule_texts: Iterable[str]) -> list[F
             if finding is not None:
                 found.append(finding)
     return found or [Finding("ok", "labels", "none is misspelt, none is set by an image")]
+
+
+def _left_out(container: Container) -> Finding:
+    """It has more of them than dockmend keeps."""
+    amount = f"container {container.name}: {max(1, container.left_out >> 10)} KiB of its labels, mounts and networks"
+    if container.too_much:
+        what, todo = "are more than dockmend keeps, so nothing is done to it", "make it anew with fewer of them"
+        return Finding("problem", "labels", f"{amount} {what}", todo)
+    return Finding("note", "labels", f"{amount} are not kept: they are its image's", "nothing: an image's do not count")
 
 
 def _unknown_image(container: Container) -> Finding:

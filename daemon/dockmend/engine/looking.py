@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from dockmend import bounds
 from dockmend.errors import EngineAway, EngineError, NotFound, Permanent, Temporary
 from dockmend.model import Container, Image, Network, Volume, main_network
 from dockmend.owned import OwnedObjects
@@ -23,7 +24,6 @@ from .wire import (
     WireContainer,
     WireImage,
     container_decoder,
-    ids_decoder,
     image_decoder,
     images_decoder,
     note_configured_macs,
@@ -43,6 +43,7 @@ INSPECT_TIMEOUT = 10.0  # seconds within a listing: the engine may hold one cont
 UNREAD_AT_MOST = 2 * PARALLEL  # containers of a list whose inspect may fail
 VOLUMES_TIMEOUT = 10.0  # seconds within a listing: a volume plugin that is down hangs them
 ID_DIGITS = 12  # the fewest digits of an id that stand for an object, as the docker command shows them
+REMEMBERED_LABELS = 8 << 20  # bytes of labels of images that are kept
 REMEMBERED = 4096  # images whose labels, and containers whose stop timeouts or MAC addresses, are kept
 
 _NO_LABELS: dict[str, str] = {}
@@ -57,6 +58,29 @@ class Remembered(OrderedDict[str, T]):
         self.move_to_end(key)
         while len(self) > REMEMBERED:
             self.popitem(last=False)
+
+
+class RememberedLabels(Remembered[dict[str, str]]):
+    """Labels of images, bounded in bytes as well. Those of an image that has more than a container of it keeps are not
+    remembered: they are asked for whenever such a container is looked at, which is told of all of them as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes = 0
+
+    def keep(self, key: str, value: dict[str, str]) -> None:
+        if (taken := bounds.size(value)) > bounds.IMAGES:
+            return
+        if key not in self:
+            self._bytes += taken
+        super().keep(key, value)
+        while self._bytes > REMEMBERED_LABELS:
+            self.popitem(last=False)
+
+    def popitem(self, last: bool = True) -> tuple[str, dict[str, str]]:
+        key, value = super().popitem(last)
+        self._bytes -= bounds.size(value)
+        return key, value
 
 
 class Macs(NamedTuple):
@@ -81,7 +105,7 @@ class Looking:
         self.files: ContainerFiles | None = None  # the engine's own; None where they are out of reach
         self._transport = transport
         self._clock = clock
-        self._image_labels: Remembered[dict[str, str]] = Remembered()
+        self._image_labels = RememberedLabels()
         self._last_volumes: tuple[Volume, ...] = ()
         self._stop_timeouts: Remembered[float] = Remembered()
         self._macs: Remembered[Macs] = Remembered()
@@ -107,8 +131,7 @@ class Looking:
     async def _container_ids(self) -> list[str]:
         query = {"all": "1"}
         what = "list of containers"
-        answer = await self._transport.call(what, path("containers", "json", query=query))
-        return [entry.Id for entry in self._transport.decoded(ids_decoder, answer, what)]
+        return await self._transport.ids(what, path("containers", "json", query=query))
 
     async def _inspect_all(self, ids: Iterable[str]) -> tuple[tuple[Container, ...], tuple[str, ...]]:
         """Those that vanish meanwhile are left out: the stream tells of their end.
@@ -172,12 +195,12 @@ class Looking:
 
     async def _inspect(self, container: str, timeout: float | None = None) -> Container:
         what = f"inspect {short(container)}"
-        answer = await self._transport.call(what, path("containers", segment(container, what), "json"), timeout=timeout)
-        wire: WireContainer = self._transport.decoded(container_decoder, answer, what)
-        require_meant(container, wire.Id, wire.Name, what)
-        found = to_container(
-            wire, await self._labels_of_image(wire), self._version, self.trusted, self.names.plain_name
-        )
+        asked = path("containers", segment(container, what), "json")
+        async with self._transport.one_large(what, asked, timeout) as answer:
+            wire: WireContainer = self._transport.decoded(container_decoder, answer, what)
+            require_meant(container, wire.Id, wire.Name, what)
+            of_image = await self._labels_of_image(wire)
+            found = to_container(wire, of_image, self._version, self.trusted, self.names.plain_name)
         found = self.names.judged(found)
         if found.stop_timeout > 10.0:
             self._stop_timeouts.keep(found.id, found.stop_timeout)
@@ -220,7 +243,13 @@ class Looking:
         return known
 
     async def _learn_images(self) -> None:
-        for image in await self.images():
+        try:
+            images = await self.images()
+        except EngineAway:
+            raise
+        except Temporary:
+            return  # too long, such as of images with many labels: each is asked for when it is needed
+        for image in images:
             self._image_labels.keep(image.id, image.labels)
 
     # ------------------------------------------------------------------------------------------- networks and volumes

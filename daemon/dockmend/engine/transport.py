@@ -8,7 +8,8 @@ tests/contract/test_aiodocker.py pins what is relied on.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -22,10 +23,15 @@ from dockmend.errors import EngineAway, EngineError, NotFound, Permanent, Tempor
 from .api_versions import ApiVersion, settled
 from .discover import TLS
 from .faults import tidy, translated
-from .wire import WireVersion, version_decoder
+from .wire import WireVersion, ids_decoder, version_decoder
 
 LARGEST_ANSWER = 128 << 20  # bytes: a list of 10,000 containers with many labels is some 30 MiB
+LARGE = 1 << 20  # bytes of an answer about one container, beyond which only one is in memory at a time
+SCANNED = 32 << 20  # bytes of a list beyond which it is not kept whole
 READ_BUFFER = 1 << 20  # bytes: an archive or a burst of events is taken from the socket in big pieces
+
+_ID = re.compile(rb'"Id":"([0-9a-f]{64})"')  # in a text the quotes would have a backslash before them
+_ID_LENGTH = 71
 
 T = TypeVar("T")
 Query = Mapping[str, str] | list[tuple[str, str]]
@@ -58,6 +64,7 @@ class Transport:
         self.url = url
         self.timeout = timeout
         self._tls = tls
+        self._large = asyncio.Lock()
         self._docker: aiodocker.Docker | None = None
         self._session: aiohttp.ClientSession | None = None
         self.api_version: ApiVersion | None = None
@@ -131,6 +138,36 @@ class Transport:
     ) -> bytes:
         """One call; the whole answer. `what` begins its errors' text; `body` is sent as JSON (bytes: as they are)."""
         return (await self.answer(what, path, method, body=body, timeout=timeout, versioned=versioned))[1]
+
+    @asynccontextmanager
+    async def one_large(self, what: str, path: str, timeout: float | None = None) -> AsyncIterator[bytes]:
+        """The whole answer of a GET. Of several that are larger than LARGE, one is in hand at a time: until the context
+        is left, the others wait, with what they have read of theirs. Not to be entered within another one."""
+        await self._settle()
+        async with AsyncExitStack() as held:
+            with translated(what, self.url):
+                async with (
+                    asyncio.timeout(self.timeout if timeout is None else timeout),
+                    self._client()._query(path) as response,
+                ):
+                    try:
+                        answer = await _bounded(response, what, lambda: held.enter_async_context(self._large))
+                    finally:
+                        response.close()
+            yield answer
+
+    async def ids(self, what: str, path: str) -> list[str]:
+        """The ids of the objects in a list, however long it is: it holds all labels of all of them.
+
+        Of one beyond SCANNED whatever is written as an id counts, also where a label is called `Id`.
+        """
+        await self._settle()
+        with translated(what, self.url):
+            async with asyncio.timeout(self.timeout), self._client()._query(path) as response:
+                try:
+                    return await _ids(response, what)
+                finally:
+                    response.close()
 
     async def answer(
         self,
@@ -207,12 +244,43 @@ class Transport:
             raise Temporary(f"{what}: the engine's answer was not understood: {tidy(str(error))}") from None
 
 
-async def _bounded(response: aiohttp.ClientResponse, what: str) -> bytes:
-    """The whole body. Temporary beyond LARGEST_ANSWER: one that never ends must not fill the memory."""
+async def _bounded(
+    response: aiohttp.ClientResponse, what: str, before_large: Callable[[], Awaitable[None]] | None = None
+) -> bytes:
+    """The whole body. Temporary beyond LARGEST_ANSWER: one that never ends must not fill the memory.
+
+    `before_large` is awaited once, when more than LARGE was read.
+    """
     pieces, size = [], 0
     while piece := await response.content.readany():
         pieces.append(piece)
         size += len(piece)
         if size > LARGEST_ANSWER:
             raise Temporary(f"{what}: the engine's answer is longer than {LARGEST_ANSWER >> 20} MiB")
+        if size > LARGE and before_large is not None:
+            await before_large()
+            before_large = None
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+async def _ids(response: aiohttp.ClientResponse, what: str) -> list[str]:
+    """See `Transport.ids`. Temporary if the answer is none."""
+    pieces, size = [], 0
+    while size <= SCANNED and (piece := await response.content.readany()):
+        pieces.append(piece)
+        size += len(piece)
+    body = b"".join(pieces)
+    if size <= SCANNED:
+        try:
+            return [each.Id for each in ids_decoder.decode(body)]
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise Temporary(f"{what}: the engine's answer was not understood: {tidy(str(error))}") from None
+    found: dict[str, None] = {}
+    while body:
+        found.update((match[1].decode(), None) for match in _ID.finditer(body))
+        rest = body[-_ID_LENGTH:]  # an id may be cut in two
+        piece = await response.content.readany()
+        body = rest + piece if piece else b""
+    if not rest.rstrip().endswith(b"]"):
+        raise Temporary(f"{what}: the engine's answer was cut")
+    return list(found)

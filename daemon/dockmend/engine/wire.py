@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from dockmend import redaction
-from dockmend.label_owner import divide
+from dockmend.bounds import ENTRY, divided, first
 from dockmend.model import (
     Container,
     Endpoint,
@@ -195,6 +195,7 @@ version_decoder = msgspec.json.Decoder(WireVersion)
 raw_decoder = msgspec.json.Decoder(dict[str, Any])
 info_decoder = msgspec.json.Decoder(WireInfo)
 
+LONGEST_ERROR = 4096  # characters of why a start failed
 _EVER_RAN = frozenset({"exited", "dead", "removing", "restarting"})
 _NANO = 1e-9
 
@@ -212,10 +213,15 @@ def to_container(
     state = wire.State or WireState()
     config = wire.Config or WireConfig()
     host = wire.HostConfig or WireHostConfig()
-    labels, image_labels = divide(config.Labels, of_image)
-    reference = as_written(config.Image, labels)
+    labels = divided(config.Labels, of_image)
+    reference = as_written(config.Image, labels.owner)
     if trusted(reference):
-        labels, image_labels = divide(config.Labels, of_image, trusted=True)
+        labels = divided(config.Labels, of_image, trusted=True)
+    networks, lost_networks = first(_endpoints(wire, config, host, version).items(), _network_size)
+    mounts, lost_mounts = first(wire.Mounts or (), _mount_size)
+    links, lost_links = first(host.Links or (), len)
+    sources, lost_sources = first(host.VolumesFrom or (), len)
+    lost = lost_networks + lost_mounts + lost_links + lost_sources
     started = epoch(state.StartedAt)
     check = to_check(config.Healthcheck)
     return Container(
@@ -223,14 +229,18 @@ def to_container(
         name=wire.Name.removeprefix("/"),
         image=reference,
         image_id=wire.Image,
-        labels=labels,
-        image_labels=image_labels,
+        labels=labels.owner,
+        image_labels=labels.image,
+        left_out=labels.left_out + lost,
+        too_much=labels.too_much or bool(lost),
         image_unknown=of_image is None and bool(config.Labels),
         state=state.Status,
         health=to_health(state, check),
         exit_code=state.ExitCode if started and state.Status in _EVER_RAN else None,
         oom_killed=state.OOMKilled,
-        error=redaction.text(state.Error) if state.Error else "",  # the engine repeats the command that failed
+        error=redaction.text(state.Error[:LONGEST_ERROR])
+        if state.Error
+        else "",  # the engine repeats the command that failed
         restart_count=wire.RestartCount,
         created_at=epoch(wire.Created),
         started_at=started,
@@ -241,13 +251,23 @@ def to_container(
         stop_signal=config.StopSignal or "SIGTERM",
         stop_timeout=10.0 if config.StopTimeout is None else float(config.StopTimeout),
         network_mode=host.NetworkMode,
-        networks=_endpoints(wire, config, host, version),
-        mounts=tuple(Mount(m.Type, m.Name, m.Source, m.Destination) for m in wire.Mounts or ()),
+        networks=dict(networks),
+        mounts=tuple(Mount(m.Type, m.Name, m.Source, m.Destination) for m in mounts),
         pid_mode=_others(host.PidMode),
         ipc_mode=_others(host.IpcMode),
-        links=tuple(plain_link(each, plain_name) for each in host.Links or ()),
-        volumes_from=tuple(host.VolumesFrom or ()),
+        links=tuple(plain_link(each, plain_name) for each in links),
+        volumes_from=tuple(sources),
     )
+
+
+def _mount_size(mount: WireMount) -> int:
+    return len(mount.Name) + len(mount.Source) + len(mount.Destination)
+
+
+def _network_size(named: tuple[str, Endpoint]) -> int:
+    name, endpoint = named
+    texts = (name, *endpoint.aliases, *endpoint.links, *endpoint.link_local, *endpoint.driver_opts.values())
+    return sum(map(len, texts)) + ENTRY * len(texts)
 
 
 def plain_link(said: str, plain_name: Callable[[str], str]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from dockmend.label_owner import divide
+from dockmend.bounds import IMAGES, NOTED, divided, kept
 from dockmend.mirror import looks, runs, troubles
 from dockmend.mirror.ends import HISTORY, Run, forged, signal_number
 from dockmend.model import Change, Container, Event, Origin
@@ -74,7 +74,7 @@ def die(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) 
         return ()
     mirror.wanted.add(container.id)
     code = event.actor.Attributes.get("exitCode", "")
-    if run.code is None and code.isdecimal() and not forged(container, "exitCode"):
+    if run.code is None and len(code) < 5 and code.isdecimal() and not forged(container, "exitCode"):
         run.code = int(code)
     if run.over:
         run.died_at = at
@@ -182,12 +182,23 @@ def network(mirror: Mirror, event: Event, now: float) -> Iterable[Change]:
     return ()
 
 
+LONGEST_ATTRIBUTE = 1024
+"""Characters that are kept of an attribute of the engine's own; names of containers are shorter."""
 _OF_EACH = frozenset({"image", "name"})  # which the engine adds last, so that no label overwrites them
 _ENGINES_OWN: Mapping[str, frozenset[str]] = MappingProxyType({
     "die": _OF_EACH | {"exitCode", "execDuration"}, "kill": _OF_EACH | {"signal"}, "rename": _OF_EACH | {"oldName"},
     "resize": _OF_EACH | {"height", "width"},
 })  # fmt: skip
 """What the engine adds to an event beside the container's labels; of all other actions only _OF_EACH."""
+
+
+def bounded(event: Event) -> Event:
+    """The event to be kept: it carries all labels of its container, however many those are."""
+    attributes = event.actor.Attributes
+    few = kept(attributes, IMAGES, NOTED, LONGEST_ATTRIBUTE)
+    if not few.left_out:
+        return event
+    return replace(event, actor=replace(event.actor, Attributes=few.labels))
 
 
 def made(heard: Sequence[Event]) -> Container:
@@ -202,10 +213,11 @@ def made(heard: Sequence[Event]) -> Container:
         for key, value in event.actor.Attributes.items()
         if key not in _ENGINES_OWN.get(event.action.partition(":")[0], _OF_EACH)
     }
-    labels, image_labels = divide(of_both, None)  # an event does not name its image's id
+    labels = divided(of_both, None)  # an event does not name its image's id
     return Container(
-        id=first.actor.ID, name=first.name, image=first.actor.Attributes.get("image", ""), labels=labels,
-        image_labels=image_labels, image_unknown=bool(of_both), auto_remove=True,
+        id=first.actor.ID, name=first.name, image=first.actor.Attributes.get("image", ""), labels=labels.owner,
+        image_labels=labels.image, left_out=labels.left_out, too_much=labels.too_much, image_unknown=bool(of_both),
+        auto_remove=True,
     )  # fmt: skip
 
 

@@ -110,7 +110,9 @@ class Mirror(OwnDoing):
             return self._gone_unseen(container_id, now, origin)
         if not event.action.startswith("exec_") and event.time_ns > self.known_until_ns:
             if len(self.unknown) < HEARD_OF or container_id in self.unknown:
-                self.unknown.setdefault(container_id, deque(maxlen=HEARD_OF_EACH)).append((event, origin))
+                self.unknown.setdefault(container_id, deque(maxlen=HEARD_OF_EACH)).append(
+                    (events.bounded(event), origin)
+                )
             self.wanted.add(container_id)
         return []
 
@@ -137,8 +139,9 @@ class Mirror(OwnDoing):
         before = found.container
         if seen.image_unknown and not before.image_unknown:  # whose its labels are never changes once it was known
             seen = replace(
-                seen, labels=before.labels, image_labels=before.image_labels, image_unknown=before.image_unknown
-            )
+                seen, labels=before.labels, image_labels=before.image_labels, image_unknown=before.image_unknown,
+                left_out=before.left_out, too_much=before.too_much,
+            )  # fmt: skip
         if asked is not None and found.older_health(seen, asked):
             seen = replace(seen, health=before.health)
             self.wanted.add(seen.id)
