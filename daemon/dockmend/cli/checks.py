@@ -51,6 +51,26 @@ def disk(part: str, free: int, total: int) -> Finding:
     return Finding("ok", part, text)
 
 
+def degraded(part: str, why: str, problems: Iterable[str]) -> Finding:
+    """A part of the running daemon that does not work. `problems`: of its last load of the rules."""
+    errors = [each for each in problems if ": warning: " not in each]
+    first = f": {errors[0]}" if part == "rules" and errors else ""
+    more = f", and {len(errors) - 1} more" if first and len(errors) > 1 else ""
+    todo = _DEGRADED.get(part, "its log says more")
+    return Finding("problem", "daemon", f"degraded: {part}: {why}{first}{more}", todo)
+
+
+_DEGRADED = {
+    "rules": "`dockmend rules` shows every error; a file that is mended is read again at once",
+    "engine": "start the engine: dockmend connects again by itself",
+    "mqtt": "see what is said of the broker here; healing goes on without it",
+    "journal": "give its disk space and let dockmend write to it: until then nothing is done",
+    "record": "nothing more: limits count from now on; the file that was set aside may be removed",
+    "acting": "end the other one if this one is to act",
+}
+"""What to do about each part that can be degraded."""
+
+
 def engine(url: str, info: EngineInfo) -> list[Finding]:
     """Who answers, and what that engine does otherwise than dockmend counts on."""
     who = f"{info.product} {info.version} (API {info.api_version}) on {info.name}"

@@ -170,16 +170,15 @@ async def _daemon(settings: Settings) -> tuple[int | None, list[Finding]]:
     """The process id of the daemon that answers; and how it is."""
     from dockmend.control.client import Client
 
+    client = Client(settings.paths.socket, 10)
     try:
-        status = await asyncio.to_thread(Client(settings.paths.socket, 10).ask, "status")
+        status = await asyncio.to_thread(client.ask, "status")
+        problems = (await asyncio.to_thread(client.ask, "rules"))["problems"] if "rules" in status["degraded"] else []
     except DockmendError as error:
         return None, [Finding("note", "daemon", str(error), "start it with `dockmend run`, or as a service")]
     text = f"process {status['pid']}, version {status['version']}"
     found = [Finding("ok", "daemon", text)]
-    found += [
-        Finding("problem", "daemon", f"degraded: {part}: {why}", "see its log")
-        for part, why in status["degraded"].items()
-    ]
+    found += [checks.degraded(part, why, problems) for part, why in status["degraded"].items()]
     return int(status["pid"]), found
 
 

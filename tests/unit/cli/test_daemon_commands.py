@@ -246,3 +246,17 @@ def test_without_a_daemon_it_is_said_which_rules_are_read(tmp_path, capsys):
 )
 def test_a_policy_comes_out_of_the_daemons_answer_as_it_went_in(policy):
     assert Policy.model_validate(policy.model_dump(mode="json", exclude_defaults=True)) == policy
+
+
+def test_doctor_shows_the_first_error_of_rules_that_were_rejected_and_where_the_others_are(dockmend, state):
+    folder, daemon = state
+    problems = ["/r/a.yaml:1:1: warning: late", "/r/a.yaml:3:5: rule heal: no such action", "/r/b.yaml:1:1: no list"]
+    daemon.answers["in_force"] = {**IN_FORCE, "state": str(folder)}
+    daemon.answers["rules"] = {**RULES, "problems": problems}
+    daemon.answers["status"] = {**STATUS, "degraded": {"rules": "the last reload was rejected", "mqtt": "refused"}}
+    told = dockmend("doctor", "--state", folder, "--engine", "unix:///does/not/exist").out
+    said = "the last reload was rejected: /r/a.yaml:3:5: rule heal: no such action, and 1 more\n"
+    assert said in told
+    assert "→ `dockmend rules` shows every error" in told.partition(said)[2].splitlines()[0]
+    assert "degraded: mqtt: refused\n" in told
+    assert "see its log" not in told
