@@ -108,22 +108,25 @@ def _of_files(flags: dict[str, Any], own: Settings) -> str:
     return f"no dockmend answers at {found_paths(flags).socket}: {files}"
 
 
-def state_folder(flags: dict[str, Any], *, there: bool = False) -> Path:
+def state_folder(flags: dict[str, Any]) -> Path:
     """The daemon's state folder, for commands that need no more; the settings file, which not everyone may read, is
     not asked. Without a daemon, the folder that is used is said aside.
 
-    `there`: the command lists what is in it. UsageError then if there is none: "no snapshots" would be taken for a
-    fact.
+    Raises UsageError if there is none: "no snapshots" would be taken for a fact.
     """
     from dockmend.control import pidfiles
-    from dockmend.errors import UsageError
 
     where = found_paths(flags)
     if not pidfiles.running(os.environ) and not named(flags, "state", "socket"):
         tell_aside(f"no dockmend runs here: state folder {where.state}")
-    if there and not where.state.is_dir():
-        raise UsageError(
-            f"there is no state folder {where.state}: has `dockmend run` been started with it? "
-            "--state DIR names another; that of `make run` is `state` in the folder it was started in"
-        )
-    return where.state
+    return existing(where.state)
+
+
+def existing(folder: Path) -> Path:
+    """A state folder. Raises UsageError if there is none."""
+    from dockmend.control.client import NAME_IT
+    from dockmend.errors import UsageError
+
+    if not folder.is_dir():
+        raise UsageError(f"there is no state folder {folder}: if dockmend runs with another one, {NAME_IT}")
+    return folder

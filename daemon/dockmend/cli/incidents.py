@@ -14,7 +14,7 @@ import click
 
 from dockmend.cli.options import client, found_paths, options, seconds
 from dockmend.cli.text import clock, emit, say, show, span, when
-from dockmend.errors import JournalError, UsageError
+from dockmend.errors import JournalError, Unreachable, UsageError
 from dockmend.journal.records import ActionRecord, Incident
 
 if TYPE_CHECKING:
@@ -102,7 +102,9 @@ class _Daemon:
 
 @contextlib.contextmanager
 def _source(flags: dict[str, Any]) -> Iterator[_Source]:
-    """The journal, or the daemon where the journal cannot be read; JournalError where neither answers."""
+    """The journal, or the daemon where the journal cannot be read. Raises Unreachable where there is neither, and
+    JournalError where there is no daemon and the journal is damaged."""
+    from dockmend.control.client import NAME_IT
     from dockmend.journal.sqlite import read_only
 
     where = found_paths(flags)
@@ -113,9 +115,10 @@ def _source(flags: dict[str, Any]) -> Iterator[_Source]:
         except (JournalError, PermissionError) as error:
             source = _Daemon(client(flags))
             if not where.socket.exists():
-                raise JournalError(
-                    f"{where.journal}: {error.strerror}" if isinstance(error, OSError) else str(error)
-                ) from None
+                if isinstance(error, JournalError) and where.journal.exists():
+                    raise
+                why = f"{where.journal}: {error.strerror}" if isinstance(error, OSError) else str(error)
+                raise Unreachable(f"{why}, and no dockmend answers at {where.socket}: {NAME_IT}") from None
         yield source
 
 

@@ -209,6 +209,7 @@ async def owning(found: Settings) -> AsyncIterator[Ownership]:
 
     class OfJournal(Ownership):
         async def connect(self) -> EngineInfo:
+            await engine.connect()  # without an engine no journal is made
             await journal.open()
             self.objects.load(await journal.instance(), await journal.owned())
             engine.names = self.objects

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dockmend.cli.in_force import in_force, state_folder
+from dockmend.cli.in_force import existing, in_force, state_folder
 from dockmend.cli.options import options, owning
 from dockmend.cli.text import emit, say, show, size
 from dockmend.errors import DockmendError, UsageError
@@ -33,7 +33,8 @@ def list_(volume: str | None, as_json: bool, **flags: Any) -> int:
     """The snapshots in the state folder, or those of VOLUME; the oldest first."""
     from dockmend.snapshots import commands
 
-    found = asyncio.run(commands.list_(commands.store_of(state_folder(flags, there=True)), volume))
+    folder = state_folder(flags)
+    found = asyncio.run(commands.list_(commands.store_of(folder), volume))
     rows = [manifest.row() for manifest in found]
     if as_json:
         emit(rows)
@@ -41,7 +42,7 @@ def list_(volume: str | None, as_json: bool, **flags: Any) -> int:
         show(
             ROW,
             [[row[key.lower()] if key != "BYTES" else size(float(row["bytes"] or 0)) for key in ROW] for row in rows],
-            "no snapshots",
+            f"no snapshots in {folder}",
         )
     return 0
 
@@ -108,8 +109,9 @@ def restore(id: str, to: str | None, in_place: bool, yes: bool, as_json: bool, *
     if in_place and to is not None:
         raise UsageError("--to and --in-place: one of them")
     found = in_force(flags).settings
-    store = commands.store_of(found.paths.state)
-    if in_place and not yes and not _agreed(store.load(id)):
+    store = commands.store_of(existing(found.paths.state))
+    manifest = store.load(id)  # before a journal is made or the engine asked
+    if in_place and not yes and not _agreed(manifest):
         say("nothing was done")
         return 1
 
@@ -149,7 +151,7 @@ def prune(volume: str | None, keep: int, dry_run: bool, as_json: bool, **flags: 
     from dockmend.snapshots import commands, marks
 
     async def work() -> list[str]:
-        store = commands.store_of(state_folder(flags, there=True))
+        store = commands.store_of(state_folder(flags))
         by_volume: dict[str, list[str]] = {}
         for manifest in await commands.list_(store, volume):
             by_volume.setdefault(manifest.volume, []).append(manifest.id)
@@ -183,9 +185,10 @@ def diff(id: str, other: str | None, as_json: bool, **flags: Any) -> int:
     from dockmend.snapshots import commands
 
     found = in_force(flags).settings if other is None else None
-    store = commands.store_of(found.paths.state if found is not None else state_folder(flags))
+    store = commands.store_of(existing(found.paths.state) if found is not None else state_folder(flags))
 
     async def work() -> list[Difference]:
+        store.load(id)  # before a journal is made or the engine asked
         if found is None:
             return await commands.diff(store, id, other, None)
         async with owning(found) as own:

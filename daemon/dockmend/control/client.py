@@ -11,6 +11,8 @@ from dockmend.errors import DockmendError, Unreachable
 
 LONGEST_ANSWER = 64 * 1024 * 1024  # bytes
 PATIENCE = 65.0  # seconds; a little more than the server gives a command
+NAME_IT = "name its state folder with --state DIR: that of `make run` is `state` in the folder it was started in"
+"""What to do about a dockmend, or its state folder, that was not found."""
 
 
 class Refused(DockmendError):
@@ -65,8 +67,5 @@ class Client:
         if isinstance(error, PermissionError):
             return f"the command socket {self.path} may not be used: run this as root or a member of the socket's group"
         if isinstance(error, FileNotFoundError | ConnectionRefusedError):
-            return (
-                f"no dockmend answers at {self.path}: is it running? If so, name its state folder with --state DIR: "
-                "that of `make run` is `state` in the folder it was started in"
-            )
+            return f"no dockmend answers at {self.path}: is it running? If so, {NAME_IT}"
         return f"the command socket {self.path} cannot be used: {error.strerror or error}"

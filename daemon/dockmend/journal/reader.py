@@ -206,7 +206,7 @@ class JournalReader:
 def connect_reader(path: Path) -> JournalReader:
     """Opens an existing journal for reading only; the caller closes it. Raises JournalError."""
     if not path.exists():
-        raise JournalError(f"there is no journal at {path}: has `dockmend run` been started with this state folder?")
+        raise JournalError(f"there is no journal at {path}")
     uri = path.absolute().as_uri()
     with contextlib.ExitStack() as given_back:
         try:

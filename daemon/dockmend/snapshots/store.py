@@ -119,7 +119,7 @@ class Store:
         try:
             (folder / (stem + MANIFEST)).unlink()
         except FileNotFoundError:
-            raise SnapshotError(f"there is no snapshot {id}", again=False) from None
+            raise self._none(id) from None
         _sync_folder(folder)
         with contextlib.suppress(FileNotFoundError):
             (folder / (stem + ARCHIVE)).unlink()
@@ -159,12 +159,16 @@ class Store:
                 found += [manifest for path in paths if (manifest := _read(path)) is not None]
         return sorted(found, key=lambda each: (each.volume, each.taken_at, len(each.id), each.id))
 
+    def _none(self, id: str) -> SnapshotError:
+        where = "`dockmend snapshots list` shows them, with --state DIR those of another state folder"
+        return SnapshotError(f"there is no snapshot {id} in {self.root}: {where}", again=False)
+
     def load(self, id: str) -> Manifest:
         """Raises SnapshotError where there is no such snapshot."""
         volume, stem = parse_id(id)
         manifest = _read(self._folder(volume) / (stem + MANIFEST))
         if manifest is None:
-            raise SnapshotError(f"there is no snapshot {id}: `dockmend snapshots list` shows them", again=False)
+            raise self._none(id)
         if manifest.id != id:
             raise SnapshotError(f"the manifest of {id} says it is {manifest.id}: files were moved", again=False)
         return manifest

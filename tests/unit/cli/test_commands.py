@@ -102,12 +102,8 @@ def test_the_version(dockmend):
         (("run", "--listen", "x"), 2, "--listen: http.listen: 'x' is no address"),
         (("run", "--config", "/does/not/exist"), 2, "/does/not/exist: cannot be read"),
         (("snapshots", "restore", "v@1", "--in-place", "--to", "w"), 2, "--to and --in-place: one of them"),
-        (("snapshots", "restore", "v@1", "--in-place"), 1, "is no snapshot's id"),
-        (("snapshots", "diff", "v@1"), 2, "is no snapshot's id"),
-        (("snapshots", "diff", "v@20200101T000000", "v@20200101T000001"), 2, "there is no snapshot v@20200101T000000"),
         (("snapshots", "list", "--state", "/does/not/exist"), 2, "there is no state folder /does/not/exist"),
         (("snapshots", "prune", "--keep", "1", "--state", "/does/not/exist"), 2, "there is no state folder"),
-        (("snapshots", "verify", "../../etc"), 1, "is no snapshot's id"),
         (("check", "/does/not/exist"), 1, "/does/not/exist: cannot be read"),
         (("coverage", "--engine", "unix:///does/not/exist"), 3, "cannot reach the engine"),
         (("coverage", "--engine", "gopher://x"), 2, "expected unix://PATH or tcp://HOST:PORT"),
@@ -120,6 +116,42 @@ def test_what_cannot_be_done_is_a_sentence_and_an_exit_code(arguments, code, sai
     assert ran.code == code
     assert said in ran.err
     assert ran.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("restore", "v@1", "--in-place"), 1, "is no snapshot's id"),
+        (("diff", "v@1"), 2, "is no snapshot's id"),
+        (("verify", "../../etc"), 1, "is no snapshot's id"),
+        (("verify", "v@20200101T000000"), 1, "there is no snapshot v@20200101T000000 in STATE/snapshots: `dockmend sn"),
+        (("restore", "v@20200101T000000"), 1, "with --state DIR those of another state folder"),
+        (("diff", "v@20200101T000000"), 2, "there is no snapshot v@20200101T000000 in STATE/snapshots"),
+        (("diff", "v@20200101T000000", "v@20200101T000001"), 2, "there is no snapshot v@20200101T000000 in STATE"),
+        (("create", "v"), 3, "cannot reach the engine"),
+    ],
+)
+def test_a_snapshot_that_is_not_there_or_cannot_be_made_leaves_the_state_folder_as_it_is(
+    arguments, code, said, dockmend, tmp_path
+):
+    ran = dockmend("snapshots", *arguments, "--state", tmp_path, "--engine", "unix:///does/not/exist")
+    assert ran.code == code
+    assert said.replace("STATE", str(tmp_path)) in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["verify", "restore", "diff"])
+def test_a_state_folder_that_is_not_there_is_named_and_not_made(command, dockmend, tmp_path):
+    state = tmp_path / "none"
+    ran = dockmend("snapshots", command, "v@20200101T000000", "--state", state, "--engine", "unix:///does/not/exist")
+    assert ran.code == 2
+    assert f"there is no state folder {state}: if dockmend runs with another one, name its state folder" in ran.err
+    assert not state.exists()
+
+
+def test_a_list_of_no_snapshots_says_where_there_are_none(dockmend, tmp_path):
+    ran = dockmend("snapshots", "list", "--state", tmp_path)
+    assert (ran.code, ran.out) == (0, f"no snapshots in {tmp_path}\n")
 
 
 @pytest.mark.parametrize("name", ["status", "rules", "pause", "resume", "reload"])

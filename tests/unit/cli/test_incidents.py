@@ -114,10 +114,22 @@ def test_an_incident_that_does_not_exist(dockmend, state):
     assert "there is no incident nope" in ran.err
 
 
-def test_without_a_journal(dockmend, tmp_path):
+def test_without_a_journal_and_a_daemon_it_is_said_what_was_looked_at_and_which_flag_names_another(dockmend, tmp_path):
+    for arguments in ((), ("web",), ("--container", "web"), ("--json",)):
+        ran = dockmend("incidents", *arguments, "--state", tmp_path)
+        assert ran.code == 3
+        assert ran.err == (
+            f"dockmend: there is no journal at {tmp_path}/journal.sqlite3, and no dockmend answers at "
+            f"{tmp_path}/dockmend.sock: name its state folder with --state DIR: that of `make run` is `state` in the "
+            "folder it was started in\n"
+        )
+
+
+def test_a_journal_that_is_damaged_is_not_said_to_be_missing(dockmend, tmp_path):
+    (tmp_path / "journal.sqlite3").write_bytes(b"no journal" * 100)
     ran = dockmend("incidents", "--state", tmp_path)
     assert ran.code == 1
-    assert "there is no journal" in ran.err
+    assert f"the journal {tmp_path}/journal.sqlite3 cannot be read" in ran.err
 
 
 def test_one_story_as_json(dockmend, state):
