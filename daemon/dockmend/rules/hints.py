@@ -72,9 +72,15 @@ def key(text: str, value: object) -> str:
     return f"YAML reads the key {text} as a number: write {quoted(text)}"
 
 
+LONGEST_NUMBER = 60
+"""Characters of a number; Python writes no number of more than 4,300 digits, and none of these means anything."""
+
+
 def number(text: str) -> tuple[int | float | None, str | None]:
     """The number YAML 1.1 makes of a scalar, and the trap where that is not what it looks like."""
     plain = text.replace("_", "")
+    if len(text) > LONGEST_NUMBER:
+        return None, f"YAML reads {text[:20]}… as a number of {len(text)} characters: expected a smaller one or text"
     if ":" in plain:
         try:
             value = _sexagesimal(plain)

@@ -430,3 +430,14 @@ def test_what_is_wrong_with_a_secret_is_said_without_it() -> None:
     with pytest.raises(InvalidFiles, match="`PGPASSWORD` is not text: put it in quotes") as caught:
         load_texts({"a.yaml": text}, host="h")
     assert "123456" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "number", ["0x" + "f" * 5000, "0b" + "1" * 20_000, "9" * 5000, "0" + "7" * 5000, "59:" * 99 + "1"]
+)
+def test_a_number_without_an_end_is_a_mistake_like_any_other(number: str) -> None:
+    rule = f"{{name: a, when: container.unhealthy, match: all, then: restart, priority: {number}}}"
+    text = f"version: 1\nrules:\n  - {rule}\n"
+    with pytest.raises(InvalidFiles, match=r"as a number of [0-9]+ characters") as caught:
+        load_texts({"a.yaml": text}, host="h")
+    assert len(str(caught.value.problems[0])) < 200
