@@ -130,7 +130,8 @@ async def succeed(ctx: Context, old: str, new: str, undo: Mapping[str, Any] | No
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What an action did, for a person, and facts for the record (ids, sizes)."""
+    """What an action did: `detail` for a person, `facts` for the steps that come after it (ids, names, sizes). Facts
+    are not journalled: a start after a death has those of `Settled`."""
 
     detail: str
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -164,16 +165,11 @@ Settle = Callable[[Context, ActionRecord], Awaitable[Settled]]
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """`ends` names the engine's event that is the last echo of it ("restart"); `kinds` what it can be done to.
-
-    `touches` False: it does nothing to its target itself, so what is heard of that meanwhile is no echo.
-    """
+    """`touches` False: it does nothing to its target itself, so what is heard of that meanwhile is no echo."""
 
     name: str
     run: Run
     settle: Settle
-    ends: str | None = None
-    kinds: tuple[str, ...] = ("container",)
     touches: bool = True
 
 

@@ -215,10 +215,10 @@ async def _remember(ctx: Context, action: str, container: Container, **more: Any
 
 def register_all() -> None:
     """Put the container actions into the registry."""
-    register(Action("restart", restart, settle.restart, ends="restart"))
-    register(Action("start", start, settle.start, ends="start"))
-    register(Action("stop", stop, settle.stop, ends="stop"))
-    register(Action("kill", kill, settle.kill, ends="die"))
-    register(Action("pause", pause, settle.pause, ends="pause"))
-    register(Action("remove", remove, settle.remove, ends="destroy"))
-    register(Action("unpause", unpause, settle.unpause, ends="unpause"))
+    register(Action("restart", restart, settle.restart))
+    register(Action("start", start, settle.start))
+    register(Action("stop", stop, settle.stop))
+    register(Action("kill", kill, settle.kill))
+    register(Action("pause", pause, settle.pause))
+    register(Action("remove", remove, settle.remove))
+    register(Action("unpause", unpause, settle.unpause))

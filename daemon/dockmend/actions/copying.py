@@ -331,4 +331,4 @@ def _clear(target: Path, aside: str) -> None:
 
 def register_all() -> None:
     """Put copy into the registry."""
-    register(Action("copy", copy, settle, kinds=(), touches=False))
+    register(Action("copy", copy, settle, touches=False))

@@ -144,4 +144,4 @@ async def _secrets(ctx: Context, job: str) -> tuple[str, ...]:
 
 def register_all() -> None:
     """Put run into the registry."""
-    register(Action("run", run, settle, kinds=()))
+    register(Action("run", run, settle))

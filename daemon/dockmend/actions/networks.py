@@ -260,4 +260,4 @@ def register_all() -> None:
     register(Action("reconnect_network", reconnect, settle_reconnect))
     register(Action("connect_network", connect, settle_connect))
     register(Action("disconnect_network", disconnect, settle_disconnect))
-    register(Action("create_network", making.create, making.settle, kinds=()))
+    register(Action("create_network", making.create, making.settle))

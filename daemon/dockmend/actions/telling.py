@@ -94,5 +94,5 @@ async def settle_wait(ctx: Context, record: ActionRecord) -> Settled:
 
 def register_all() -> None:
     """Put the telling actions into the registry."""
-    register(Action("publish", publish, settle_publish, kinds=()))
-    register(Action("wait", wait, settle_wait, kinds=()))
+    register(Action("publish", publish, settle_publish))
+    register(Action("wait", wait, settle_wait))

@@ -225,4 +225,4 @@ async def _clear(ctx: Context, incident: str, held: Sequence[str]) -> set[str]:
 
 def register_all() -> None:
     """Put the volume actions into the registry."""
-    register(Action("snapshot_volume", snapshot_volume, settle, kinds=("container", "volume")))
+    register(Action("snapshot_volume", snapshot_volume, settle))

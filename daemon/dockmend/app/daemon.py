@@ -161,7 +161,7 @@ class Daemon:
             self.treatment.changed(container)
         if healers_changed(before, after):
             self.healers.changed.set()
-        if after is not None and self._listed.is_set() and self.treatment.owner_changed(after):
+        if after is not None and self.treatment.owner_changed(after):
             self.standing_offers.ask()
 
     # --- life ---------------------------------------------------------------------------------------------------

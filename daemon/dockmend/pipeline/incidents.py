@@ -24,7 +24,8 @@ from dockmend.rules.model import Rule
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _TWO = [first + second for first in _ALPHABET for second in _ALPHABET]
 ANSWERED_KEPT = 20_000
-"""Troubles remembered as answered. Older ones cannot come back: their run is over."""
+"""Troubles remembered as answered, the newest; also how many (rule, target) pairs' last outcomes are. One that is
+forgotten is mostly of a run that is over; if it still stands, it is answered anew."""
 FOLDED_FOR = 3600.0
 """Seconds for which suppressions with the same reason are folded into one record."""
 
@@ -39,14 +40,6 @@ def new_id(prefix: str, now: float, dice: random.Random) -> str:
 @lru_cache(maxsize=1)  # a burst brings many within a millisecond
 def _when(milliseconds: int) -> str:
     return "".join(_ALPHABET[milliseconds >> place & 31] for place in range(40, -5, -5))
-
-
-def begun_at(incident_id: str) -> float:
-    """When an id was made: seconds of the clock that made it; 0 where it is none."""
-    number = 0
-    for digit in incident_id[1:10]:
-        number = number * 32 + max(0, _ALPHABET.find(digit))
-    return number / 1000
 
 
 def trigger_of(rule: Rule, change: Change) -> str:

@@ -317,6 +317,3 @@ def _is_void(running: Incident, change: Change) -> bool:
     """What an incident waits with is over where its rule is triggered by a new trouble: `for` begins anew. Networks
     are troubles side by side."""
     return running.state == "waiting" and running.attempts == 0 and running.network == change.network
-
-
-Offer = Callable[[Iterable[Change]], None]

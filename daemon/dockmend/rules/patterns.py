@@ -51,14 +51,6 @@ def compile_pattern(text: str) -> Test:
     return parse_pattern(text).test
 
 
-def compile_any(texts: Sequence[str]) -> Test:
-    """One test for a list of patterns, true where any of them holds. Raises LanguageError; of an empty list too."""
-    patterns = [parse_pattern(text) for text in texts]
-    if not patterns:
-        raise LanguageError("an empty list matches nothing: expected at least one pattern")
-    return any_of(patterns)
-
-
 def literal(text: str) -> str | None:
     """The one text a pattern matches, None where it can match several. Raises LanguageError."""
     return parse_pattern(text).literal

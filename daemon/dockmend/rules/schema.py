@@ -185,7 +185,6 @@ TRIGGERS: Final[dict[str, type[Params]]] = {
 }  # fmt: skip
 """The model of each kind of trigger by the key that tells it."""
 
-LATER_TRIGGERS: Final = frozenset({"probe", "log", "stats", "mqtt", "alert"})
 LATER_KINDS: Final = frozenset({"image", "service", "node"})
 
 
