@@ -24,6 +24,8 @@ OWNER_RETRY = 30.0
 """Seconds after which an incident that waits for an owner looks anyway: mostly the owner wakes it."""
 OWNER_WITHIN = 1800.0
 """Seconds an owner is waited for where the rule says nothing."""
+AWAITED_KEPT, GIVEN_UP_KEPT = 4096, 1024
+"""Owners remembered whose return wakes an incident, and that were given up: names that never repeat have no end."""
 
 
 @dataclass(slots=True)
@@ -126,7 +128,7 @@ class Groups:
         if now >= until:
             self._give_up(owner, incident, rule)
             return Suppress("owner", f"{why}, and did not come back within {span_text(_within(rule))}")
-        self.awaited.add(owner)
+        self._await(owner)
         return Wait(min(until, now + OWNER_RETRY), "owner", f"{why}: it is waited for")
 
     def _stands_down(
@@ -146,7 +148,7 @@ class Groups:
         key = key or target_of(owner)
         by_rule = self.mirror.down_by_rule(owner.id)
         if not by_rule and now < (until := incident.opened_at + RESTART_WITHIN):
-            self.awaited.add(key)
+            self._await(key)
             why = f"{owner.name}, in whose namespaces it lives, was stopped, or is being restarted"
             return Wait(until, "owner", why)
         self._give_up(key, incident, rule)
@@ -167,9 +169,16 @@ class Groups:
             " (docker compose up --force-recreate, or docker rm and docker run --network container:NAME)"
         )
 
+    def _await(self, owner: str) -> None:
+        if len(self.awaited) >= AWAITED_KEPT:
+            self.awaited.clear()  # who still waits looks again within OWNER_RETRY, and is back among them
+        self.awaited.add(owner)
+
     def _give_up(self, owner: str, incident: Incident, rule: Rule) -> None:
         self.answer(incident, rule)
-        told = self.given_up.setdefault(owner, set())
+        told = self.given_up[owner] = self.given_up.pop(owner, set())  # the newest last
+        while len(self.given_up) > GIVEN_UP_KEPT:
+            self._forget(self.given_up.pop(next(iter(self.given_up))))
         told.add((rule.name, incident.trouble))
         for each in self.mirror.orphans(incident.target):
             told |= {(rule.name, change.trouble) for change in self.mirror.standing_of(each.id, ("orphaned",))}
@@ -183,9 +192,13 @@ class Groups:
         if not (self.given_up and ready(after)):
             return False
         back = [owner for owner in self._called(after) if owner in self.given_up]
-        for rule, trouble in (told for owner in back for told in self.given_up.pop(owner)):
-            self.incidents.forget_trouble(rule, trouble)
+        for owner in back:
+            self._forget(self.given_up.pop(owner))
         return bool(back)
+
+    def _forget(self, told: set[tuple[str, str]]) -> None:
+        for rule, trouble in told:
+            self.incidents.forget_trouble(rule, trouble)
 
     def _called(self, owner: Container) -> tuple[str, ...]:
         """What the groups of its dependents may be called after."""

@@ -14,9 +14,8 @@ class Pulse:
     def touch(self, before: Container | None, after: Container | None) -> None:
         """A container's record changed. Costs nothing while nobody waits."""
         if self._waiting:
-            container = after or before
-            if container is not None:
-                self.wake(target_of(container))
+            for target in {target_of(each) for each in (before, after) if each is not None}:
+                self.wake(target)
 
     def wake(self, target: str) -> None:
         """Whoever waits for the target looks again."""

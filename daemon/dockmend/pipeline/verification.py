@@ -71,7 +71,8 @@ class Verification:
             if now >= begun + within:
                 return Verified("failed", f"not {_wanted(rule, container)} within {span_text(within)}")
             until = min(steady_at if now < steady_at else begun + within, begun + within)
-            await self.pulse.wait(incident.target, max(0.01, until - now))
+            now_called = [target_of(container)] if container is not None else []  # it may be renamed meanwhile
+            await self.pulse.wait(incident.target, max(0.01, until - now), *now_called)
 
     async def _with_guests(
         self, incident: Incident, rule: Rule, began_at: float, healed: Verified, cut: Callable[[], bool]

@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from dockmend.actions import waves
 from dockmend.errors import EngineAway
 from dockmend.journal.records import ActionRecord
-from dockmend.model import Actor, Container, Event, HealthCheck
+from dockmend.model import Actor, Container, Event, HealthCheck, group_of
+from dockmend.pipeline import groups
 from tests.unit.pipeline.clinic import WEB, Clinic, clinic
 
 RULES = """
@@ -260,6 +261,35 @@ async def test_an_owner_that_never_comes_is_given_up_and_one_that_comes_late_is_
         await one.quiet()
         assert one.last().outcome == "healed"
         assert sorted(town.done) == [("restart", "guest1"), ("restart", "guest2")]
+
+
+async def test_of_owners_that_were_given_up_the_oldest_is_waited_for_anew(monkeypatch: pytest.MonkeyPatch):
+    """Else its dependents would be left alone when it comes back."""
+    monkeypatch.setattr(groups, "GIVEN_UP_KEPT", 1)
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1))
+        town.down()
+        await one.quiet()
+        for _ in range(70):
+            if one.only().state == "closed":
+                break
+            await one.later()
+        another = replace(one.only(), id="i9", target=group_of("container:another"), trouble="t")
+        one.treatment.groups._give_up("container:another", another, one.rules.rules[0])
+        assert list(one.treatment.groups.given_up) == ["container:another"]
+        for change in one.mirror.standing():
+            one.intake.again(change)
+        await one.quiet()
+        assert one.last().waiting_for == "owner"
+
+
+async def test_of_owners_whose_return_is_awaited_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(groups, "AWAITED_KEPT", 3)
+    async with clinic(RULES) as one:
+        for number in range(10):
+            one.treatment.groups._await(f"container:{number}")
+            assert f"container:{number}" in one.treatment.groups.awaited
+        assert len(one.treatment.groups.awaited) <= 3
 
 
 @pytest.mark.parametrize("rule", ["restart", "start"])

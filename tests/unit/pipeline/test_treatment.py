@@ -911,3 +911,17 @@ async def test_open_incidents_of_every_rule_follow_an_heir_and_are_on_disk_with_
         heirs.succeed(ID, HEIR.id)  # told twice, it is the same
         one.incidents.close(incident.id, "done", "")
         assert one.incidents.open == {}
+
+
+async def test_one_that_is_renamed_while_it_is_verified_is_seen_to_be_well_at_once():
+    async with clinic() as one:
+        one.pulse.real = True
+        one.health_after = "starting"
+        one.sicken()
+        await until(lambda: one.only().state == "verifying" and one.pulse._waiting)
+        one.engine.set(name="another")
+        one.emit("rename", name="another")
+        await until(lambda: "container:another" in one.pulse._waiting)
+        one.cure()
+        await until(lambda: one.only().state == "closed")
+        assert one.only().outcome == "healed"
