@@ -92,8 +92,9 @@ class Ownership:
             raise
 
     async def find(self, row: OwnedObject) -> Container | None:
-        """The container that a row proves to be dockmend's, as it is now; None if it is not there (the row goes), or if
-        what bears its name is somebody else's. Raises EngineError."""
+        """The container that a row proves to be dockmend's, as it is now; None if it is not there, or if what bears its
+        name is somebody else's. The row of one that is not there goes, once the engine cannot be making it any more.
+        Raises EngineError."""
         try:
             found = await self.engine.inspect(row.object_id or row.name)
         except NotFound:

@@ -27,7 +27,7 @@ from dockmend.timekeeping import Clock
 log = structlog.get_logger("dockmend")
 
 PERSIST_EVERY = 1.0
-"""Seconds between writes of cursor and last known state (rules.md: at least every second)."""
+"""Seconds between writes of cursor and last known state: what a death loses of them at most."""
 DAY = 86400.0
 KEEP_JOURNAL = 30 * DAY
 MOST_BYTES = 256 * 1024 * 1024

@@ -1,7 +1,8 @@
-"""Containers that an exchange has left aside although its incident is closed: they are put right if they can be.
+"""Containers that a recreation has in hand although its incident is closed: they are put right if they can be.
 
-It may be that the engine refused to give one its name back. What is done here, and to which container, the journal
-says; a container that only has such a name is left as it is, and the log says which commands put it right.
+Those are old ones that it set aside, and new ones that never took their place. It may be that the engine refused to
+give one its name back. What is done here, and to which container, the journal says; a container that only has such a
+name is left as it is, and the log says which commands put it right.
 """
 
 from __future__ import annotations

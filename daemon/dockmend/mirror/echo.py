@@ -1,4 +1,4 @@
-"""Echoes: the events of dockmend's own actions, which must trigger nothing (rules.md, "What is never done").
+"""Echoes: the events of dockmend's own actions, which must trigger nothing.
 
 An echo is open from when the engine is asked until the last event of the action was seen or, where it never comes, for
 a second after the outcome. What is heard before that, while the intent is on its way to disk, is somebody else's doing.

@@ -1,4 +1,4 @@
-"""Why a container ended: the one cause of each end (rules.md, "Each end has exactly one cause").
+"""Why a container ended: the one cause of each end (docs/rules.md, "Why a container ended").
 
 The evidence is collected per run (from one start to the next), since a signal or a stop of an earlier run excuses
 nothing in a later one. It is what was heard and, where nothing was, the engine's own record: whether some call stopped
@@ -16,11 +16,11 @@ from msgspec import Struct, field
 from dockmend.model import Cause, Container, Origin
 
 STOP_WAIT = 0.2
-"""Seconds to wait after a `die` for the `stop` that may follow it without any `kill` (rules.md)."""
+"""Seconds to wait after a `die` for the `stop` that may follow it without any `kill`."""
 UNHEARD_WAIT = 1.0
 """Seconds to wait for the `die` itself, and for who did it, where a look was ahead of the stream."""
 KILL_SLACK = 5.0
-"""Seconds beyond the stop timeout within which an end is still the work of a signal that asks for one (rules.md)."""
+"""Seconds beyond the stop timeout within which an end is still the work of a signal that asks for one."""
 KILL_EARLY = 0.5
 """Seconds before the end of its stop timeout in which the SIGKILL of a call may come."""
 OOM_SLACK = 5.0

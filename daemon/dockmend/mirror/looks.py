@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from dockmend.mirror.mirror import Mirror
 
 ON_PURPOSE_WITHIN = 600.0
-"""A second disconnect within that many seconds of dockmend's reconnect is a person's will (rules.md)."""
+"""A second disconnect within that many seconds of dockmend's reconnect is a person's will (docs/actions.md,
+reconnect_network)."""
 
 SUCCESSOR_WAIT = 10.0
 """Seconds after a removal within which something of the same name takes its place (`compose up` does)."""

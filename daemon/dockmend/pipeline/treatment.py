@@ -45,8 +45,9 @@ _CLOSES: dict[str, Outcome] = {
 
 @dataclass(slots=True)
 class Treatment:
-    """`learn` takes an inspect answer to the mirror and offers what follows; `closed` is told of each closing;
-    `offer(rule, target)` offers what stands of a target to a rule again; `dependents` counts what depends on an object.
+    """`learn` takes an inspect answer to the mirror and offers what follows; `closed` is told of each closing, but for
+    one whose place another incident of its rule takes at once; `offer(rule, target)` offers what stands of a target to
+    a rule again; `dependents` counts what depends on an object.
     """
 
     steps: Steps
