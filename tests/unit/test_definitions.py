@@ -6,7 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from dockmend.app.definitions import AFTER_REMOVAL, KEY, REMOVED, Definitions
+from dockmend.errors import JournalError
 from dockmend.journal.sqlite import SqliteJournal
 from dockmend.mirror import Mirror
 from dockmend.model import Container
@@ -127,5 +130,29 @@ async def test_an_heir_that_went_before_it_was_looked_at_is_made_from_what_its_p
         own = await one.of("d" * 64)
         assert own is not None
         assert own["Id"] == "d" * 64
+    finally:
+        await stage.journal.close()
+
+
+async def test_a_journal_that_takes_nothing_loses_no_container_that_is_to_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One whose definition no rule wants any more, and one that is to be kept: both are looked at again."""
+    stage = await staged(tmp_path)
+    try:
+        one = await stage.begin(ruleset())
+        other = Container(id="d" * 64, name="other", state="running", started_at=900.0)
+        stage.mirror.observe(other, NOW)
+        one.use(ruleset(MAKES_AGAIN.replace("name: web}", "name: other}")))
+
+        def full(key: str, value: bytes | None) -> None:
+            raise JournalError("20000 records wait for the disk")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(stage.journal, "put_known", full)
+            await one.keep()
+        assert stage.mirror.redefined == {ID, other.id}
+        await one.keep()
+        assert await stage.journal.known_keys(KEY) == [f"{KEY}{other.id}"]
     finally:
         await stage.journal.close()

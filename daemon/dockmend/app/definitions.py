@@ -8,6 +8,7 @@ Nothing but their names is held in memory.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -76,20 +77,14 @@ class Definitions:
         """Keeps what is new; what could not be is tried again the next time."""
         redefined, self._mirror.redefined = self._mirror.redefined, set()
         for container_id in redefined:
-            container = self._mirror.container(container_id)
-            if container is None:
-                continue
-            if not any(_is_for(rule, container) for rule in self._rules):
-                if container_id in self._kept:
-                    self._drop(container_id)  # it holds secrets, and no rule wants it any more
-                continue
             try:
-                await self._keep(container)
+                await self._look(container_id)
             except NotFound:
                 continue
             except (EngineError, JournalError):
                 self._mirror.redefined.add(container_id)
-        self._forget()
+        with contextlib.suppress(JournalError):
+            self._forget()
 
     async def of(self, container_id: str) -> Mapping[str, Any] | None:
         """What inspect told of it, as far as another one needs it; None where that is not kept.
@@ -101,6 +96,15 @@ class Definitions:
             value = value or await self._journal.known_value(KEY + before)
         found: dict[str, Any] | None = None if value is None else msgspec.json.decode(zlib.decompress(value))
         return found
+
+    async def _look(self, container_id: str) -> None:
+        container = self._mirror.container(container_id)
+        if container is None:
+            return
+        if any(_is_for(rule, container) for rule in self._rules):
+            await self._keep(container)
+        elif container_id in self._kept:
+            self._drop(container_id)  # it holds secrets, and no rule wants it any more
 
     async def _keep(self, container: Container) -> None:
         raw = await self._engine.inspect_raw(container.id)

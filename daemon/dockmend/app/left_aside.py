@@ -7,6 +7,7 @@ name is left as it is, and the log says which commands put it right.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,7 +77,8 @@ class LeftAside:
             except EngineError as error:
                 log.warning("what was set aside could not be started", error=str(error))
                 continue
-            self.journal.put_known(key, None)
+            with contextlib.suppress(JournalError):  # the next start finds it running
+                self.journal.put_known(key, None)
 
     async def _journalled(self, row: OwnedObject) -> tuple[Undo | None, bool]:
         """What the journal remembers of the exchange, and whether that is still to be settled."""
