@@ -20,20 +20,27 @@ def made(folder: Path, mode: int, *, shared: bool = False) -> Path:
     Raises OSError, Untrusted.
     """
     folder = Path.cwd() / folder
-    # Nothing is made below what others can change: it would be made where their link leads.
-    existing = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
-    require_own(existing, shared=shared or existing != folder)
+    require_fit(folder, shared=shared)
     folder.mkdir(mode=mode, parents=True, exist_ok=True)
     require_own(folder, shared=shared)
     return folder
 
 
-def require_own(folder: Path, *, shared: bool = False) -> None:
+def require_fit(folder: Path, *, shared: bool = False, runs_as: int | None = None) -> None:
+    """As `require_own`, also of one that is still to be made; makes nothing. Raises OSError, Untrusted."""
+    folder = Path.cwd() / folder
+    # Nothing is made below what others can change: it would be made where their link leads.
+    existing = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
+    require_own(existing, shared=shared or existing != folder, runs_as=runs_as)
+
+
+def require_own(folder: Path, *, shared: bool = False, runs_as: int | None = None) -> None:
     """Raises Untrusted if another user than root and dockmend's own can change what is in a folder; OSError.
 
-    `shared`: it may be one such as /tmp, where others make files and cannot replace dockmend's.
+    `shared`: it may be one such as /tmp, where others make files and cannot replace dockmend's. `runs_as`: the uid of
+    the daemon; None: this process's.
     """
-    seen = file_trust.check(folder, file_trust.trusted_uids())
+    seen = file_trust.check(folder, file_trust.trusted_uids(runs_as=runs_as))
     if seen.st_mode & 0o022 and not shared:
         raise Untrusted(str(folder), "may be written by everybody: name a folder in it, or give it the mode 0700")
 

@@ -13,6 +13,11 @@ from dockmend.errors import UsageError
 from dockmend.file_trust import Untrusted
 
 
+def unusable(error: Untrusted) -> str:
+    """What is said of a state folder that others can change; `check` says the same."""
+    return f"cannot be used: {error.place} {error}; or name another with --state"
+
+
 @contextlib.contextmanager
 def locked(state: Path) -> Iterator[None]:
     """Holds the lock of a state folder; makes the folder (0700) where there is none. Raises UsageError, also if others
@@ -21,9 +26,7 @@ def locked(state: Path) -> Iterator[None]:
         folders.made(state, 0o700)
         handle = os.open(state / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except Untrusted as error:
-        raise UsageError(
-            f"the state folder {state} cannot be used: {error.place} {error}; or name another with --state"
-        ) from None
+        raise UsageError(f"the state folder {state} {unusable(error)}") from None
     except OSError as error:
         raise UsageError(
             f"the state folder {state} cannot be used: {error.strerror}; name another with --state"

@@ -16,7 +16,7 @@ from dockmend.decide import looks_back
 from dockmend.errors import InvalidFiles
 from dockmend.file_trust import Untrusted
 from dockmend.rules.builtin import with_builtin
-from dockmend.rules.files import read_files, rule_names
+from dockmend.rules.files import read_files, rule_names, without_folder
 from dockmend.rules.loader import load_texts
 from dockmend.rules.model import RuleSet
 from dockmend.rules.shown_text import without_secrets
@@ -100,6 +100,10 @@ class Rules:
 
     async def start(self) -> RuleSet:
         """The rules of a cold start: the folder's, else the last good set, else none: then dockmend only observes."""
+        folder = self.settings.paths.rules
+        if not folder.exists():  # it is waited for, and may be one that was misspelt
+            missing = f"{folder} {without_folder(self.settings.heal)}"
+            log.warning(missing)
         try:
             files, contents = await asyncio.to_thread(self._load, self.settings.policy.rules_owner)
         except InvalidFiles as error:

@@ -39,17 +39,19 @@ def check(files: tuple[Path, ...], as_json: bool, content_only: bool, **flags: A
         problems, policy = _settings_problems(configs, writers), None
     else:
         folder, problems, policy = _of_the_run(flags, writers)
+        problems += _state(flags, writers) if writers is not None else []
         configs = []
     found, more = _rules(folder, writers) if folder else (None, [])
     problems += more
     if found is not None and policy is not None:
         problems += _not_allowed(found, policy)
+    problems = sorted(set(problems))  # a folder above both rules and settings is told of once
     errors = [problem for problem in problems if problem.level == "error"]
     if writers is not None and writers.daemon != os.geteuid():
         click.echo(f"judged for the user {_user(writers.daemon)}, as whom dockmend runs: {writers.why}", err=True)
     if as_json:
-        emit([_row(problem) for problem in sorted(problems)])
-    for problem in sorted(problems) if not as_json else ():
+        emit([_row(problem) for problem in problems])
+    for problem in problems if not as_json else ():
         click.echo(clean(problem), err=True)
     if errors:
         return 1
@@ -91,6 +93,8 @@ def _counted(count: int, what: str) -> str:
 
 def _of_the_run(flags: dict[str, Any], writers: _Writers | None) -> tuple[list[Path], list[Problem], Policy | None]:
     """What `run` would read: the rules' folder, what is wrong with the settings, and their policy."""
+    from dockmend.rules.files import without_folder
+
     try:
         found = settings(flags, secrets=True, runs_as=writers.daemon if writers is not None else None)
     except InvalidFiles as error:
@@ -103,8 +107,23 @@ def _of_the_run(flags: dict[str, Any], writers: _Writers | None) -> tuple[list[P
     if not folder.exists():
         if flags.get("rules") is not None:
             raise UsageError(f"there is no folder or file {folder}")
-        warnings.append(Problem.of_file(str(folder), "does not exist: only the built-in rule is in force", "warning"))
+        warnings.append(Problem.of_file(str(folder), without_folder(found.heal), "warning"))
     return ([folder] if folder.exists() else []), warnings, found.policy
+
+
+def _state(flags: dict[str, Any], writers: _Writers) -> list[Problem]:
+    """Why `run` would not use the state folder."""
+    from dockmend import folders
+    from dockmend.app.lock import unusable
+
+    state = paths(flags).state
+    try:
+        folders.require_fit(state, runs_as=writers.daemon)
+    except file_trust.Untrusted as error:
+        return [Problem.of_file(str(state), f"the state folder {unusable(error)}")]
+    except OSError as error:
+        return [Problem.of_file(str(state), f"the state folder cannot be used: {error.strerror}")]
+    return []
 
 
 def _settings_problems(files: list[Path], writers: _Writers | None) -> list[Problem]:

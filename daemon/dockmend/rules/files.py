@@ -16,6 +16,11 @@ SUFFIXES = (".yaml", ".yml")
 _Owners = frozenset[int] | None
 
 
+def without_folder(heal: str) -> str:
+    """What is said if the folder of the rules does not exist. `heal`: the setting."""
+    return f"does not exist: {'no rule' if heal == 'off' else 'only the built-in rule'} is in force"
+
+
 def read_files(
     paths: Path | str | Iterable[Path | str], owner: str | None = None, runs_as: int | None = None
 ) -> tuple[dict[str, bytes], list[Problem]]:

@@ -99,9 +99,15 @@ def find_paths(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str
 
 
 def check_file(path: Path, owners: frozenset[int] | None = None) -> list[Problem]:
-    """What is wrong with one settings file; the secrets it names are not read. `owners`: see documents.read."""
+    """What is wrong with one settings file; the secrets it names are not read. `owners`: see documents.read; of the
+    secrets that exist it is told as well if others may write them."""
     source = documents.read(path, owners)
-    _validate(source, source.data, {})
+    valid, _ = _validate(source, source.data, {})
+    if valid is not None and owners is not None:
+        for part, key in _SECRETS.values():
+            if (file := getattr(getattr(valid, part), key, None)) is not None:
+                _judge(path.parent / file, source, (part, key), owners)
+        _certificates(valid, source, path.parent, owners)
     return sorted(set(source.problems))
 
 
@@ -291,12 +297,17 @@ def _certificates(settings: FileSettings, source: Document, base: Path, owners: 
     """Whoever may write the authority's certificate decides which broker is believed. Missing ones, TLS itself tells"""
     for key, file in settings.mqtt.tls if settings.mqtt is not None and settings.mqtt.tls is not None else ():
         if file is not None:
-            try:
-                file_trust.check(base / file, owners)
-            except Untrusted as error:
-                source.problem(("mqtt", "tls", key), f"mqtt.tls.{key}: {error.place} {error}")
-            except OSError:
-                continue
+            _judge(base / file, source, ("mqtt", "tls", key), owners)
+
+
+def _judge(path: Path, source: Document, location: Location, owners: frozenset[int]) -> None:
+    """Notes that others may write a file which the settings name; one that is missing is another's to tell."""
+    try:
+        file_trust.check(path, owners)
+    except Untrusted as error:
+        source.problem(location, f"{'.'.join(map(str, location))}: {error.place} {error}")
+    except OSError:
+        return
 
 
 def _in_clear(mqtt: Mqtt | None, listen: Address | None) -> list[str]:

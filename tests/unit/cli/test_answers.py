@@ -271,7 +271,7 @@ def test_check_says_what_there_was_to_check(dockmend, tmp_path, monkeypatch):
     (tmp_path / "c.yaml").write_text("heal: off\n")
     ran = dockmend("check", "--config", tmp_path / "c.yaml")
     assert (ran.code, ran.out) == (0, "fine: 0 rules, with 1 warning\n")
-    assert "none: warning: does not exist: only the built-in rule is in force" in ran.err
+    assert "none: warning: does not exist: no rule is in force" in ran.err
     assert dockmend("check", tmp_path / "c.yaml").out == "fine: 1 settings file\n"
 
 
