@@ -295,13 +295,14 @@ async def _new_one(ctx: Context, undo: Undo) -> Container | None:
     """By its id or, if dockmend died before it was told, by what was written down before it was made."""
     if undo.new:
         return await look(ctx, undo.new)
-    while True:
-        for row in ctx.own.of_incident(ctx.incident.id, "successor"):
-            if row.name == undo.temporary and (seen := await ctx.own.find(row)) is not None:
+    while rows := [row for row in ctx.own.of_incident(ctx.incident.id, "successor") if row.name == undo.temporary]:
+        for row in rows:
+            if (seen := await ctx.own.find(row)) is not None:
                 return seen
         if undo.step != "make" or ctx.clock() >= undo.at + MAKING:
-            return None
+            break
         await asyncio.sleep(POLL)
+    return None  # without a row the engine was not asked, or has said that it made none
 
 
 async def _old_at_rest(ctx: Context, undo: Undo) -> Container | None:

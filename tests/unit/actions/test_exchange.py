@@ -15,6 +15,7 @@ from dockmend.actions import containers_settle, exchange
 from dockmend.actions.exchange import Undo, settle_exchange
 from dockmend.mirror.echo import Echo
 from dockmend.model import Container, aside_name
+from dockmend.owned import OwnedObject
 from tests.unit.actions.stage import ID, Script, Stage
 
 NEW = "d" * 64
@@ -85,6 +86,20 @@ async def test_one_that_is_well_is_what_stays() -> None:
     settled = await stage.settle(UNDO)
     assert (settled.done, settled.facts) == (True, {"successor": NEW, "stopped": False})
     assert list(stage.engine.containers) == [NEW]
+
+
+@pytest.mark.parametrize(("asked", "waits"), [(True, True), (False, False)], ids=["asked", "not asked, or refused"])
+async def test_one_that_may_still_be_made_is_waited_for_and_no_other(asked: bool, waits: bool) -> None:
+    """A row is on disk before the engine is asked, and goes if the engine refuses."""
+    old = Container(id=ID, name="web", state="running", started_at=100.0)
+    stage = Exchanged(engine=Host(containers={ID: old}))
+    if asked:
+        row = OwnedObject("o1", "container", NEW_NAME, "", "i0", "successor", stage.now)
+        stage.rows.put_owned(row)
+    began = stage.now
+    settled = await stage.settle(replace(UNDO, step="make", new="", at=began))
+    assert settled.detail == "the recreation had not come far; the old one runs"
+    assert (stage.now - began >= exchange.MAKING) is waits
 
 
 async def test_one_that_ended_by_itself_makes_room_for_the_old_one() -> None:
