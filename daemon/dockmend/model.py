@@ -286,6 +286,7 @@ class Change(Struct, frozen=True):
     recovered: bool = False  # it was over when it was learnt (the engine's own restart policy): recorded, not treated
     on_purpose: bool = False  # a person's will (a disconnect that was repeated): recorded, not treated
     runs_again: bool = False  # an end: its next run had begun when it was told
+    lasted: float = 0.0  # seconds of the run that ended by itself; 0.0 where none did: it was stopped, or is unhealthy
     group: str = ""  # orphaned: the target of all dependents of one owner together, see `group_of`
     event: Event | None = None  # for raw-event triggers
 

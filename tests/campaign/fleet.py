@@ -23,6 +23,8 @@ ATTEMPTS, WINDOW = 12, 120.0
 KEEP = 2
 TIGHT_ATTEMPTS, TIGHT_WINDOW = 2, 60.0
 BUDGET, BUDGET_WINDOW = 100, 60.0
+SOON = "verify: {within: 5s}"
+"""A fault ends what ran for seconds, again and again. That is no crash loop, and each heal is to be judged soon."""
 
 RULES = f"""
 version: 1
@@ -38,12 +40,14 @@ rules:
     match: {{labels: {{tier: "*"}}}}
     exclude: {{labels: {{tier: [tight, kept]}}}}
     then: start
+    {SOON}
   - name: keep-and-revive
     when: [container.crashed, container.oom_killed, container.left_down]
     match: {{labels: {{tier: kept}}}}
     then:
       - commit_image: {{repository: kept, tag: "{{incident.id}}", keep: {KEEP}}}
       - start
+    {SOON}
   - name: reconnect
     when: container.network_lost
     match: {{labels: {{tier: networked}}}}
@@ -74,6 +78,7 @@ rules:
     when: [container.unhealthy, container.crashed, container.oom_killed, container.left_down]
     match: {{labels: {{tier: tight}}}}
     then: {{restart: {{timeout: 2s}}}}
+    {SOON}
     limits: {{attempts: {TIGHT_ATTEMPTS} per {TIGHT_WINDOW:.0f}s, backoff: 200ms to 1s}}
 """
 

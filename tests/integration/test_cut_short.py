@@ -21,6 +21,7 @@ rules:
       - commit_image: {repository: kept, tag: "{container.name}"}
       - wait: {time: 5s}
       - start
+    verify: {within: 5s}
 """
 LAST = """
 version: 1
@@ -33,6 +34,7 @@ rules:
       - wait: {time: 5s}
       - commit_image: {repository: kept, tag: "{container.name}"}
       - kill: {signal: CONT}
+    verify: {within: 5s}
 """
 
 

@@ -26,6 +26,7 @@ rules:
     when: container.crashed
     match: all
     then: [{snapshot_volume: {consistency: live}}, start]
+    verify: {within: 5s}
     limits: {backoff: 1s to 2s, attempts: none}
 """
 

@@ -79,6 +79,7 @@ rules:
     when: container.crashed
     match: all
     then: [{wait: {time: 3s}}, start]
+    verify: {within: 5s}
     limits: {backoff: 100ms to 1s}
 """
 

@@ -44,6 +44,7 @@ rules:
     then:
       - commit_image: {repository: kept, tag: "{container.name}"}
       - start
+    verify: {within: 5s}
 """
 
 COLD = """

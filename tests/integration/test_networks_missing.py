@@ -134,6 +134,7 @@ def test_a_container_whose_restart_runs_into_it_is_mended(docker: PrivateEngine)
     when: container.crashed
     match: {name: shop}
     then: start
+    verify: {within: 5s}
     limits: {backoff: 200ms to 1s}
 """
     docker.docker("network", "create", "--subnet", "10.92.0.0/24", "back")

@@ -22,6 +22,7 @@ rules:
     when: [container.crashed, container.oom_killed, container.left_down]
     match: all
     then: start
+    verify: {within: 5s}
 """
 SETTINGS = "heal: off\nlimits: {rate: none}\n"
 FLOOD = 300

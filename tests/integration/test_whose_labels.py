@@ -31,11 +31,13 @@ rules:
     when: container.crashed
     match: {labels: {tier: web}}
     then: start
+    verify: {within: 5s}
     limits: {attempts: 2 per 15m, backoff: 100ms to 1s}
   - name: all
     when: container.crashed
     match: all
     then: start
+    verify: {within: 5s}
 """
 ONE_OFFS = """
 version: 1
@@ -44,6 +46,7 @@ rules:
     when: container.crashed
     match: {oneoff: true, compose: {service: web}}
     then: start
+    verify: {within: 5s}
     limits: {attempts: 1 per 15m}
 """
 GROUP = """

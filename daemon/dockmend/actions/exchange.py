@@ -29,7 +29,8 @@ from dockmend.model import aside_name
 from dockmend.owned import OwnedObject, Purpose
 
 STEADY = 2.0
-"""Seconds a container without a health check must run before it is believed."""
+"""Seconds a container without a health check must run before it is believed. It decides which of the two stays: one
+that is in a crash loop has to run for longer before its incident is closed, which the verification after it sees to."""
 BEYOND_CHECK = 30.0
 """Seconds a health check is given beyond its own verdict (rules.md, `verify`)."""
 MAKING = 10.0

@@ -51,6 +51,7 @@ class Incident(Struct, frozen=True):
     count: int = 1  # how often it was suppressed for the same reason while open: folded, to keep the journal small
     updated_at: float = 0.0
     members: tuple[str, ...] = ()  # of a group: ids of those that were treated, which must be well in the end
+    lasted: float = 0.0  # seconds of the longest run of it that ended by itself: it is well once it runs for longer
     over: tuple[str, ...] = ()  # rules that lost this trouble to it: they leave it alone, also after a restart
     even_if_stopped: bool = False  # the person who asked knows that somebody stopped or paused it, and wants it to run
 

@@ -136,7 +136,7 @@ def settle(mirror: Mirror, found: Entry, end: End) -> list[Change]:
         why = "it was left down with the engine, as was or may have been the container whose network it joined"
         return [change, *looks.orphan(mirror, found, end.at, end.origin, why)]
     if runs_again and _shows_a_loop(container, counted, end):
-        return [change, *_restarted_by_engine(found, end)]
+        return [change, *_restarted_by_engine(found, end, change.lasted)]
     if not runs_again and counted != "stopped":
         found.kept.standing["end"] = change
     return [change]
@@ -158,7 +158,7 @@ def _shows_a_loop(container: Container, counted: str, end: End) -> bool:
     return counted in ("crashed", "oom_killed")
 
 
-def _restarted_by_engine(found: Entry, end: End) -> list[Change]:
+def _restarted_by_engine(found: Entry, end: End, lasted: float) -> list[Change]:
     kept = found.kept
     kept.restarts = [at for at in kept.restarts if end.at - at < LOOP_WITHIN] + [end.at]
     if len(kept.restarts) < LOOP_COUNT:
@@ -168,7 +168,7 @@ def _restarted_by_engine(found: Entry, end: End) -> list[Change]:
         return []
     kept.looping = True
     note = f"the engine restarted it {len(kept.restarts)} times within {LOOP_WITHIN / 60:.0f} minutes"
-    return [troubles.of_container(found, "container.restart_loop", end.at, "live", note=note)]
+    return [troubles.of_container(found, "container.restart_loop", end.at, "live", note=note, lasted=lasted)]
 
 
 def observed(mirror: Mirror, found: Entry, seen: Container, now: float, origin: Origin, blind: bool) -> list[Change]:

@@ -20,6 +20,10 @@ END_TRIGGERS: dict[str, tuple[str, ...]] = {
     "completed": ("container.exited",),
     "unknown": ("container.exited",),
 }
+BY_ITSELF = frozenset({"crashed", "oom_killed", "completed", "unknown"})
+"""Causes of ends that nobody and nothing else brought about."""
+LEAST = 0.001
+"""Seconds that a run lasted at least: the times of its start and its end come from two sources."""
 
 
 @lru_cache(maxsize=4096)  # writing a float takes as long as all the rest of a change
@@ -40,6 +44,7 @@ def of_container(  # noqa: PLR0913 - the fields of a change
     on_purpose: bool = False,
     run: Run | None = None,
     group: str = "",
+    lasted: float = 0.0,
 ) -> Change:
     """A change of one container in its present run (or in `run`). `what` tells troubles of one run apart."""
     container = entry.container
@@ -56,6 +61,7 @@ def of_container(  # noqa: PLR0913 - the fields of a change
         network=network,
         on_purpose=on_purpose,
         group=group,
+        lasted=lasted,
     )
 
 
@@ -107,4 +113,11 @@ def of_end(
         note=note,
         recovered=recovered,
         runs_again=runs_again,
+        lasted=lasted(end, cause),
     )
+
+
+def lasted(end: End, cause: Cause) -> float:
+    """Seconds that a run lasted which ended by itself; 0.0 for any other end, and where its start is not known."""
+    run = end.run
+    return max(LEAST, run.died_at - run.begun) if cause in BY_ITSELF and run.begun else 0.0

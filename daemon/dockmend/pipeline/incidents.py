@@ -141,6 +141,7 @@ class Incidents:
             origin=change.origin,
             cause=change.cause,
             network=change.network,
+            lasted=change.lasted,
             severity=rule.severity,
             dry_run=dry_run,
             actor=actor,
@@ -236,4 +237,5 @@ def change_of(incident: Incident, subject: Any) -> Change:
         cause=incident.cause,  # type: ignore[arg-type]
         note=incident.note or incident.reason,
         network=incident.network,
+        lasted=incident.lasted,
     )

@@ -117,6 +117,7 @@ class Ladder:
         verified = await self.doing.outcome(incident, rule, began_at)
         if verified.result == "failed":
             self.ending.progress.pop(incident.id, None)
+            self.looking.persists(incident)
             return False
         if verified.result == "healed" and (left_out := self.doing.left_out.pop(incident.id, None)):
             self.ending.guests_are_out(incident, rule, left_out)

@@ -131,12 +131,20 @@ class Looking:
         kinds = (f"network/{incident.network}",) if incident.network else LASTING.get(incident.trigger, ())
         if owner_in(incident.target) is not None:
             return bool(self.groups.broken(incident))
+        self._learn_of_end(incident)
         standing = self.mirror.standing_of(incident.object_id, kinds)
         for change in standing:
             self.incidents.remember_answered(incident.rule, change.trouble)
         if standing and incident.id in self.incidents.open:
             self.incidents.renamed(incident.id, standing[0].trouble)
         return bool(standing)
+
+    def _learn_of_end(self, incident: Incident) -> None:
+        """If it ended by itself after an attempt, it has to run for longer after the next one."""
+        ends = self.mirror.standing_of(incident.object_id, ("end",))
+        lasted = max((change.lasted for change in ends), default=0.0)
+        if incident.id in self.incidents.open and lasted > self.incidents.open[incident.id].lasted:
+            self.incidents.update(incident.id, lasted=lasted)
 
     def forbidden(self, incident: Incident, steps: Iterable[Step], subject: Object | None) -> Suppress | None:
         """Why these steps may not be taken on an object as it is now, or None."""

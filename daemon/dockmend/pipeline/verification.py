@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,11 +12,10 @@ from dockmend.mirror import Mirror
 from dockmend.model import Container, owner_in, target_of
 from dockmend.pipeline.groups import Groups, Standing
 from dockmend.pipeline.pulse import Pulse
+from dockmend.pipeline.steadiness import STEADY, Steadiness, after_text, is_loop, longer_text, seconds_of
 from dockmend.rules.model import Rule
 from dockmend.timekeeping import Clock
 
-STEADY = 2.0
-"""Seconds a container must run before "running" is believed: one that ends at once was not healed."""
 WITHOUT_CHECK = 30.0
 """Seconds `within` has beyond the health check's own (rules.md, `verify`)."""
 MENDING = frozenset({
@@ -36,6 +35,39 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
+class Trial:
+    """One verification. `began_at`: of the attempt, wall seconds; `begun`: of the verification, by dockmend's clock, as
+    `now`; `within`: seconds it may take; `lasted`: of the run before, if that ended by itself (Incident.lasted)."""
+
+    incident: Incident
+    rule: Rule
+    began_at: float
+    begun: float
+    within: float
+    lasted: float
+    steadiness: Steadiness
+
+    def settled(self, now: float) -> bool:
+        """Whether what follows from the attempt at once has been heard of."""
+        return now >= self.begun + min(STEADY, self.within)
+
+    def over(self, now: float) -> bool:
+        return now >= self.begun + self.within
+
+    def next_look(self, now: float) -> float:
+        """Seconds until it is looked at again if nothing happens before."""
+        settled_at, steady_at = self.begun + min(STEADY, self.within), self.steadiness.due(now)
+        ends_at = self.begun + self.within
+        times = [at for at in (settled_at, steady_at, ends_at) if at is not None and at > now]
+        return max(0.01, min(times, default=now) - now)
+
+    @property
+    def longer(self) -> str:
+        """What is said of one that has run for as long as is asked; "" unless that is longer than before."""
+        return longer_text(self.lasted, self.steadiness.seconds) if self.steadiness.seconds > self.lasted else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     mirror: Mirror
     pulse: Pulse
@@ -50,104 +82,103 @@ class Verification:
         `cut` is asked whenever the target's pulse is touched, and ends the wait.
         """
         if owner_in(incident.target) is not None:
-            return await self._wait_for_group(incident, rule, began_at, cut)
-        begun = self.clock()
-        container = self._find(incident)
-        check = container.check if container is not None else None
-        within = rule.verify.within
-        if within is None:
-            within = WITHOUT_CHECK + (check.verdict_within if check else 0.0)
+            trial = self._trial(incident, rule, began_at, self.groups.members(incident), 0.0)
+            return await self._wait_for_group(trial, cut)
+        container, lasted = self._find(incident), self.groups.incidents.open.get(incident.id, incident).lasted
+        trial = self._trial(incident, rule, began_at, [container] if container is not None else [], lasted)
         while True:
             if cut():
                 return Verified("cut", "")
             now = self.clock()
             container = self._find(incident)
-            steady_at = begun + min(STEADY, within)
-            verdict = self._judge(incident, rule, container, self.clock.wall_at(began_at), now >= steady_at)
+            verdict = self._judge(trial, container, now)
             if verdict is not None and verdict.result == "healed":
                 return await self._with_guests(incident, rule, began_at, verdict, cut)
             if verdict is not None:
                 return verdict
-            if now >= begun + within:
-                return Verified("failed", f"not {_wanted(rule, container)} within {span_text(within)}")
-            until = min(steady_at if now < steady_at else begun + within, begun + within)
+            if trial.over(now):
+                return Verified("failed", _too_late(trial, container))
             now_called = [target_of(container)] if container is not None else []  # it may be renamed meanwhile
-            await self.pulse.wait(incident.target, max(0.01, until - now), *now_called)
+            await self.pulse.wait(incident.target, trial.next_look(now), *now_called)
+
+    def _trial(
+        self, incident: Incident, rule: Rule, began_at: float, containers: Iterable[Container], lasted: float
+    ) -> Trial:
+        """`containers`: what is verified. One that is to run for longer than before has that time beside what it takes
+        to come up, unless the rule says how much time it has in all."""
+        within, seconds = rule.verify.within, seconds_of(lasted)
+        if within is None:
+            checks = [each.check.verdict_within for each in containers if each.check is not None]
+            within = WITHOUT_CHECK + max(checks, default=0.0) + (seconds if is_loop(lasted) else 0.0)
+        begun = self.clock()
+        steadiness = Steadiness(begun, min(seconds, within))
+        return Trial(incident, rule, self.clock.wall_at(began_at), begun, within, lasted, steadiness)
 
     async def _with_guests(
         self, incident: Incident, rule: Rule, began_at: float, healed: Verified, cut: Callable[[], bool]
     ) -> Verified:
-        """It is well itself: so must be those that were brought back with it, and nobody may be left behind."""
-        begun = self.clock()
-        within = rule.verify.within or WITHOUT_CHECK + self._verdict_within(incident)
-        steady_at = begun + min(STEADY, within)
+        """It is well itself: so must be those that were brought back with it, and nobody may be left behind.
+
+        How long it ran itself before says nothing of them: a loop of theirs is a trouble of their own.
+        """
+        trial = self._trial(incident, rule, began_at, self.groups.members(incident), 0.0)
         while self.groups.has_guests(incident):
             if cut():
                 return Verified("cut", "")
             now = self.clock()
-            verdict = self._judge_guests(incident, rule, self.clock.wall_at(began_at), now >= steady_at)
+            verdict = self._judge_guests(trial, now)
             if verdict is not None and verdict.result == "healed":
                 return Verified("healed", f"{healed.reason}; {verdict.reason}")
             if verdict is not None:
                 return Verified("guests", verdict.reason)
-            if now >= begun + within:
-                return Verified("guests", f"not all of them are well within {span_text(within)}")
-            until = min(steady_at if now < steady_at else begun + within, begun + within)
-            targets = [target_of(each) for each in self.groups.members(incident)]
-            await self.pulse.wait(incident.target, max(0.01, until - now), *targets)
+            if trial.over(now):
+                return Verified("guests", f"not all of them are well within {span_text(trial.within)}")
+            await self._wait_for_members(trial, now)
         return healed
 
-    def _verdict_within(self, incident: Incident) -> float:
-        checks = [each.check.verdict_within for each in self.groups.members(incident) if each.check is not None]
-        return max(checks, default=0.0)
-
-    async def _wait_for_group(
-        self, incident: Incident, rule: Rule, began_at: float, cut: Callable[[], bool]
-    ) -> Verified:
-        """The same for every member of a group at once."""
-        begun = self.clock()
-        within = rule.verify.within or WITHOUT_CHECK + self._verdict_within(incident)
-        steady_at = begun + min(STEADY, within)
+    async def _wait_for_group(self, trial: Trial, cut: Callable[[], bool]) -> Verified:
+        """The same for every member of a group at once. One that ends by itself is a trouble of its own."""
         while not cut():
             now = self.clock()
-            verdict = self._judge_group(incident, rule, self.clock.wall_at(began_at), now >= steady_at)
+            verdict = self._judge_group(trial, now)
             if verdict is not None:
                 return verdict
-            if now >= begun + within:
-                return Verified("failed", f"not all of its dependents are well within {span_text(within)}")
-            until = min(steady_at if now < steady_at else begun + within, begun + within)
-            targets = [target_of(each) for each in self.groups.members(incident)]
-            await self.pulse.wait(incident.target, max(0.01, until - now), *targets)
+            if trial.over(now):
+                return Verified("failed", f"not all of its dependents are well within {span_text(trial.within)}")
+            await self._wait_for_members(trial, now)
         return Verified("cut", "")
 
-    def _judge_group(self, incident: Incident, rule: Rule, began_at: float, steady: bool) -> Verified | None:
-        standing = self.groups.standing_of(incident)
+    async def _wait_for_members(self, trial: Trial, now: float) -> None:
+        targets = [target_of(each) for each in self.groups.members(trial.incident)]
+        await self.pulse.wait(trial.incident.target, trial.next_look(now), *targets)
+
+    def _judge_group(self, trial: Trial, now: float) -> Verified | None:
+        standing = self.groups.standing_of(trial.incident)
         if standing.unseen:
             return None
         if not standing.to_be_well:
             return _none_left(standing)
-        if broken := self.groups.broken(incident):
-            return Verified("failed", f"{broken[0].name} is orphaned still, or again") if steady else None
-        return self._judge_members(incident, rule, standing, began_at, steady)
+        if broken := self.groups.broken(trial.incident):
+            why = f"{broken[0].name} is orphaned still, or again"
+            return Verified("failed", why) if trial.settled(now) else None
+        return self._judge_members(trial, standing, now)
 
-    def _judge_guests(self, incident: Incident, rule: Rule, began_at: float, steady: bool) -> Verified | None:
+    def _judge_guests(self, trial: Trial, now: float) -> Verified | None:
         """Of those that live with what was treated: whoever was stopped or removed by a person is nobody's failure."""
-        standing = self.groups.standing_of(incident)
+        standing = self.groups.standing_of(trial.incident)
         if standing.unseen:
             return None
         if not standing.to_be_well:
             return Verified("healed", standing.told())
-        return self._judge_members(incident, rule, standing, began_at, steady)
+        return self._judge_members(trial, standing, now)
 
-    def _judge_members(
-        self, incident: Incident, rule: Rule, standing: Standing, began_at: float, steady: bool
-    ) -> Verified | None:
+    def _judge_members(self, trial: Trial, standing: Standing, now: float) -> Verified | None:
         members, well = standing.to_be_well, 0
         for container in members:
-            verdict = self._judge(incident, rule, container, began_at, steady)
+            verdict = self._judge(trial, container, now)
             if container.running and container.joined and not self.mirror.shares(container):
                 why = f"{container.name} is not in the network that its owner has now"
-                return Verified("failed", why) if steady else None
+                return Verified("failed", why) if trial.settled(now) else None
             if verdict is not None and verdict.result != "healed":
                 return Verified(verdict.result, f"{container.name}: {verdict.reason}")
             well += verdict is not None
@@ -161,38 +192,50 @@ class Verification:
         """What was acted on, or its heir: another of the same name that somebody made was not healed by anyone."""
         return self.mirror.container(self.mirror.identities.heir_of(incident.object_id))
 
-    def _judge(
-        self, incident: Incident, rule: Rule, container: Container | None, began_at: float, steady: bool
-    ) -> Verified | None:
+    def _judge(self, trial: Trial, container: Container | None, now: float) -> Verified | None:
+        heir = self.mirror.identities.heir_of(trial.incident.object_id)
         if container is None:
-            gone = self.mirror.is_gone(self.mirror.identities.heir_of(incident.object_id))
-            return Verified("gone", "it was removed meanwhile") if gone else None
+            return Verified("gone", "it was removed meanwhile") if self.mirror.is_gone(heir) else None
         if container.state in ("exited", "dead"):
-            return self._ended(container)
+            return self._ended(trial, container)
         if container.state != "running":
-            paused = container.state == "paused" and not pauses(rule)
+            paused = container.state == "paused" and not pauses(trial.rule)
             return Verified("paused", "somebody paused it") if paused else None
-        itself = container.id == self.mirror.identities.heir_of(incident.object_id)
-        if itself and incident.network is not None and incident.network not in container.networks:
-            if self.mirror.left_network(container.id, incident.network):
-                return Verified("on_purpose", left_on_purpose(incident.network))
-            return Verified("failed", f"it is not in network {incident.network}") if steady else None
-        alone = itself and owner_in(incident.target) is None
-        if _wanted(rule, container, alone) == "healthy":
-            if container.health == "healthy":
-                return Verified("healed", "healthy again")
-            mine = container.started_at >= began_at or _only_starts(rule)
-            if container.health == "unhealthy" and mine:
-                return Verified("failed", "unhealthy again")
-            return None
-        return Verified("healed", "running") if steady else None
+        itself, network = container.id == heir, trial.incident.network
+        if itself and network is not None and network not in container.networks:
+            if self.mirror.left_network(container.id, network):
+                return Verified("on_purpose", left_on_purpose(network))
+            return Verified("failed", f"it is not in network {network}") if trial.settled(now) else None
+        steady = trial.steadiness.reached(container, now)
+        alone = itself and owner_in(trial.incident.target) is None
+        if _wanted(trial.rule, container, alone) == "healthy":
+            return self._judge_health(trial, container, steady)
+        return Verified("healed", f"running {trial.longer}".rstrip()) if steady else None
 
-    def _ended(self, container: Container) -> Verified | None:
+    def _judge_health(self, trial: Trial, container: Container, steady: bool) -> Verified | None:
+        """The first verdict counts, unless it ended by itself before: its check may have passed then as well."""
+        if container.health == "healthy":
+            if is_loop(trial.lasted) and not steady:
+                return None
+            return Verified("healed", f"healthy again, and running {trial.longer}" if trial.longer else "healthy again")
+        mine = container.started_at >= trial.began_at or _only_starts(trial.rule)
+        return Verified("failed", "unhealthy again") if container.health == "unhealthy" and mine else None
+
+    def _ended(self, trial: Trial, container: Container) -> Verified | None:
         if not self.mirror.settled(container.id):
             return None
         if self.mirror.stopped(container.id):
             return Verified("stopped", "stopped by a person")
-        return Verified("failed", f"it ended with exit code {container.exit_code}")
+        ran = max((each.lasted for each in self.mirror.standing_of(container.id, ("end",))), default=0.0)
+        again = " again" if trial.lasted else ""
+        return Verified("failed", f"it ended with exit code {container.exit_code}{again}{after_text(ran)}")
+
+
+def _too_late(trial: Trial, container: Container | None) -> str:
+    wanted = _wanted(trial.rule, container)
+    well = container is not None and container.state == "running" and wanted in ("running", container.health)
+    steady = f" for {span_text(trial.steadiness.seconds)} without a break" if well else ""
+    return f"not {wanted}{steady} within {span_text(trial.within)}"
 
 
 def _none_left(standing: Standing) -> Verified:
