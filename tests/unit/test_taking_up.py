@@ -152,6 +152,16 @@ async def test_what_dockmend_ended_is_its_own_by_the_clock_before_it_was_set_and
         assert mirror.ended_by_dockmend("c" * 64, Run(started_at=1000.0), at)
 
 
+@pytest.mark.parametrize("back", [True, False])
+async def test_a_successor_is_ended_by_dockmend_only_to_put_the_old_one_back(tmp_path: Path, back: bool):
+    """While it is to prove well, whoever stops it is a person."""
+    undo = {"step": "verify", "new": "d" * 64, "at": 1010.0, "started_at": 1000.0, "stop_timeout": 10.0, "back": back}
+    record = msgspec.structs.replace(step(1, "recreate", 1005.0, undo={"recreate": undo}), ended_at=None, outcome=None)
+    mirror = await told(tmp_path, record)
+    assert mirror.ended_by_dockmend("d" * 64, Run(started_at=1009.0), 1012.0) is back
+    assert mirror.ended_by_dockmend("c" * 64, Run(started_at=1000.0), 1007.0)
+
+
 def test_what_dockmend_ended_is_remembered_of_so_many_containers():
     mirror = Mirror()
     for number in range(2 * ACTED_KEPT):

@@ -11,6 +11,7 @@ Anonymous volumes are the new one's by name, so the old one is removed without i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from dockmend.actions.definition import Definition
 from dockmend.actions.refusals import failed, unfinished
 from dockmend.actions.resolving import joined
 from dockmend.engine.looking import short
-from dockmend.errors import EngineAway, EngineError, NotFound, Temporary
+from dockmend.errors import EngineAway, EngineError, JournalError, NotFound, Temporary
 from dockmend.mirror.echo import Echo
 from dockmend.model import aside_name
 from dockmend.owned import OwnedObject, Purpose
@@ -63,6 +64,7 @@ class Undo(msgspec.Struct, omit_defaults=True):
     healthy: bool = False  # well is healthy, else running
     restart_policy: dict[str, Any] = {}  # the old one's, which it does not have while it is set aside
     stopped: bool = False  # a person stopped the new one while it was to prove well
+    back: bool = False  # the new one is being stopped, and the old one put back
 
 
 class NotWell(Exception):
@@ -124,7 +126,7 @@ class Exchange:
         except Failed as error:
             raise await self._back(str(error), again=error.again) from error
         except (Exception, asyncio.CancelledError):  # the journal is full, the time is up, dockmend ends
-            await put_back(self.ctx, self.undo)
+            await put_back(self.ctx, self.key, self.undo)
             raise
         await hand_over(self.ctx, self.key, self.undo)
         await remove_old(self.ctx, self.undo)
@@ -187,7 +189,7 @@ class Exchange:
         return await prove_well(self.ctx, self.undo, self.echo)
 
     async def _back(self, why: str, again: bool) -> Failed:
-        return Failed(f"{why}; {await put_back(self.ctx, self.undo)}", again)
+        return Failed(f"{why}; {await put_back(self.ctx, self.key, self.undo)}", again)
 
 
 async def hand_over(ctx: Context, key: str, undo: Undo) -> None:
@@ -241,7 +243,7 @@ async def _stopped_by_person(ctx: Context, echo: Echo | None) -> bool:
         await asyncio.sleep(POLL)
 
 
-async def put_back(ctx: Context, undo: Undo) -> str:
+async def put_back(ctx: Context, key: str, undo: Undo) -> str:
     """The new one goes, the old one has its name and runs if it ran; returns a sentence. Bears repetition.
 
     Raises EngineAway where the engine did not do it now, and may later; what it never will is said.
@@ -249,6 +251,9 @@ async def put_back(ctx: Context, undo: Undo) -> str:
     try:
         if (new := await _new_one(ctx, undo)) is not None:
             if new.running:
+                undo.back = True  # else a later dockmend takes this stop for a person's, or a person's for this one
+                with contextlib.suppress(JournalError):  # what is half-done is put right all the same
+                    await ctx.remember({key: msgspec.to_builtins(undo)})
                 await ctx.engine.stop(new.id)
             await ctx.engine.remove(new.id, force=True, volumes=True)  # those it shares by name with the old one stay
         _forget(ctx, "successor", undo.temporary)
@@ -357,7 +362,7 @@ async def settle_exchange(ctx: Context, remembered: Mapping[str, Any], key: str)
     if undo.step != "remove":
         why = await _finished(ctx, undo, echo)
         if why is not None:
-            return Settled(done=False, detail=f"{why}; {await put_back(ctx, undo)}")
+            return Settled(done=False, detail=f"{why}; {await put_back(ctx, key, undo)}")
     _forget(ctx, "successor", undo.temporary)  # it has its name
     await hand_over(ctx, key, undo)
     try:
@@ -371,6 +376,8 @@ async def settle_exchange(ctx: Context, remembered: Mapping[str, Any], key: str)
 async def _finished(ctx: Context, undo: Undo, echo: Echo | None) -> str | None:
     """None if the new one has its name and is well, or was stopped by a person; else why the old one is to be put
     back."""
+    if undo.back:
+        return "the old one was being put back"
     if undo.step not in ("start", "verify"):
         return "the recreation had not come far"
     if undo.was_running and ctx.view.stopped(undo.old):

@@ -36,7 +36,8 @@ def tell(mirror: Mirror, record: ActionRecord, moved: float = 0.0) -> None:
     begun = float(undo.get("started_at") or math.inf)
     stopped_at = float(undo.get("at", record.began_at))
     until = record.ended_at or stopped_at + float(undo.get("stop_timeout", 0.0)) + LATEST
-    for container_id in {record.object_id, str(undo.get("new") or record.object_id)}:
+    successor = str(undo.get("new") or "") if undo.get("back") else ""  # only to put the old one back is it stopped
+    for container_id in filter(None, {record.object_id, successor}):
         of = begun if container_id == record.object_id else math.inf
         mirror.acted(container_id, record.began_at, until + GRACE, of)
         if moved:  # it may have been done before or after the clock was set

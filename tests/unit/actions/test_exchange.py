@@ -110,6 +110,22 @@ async def test_one_that_ended_by_itself_makes_room_for_the_old_one() -> None:
     assert stage.engine.containers[ID].running
 
 
+async def test_one_that_is_stopped_to_put_the_old_one_back_is_not_taken_for_stopped_by_a_person() -> None:
+    """It is written down before it is stopped; who dies then is followed by one that puts the old one back."""
+    stage = Exchanged(engine=host(restart_count=1))
+    written: list[Any] = []
+    stage.engine.on["stop"] = lambda: written.append(dict(stage.undo["recreate"]))
+    settled = await stage.settle(UNDO)
+    assert settled.detail.startswith("the new one was not well")
+    assert [each["back"] for each in written] == [True]
+    again = Exchanged(engine=host(**DOWN), by_person={NEW})
+    settled = await again.settle(msgspec.convert(written[0], Undo))
+    assert (settled.done, settled.detail) == (
+        False, "the old one was being put back; the old one was put back and started",
+    )  # fmt: skip
+    assert list(again.engine.containers) == [ID]
+
+
 def as_the_mirror_tells(stage: Exchanged) -> None:
     stage.by_person.add(NEW)
 
