@@ -121,5 +121,37 @@ def test_a_death_while_the_new_one_proves_itself(docker: PrivateEngine, proxy: H
         killed.nothing_is_left()
 
 
+@pytest.mark.parametrize("stopped", ["while dockmend is dead", "while it finishes what it had begun"])
+def test_a_person_stops_the_new_one_while_it_is_to_prove_itself(
+    docker: PrivateEngine, proxy: HoldingProxy, stopped: str
+) -> None:
+    """Neither the new one nor, under its name, the old one is started again."""
+    docker.docker("volume", "create", "cue")
+    old = docker.run(
+        "web", "--health-cmd", "test -e /cue/well", "--health-interval=300ms", "--health-retries=9999",
+        "--volume", "cue:/cue", "--stop-timeout", "1",
+    )  # fmt: skip
+    docker.docker("exec", "web", "touch", "/cue/well")
+    docker.await_health("web", "healthy")
+    with Killed(docker, proxy, RULES) as killed:
+        docker.docker("exec", "web", "rm", "/cue/well")  # the new one is never well
+        killed.daemon.cli("trigger", "anew", "web")
+        eventually(lambda: identity(docker, "web") != old and docker.state("web") == "running", 60)
+        new = identity(docker, "web")
+
+        killed.daemon.kill()
+        if stopped == "while dockmend is dead":
+            docker.docker("stop", "web")
+        killed.daemon.start()
+        if stopped != "while dockmend is dead":
+            eventually(lambda: "taking up what was open" in killed.daemon.text, 60)
+            docker.docker("stop", "web")
+
+        (incident,) = closed(killed.daemon, 1, timeout=90, rule="anew")
+        assert incident.object_id == new
+        rows = docker.api("GET", "/containers/json?all=1")[1]
+        assert [(row["Id"], row["State"]) for row in rows] == [(new, "exited")]
+
+
 def test_every_step_is_among_them() -> None:
     assert {stage for stage, _ in STEPS.values()} | {"start", "verify"} == set(get_args(Stage))

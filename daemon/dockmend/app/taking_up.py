@@ -187,4 +187,7 @@ async def _settle_alone(journal: Journal, treatment: Treatment, record: ActionRe
             if record.object_id in treatment.steps.owed:
                 await treatment.doing.stop_what_was_stopped(story[0], None, record.object_id, closes=False)
         except (EngineError, JournalError) as error:
-            log.warning("an interrupted action could not be settled yet", action=record.action, error=str(error))
+            log.warning(
+                "an interrupted action could not be settled: the next start tries it again", action=record.action,
+                error=str(error),
+            )  # fmt: skip

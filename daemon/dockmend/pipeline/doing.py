@@ -15,7 +15,7 @@ from dockmend.mirror import Mirror
 from dockmend.model import Container, Object
 from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.looking import Looking
-from dockmend.pipeline.steps import RESTART_TOLD, Part, StepFailed, Steps
+from dockmend.pipeline.steps import RESTART_TOLD, STOP_RETRY, STOPS, Part, StepFailed, Steps
 from dockmend.pipeline.verification import MENDING, Verification, Verified
 from dockmend.rules.model import Rule, Step, changing
 
@@ -23,9 +23,6 @@ log = structlog.get_logger("dockmend.treatment")
 
 ATTEMPT_MADE = 1 << 20
 """Progress of an attempt of which all was done, `finally` too: only its verification is still to come."""
-
-STOPS, STOP_RETRY = 5, 2.0
-"""How often a person's stop that a restart swallowed is asked for again, and seconds in between."""
 
 REJOINS, REJOIN_RETRY = 3, 2.0
 """How often guests of what an attempt restarted are brought back, where that fails, and seconds in between."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import structlog
 from msgspec.structs import replace
 
 from dockmend import redaction
@@ -36,6 +37,8 @@ from dockmend.rules.model import Rule, Step, Verify
 from dockmend.rules.templates import compile_template
 from dockmend.timekeeping import Clock
 
+log = structlog.get_logger("dockmend.treatment")
+
 TIMEOUT = 300.0
 """Seconds a step may take where the rule says nothing."""
 LONG_TIMEOUT = 3600.0
@@ -47,6 +50,8 @@ LONG = frozenset(
 
 TOLD_WITHIN, TOLD_LOOKS = 1.0, 50
 """Seconds within which the stream has told of a run that inspect shows, and how often that is asked meanwhile."""
+STOPS, STOP_RETRY = 5, 2.0
+"""How often a person's stop that a restart swallowed is asked for again, and seconds in between."""
 RESTART_TOLD = 0.5
 """Seconds within which the stream has told that what looked like a person's stop was a restart."""
 
@@ -355,7 +360,9 @@ class Steps:
         own_ends.tell(self.mirror, replace(record, began_at=self.clock.wall_at(record.began_at)))
 
     def leave_unsettled(self, record: ActionRecord) -> None:
-        self.unsettled.setdefault(record.incident, []).append(record)
+        mine = self.unsettled.setdefault(record.incident, [])
+        if all(each.id != record.id for each in mine):  # a start that was cut short is made again
+            mine.append(record)
 
     async def _part(self, incident: Incident, rule: Rule | None, action: str, params: Any, subject: Container) -> Done:
         """A step within a step: done to a member of a group, with an intent and an outcome of its own."""
@@ -364,9 +371,8 @@ class Steps:
             raise Failed(f"{subject.name}: {forbidden.reason}", again=False)
         try:
             _, _, done = await self._do(incident, rule, step, subject, "member")
-            if subject.id in self.owed and await self._owes_still(subject.id):
-                await self._do(incident, rule, Step("stop", params=None), subject, "after")
-                self.mirror.stopped_by_person(subject.id)
+            undone = subject.id in self.owed and await self._owes_still(subject.id)
+            if undone and await self._stop_again(incident, rule, subject):
                 return Done(f"{done.detail}; stopped by a person meanwhile, and so stopped again")
         except StepFailed as error:
             raise Failed(f"{subject.name}: {error}", error.again) from None
@@ -375,6 +381,26 @@ class Steps:
                 self.leave_unsettled(owes)
             raise
         return done
+
+    async def _stop_again(self, incident: Incident, rule: Rule | None, member: Container) -> bool:
+        """Ends a member's run for a person whose stop its restart undid; False if somebody has begun another run since.
+        Raises StepFailed if the engine goes on refusing."""
+        for left in reversed(range(STOPS)):
+            try:
+                await self._do(incident, rule, Step("stop", params=None), member, "after")
+                break
+            except StepFailed as error:
+                if not left or not error.again:
+                    log.warning("a stop was lost", container=member.name, why=str(error))
+                    raise
+            await asyncio.sleep(STOP_RETRY)
+            if not self.mirror.owes_a_stop(member.id):
+                seen = self.mirror.container(member.id)
+                if seen is None or seen.running:
+                    return False
+                break  # refused, and done all the same
+        self.mirror.stopped_by_person(member.id)
+        return True
 
     async def settle(self, record: ActionRecord, incident: Incident, rule: Rule | None) -> Settled:
         """What became of an intent without an outcome; puts right what it left half-done, and closes its record."""

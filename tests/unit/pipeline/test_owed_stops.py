@@ -10,9 +10,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from dockmend.errors import EngineAway, EngineError, Temporary
+from dockmend.actions.base import Failed
+from dockmend.errors import EngineAway, EngineError, Permanent, Temporary
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Actor, Container, Event, HealthCheck
+from dockmend.pipeline import steps as steps_module
+from dockmend.pipeline.steps import STOPS
 from dockmend.rules.parameters import Restart
 from tests.unit.actions.stage import ID
 from tests.unit.pipeline.clinic import TARGET, WEB, Clinic, clinic, until
@@ -328,3 +331,70 @@ async def test_a_stop_that_is_owed_to_a_guest_outlives_the_end_of_the_groups_tim
         assert not steps.owed
         (record,) = steps.unsettled[one.only().id]
         assert (record.action, record.outcome) == ("restart", None)
+
+
+REFUSED = Temporary("it has other worries", 500)
+
+
+@pytest.mark.parametrize(
+    ("refused", "stops", "then"),
+    [
+        ([REFUSED, None], 2, "stopped"),
+        ([REFUSED] * STOPS, STOPS, "lost"),
+        ([Permanent("no such thing", 400)], 1, "lost"),
+    ],
+    ids=["once", "always", "for good"],
+)
+async def test_a_stop_that_is_owed_to_a_guest_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, refused: list[Any], stops: int, then: str
+) -> None:
+    monkeypatch.setattr(steps_module, "STOP_RETRY", 0.0)
+    async with clinic() as one:
+        one.swallow_a_stop()
+        one.sicken()
+        one.treatment.stop()
+        await one.quiet()
+        one.engine.trouble["stop"] = list(refused)
+        stop = one.engine.on["stop"]
+        one.engine.on["stop"] = lambda: None if one.engine.trouble["stop"][0] else stop()
+        steps = one.treatment.steps
+        member = partial(steps._part, one.only(), None, "restart", Restart.model_construct(timeout=None), WEB)
+        if then == "lost":
+            with pytest.raises(Failed, match="web: stop: "):
+                await member()
+        else:
+            assert "stopped by a person meanwhile" in (await member()).detail
+        assert one.engine.did().count("stop") == stops
+        assert one.mirror.stopped(ID) is (then == "stopped")
+        assert not steps.owed
+
+
+async def test_a_guest_that_somebody_started_since_is_not_stopped_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps_module, "STOP_RETRY", 0.0)
+    async with clinic() as one:
+        one.swallow_a_stop()
+        one.sicken()
+        one.treatment.stop()
+        await one.quiet()
+        one.engine.trouble["stop"] = [REFUSED, None]
+
+        def stopped_and_started() -> None:
+            one._stopped()
+            one._began()
+
+        one.engine.on["stop"] = stopped_and_started
+        steps = one.treatment.steps
+        done = await steps._part(one.only(), None, "restart", Restart.model_construct(timeout=None), WEB)
+        assert (done.detail, one.engine.did().count("stop")) == ("restarted", 1)
+        assert not one.mirror.stopped(ID)
+
+
+async def test_what_is_taken_up_twice_is_settled_once() -> None:
+    async with clinic() as one:
+        record = ActionRecord(
+            id="a9", incident="i1", rule="heal", target=TARGET, attempt=1, action="restart", object_id=ID,
+            object_name="web", params={}, began_at=one.now,
+        )  # fmt: skip
+        for _ in range(2):
+            one.treatment.steps.leave_unsettled(record)
+        assert one.treatment.steps.unsettled == {"i1": [record]}
