@@ -70,6 +70,7 @@ class TargetHistory:
     ended_at: float = 0.0  # when the last incident of it was closed after an attempt
     breaker_at: float | None = None
     breaker_reason: str = ""
+    renewed: list[float] = field(default_factory=list)  # when it began anew with a container that was made another way
     healed_at: float | None = None  # with an open breaker: when it was healed all the same, and has to stay well
 
     def in_window(self, now: float, within: float) -> int:
@@ -91,6 +92,7 @@ class History:
 
     targets: dict[tuple[str, str], TargetHistory] = field(default_factory=dict)
     by_rule: dict[str, deque[float]] = field(default_factory=dict)
+    tried: dict[str, str] = field(default_factory=dict)  # by target: the id of the object that was treated last
     host: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
 
     def of(self, rule: str, target: str) -> TargetHistory:
@@ -138,6 +140,8 @@ class History:
             if each.breaker_at is None and (not each.attempts or now - each.attempts[-1] > keep)
         ]:  # fmt: skip
             del self.targets[key]
+        left = {target for _, target in self.targets}
+        self.tried = {target: object_id for target, object_id in self.tried.items() if target in left}
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +262,8 @@ def _of_target(limits_: Limits, mine: TargetHistory, now: float, failures: int) 
         return Wait(until, "cooldown", f"cooling down until {clock_text(until)}")
     if limits_.attempts and mine.in_window(now, limits_.attempts[1]) >= limits_.attempts[0]:
         count, within = limits_.attempts
-        return Suppress("attempts", f"it was tried {count} times within {span_text(within)}")
+        last = clock_text(mine.attempts[-1])
+        return Suppress("attempts", f"it was tried {count} times within {span_text(within)}, last at {last}")
     return ACT
 
 
@@ -272,8 +277,9 @@ def stable_while(limits_: Limits) -> float:
     return limits_.backoff[1] if limits_.backoff else STABLE
 
 
-def breaker(limits_: Limits, mine: TargetHistory, now: float) -> Verdict | None:
-    """What an open breaker says: nothing is done, or (half-open) one try; None where it is closed."""
+def breaker(limits_: Limits, mine: TargetHistory, now: float, reset: str = "dockmend reset") -> Verdict | None:
+    """What an open breaker says: nothing is done, or (half-open) one try; None where it is closed. `reset`: the command
+    that closes it."""
     if mine.breaker_at is None:
         return None
     if mine.healed_at is not None:
@@ -287,7 +293,7 @@ def breaker(limits_: Limits, mine: TargetHistory, now: float) -> Verdict | None:
         return Suppress(
             "breaker",
             f"its breaker is open since {clock_text(mine.breaker_at)}: it was tried too often; what stands at "
-            f"{clock_text(half_open_at)} is tried once, anything after `dockmend reset`",
+            f"{clock_text(half_open_at)} is tried once, anything after `{reset}`",
         )
     return ACT  # half-open: one attempt tells
 

@@ -75,6 +75,8 @@ async def history_of(journal: Journal, times: Times, looks_back: float = HISTORY
     async for began_at, action in journal.recent_steps(since):
         if changes_something(action):
             history.acted(times.past(began_at))
+    async for target, object_id in journal.treated(since):
+        history.tried[target] = object_id
     async for rule, target, ended_at in journal.cooldowns(since):
         history.of(rule, target).ended_at = times.past(ended_at)
     for breaker in await journal.breakers():

@@ -19,6 +19,7 @@ from .api import Listing, OwnNames
 from .api_versions import NEWEST, ApiVersion
 from .container_files import ContainerFiles
 from .faults import tidy
+from .made_as import made_as
 from .transport import Transport, path, segment
 from .wire import (
     WireContainer,
@@ -44,7 +45,7 @@ UNREAD_AT_MOST = 2 * PARALLEL  # containers of a list whose inspect may fail
 VOLUMES_TIMEOUT = 10.0  # seconds within a listing: a volume plugin that is down hangs them
 ID_DIGITS = 12  # the fewest digits of an id that stand for an object, as the docker command shows them
 REMEMBERED_LABELS = 8 << 20  # bytes of labels of images that are kept
-REMEMBERED = 4096  # images whose labels, and containers whose stop timeouts or MAC addresses, are kept
+REMEMBERED = 4096  # images whose labels, and containers of which what never changes or is dear to ask, are kept
 
 _NO_LABELS: dict[str, str] = {}
 _HEXADECIMAL = frozenset("0123456789abcdef")
@@ -109,6 +110,7 @@ class Looking:
         self._last_volumes: tuple[Volume, ...] = ()
         self._stop_timeouts: Remembered[float] = Remembered()
         self._macs: Remembered[Macs] = Remembered()
+        self._made_as: Remembered[str] = Remembered()
 
     # ---------------------------------------------------------------------------------------------------- everything
 
@@ -201,7 +203,9 @@ class Looking:
             require_meant(container, wire.Id, wire.Name, what)
             of_image = await self._labels_of_image(wire)
             found = to_container(wire, of_image, self._version, self.trusted, self.names.plain_name)
-        found = self.names.judged(found)
+            if (made := self._made_as.get(found.id)) is None:  # an update later on is not how it was made
+                self._made_as.keep(found.id, made := made_as(answer))
+        found = self.names.judged(replace(found, made_as=made))
         if found.stop_timeout > 10.0:
             self._stop_timeouts.keep(found.id, found.stop_timeout)
         return found

@@ -66,6 +66,10 @@ class Journal(OwnedRows, Protocol):
     def recent_steps(self, since: float) -> AsyncIterator[tuple[float, str]]:
         """When each step began since then, and its action; oldest first. Members of a group are part of its step."""
 
+    def treated(self, since: float) -> AsyncIterator[tuple[str, str]]:
+        """(target, id of the object) of the last incident of each target that was opened since then and had an
+        attempt."""
+
     def cooldowns(self, since: float) -> AsyncIterator[tuple[str, str, float]]:
         """(rule, target, when its last incident with an attempt was closed) since then; those before a reset left
         out."""

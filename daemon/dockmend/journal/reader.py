@@ -29,6 +29,10 @@ _ATTEMPTS = """
     WHERE c.began >= :since AND (r.at IS NULL OR c.began >= r.at)
     ORDER BY c.began"""
 
+_TREATED = """
+    SELECT target, object_id, max(opened_at) FROM incidents
+    WHERE opened_at >= :since AND attempts > 0 GROUP BY target"""
+
 _STEPS = "SELECT began_at, action FROM counted_steps WHERE began_at >= :since ORDER BY began_at"
 
 _COOLDOWNS = """
@@ -68,6 +72,11 @@ class JournalReader:
 
     def recent_steps(self, since: float) -> Iterator[tuple[float, str]]:
         return self._each(_STEPS, {"since": since})
+
+    def treated(self, since: float) -> Iterator[tuple[str, str]]:
+        """(target, the id of the object that its last incident with an attempt was about)."""
+        for target, object_id, _ in self._each(_TREATED, {"since": since}):
+            yield target, object_id
 
     def cooldowns(self, since: float) -> Iterator[tuple[str, str, float]]:
         """(rule, target, when the last incident with an attempt was closed)."""

@@ -232,6 +232,9 @@ class SqliteJournal:
     def recent_steps(self, since: float) -> AsyncIterator[tuple[float, str]]:
         return self._each(lambda reader: reader.recent_steps(since))
 
+    def treated(self, since: float) -> AsyncIterator[tuple[str, str]]:
+        return self._each(lambda reader: reader.treated(since))
+
     def cooldowns(self, since: float) -> AsyncIterator[tuple[str, str, float]]:
         return self._each(lambda reader: reader.cooldowns(since))
 

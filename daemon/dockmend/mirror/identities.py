@@ -28,7 +28,8 @@ _ID_LENGTH = 64
 class Identity(Struct, frozen=True, omit_defaults=True):
     """`names` and `targets`: all that it was known by, the newest first; `heir`: the id of what dockmend put in its
     place; `stand_in`: the id of the one that a definition which names it was last made onto, whoever made that one;
-    `aside`: the name that a recreation of dockmend's gave it, by which the engine tells links to it ever since."""
+    `aside`: the name that a recreation of dockmend's gave it, by which the engine tells links to it ever since;
+    `made_as`: how it was made (Container.made_as)."""
 
     id: str
     names: tuple[str, ...] = ()
@@ -36,6 +37,7 @@ class Identity(Struct, frozen=True, omit_defaults=True):
     heir: str = ""
     stand_in: str = ""
     aside: str = ""
+    made_as: str = ""
 
     def called(self) -> tuple[str, ...]:
         """Targets by which it may be found again, the best first: its own, then those that its names alone make."""
@@ -68,6 +70,9 @@ class Identities:
     def seen(self, container: Container) -> None:
         """A container as a look told of it: its labels say what its target is."""
         self._heard(container.id, container.plain_name, target_of(container))
+        known = self.known[container.id]
+        if container.made_as and not known.made_as:
+            self._put(replace(known, made_as=container.made_as))
 
     def named(self, container_id: str, name: str) -> None:
         """Only an event told of it: whose its labels are is not known, so that its name is all there is."""
@@ -159,6 +164,15 @@ class Identities:
         """
         names = [each.names[0] for each in self.known.values() if each.names and target in each.called()]
         return names[-1] if names else target.partition(":")[2]
+
+    def made_another_way(self, old: str, new: str) -> bool:
+        """Whether `new` was made another way than `old` and all its heirs. False for one of these, and where that is
+        not known."""
+        ids, last = [old], old
+        while (known := self.known.get(last)) is not None and known.heir and known.heir not in ids:
+            ids.append(last := known.heir)
+        made = [found.made_as if (found := self.known.get(each)) is not None else "" for each in (new, *ids)]
+        return all(made) and made[0] not in made[1:]
 
     def was_set_aside(self, name: str) -> bool:
         """Whether dockmend gave a container this name. Who is asked about is in use, and so not among the oldest."""

@@ -366,6 +366,8 @@ class Mirror(OwnDoing):
             self._identify(container)
             self.owned_by.changed(before)
             self.owned_by.changed(container)
+        elif container.made_as != before.made_as:
+            self.identities.seen(container)
         elif container.running is not before.running and len(self.index.of_target(target_of(container))) > 1:
             self.owned_by.changed(container)
         self.changed.add(container.id)

@@ -8,6 +8,7 @@ stayed well for a stable while. All of it is journalled: see docs/decisions/0007
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -49,7 +50,7 @@ class Breakers:
         mine = self.history.targets.get((rule.name, target))
         if mine is None or mine.breaker_at is None:
             return None
-        refused = breaker(rule.limits, mine, self.clock())
+        refused = breaker(rule.limits, mine, self.clock(), reset_line(rule.name, target))
         if isinstance(refused, Suppress) and mine.healed_at is not None:
             self.open(rule, target, refused.reason)
         return refused if isinstance(refused, Suppress) else None
@@ -93,7 +94,7 @@ class Breakers:
         for name, of in [key for key, mine in self.history.targets.items() if mine.breaker_at is not None]:
             rule = rules.by_name(name)
             if of == target and (rule is None or MISSING not in rule.named):
-                self._close(name, target, self.history.targets[name, target])
+                self.close(name, target)
 
     def drop(self, rule: str, target: str) -> None:
         """A person reset it."""
@@ -125,9 +126,11 @@ class Breakers:
         elif self.incidents.of(name, target) is not None:
             self.timers.set(key, self.clock() + stable_while(rule.limits))
         else:
-            self._close(name, target, mine)
+            self.close(name, target)
 
-    def _close(self, rule: str, target: str, mine: TargetHistory) -> None:
+    def close(self, rule: str, target: str) -> None:
+        """Its target is treated again."""
+        mine = self.history.targets[rule, target]
         mine.breaker_at, mine.healed_at, mine.breaker_reason = None, None, ""
         self.drop(rule, target)
         self._write(rule, target, mine)
@@ -139,6 +142,11 @@ class Breakers:
             record = Breaker(rule, target, mine.breaker_at, mine.breaker_reason, mine.healed_at)
         key = ("breaker", rule, target)
         self.incidents.backlog.write(key, self.journal.put_breaker, record, rule, target)
+
+
+def reset_line(rule: str, target: str) -> str:
+    """The command that forgets attempts and closes a breaker, to be pasted."""
+    return f"dockmend reset {shlex.quote(rule)} {shlex.quote(target)}"
 
 
 def _key(rule: str, target: str) -> str:

@@ -27,6 +27,8 @@ REFUSED_KEPT = 64
 """Troubles kept for each target that came up while an incident was open."""
 COUNTED_KEPT = 20_000
 """Rules and targets for which occurrences are counted (`times`)."""
+STARTED = "container.started"
+"""By somebody else than dockmend."""
 GONE = frozenset({"container.missing", "network.missing", "volume.missing"})
 """The last that is ever said of an object: what was remembered of it for the matching is dropped."""
 
@@ -38,6 +40,7 @@ class Treats(Protocol):
     def submit(self, incident_id: str) -> None: ...
     def hold(self, incident: Incident, wait: Wait) -> None: ...
     def supersede(self, incident_id: str, reason: str) -> None: ...
+    def renew(self, subject: Object | None) -> None: ...
     def refuses(self, rule: Rule, target: str) -> Suppress | None: ...
     def in_the_way(self, rule: Rule, subject: Object | None, *, even_if_stopped: bool) -> Suppress | None: ...
     def follows_from(self, change: Change) -> str | None: ...
@@ -89,6 +92,8 @@ class Intake:
     def offer(self, change: Change) -> None:
         """One change of the mirror."""
         self.observer.change(change)
+        if change.triggers[0] == STARTED:
+            self.treats.renew(change.subject)
         self.again(change)
         if change.triggers[0] in GONE:
             self.matcher.forget(getattr(change.subject, "id", "") or getattr(change.subject, "name", ""))
@@ -118,6 +123,7 @@ class Intake:
                 answering = [rule for rule in answering if not self._behind(held, rule, change)]
                 shut = [each for each in shut or () if not self._behind(held, each[0], change)]
             if answering or shut:
+                self.treats.renew(change.subject)
                 winners = self._choose(answering, change)
                 if shut:
                     self._put_off(shut, winners, change)
@@ -126,6 +132,7 @@ class Intake:
         """A schedule of one rule: the others are not asked."""
         self.observer.matched(rule.name)
         if self._may(rule, change, self.incidents.clock()) is ACT:
+            self.treats.renew(change.subject)
             self._begin_unless_refused(rule, change)
 
     def _behind(self, held: Iterable[Rule], rule: Rule, change: Change) -> bool:
@@ -292,6 +299,7 @@ class Intake:
             return Suppress("running", "an incident of this rule is open for it")
         if forbidden := self.guards.forbids(change.subject) or self.guards.forbidden_step(rule.then):
             return forbidden
+        self.treats.renew(change.subject)
         if refused := self.treats.refuses(rule, change.target):
             return refused
         if held := self.treats.in_the_way(rule, change.subject, even_if_stopped=even_if_stopped):

@@ -14,6 +14,7 @@ from dockmend.pipeline.ending import Ending
 from dockmend.pipeline.groups import OWNER_RETRY, Groups
 from dockmend.pipeline.guests import CONSEQUENCES, Guests
 from dockmend.pipeline.looking import Looking, outside
+from dockmend.pipeline.renewal import Renewal
 from dockmend.rules.model import Rule
 from dockmend.timekeeping import Clock
 
@@ -30,6 +31,7 @@ class LastWord:
     observer: Observer
     clock: Clock
     dice: random.Random
+    renewal: Renewal
 
     def _by_its_ties(
         self, incident: Incident, rule: Rule, subject: Object | None, now: float
@@ -45,6 +47,12 @@ class LastWord:
             return False
         return self.living.treated_with(subject) not in (None, incident.id)
 
+    def _of_target(self, incident: Incident, rule: Rule, subject: Object | None, now: float) -> Verdict:
+        verdict = of_target(rule, incident.target, self.history, self.host, now, failures=incident.attempts)
+        if isinstance(verdict, Suppress) and (kept := self.renewal.kept(rule.name, subject)):
+            return Suppress(verdict.code, f"{verdict.reason}; {kept}")
+        return verdict
+
     def on(self, incident: Incident, rule: Rule, subject: Object | None) -> Verdict:
         """Asks the limits at the last moment, with no await between the answer and the attempt being counted."""
         now = self.clock()
@@ -57,7 +65,7 @@ class LastWord:
         renamed = target_of(subject)
         if renamed != incident.target and (held := held_by_person(rule, renamed, self.host, now)) is not None:
             return held
-        verdict = of_target(rule, incident.target, self.history, self.host, now, failures=incident.attempts)
+        verdict = self._of_target(incident, rule, subject, now)
         if verdict is not ACT:
             return verdict
         # The wait after a failed attempt was drawn when it failed; here it only holds back a new incident.

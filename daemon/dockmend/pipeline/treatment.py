@@ -27,6 +27,7 @@ from dockmend.pipeline.lanes import Caps, Lanes
 from dockmend.pipeline.last_word import LastWord
 from dockmend.pipeline.looking import Looking, Seen
 from dockmend.pipeline.need import Need
+from dockmend.pipeline.renewal import Renewal
 from dockmend.pipeline.settling import Settling
 from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
@@ -70,6 +71,7 @@ class Treatment:
     stopping: bool = False
     timers: Timers = field(init=False)
     breakers: Breakers = field(init=False)
+    renewal: Renewal = field(init=False)
     caps: Caps = field(init=False)
     groups: Groups = field(init=False)
     admission: Admission = field(init=False)
@@ -90,6 +92,9 @@ class Treatment:
         self.breakers = Breakers(
             self.history, self.incidents, self.steps.journal, self.observer, self.clock, lambda: self.rules, self.offer
         )
+        self.renewal = Renewal(
+            self.history, self.breakers, self.incidents, self.steps.journal, self.mirror, self.clock, lambda: self.rules
+        )
         self.ending = Ending(
             self.incidents, self.breakers, self.admission, self.history, self.looking, self.observer, self.timers,
             self.clock, self.dice, self.closed,
@@ -97,7 +102,7 @@ class Treatment:
         self.need = Need(self.looking, self.ending, self.mirror, self.observer)
         self.last_word = LastWord(
             self.looking, self.ending, self.groups, self.steps.living, self.admission, self.history, self.host,
-            self.observer, self.clock, self.dice,
+            self.observer, self.clock, self.dice, self.renewal,
         )  # fmt: skip
         self.doing = Doing(self.steps, self.looking, self.ending, self.verification, self.mirror, self._cut)
         self.settling = Settling(
@@ -136,6 +141,10 @@ class Treatment:
     def keep(self, incident: Incident, subject: Object | None) -> None:
         """The object as it was when its incident began: it may be gone when it is treated."""
         self.looking.keep(incident, subject)
+
+    def renew(self, subject: Object | None) -> None:
+        """A trouble of it is about to be answered: one that somebody made another way begins with fresh limits."""
+        self.renewal.of(subject)
 
     def refuses(self, rule: Rule, target: str) -> Suppress | None:
         """Why a new trouble is not even looked at."""
@@ -387,6 +396,7 @@ class Treatment:
         if not resumed:
             self.ending.began[incident.id] = began_at
             self.history.attempted(rule.name, incident.target, began_at, rule.costs)
+            self.history.tried[incident.target] = incident.object_id
             attempts += 1
         else:
             self.history.acted(self.clock(), self.doing.left(incident, rule))

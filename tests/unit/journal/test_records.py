@@ -109,6 +109,14 @@ async def test_recent_attempts_are_by_attempt_with_its_begin(journal):
     assert [row[2] for row in await listed(journal.recent_attempts(NOW + 2))] == [NOW + 4, NOW + 5]
 
 
+async def test_which_object_was_treated_last_is_told_by_target(journal):
+    journal.put_incident(an_incident(1, object_id="a", attempts=2, state="closed", outcome="failed", closed_at=NOW + 1))
+    journal.put_incident(an_incident(2, object_id="b", attempts=1, opened_at=NOW + 2))
+    journal.put_incident(an_incident(3, object_id="c", attempts=0, opened_at=NOW + 3))
+    assert await listed(journal.treated(NOW - 9)) == [(WEB, "b")]
+    assert await listed(journal.treated(NOW + 2.5)) == []
+
+
 async def test_an_attempt_is_its_own_steps_and_a_step_is_one_with_all_its_members(journal):
     journal.put_action(an_action(1, attempt=1, began_at=NOW + 1, ended_at=NOW + 2, outcome="done", action="publish"))
     journal.put_action(an_action(2, attempt=1, began_at=NOW + 3, outcome="failed", part="escalate"))

@@ -65,6 +65,7 @@ class Records:
         self.actions: dict[str, ActionRecord] = {}
         self.breakers: dict[str, Breaker | None] = {}
         self.known: dict[str, bytes | None] = {}
+        self.resets: dict[tuple[str, str], float] = {}
         self.full = self.broken = False
         self.aside: Path | None = None
         self.on_commit: Callable[[], None] = lambda: None
@@ -96,6 +97,10 @@ class Records:
     def put_breaker(self, breaker: Breaker | None, rule: str, target: str) -> None:
         self._room()
         self.breakers[f"{rule} {target}"] = breaker
+
+    def put_reset(self, rule: str, target: str, at: float) -> None:
+        self._room()
+        self.resets[rule, target] = at
 
     def put_known(self, key: str, value: bytes | None) -> None:
         self._room()
