@@ -272,8 +272,8 @@ async def test_commands_read_while_the_daemon_writes(journal):
     assert seen == sorted(seen)  # nothing acknowledged is ever unseen again
 
 
-def test_reading_without_a_journal_says_what_to_do(tmp_path):
-    with pytest.raises(JournalError, match="has `dockmend run` been started"):
+def test_reading_without_a_journal_says_where_it_looked(tmp_path):
+    with pytest.raises(JournalError, match="there is no journal at"):
         connect_reader(tmp_path / "journal.sqlite3")
     (tmp_path / "journal.sqlite3").write_bytes(b"no database " * 100)
     with pytest.raises(JournalError, match="cannot be read"):
