@@ -7,7 +7,7 @@ import pytest
 from dockmend.engine.wire import plain_link
 from dockmend.mirror.identities import GONE_KEPT, SWEPT_AT, Identities
 from dockmend.mirror.proven_names import ProvenNames
-from dockmend.model import aside_name
+from dockmend.model import aside_name, target_of
 from dockmend.owned import OwnedObject, OwnedObjects
 from tests.unit.mirror.host import ID, Host
 
@@ -16,12 +16,12 @@ OLD = aside_name("web", "old", INCIDENT)
 ROW = OwnedObject("o1", "container", OLD, "", INCIDENT, "aside", 0.0, ID)
 
 
-@pytest.mark.parametrize("told", ["event", "look", "heir"])
+@pytest.mark.parametrize("told", ["event", "event of one that was never looked at", "look", "heir"])
 def test_it_is_dockmends_while_it_is_there_and_after_also_for_the_next_dockmend(told: str):
     host = Host()
-    host.relist(host.container(), first=True)
+    host.relist(*([] if "never" in told else [host.container()]), first=True)
     host.mirror.owned.put(ROW)
-    if told == "event":
+    if told.startswith("event"):
         host.emit("rename", name=OLD)
     elif told == "look":
         host.look(host.container(name=OLD))
@@ -62,3 +62,24 @@ def test_a_name_that_is_still_asked_about_is_not_forgotten():
     memory.forget((), ())
     assert memory.was_set_aside(aside_name("web", "old", f"i{0:015d}"))
     assert not memory.was_set_aside(aside_name("web", "old", f"i{1:015d}"))
+
+
+def test_a_known_stranger_that_takes_such_a_name_is_called_by_it():
+    host = Host()
+    stranger = "5" * 64
+    host.relist(host.container(), host.container(id=stranger, name="other"), first=True)
+    host.emit("rename", id=stranger, name=OLD)
+    found = host.mirror.container(stranger)
+    assert found is not None
+    assert target_of(found) == f"container:{OLD}"
+
+
+def test_a_stranger_of_such_a_name_that_was_gone_before_a_look_is_called_by_it():
+    host = Host()
+    stranger = "5" * 64
+    host.relist(host.container(), first=True)
+    for action in ("create", "start", "die"):
+        host.emit(action, id=stranger, name=OLD, image="x", exitCode="3")
+    host.mirror.gone(stranger, host.now)
+    host.wait(60)
+    assert {change.target for change in host.seen} == {f"container:{OLD}"}
