@@ -18,7 +18,7 @@ from dockmend.journal.api import Journal
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.observer import Observer
 from dockmend.pipeline.incidents import Incidents
-from dockmend.rules.parameters import CommitImage
+from dockmend.rules.parameters import CommitImage, Recreate
 from tests.fakes.owning import owning
 from tests.integration.acting import INCIDENT, Acting, Died
 from tests.lab import PrivateEngine, eventually, eventually_async
@@ -399,3 +399,18 @@ async def test_engine_that_died_in_the_middle_of_the_commit(acting, own_engine):
 
     assert "it had been left paused, and was unpaused" in settled.detail
     assert docker.state("web") == "running"
+
+
+async def test_recreate_from_the_same_image_that_is_gone_leaves_the_container_as_it_is(acting, docker):
+    """Which the classic store and containerd's let go of in ways of their own."""
+    docker.run("maker")
+    docker.docker("commit", "maker", "mine:1")
+    old = docker.run("web", image="mine:1")
+    docker.docker("stop", "--time", "0", "web")
+    docker.docker("rmi", "--force", "mine:1")
+    with pytest.raises(Failed, match=r"its image [0-9a-f]{12} is gone; name another") as failure:
+        await acting.run("recreate", Recreate(), "web")
+    assert not failure.value.again
+    assert docker.inspect("web")["Id"] == old
+    await acting.run("recreate", Recreate(image="toolbox:latest"), "web")
+    assert docker.inspect("web")["Id"] != old

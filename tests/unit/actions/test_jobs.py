@@ -69,3 +69,12 @@ async def test_a_path_that_is_bent_before_it_is_mounted_is_not_used(tmp_path: Pa
     assert engine.did().count("start") == (1 if when == "start" else 0)
     assert engine.did()[-1] == "remove"
     assert "wait" not in engine.did()
+
+
+async def test_a_job_is_not_run_from_another_image_than_the_one_that_is_named() -> None:
+    """The engine would take one whose id begins with the name of an image that is gone."""
+    engine = Engine()
+    engine.inspect_image = Script().inspect_image  # type: ignore[method-assign]
+    with pytest.raises(Failed, match="No such image: abc123"):
+        await run(Stage(engine=engine).context, Run.model_validate({"image": "abc123"}), WEB)
+    assert not {"create", "start"} & set(engine.did())
