@@ -407,7 +407,7 @@ async def test_recreate_from_the_same_image_that_is_gone_leaves_the_container_as
     docker.docker("commit", "maker", "mine:1")
     old = docker.run("web", image="mine:1")
     docker.docker("stop", "--time", "0", "web")
-    docker.docker("rmi", "--force", "mine:1")
+    docker.docker("rmi", "--force", image(docker, "mine:1")["Id"])  # by its name containerd's would keep it
     with pytest.raises(Failed, match=r"its image [0-9a-f]{12} is gone; name another") as failure:
         await acting.run("recreate", Recreate(), "web")
     assert not failure.value.again

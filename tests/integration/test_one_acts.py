@@ -154,3 +154,22 @@ def test_the_demo_touches_nothing_but_its_own(docker: PrivateEngine, tmp_path: P
         assert done.returncode == 0, done.stdout + done.stderr
         assert json.loads(acting.cli("status", "--json"))["degraded"] == {}
     assert (states(docker), set(docker.docker("images", "--quiet").split())) == (left, images)
+
+
+def test_what_the_demo_makes_for_a_moment_is_missed_by_nobody(docker: PrivateEngine, tmp_path: Path) -> None:
+    """Beside a dockmend that minds whatever is missing: its builder never ran; its container did, and was removed."""
+    text = "version: 1\nrules: [{name: minds, when: container.missing, match: all, then: [{wait: {time: 10ms}}]}]\n"
+    shared = {"DOCKMEND_RUNTIME": str(tmp_path / "run")}
+    with daemon(docker, text, config="heal: off\n", environment=shared) as acting:
+        docker.docker("run", "--name", "step", "toolbox:latest", "true")
+        docker.docker("rm", "step")
+        done = demo(docker, **shared)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+        def missed() -> list[str]:
+            return [each["object_name"] for each in json.loads(acting.cli("incidents", "--json"))]
+
+        eventually(missed, 60, what="the demo's container is missed")
+        assert [each.startswith("dockmend-demo-") and not each.endswith("-builder") for each in missed()] == [True]
+        said = [line["event"] for line in acting.log if line.get("level") == "info" and "is missing" in line["event"]]
+        assert [each for each in said if "builder" in each or "step" in each] == []

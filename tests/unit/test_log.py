@@ -390,3 +390,12 @@ def test_a_reader_that_went_away_and_a_terminal_without_arrows_are_no_errors():
     outlet.write("web → restart")
     assert outlet.flush(5)
     assert raw.getvalue() == b"web \\u2192 restart\n"
+
+
+def test_of_what_no_rule_is_about_it_is_not_news_that_it_was_removed():
+    log = Log(format="console")
+    teller = LogTeller(lambda change: change.target != "container:builder")
+    for target in ("container:web", "container:builder"):
+        teller.change(a_change("container.missing", target=target))
+        teller.change(a_change("container.crashed", target=target))
+    assert log.lines == ["web is missing", "web crashed", "web crashed"]

@@ -110,7 +110,7 @@ class Daemon:
         self.rules = Rules(settings, self.host, clock.wall)
         self.mqtt = self._mqtt()
         self.observer = Observers(
-            self.metrics, LogTeller(), self.standing, *((self.mqtt,) if self.mqtt is not None else ())
+            self.metrics, LogTeller(self._is_covered), self.standing, *((self.mqtt,) if self.mqtt is not None else ())
         )
         self.pauses = Pauses(clock, self.observer.paused)
         self.pulse = Pulse()
@@ -229,6 +229,7 @@ class Daemon:
         self.intake = Intake(
             self.incidents, self.treatment, self.guards, self.observer, self.host, settings.dry_run, clock.wall
         )
+        self.mirror.on_gone = self._gone
         self.watch = Watch(  # the mirror is of the engine, and the engine's stamps follow the clock on the wall
             self.engine, self.mirror, self._offer, self.observer, clock.wall, self.dice, self._first_listed, self._again
         )
@@ -296,6 +297,14 @@ class Daemon:
             log.warning("actions still ran: they are settled at the next start")
 
     # --- the stream of changes ----------------------------------------------------------------------------------
+
+    def _is_covered(self, change: Change) -> bool:
+        """Whether a rule is about its object at all."""
+        return self.intake.matcher.is_covered(change)
+
+    def _gone(self, target: str) -> None:
+        if self.intake.open:
+            self.treatment.removed(target)
 
     def _offer(self, changes: Iterable[Change]) -> None:
         if self.intake.open:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from dockmend.mirror import troubles
+from dockmend.mirror.ends import HISTORY, cause_of
 from dockmend.mirror.graph import COMPOSE_DEPENDS
 from dockmend.model import (
     COMPOSE_PROJECT,
@@ -265,12 +266,26 @@ def _missing_container(mirror: Mirror, found: Entry, origin: Origin) -> list[Cha
     mirror.changed.add(found.container.id)
     if mirror.of_target(target_of(found.container)) is not None:
         return []
+    if not _is_missed(mirror, found):
+        mirror.on_gone(target_of(found.container))
+        return []
     stopped = found.kept.run.stopped
     change = troubles.of_container(
         found, "container.missing", found.kept.removed_at, origin, cause="stopped" if stopped else None,
         note="somebody stopped and removed it" if stopped else "it was removed and nothing took its place",
     )  # fmt: skip
     return [change]
+
+
+def _is_missed(mirror: Mirror, found: Entry) -> bool:
+    """False of what its creator made for a moment and took away: it never ran, or had done its work (`docker create`,
+    `cp` and `rm`; the steps of a build; jobs that are pruned). The engine removes what runs with `--rm` itself."""
+    run, container = found.kept.run, found.container
+    if not run.begun:
+        return False
+    done = cause_of(run, container, mirror.engine_start, blind=False) == "completed"
+    done = done or (run.told == HISTORY and container.exit_code == 0)
+    return not (run.over and done) or container.restart_policy in ("always", "unless-stopped")
 
 
 def missing_volume(mirror: Mirror, volume: Volume, at: float, origin: Origin) -> Callable[[float], list[Change]]:

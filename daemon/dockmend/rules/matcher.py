@@ -82,6 +82,14 @@ class Matcher:
         """True if the rule's match and exclude select the object, whatever set it off: for schedules and `coverage`."""
         return rule.match.test(subject) and not (rule.exclude is not None and rule.exclude.test(subject))
 
+    def is_covered(self, change: Change) -> bool:
+        """Whether a rule that a transition or an event sets off selects the subject, whichever of those it waits for.
+        Looks at all such rules: for what is seldom asked."""
+        subject, indexes = change.subject, (*self._transitions.values(), *self._events.values())
+        return subject is not None and any(
+            rule.match.kind == change.kind for index in indexes for rule, _ in index.find(subject)
+        )
+
     def forget(self, object_id: str) -> None:
         """An object is gone (a container's or network's id, a volume's name): drop what is remembered of it."""
         self._objects.pop(object_id, None)

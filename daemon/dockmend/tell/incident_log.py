@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import OrderedDict, deque
+from collections.abc import Callable
 
 import structlog
 
@@ -38,6 +39,9 @@ WORDS = {
 QUIET = {"container.healthy", "container.started", "container.exited", "engine.lost", "engine.back"}
 """Transitions that are no news (or are told by `connected`): debug."""
 
+REMOVED = frozenset({"container.missing", "network.missing", "volume.missing"})
+"""News only of what a rule is about."""
+
 _SAID_ONCE = {"budget", "rate"}  # for all that wait for it, where it begins
 _REMEMBERED = 2048  # incidents and suppressions whose last line is remembered
 _CLOSED = 256  # of those incidents, how many that are closed
@@ -47,9 +51,14 @@ _TENS = frozenset(10**power for power in range(1, 9))
 
 
 class LogTeller(Observer):
-    """One line for each thing worth knowing; raw events and matches are not."""
+    """One line for each thing worth knowing; raw events and matches are not.
 
-    def __init__(self) -> None:
+    `is_covered`: whether a rule is about a change's object. What strangers make and remove is no news on a host where
+    others build and try things.
+    """
+
+    def __init__(self, is_covered: Callable[[Change], bool] = lambda change: True) -> None:
+        self._is_covered = is_covered
         self._log = structlog.get_logger("dockmend.incident")
         self._told: OrderedDict[str, Incident] = OrderedDict()
         self._over: deque[str] = deque()  # of those told, the closed ones
@@ -75,7 +84,9 @@ class LogTeller(Observer):
         trigger = next((name for name in change.triggers if name != "container.exited"), "container.exited")
         if self._too_many(change.at):
             return
-        say = self._log.debug if trigger in QUIET or change.recovered or change.event is not None else self._log.info
+        quiet = trigger in QUIET or change.recovered or change.event is not None
+        quiet = quiet or (trigger in REMOVED and not self._is_covered(change))
+        say = self._log.debug if quiet else self._log.info
         name = getattr(change.subject, "name", "") or change.target
         about = {"triggers": list(change.triggers), "target": change.target, "origin": change.origin}
         note = f": {shown(change.note)}" if change.note else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -373,13 +375,49 @@ def test_made_and_never_started_is_not_stuck():
 
 @pytest.mark.parametrize(("successor", "missing"), [(None, 1), (5.0, 0), (15.0, 1)])
 def test_what_is_removed_is_missing_unless_something_takes_its_place(successor: float | None, missing: int):
-    host = started(state="exited", finished_at=950.0)
+    host = started(state="exited", exit_code=1, finished_at=950.0)
     host.emit("destroy")
     if successor is not None:
         host.wait(successor)
         host.look(host.container(id=OWNER, started_at=host.now))
     host.wait(20)
     assert host.triggers().count("container.missing") == missing
+
+
+@pytest.mark.parametrize(
+    ("fields", "missed"),
+    [
+        ({"state": "created", "started_at": 0.0}, False),
+        ({"state": "exited", "exit_code": 0, "finished_at": 950.0}, False),
+        ({"state": "exited", "exit_code": 0, "finished_at": 950.0, "restart_policy": "on-failure"}, False),
+        ({"state": "exited", "exit_code": 0, "finished_at": 950.0, "restart_policy": "always"}, True),
+        ({"state": "exited", "exit_code": 1, "finished_at": 950.0}, True),
+        ({"state": "running"}, True),
+        ({"state": "running", "auto_remove": True}, False),
+    ],
+    ids=["never ran", "did its work", "did its work at last", "is to run always", "failed", "ran", "--rm"],
+)
+def test_what_its_creator_made_for_a_moment_is_missed_by_nobody(fields: dict[str, Any], missed: bool):
+    host = started(**fields)
+    gone: list[str] = []
+    host.mirror.on_gone = gone.append
+    host.emit("destroy")
+    host.wait(20)
+    assert ("container.missing" in host.triggers()) is missed
+    assert gone == ([] if missed or "auto_remove" in fields else ["container:web"])
+
+
+def test_a_step_of_a_build_is_missed_by_nobody_and_a_person_s_stop_stays_one():
+    step, stopped = started(), started()
+    for host, events in ((step, ("die",)), (stopped, ("kill", "die", "stop"))):
+        for action in events:
+            host.emit(action, exitCode="0", signal="15")
+        host.look(host.ended(0))
+        host.wait(1.0)
+        host.emit("destroy")
+        host.wait(20)
+    assert "container.missing" not in step.triggers()
+    assert [change.cause for change in stopped.seen if "container.missing" in change.triggers] == ["stopped"]
 
 
 def test_a_network_and_a_volume_that_are_removed_and_not_made_again():

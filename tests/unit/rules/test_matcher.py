@@ -274,3 +274,20 @@ def test_the_winner_does_not_depend_on_the_order_of_asking(permuted):
 @pytest.mark.parametrize("trigger", ["schedule", "every", "startup"])
 def test_timed_rules_answer_no_change(trigger):
     assert matcher(rule("timed", when=Trigger(trigger, trigger))).candidates(change(WEB, trigger)) == ()
+
+
+def test_what_a_rule_is_about_is_known_whatever_the_rule_waits_for():
+    held = matcher(
+        rule("web", "container.unhealthy", match={"name": "web-*"}, exclude={"name": "web-2"}),
+        rule("job", Trigger("event", "container.die"), match={"labels": {"tier": "job"}}),
+        rule("data", "volume.missing", match={"kind": "volume", "name": "web-3"}),
+    )
+    other = msgspec.structs.replace
+    subjects = [
+        WEB, other(WEB, name="web-2"), other(WEB, name="x", labels={"tier": "job"}), other(WEB, name="x"),
+        Volume("web-3"), Volume("web-1"),
+    ]  # fmt: skip
+    assert [held.is_covered(change(each, "container.missing")) for each in subjects] == [
+        True, False, True, False, True, False
+    ]  # fmt: skip
+    assert not matcher().is_covered(change(WEB))
