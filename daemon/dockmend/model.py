@@ -391,7 +391,8 @@ TRANSITIONS: dict[str, str] = {
     "container.crashed": "it ended by itself with an exit code that is not 0",
     "container.oom_killed": "the kernel killed its main process for want of memory",
     "container.left_down": "it ran before the engine was lost and does not run now that it is back",
-    "container.missing": "it was removed and nothing took its place",
+    "container.missing": "it was removed and nothing took its place; not one that never ran, that was run with `--rm`, "
+    "or that had ended by itself with exit code 0 and is not to run always",
     "container.restart_loop": "the engine restarts it again and again",
     "container.network_lost": "a network it had is gone from it",
     "container.address_changed": "its address in a network is another than before",

@@ -324,10 +324,13 @@ async def test_commit_whose_client_is_gone_and_that_is_still_going_on_when_the_n
         await _spare_images(acting).once()  # for a first one that takes longer than the second
         return await _one_is_left(acting, done.facts["image"])
 
-    def both_ended() -> bool:
-        return len(docker.events(since=since, type="container", event="commit", container="web")) == 2
+    # containerd's store gives the first one up with its client: "failed to export layer: CreateDiff: Canceled"
+    commits = 1 if docker.containerd_store else 2
 
-    eventually(both_ended, 60, what="the engine has ended both commits")
+    def all_ended() -> bool:
+        return len(docker.events(since=since, type="container", event="commit", container="web")) == commits
+
+    eventually(all_ended, 60, what="the engine has ended its commits")
     await eventually_async(one_is_left, what="one image is left")
 
 

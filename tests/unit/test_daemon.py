@@ -222,23 +222,26 @@ async def test_what_the_first_list_showed_is_on_disk_before_anybody_is_told_that
 
 
 async def test_what_is_removed_is_news_if_a_rule_is_about_it_and_is_forgotten_if_nobody_misses_it(
-    fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(looks, "SUCCESSOR_WAIT", 0.1)
     for name in ("web", "other", "done"):
         fake.add_container(name)
     fake.add_container("builder", start=False)
-    async with running(fake, settings(tmp_path, RULES.replace("match: all", "match: {name: [web, done]}"))) as one:
-        for name, code in (("web", 1), ("other", 1), ("done", 0)):
-            fake.crash(name, code)
-        await until(lambda: not any(each.running for each in one.mirror.containers()), "all have ended")
-        one.history.of("heal", "container:done").breaker_at = one.clock()
-        for name in ("builder", "done", "other", "web"):
-            fake.remove_container(name, force=True, volumes=False)
-        said = ""
-        while "web is missing" not in said:
-            said += capsys.readouterr().out
-            await asyncio.sleep(0.01)
-        missing = [line.partition("[")[2].split() for line in said.splitlines() if "is missing" in line]
-        assert sorted((each[0], each[2]) for each in missing) == [("debug", "other"), ("info", "web")]
-        assert one.history.of("heal", "container:done").breaker_at is None
+    rules = RULES.replace("match: all", "match: {name: [web, done]}")
+
+    def missing() -> list[tuple[str, str]]:
+        told = [(str(line["log_level"]), str(line["event"])) for line in lines]
+        return sorted((level, text.split()[0]) for level, text in told if " is missing:" in text)
+
+    with structlog.testing.capture_logs() as lines:
+        async with running(fake, settings(tmp_path, rules)) as one:
+            for name, code in (("web", 1), ("other", 1), ("done", 0)):
+                fake.crash(name, code)
+            await until(lambda: not any(each.running for each in one.mirror.containers()), "all have ended")
+            one.history.of("heal", "container:done").breaker_at = one.clock()
+            for name in ("builder", "done", "other", "web"):
+                fake.remove_container(name, force=True, volumes=False)
+            await until(lambda: len(missing()) >= 2, "two are told of")
+            assert missing() == [("debug", "other"), ("info", "web")]
+            assert one.history.of("heal", "container:done").breaker_at is None
