@@ -8,7 +8,9 @@ fills the memory is not. What is left out is counted. If it could have steered d
 
 from __future__ import annotations
 
+import hashlib
 import heapq
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
@@ -29,6 +31,18 @@ VALUE: Final = 256
 """Characters that are kept of an image's value for a key of NOTED."""
 MANY: Final = 1000
 """Labels beyond which those of the image are thinned out before anything looks at each of them."""
+
+NAME: Final = 255
+"""Characters of a name. The engine takes names of containers and networks of nearly a million (tried on 26.1)."""
+_CUT = re.compile(r".{200}\u2026[0-9a-f]{16}", re.DOTALL)
+_IDENTITY: Final = tuple(
+    f"com.docker.{key}"
+    for key in (
+        "compose.project", "compose.service", "compose.container-number", "swarm.service.name", "swarm.task.name",
+        "swarm.node.id",
+    )
+)  # fmt: skip
+"""Labels whose values are part of a target, which stands in each record."""
 
 NOTED: Final = (
     frozenset({
@@ -60,6 +74,18 @@ class Divided(NamedTuple):
     too_much: bool = False
 
 
+def bounded_name(said: str) -> str:
+    """A name, or of one that is too long its beginning and what tells it from others that begin alike."""
+    if len(said) <= NAME:
+        return said
+    return f"{said[:200]}\u2026{hashlib.sha256(said.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+
+def is_cut(said: str) -> bool:
+    """Whether it looks like a name that was too long: nothing is made under that."""
+    return _CUT.fullmatch(said) is not None
+
+
 def size(labels: Mapping[str, str]) -> int:
     """Bytes that labels take, about; fast."""
     return sum(map(len, labels)) + sum(map(len, labels.values())) + ENTRY * len(labels)
@@ -73,6 +99,9 @@ def divided(labels: Mapping[str, str] | None, of_image: Mapping[str, str] | None
     if len(labels) > MANY and of_image is not None and not trusted:
         seen = _thinned(labels, of_image)
     owner, image = divide(seen, of_image, trusted=trusted)
+    for key in _IDENTITY:
+        if key in owner:
+            owner[key] = bounded_name(owner[key])
     of_owner = kept(owner, OWNERS)
     of_both = kept(image, OWNERS if of_image is None else IMAGES, NOTED)
     left_out = of_owner.left_out + of_both.left_out

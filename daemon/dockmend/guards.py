@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from dockmend.bounds import OWNERS
+from dockmend.bounds import NAME, OWNERS
 from dockmend.decide import ENDS_RUN, Suppress, Verdict, standing
 from dockmend.model import Change, Container, Object
 from dockmend.owned import OwnedObjects
@@ -18,8 +18,8 @@ from dockmend.settings.model import ACTIONS, Protect
 
 IGNORE_LABEL = "dockmend.ignore"
 TOO_MUCH = (
-    f"it has more labels, mounts or networks than dockmend keeps ({OWNERS >> 10} KiB of each), "
-    "and one that was left out could say that it is to be left alone"
+    f"it has a longer name, or more labels, mounts or networks, than dockmend keeps ({NAME} characters, "
+    f"{OWNERS >> 10} KiB of each), and what was left out could say that it is to be left alone"
 )
 
 

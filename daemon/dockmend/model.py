@@ -15,6 +15,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct, field
 
+from dockmend.bounds import bounded_name
+
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 """What the engine's own integers hold. A larger one could be read, but neither kept in the journal nor counted with."""
 
@@ -260,7 +262,7 @@ class Event(Struct, frozen=True, rename={"type": "Type", "action": "Action", "ac
 
     @property
     def name(self) -> str:
-        return self.actor.Attributes.get("name", "")
+        return bounded_name(self.actor.Attributes.get("name", ""))
 
 
 Object = Container | Network | Volume

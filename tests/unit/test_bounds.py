@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from dockmend import bounds
-from dockmend.bounds import IMAGES, NOTED, OWNERS, divided, first, kept, size
+from dockmend.bounds import IMAGES, NOTED, OWNERS, bounded_name, divided, first, is_cut, kept, size
 from dockmend.cli.checks import KNOWN_LABELS
 from dockmend.guards import IGNORE_LABEL, Guards
 from dockmend.mirror.events import bounded, made
 from dockmend.mirror.graph import DEPENDS_LABEL
-from dockmend.model import COMPOSE_ONEOFF, REFERENCE_LABEL, Actor, Container, Event
+from dockmend.model import COMPOSE_ONEOFF, REFERENCE_LABEL, Actor, Container, Event, target_of
 from dockmend.rules.fields import FORGEABLE
 
 MIB = 1 << 20
@@ -48,7 +48,7 @@ def test_a_container_of_which_not_all_labels_are_known_is_left_alone():
     verdict = Guards().forbids(Container("c1", "web", too_much=True))
     assert verdict is not None
     assert verdict.code == "protected"
-    assert "more labels" in verdict.reason
+    assert "more labels, mounts" in verdict.reason
 
 
 def test_labels_that_nobody_is_known_to_have_set_may_say_that_it_is_to_be_left_alone():
@@ -85,3 +85,21 @@ def test_an_event_that_is_kept_carries_few_labels():
     assert event.actor.Attributes["exitCode"] == "7"
     container = made([event])
     assert (container.name, container.image) == ("web", "i")
+
+
+def test_a_name_that_is_too_long_is_cut_and_still_told_from_another():
+    one, other = "a" * 1000, "a" * 999 + "b"
+    assert bounded_name("a" * 255) == "a" * 255
+    assert len(bounded_name(one)) < 255
+    assert bounded_name(one) != bounded_name(other)
+    assert is_cut(bounded_name(one))
+    assert not is_cut("a" * 217)
+    assert Event("container", "rename", Actor("c1", {"name": one})).name == bounded_name(one)
+
+
+def test_what_a_target_is_made_of_is_no_longer_than_a_name():
+    made = {
+        "com.docker.compose.project": "p" * 9000, "com.docker.compose.service": "s" * 9000,
+        "com.docker.compose.container-number": "1" * 9000, "com.docker.compose.config-hash": "h",
+    }  # fmt: skip
+    assert len(target_of(Container("c1", "web", labels=divided(made, {}).owner))) < 3 * 255

@@ -18,6 +18,7 @@ from dockmend.actions.base import NOT_BEGUN, Context, Done, Failed, Settled
 from dockmend.actions.containers_settle import look
 from dockmend.actions.network_places import join, lost_for_good, place, present
 from dockmend.actions.refusals import failed, network_refused
+from dockmend.bounds import is_cut
 from dockmend.errors import EngineAway, EngineError
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Container, Endpoint, Network, Object, Subnet
@@ -28,6 +29,8 @@ Member = tuple[Container, Endpoint]
 async def make(ctx: Context, definition: Network) -> Network:
     """The network of this name: made, or by now there. Raises Failed."""
     name = definition.name
+    if is_cut(name):
+        raise Failed(f"network {name[:20]}… has a name that is too long to be kept whole: make it by hand", again=False)
     try:
         await ctx.engine.create_network(definition)
     except EngineError as error:

@@ -172,7 +172,9 @@ def labels(containers: Iterable[Container], rule_texts: Iterable[str]) -> list[F
 
 def _left_out(container: Container) -> Finding:
     """It has more of them than dockmend keeps."""
-    amount = f"container {container.name}: {max(1, container.left_out >> 10)} KiB of its labels, mounts and networks"
+    amount = (
+        f"container {container.name}: {max(1, container.left_out >> 10)} KiB of its name, labels, mounts and networks"
+    )
     if container.too_much:
         what, todo = "are more than dockmend keeps, so nothing is done to it", "make it anew with fewer of them"
         return Finding("problem", "labels", f"{amount} {what}", todo)

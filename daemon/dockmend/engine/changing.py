@@ -15,7 +15,7 @@ from dockmend.model import Endpoint, Network, Volume
 from .api_versions import SEVERAL_NETWORKS
 from .empty_image import archive
 from .faults import only_for, tidy
-from .looking import Looking, is_short_digits, short
+from .looking import Looking, is_no_path, is_short_digits, short
 from .transport import flag, path, segment
 from .wire import WireEnd, WireId, end_decoder, id_decoder, to_volume, version_decoder, volume_decoder
 from .wire_networks import endpoint_config, network_body, one_network
@@ -140,7 +140,7 @@ class Changing(Looking):
 
     async def _network_meant(self, network: str) -> str:
         """A name that another network's id could begin with is looked up first. Raises NotFound."""
-        return (await self._network(network)).Id if is_short_digits(network) else network
+        return (await self._network(network)).Id if is_short_digits(network) or is_no_path(network) else network
 
     async def create_network(self, network: Network) -> str:
         what = f"create network {network.name}"

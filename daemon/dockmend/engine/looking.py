@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -48,6 +49,8 @@ REMEMBERED_LABELS = 8 << 20  # bytes of labels of images that are kept
 REMEMBERED = 4096  # images whose labels, and containers of which what never changes or is dear to ask, are kept
 
 _NO_LABELS: dict[str, str] = {}
+_NO_PATH = re.compile(r"[\x00-\x1f\x7f]|(^|/)\.\.?(/|$)")
+"""Names that networks may have and that no path of the API can hold: they are looked up in the list."""
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
@@ -271,7 +274,10 @@ class Looking:
 
     async def _network(self, network: str) -> WireNetwork:
         what = f"inspect network {short(network)}"
-        answer = await self._transport.call(what, path("networks", segment(network, what)))
+        meant = network
+        if is_no_path(network):
+            meant = next((each.id for each in await self.networks() if each.name == network), network)
+        answer = await self._transport.call(what, path("networks", segment(meant, what)))
         wire: WireNetwork = self._transport.decoded(network_decoder, answer, what)
         require_meant(network, wire.Id, wire.Name, what)
         return wire
@@ -322,6 +328,11 @@ def require_meant(reference: str, found_id: str, name: str, what: str) -> None:
     by_name = reference.removeprefix("/") == name.removeprefix("/") and not (digits and len(reference) == 64)
     if not (by_id or by_name):
         raise NotFound(f"{what}: there is nothing named {tidy(reference)!r}", 404)
+
+
+def is_no_path(name: str) -> bool:
+    """Whether the engine finds no network by this name, whatever it is called."""
+    return _NO_PATH.search(name) is not None
 
 
 def is_short_digits(reference: str) -> bool:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from dockmend import redaction
-from dockmend.bounds import ENTRY, divided, first
+from dockmend.bounds import ENTRY, NAME, bounded_name, divided, first
 from dockmend.model import (
     Container,
     Endpoint,
@@ -221,12 +221,12 @@ def to_container(
     mounts, lost_mounts = first(wire.Mounts or (), _mount_size)
     links, lost_links = first(host.Links or (), len)
     sources, lost_sources = first(host.VolumesFrom or (), len)
-    lost = lost_networks + lost_mounts + lost_links + lost_sources
+    lost = max(0, len(wire.Name) - NAME - 1) + lost_networks + lost_mounts + lost_links + lost_sources
     started = epoch(state.StartedAt)
     check = to_check(config.Healthcheck)
     return Container(
         id=wire.Id,
-        name=wire.Name.removeprefix("/"),
+        name=bounded_name(wire.Name.removeprefix("/")),
         image=reference,
         image_id=wire.Image,
         labels=labels.owner,
@@ -250,7 +250,7 @@ def to_container(
         check=check,
         stop_signal=config.StopSignal or "SIGTERM",
         stop_timeout=10.0 if config.StopTimeout is None else float(config.StopTimeout),
-        network_mode=host.NetworkMode,
+        network_mode=bounded_name(host.NetworkMode),
         networks=dict(networks),
         mounts=tuple(Mount(m.Type, m.Name, m.Source, m.Destination) for m in mounts),
         pid_mode=_others(host.PidMode),
@@ -296,7 +296,7 @@ def plain_links(raw: dict[str, Any], plain_name: Callable[[str], str]) -> dict[s
 
 def _others(mode: str) -> str:
     """A namespace's mode where it is another container's; nothing of "host", "private" and the like is kept."""
-    return mode if mode.startswith("container:") else ""
+    return bounded_name(mode) if mode.startswith("container:") else ""
 
 
 def to_health(state: WireState, check: HealthCheck | None) -> str:
@@ -332,16 +332,16 @@ def _endpoints(
     networks = wire.NetworkSettings.Networks if wire.NetworkSettings else None
     if not networks:
         return {}
-    main = main_network(host.NetworkMode)
+    main = bounded_name(main_network(host.NetworkMode))
     ran = wire.State is None or _ever_ran(wire.State.Status, wire.State.StartedAt)
     found: dict[str, Endpoint] = {}
-    for name, endpoint in networks.items():
-        each = endpoint or WireEndpoint()
+    for said, endpoint in networks.items():
+        each, called = endpoint or WireEndpoint(), bounded_name(said)
         beside = configured_mac(version, each.MacAddress, each.IPAddress, ran=ran)
-        found[name] = to_endpoint(each, wire.Id[:12], config.MacAddress or "" if name == main else beside)
+        found[called] = to_endpoint(each, wire.Id[:12], config.MacAddress or "" if called == main else beside)
     if wire.State is not None and wire.State.Status in ("running", "paused"):
         # A connect that failed ("Address already in use") leaves an entry without a network: it is not connected.
-        return {name: endpoint for name, endpoint in found.items() if endpoint.network_id}
+        return {called: endpoint for called, endpoint in found.items() if endpoint.network_id}
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from dockmend.bounds import bounded_name
 from dockmend.model import Endpoint, Int64, Network, Subnet, main_network
 
 from .times import epoch
@@ -138,7 +139,7 @@ def to_network(wire: WireNetwork) -> Network:
     ipam = wire.IPAM or WireNetworkIpam()
     return Network(
         id=wire.Id,
-        name=wire.Name,
+        name=bounded_name(wire.Name),
         driver=wire.Driver,
         scope=wire.Scope,
         labels=wire.Labels or {},
@@ -153,7 +154,7 @@ def to_network(wire: WireNetwork) -> Network:
         attachable=wire.Attachable,
         ingress=wire.Ingress,
         config_only=wire.ConfigOnly,
-        config_from=wire.ConfigFrom.Network if wire.ConfigFrom else "",
+        config_from=bounded_name(wire.ConfigFrom.Network) if wire.ConfigFrom else "",
     )
 
 
@@ -184,5 +185,5 @@ def holders(wire: WireNetwork) -> dict[str, str]:
     for member in (wire.Containers or {}).values():
         for address in (member.IPv4Address, member.IPv6Address):
             if address:
-                found[address.partition("/")[0]] = member.Name
+                found[address.partition("/")[0]] = bounded_name(member.Name)
     return found

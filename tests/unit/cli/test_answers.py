@@ -194,7 +194,7 @@ def test_an_image_that_cannot_be_inspected_is_told():
 def test_doctor_says_what_of_a_container_is_not_kept(too_much: bool, level: str):
     [found] = checks.labels([container("web", left_out=3 << 20, too_much=too_much)], [])
     assert found.level == level
-    assert "container web: 3072 KiB of its labels" in found.text
+    assert "container web: 3072 KiB of its name, labels" in found.text
 
 
 # --------------------------------------------------------------------------------------------------------------- check

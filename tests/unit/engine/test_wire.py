@@ -147,3 +147,18 @@ def test_images_of_lists_and_of_inspect_are_the_same() -> None:
     )
     assert wire.to_image(summary) == wire.to_image(inspected)
     assert wire.to_image(wire.WireImageSummary(Id="sha256:2", RepoTags=["<none>:<none>"])).tags == ()
+
+
+def test_names_that_are_too_long_are_cut_alike_wherever_they_are_told() -> None:
+    long = "n" * 100_000
+    place = {"Networks": {long: {"NetworkID": "n1"}}}
+    config = {"MacAddress": "02:11:22:33:44:55"}
+    seen = told(Name="/" + long, HostConfig={"NetworkMode": long}, NetworkSettings=place, Config=config)
+    assert len(seen.name) < 255
+    assert seen.too_much  # its name is not what the engine would have to be told
+    (network,) = seen.networks
+    assert network == seen.network_mode
+    assert seen.networks[network].mac == "02:11:22:33:44:55"
+    listed = wire_networks.network_decoder.decode(json.dumps({"Id": "n1", "Name": long}))
+    assert wire_networks.to_network(listed).name == network
+    assert not told(NetworkSettings=place).too_much
