@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tests.lab import Broker, Daemon, EngineKind, PrivateEngine, Prometheus, sweep
@@ -29,6 +30,13 @@ os.umask(0o022)
 for _name in [name for name in os.environ if name.startswith(("DOCKER_", "DOCKMEND_"))]:
     del os.environ[_name]
 os.environ["DOCKMEND_RUNTIME"] = "/nonexistent/dockmend"  # nor must a command find a daemon of the machine's
+
+
+@pytest.fixture(autouse=True)
+def default_log() -> Iterator[None]:
+    """A command that a test runs in this process configures the log; the next test must not read through that."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

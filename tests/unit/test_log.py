@@ -39,7 +39,6 @@ class Stream(io.StringIO):
 def as_before() -> Iterator[None]:
     handlers, level = logging.root.handlers[:], logging.root.level
     yield
-    structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
