@@ -115,6 +115,39 @@ def test_what_depends_on_one_that_does_not_come_back_is_not_started_and_said(doc
         assert docker.state("shop-web-1") == docker.state("shop-worker-1") == "exited"
 
 
+def test_healed_only_once_what_was_stopped_for_it_runs_again(
+    docker: PrivateEngine, proxy: HoldingProxy, shop: Shop
+) -> None:
+    """The engine refuses a member's start once; the target itself is well by then. The next attempt starts what is
+    down, and nothing else."""
+    before = shop.began()
+    with Killed(docker, proxy, RULE) as killed:
+        proxy.refuse(f"POST /v[0-9.]+/containers/{docker.inspect('shop-worker-1')['Id']}/start", 1)
+        sicken(docker)
+
+        (incident,) = closed(killed.daemon, rule="group", timeout=120)
+
+        assert (incident.outcome, incident.attempts) == ("healed", 2), incident
+        assert docker.state("shop-worker-1") == "running"
+        assert killed.events.actions("shop-db-1", "start") == killed.events.actions("shop-web-1", "start") == ["start"]
+        assert shop.began()["shop-extra-1"] == before["shop-extra-1"]
+        all_told(killed.daemon)
+
+
+def test_not_healed_if_what_was_stopped_for_it_stays_down(
+    docker: PrivateEngine, proxy: HoldingProxy, shop: Shop
+) -> None:
+    with Killed(docker, proxy, RULE + "    limits: {attempts: 2 per 1h, backoff: 100ms to 1s}\n") as killed:
+        proxy.refuse(f"POST /v[0-9.]+/containers/{docker.inspect('shop-worker-1')['Id']}/start", 9)
+        sicken(docker)
+
+        (incident,) = closed(killed.daemon, rule="group", timeout=120)
+
+        assert (incident.outcome, incident.attempts) == ("failed", 2), incident
+        assert "shop-worker-1" in incident.reason
+        assert docker.state("shop-worker-1") == "exited"
+
+
 STEPS: dict[str, tuple[str, str, When]] = {
     "the first stop is asked for": ("shop-worker-1", "stop", "before"),
     "in the middle of the stops": ("shop-web-1", "stop", "after"),

@@ -50,7 +50,8 @@ class Restart:
             await together(self._start, wave, self.failures)
         cycles = [f"a cycle, taken together: {', '.join(self._name(each) for each in cycle)}" for cycle in order.cycles]
         if self.failures:
-            raise Failed("; ".join([*self.failures, *self.told, *self.spared]))
+            told = [f"restarted all the same: {', '.join(self.told)}"] if self.told else []
+            raise Failed("; ".join([*self.failures, *told, *self.spared]))
         said = f"restarted in order: {', '.join(self.told)}" if self.told else "nothing of it ran"
         return Done("; ".join([said, *cycles, *self.spared]), {"members": sorted(self.began)})
 
@@ -135,9 +136,17 @@ async def compose_restart(ctx: Context, params: Any, subject: Object) -> Done:
         raise Failed(
             f"nothing of project {project} is to be restarted: {'; '.join(spared) or 'it has none'}", again=False
         )
+    began = _unfinished(ctx, container, began) or began
     timeout: float | None = params.timeout
     await ctx.remember({"compose": {"began": began, "timeout": timeout}})
     return await Restart(ctx, timeout, began, build(_all(ctx, mine), ctx.view.identities), spared=spared).carry_out()
+
+
+def _unfinished(ctx: Context, container: Container, began: dict[str, float]) -> dict[str, float]:
+    """Of an attempt after one that failed halfway: those that are down by it, if the target itself is well by now."""
+    if ctx.incident.attempts < 2 or container.state != "running" or container.health not in ("", "healthy"):
+        return {}
+    return {each: at for each, at in began.items() if ctx.view.taken_down(each)}
 
 
 def project_of(container: Container, action: str) -> str:

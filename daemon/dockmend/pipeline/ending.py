@@ -95,11 +95,11 @@ class Ending:
         self.close(incident.id, outcome, reason)
 
     def guests_are_out(self, incident: Incident, rule: Rule, reason: str) -> None:
-        """It is well itself, and what lives in its namespaces is not: to try it again would only cut them off again.
+        """It is well itself, and what is to come back with it is not: to try it again would only cut them off again.
         Their own troubles are offered to the rules."""
         self.history.of(rule.name, incident.target).ended_at = self.clock()
         self.breakers.worked(rule, incident.target)
-        why = f"it is well again, but not all that live in its namespaces: {reason}"
+        why = f"it is well again, but not all that is to come back with it: {reason}"
         self.close(incident.id, "failed", why, "guests")
 
     def failed(self, incident: Incident, rule: Rule, reason: str, *, again: bool) -> bool:

@@ -121,6 +121,8 @@ class Looking:
             return bool(self.groups.broken(incident) or (incident.attempts and self.groups.halted(incident)))
         if incident.attempts and (self.mirror.taken_down(subject.id) or self.persists(incident)):
             return True
+        if incident.attempts and self.groups.halted(incident):
+            return True  # it is well itself, and what was stopped for it is down
         return self.mirror.stands(subject.id, incident.trouble)
 
     def persists(self, incident: Incident) -> bool:

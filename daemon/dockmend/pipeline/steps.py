@@ -277,6 +277,7 @@ class Steps:
             self.mirror.signals(intent.record.object_id)  # of a call that failed halfway no `stop` is told
         if intent.record.action in STARTING and not error.may_come:
             self.mirror.asks(intent.record.object_id, None)
+        self._note_left_down(intent.record)
         self._end(intent.record, "failed", str(error))
 
     def _asks(self, intent: Intent) -> None:
@@ -310,8 +311,18 @@ class Steps:
         if record.action == "restart_dependents" and (now := self.incidents.open.get(incident.id)) is not None:
             members = (*now.members, *(each for each in facts.get("members", ()) if each not in now.members))
             self.incidents.update(incident.id, members=members)
+        self._note_left_down(record)
         if facts.get("stopped"):
             self.mirror.stopped_by_person(facts["successor"])
+
+    def _note_left_down(self, record: ActionRecord) -> None:
+        """Who was stopped for a project's restart and does not run after it is this incident's to bring back."""
+        group, now = record.undo.get("compose"), self.incidents.open.get(record.incident)
+        if record.action != "compose_restart" or not isinstance(group, dict) or now is None:
+            return
+        down = [each for each in group["began"] if each not in now.members and self.mirror.taken_down(each)]
+        if down:
+            self.incidents.update(now.id, members=(*now.members, *down))
 
     def _note_leaving(self, container: str, record: ActionRecord) -> None:
         """What a rule takes out of a network is not lost: known on disk before the outcome is."""
