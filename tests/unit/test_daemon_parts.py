@@ -78,3 +78,13 @@ async def test_a_clock_that_is_set_is_noticed(fake: FakeEngine, tmp_path: Path, 
         async with running(fake, settings(tmp_path), clock=machine.clock()):
             machine.set(3600)
             await until(lambda: any("the clock was set" in line["event"] for line in lines), "it is told")
+
+
+async def test_who_waits_for_a_container_looks_again_once_it_is_known_why_it_ended(fake: FakeEngine, tmp_path: Path):
+    fake.add_container("web")
+    async with running(fake, settings(tmp_path)) as one, asyncio.TaskGroup() as others:
+        waiting = others.create_task(one.pulse.wait("container:web", 3600.0))
+        await until(lambda: "container:web" in one.pulse._waiting, "somebody waits for it")
+        (entry,) = one.mirror.entries.values()
+        one.mirror.on_settled(entry.container)
+        await until(waiting.done, "that one looks again")

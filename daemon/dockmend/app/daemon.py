@@ -230,6 +230,7 @@ class Daemon:
             self.incidents, self.treatment, self.guards, self.observer, self.host, settings.dry_run, clock.wall
         )
         self.mirror.on_gone = self._gone
+        self.mirror.on_settled = self.pulse.settled
         self.watch = Watch(  # the mirror is of the engine, and the engine's stamps follow the clock on the wall
             self.engine, self.mirror, self._offer, self.observer, clock.wall, self.dice, self._first_listed, self._again
         )

@@ -38,8 +38,8 @@ class Mirror(OwnDoing):
     `wanted` holds ids of containers to inspect (the answer goes to `observe`, a 404 to `gone`), `stale_networks` and
     `stale_volumes` say that those lists are to be read again: who does unsays it before asking, as what is heard during
     the call may not be in the answer. `on_container(before, after)` is called for every change
-    of a container's record, `on_gone(target)` if one was removed that nobody misses. Times are wall seconds; `now` is
-    passed in.
+    of a container's record, `on_settled(container)` when the cause of an end is known, which is later than the record's
+    change, `on_gone(target)` if one was removed that nobody misses. Times are wall seconds; `now` is passed in.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Mirror(OwnDoing):
         self.taken_away: set[str] = set()  # ids of containers that dockmend itself was removing before its start
         self.unknown_cause = unknown_cause
         self.on_container = on_container
+        self.on_settled: Callable[[Container], None] = lambda container: None
         self.on_gone: Callable[[str], None] = lambda target: None
         self.engine_away: tuple[float, float] = (0.0, 0.0)  # from its going down to its coming up: ends are its doing
         self.engine_kept_containers = False  # it came back, and what it found ended it had not stopped (live-restore)

@@ -124,6 +124,7 @@ def settle(mirror: Mirror, found: Entry, end: End) -> list[Change]:
     cause, recorded = judge(run, container, mirror.engine_start, blind=end.blind)
     counted = _counted_as(mirror, container) if cause == "unknown" else cause
     run.told = counted
+    mirror.on_settled(container)
     runs_again = run is not found.kept.run
     if cause == "dockmend" or (cause == "left_down" and runs_again):
         return []

@@ -17,6 +17,10 @@ class Pulse:
             for target in {target_of(each) for each in (before, after) if each is not None}:
                 self.wake(target)
 
+    def settled(self, container: Container) -> None:
+        """Why it ended is known by now: who waited at its end could not judge it, and no other change follows."""
+        self.wake(target_of(container))
+
     def wake(self, target: str) -> None:
         """Whoever waits for the target looks again."""
         for event in self._waiting.get(target, ()):

@@ -180,7 +180,7 @@ class Clinic:
         dice = random.Random(1)
         self.clock = Clock(lambda: self.now + self.set_by, lambda: self.now, "boot")
         self.lanes, self.pulse = lanes, Beat(self)
-        self.mirror.on_container = self.pulse.touch
+        self.mirror.on_container, self.mirror.on_settled = self.pulse.touch, self.pulse.settled
         guards = Guards(self.policy)
         self.incidents = Incidents(cast("Any", self.journal), self.told, self.clock, dice)
         steps = Steps(

@@ -925,3 +925,23 @@ async def test_one_that_is_renamed_while_it_is_verified_is_seen_to_be_well_at_on
         one.cure()
         await until(lambda: one.only().state == "closed")
         assert one.only().outcome == "healed"
+
+
+async def test_one_that_ends_while_its_health_is_awaited_has_failed_once_it_is_known_why():
+    """An end changes the record a moment before its cause is settled: both are looked at."""
+    async with clinic(rule_text(limits="{attempts: 1 per 15m}")) as one:
+        one.pulse.real = True
+        one.health_after = "starting"
+        one.sicken()
+        await until(lambda: one.only().state == "verifying" and one.pulse._waiting)
+        one.now += 10.0  # later than a look that comes by itself
+        waits = one.pulse._waiting[TARGET][0]
+        one.engine.set(state="exited", exit_code=7, finished_at=one.now, health="")
+        one.emit("die", exitCode="7")
+        one.look()
+        await until(lambda: TARGET in one.pulse._waiting and one.pulse._waiting[TARGET][0] is not waits)
+        assert one.only().state == "verifying"
+        one.now += 1.5
+        one.tick()
+        await until(lambda: one.only().state == "closed")
+        assert "it ended with exit code 7" in one.only().reason
