@@ -41,6 +41,9 @@ class View(Protocol):
     def taken_down(self, container_id: str) -> bool:
         """Whether it is down because dockmend stopped it."""
 
+    def is_to_run(self, container: Container, since: float) -> bool:
+        """Whether it runs, or is down by dockmend's doing or its own since a time (wall seconds)."""
+
     def of_owner(self, owner: str) -> Container | None:
         """The container whose network the members of a group are to share; see `model.owner_in`."""
 

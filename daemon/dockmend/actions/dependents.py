@@ -103,15 +103,19 @@ class Group:
         return self.graph.dependents([self.root.id], lambda edge: edge.kind in _JOINED) if self.guests else set()
 
     def _is_meant(self, node: str, taken: set[str], tied: set[str]) -> bool:
-        """Of guests: one that shares a namespace; or one that runs, and links to what was made anew, or will be; or one
-        behind these. A link to what is only restarted holds: the engine corrects it."""
+        """Of guests: one that shares a namespace; or one that is to run, and links to what was made anew, or will be;
+        or one behind these. A link to what is only restarted holds: the engine corrects it."""
         if not self.guests or node in tied or node in self.halted:
             return True
         heir_of = self.ctx.view.identities.heir_of
         of_this = {self.root.id, *taken, *self.members, *map(heir_of, self.members)}
         mine = [edge for edge in self.graph.edges_of(node) if self._counts(edge) and edge.dependency in of_this]
-        running = self.graph.nodes[node].running
-        return any(edge.kind in _JOINED or (running and self._breaks(edge)) for edge in mine)
+        return any(edge.kind in _JOINED or self._has_lost_its_link(edge) for edge in mine)
+
+    def _has_lost_its_link(self, edge: Edge) -> bool:
+        """Whether it is of one that is to run: also if it ended by itself since the root was made, as its link died."""
+        dependent = self.graph.nodes[edge.dependent]
+        return self._breaks(edge) and self.ctx.view.is_to_run(dependent, self.root.created_at)
 
     def _breaks(self, edge: Edge) -> bool:
         """Whether it is to one that is gone, or will be by what is done here."""
@@ -173,6 +177,9 @@ class Group:
         """Of those that nobody stopped: one that ended for the group's sake, not one that has done its work."""
         if container.exit_code == KILLED and any(edge.kind == "pid" for edge in self.graph.edges_of(container.id)):
             return True  # the kernel kills what is in a process namespace whose first process has ended
+        links = (edge for edge in self.graph.edges_of(container.id) if edge.kind == "link")
+        if self.guests and self.params.replaced and any(map(self._has_lost_its_link, links)):
+            return True
         group = group_of(target_of(self.root)) if self.guests else self.ctx.incident.target
         return any(each.id == container.id for each in self.ctx.view.orphans(group))
 

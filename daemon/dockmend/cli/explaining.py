@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dockmend import decide
-from dockmend.cli.ties import Ties, begins, makes_anew
+from dockmend.cli.ties import Ties, begins, makes_anew, takes
 from dockmend.decide import History, Host, Suppress, Wait
 from dockmend.guards import Guards
 from dockmend.model import Change, Container
@@ -98,7 +98,7 @@ class Explainer:
     def _yes(self, rule: Rule, change: Change, now: float) -> Answer:
         steps = ", ".join(step.action for step in rule.then)
         if isinstance(subject := change.subject, Container) and begins(rule):
-            guests = [each.name for each in self.ties.guests(subject, rule)]
+            guests = [each.name for each in self.ties.guests(subject, rule) if takes(rule, each)]
             what = "what lives in its namespaces or links to it" if makes_anew(rule) else "what lives in its namespaces"
             steps += f"; and brings back {what}: {', '.join(guests)}" if guests else ""
         shut = decide.outside_hours(rule, now)

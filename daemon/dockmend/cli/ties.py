@@ -40,7 +40,7 @@ class Ties:
 
         def of(owner: Container, which: Callable[[Rule], bool]) -> Iterator[str]:
             for name in acting.get(owner.id, ()):
-                if (rule := rules.by_name(name)) is not None and which(rule) and _takes(rule, guest):
+                if (rule := rules.by_name(name)) is not None and which(rule) and takes(rule, guest):
                     yield f"{name}, with {owner.name}"
 
         found: list[str] = []
@@ -68,7 +68,7 @@ class Ties:
         mine = acting.get(guest.id, ()) if guest in self._sharing(owner) else ()
         names = dict.fromkeys(name for each in self._sharing(owner) for name in acting.get(each.id, ()))
         known = [rule for name in names if (rule := rules.by_name(name)) is not None]
-        return [each.name for each in known if each.grouped and each.name not in mine and _takes(each, guest)]
+        return [each.name for each in known if each.grouped and each.name not in mine and takes(each, guest)]
 
     def _sharing(self, owner: Container) -> list[Container]:
         """Those whose network is that of an owner: one group. A one-off is nobody's fellow."""
@@ -111,7 +111,7 @@ def _does(rule: Rule, actions: frozenset[str]) -> bool:
     return any(step.action in actions and step.target is None for step in steps)
 
 
-def _takes(rule: Rule, container: Container) -> bool:
+def takes(rule: Rule, container: Container) -> bool:
     """Whether a step of a rule that is about others may be done to a container: to a one-off only if the rule says."""
     return not container.one_off or rule.match.one_off
 

@@ -273,6 +273,20 @@ class View:
             and container.created_at < heir.created_at
         )
 
+    def is_to_run(self, container: Container, since: float) -> bool:
+        """Whether it runs, or is down though nobody wants that: dockmend took it down in the middle of something, or it
+        ended by itself, not with its work done, since a time (wall seconds, by the engine's clock)."""
+        if container.running or (self.taken_down(container.id) and not self.down_by_rule(container.id)):
+            return True
+        found = self.entries.get(container.id)
+        ended = found.kept.run.died_at if found is not None else 0.0
+        return (
+            container.state == "exited"
+            and container.exit_code != 0
+            and ended >= since
+            and not self.stopped(container.id)
+        )
+
     def down_by_rule(self, container_id: str) -> bool:
         """Whether a rule stopped it and left it down."""
         found = self.entries.get(container_id)

@@ -53,7 +53,8 @@ class Groups:
 
     def broken(self, incident: Incident) -> list[Container]:
         """Members whose trouble stands and to whom something may be done."""
-        return [each for each in self.mirror.orphans(incident.target) if self._may(each)]
+        orphans = self.mirror.orphans(incident.target)
+        return [each for each in orphans if self._may(each) and not self._is_nobodys(incident, each)]
 
     def halted(self, incident: Incident) -> list[Container]:
         """Members that dockmend itself took down."""
@@ -80,6 +81,8 @@ class Groups:
                 found.stopped.append(f"{container.name} was stopped by a person")
             elif container.state == "paused":
                 found.paused.append(f"{container.name} was paused by a person")
+            elif self._is_nobodys(incident, container):
+                found.left_alone.append(f"{container.name} is left alone: it is a Compose one-off")
             elif forbidden := self.guards.forbids(container):
                 found.left_alone.append(f"{container.name} is left alone: {forbidden.reason}")
             else:
@@ -95,6 +98,12 @@ class Groups:
         owner_id = self.mirror.identities.heir_of(incident.object_id)
         living = self.mirror.living_in(owner_id)
         return [each for each in living if self.mirror.standing_of(each.id, ("orphaned",))]
+
+    def _is_nobodys(self, incident: Incident, container: Container) -> bool:
+        """Whether it is a Compose one-off, which only a rule that asks for one-offs acts on: its incidents are about
+        one."""
+        about = self.mirror.container(self.mirror.identities.heir_of(incident.object_id))
+        return container.one_off and (about is None or not about.one_off)
 
     def _may(self, container: Container) -> bool:
         return container.state != "paused" and self.guards.forbids(container) is None

@@ -71,8 +71,14 @@ class Guests:
         return [
             each for each in touched
             if any(self._is_wanted(guest) for guest in self.mirror.living_in(each) if guest.id not in mine)
-            or any(guest.running for guest in self.mirror.linked_to_dead(each) if guest.id not in mine)
+            or any(self._has_lost_its_link(guest, each) for guest in self.mirror.linked_to_dead(each)
+                   if guest.id not in mine)
         ]  # fmt: skip
+
+    def _has_lost_its_link(self, guest: Container, dead: str) -> bool:
+        """Whether one that links to a container whose place another took has to be made anew: it is to run."""
+        heir = self.mirror.container(self.mirror.identities.heir_of(dead))
+        return heir is not None and self.mirror.is_to_run(guest, heir.created_at)
 
     def _is_wanted(self, guest: Container) -> bool:
         """Whether it may have to be brought back: it runs, or went because of its owner."""

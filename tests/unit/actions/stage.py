@@ -191,6 +191,9 @@ class Stage:
     def taken_down(self, container_id: str) -> bool:
         return False
 
+    def is_to_run(self, container: Container, since: float) -> bool:
+        return container.running
+
     def joined_at(self, container: Container) -> float:
         return container.started_at
 
