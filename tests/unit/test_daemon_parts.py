@@ -88,3 +88,13 @@ async def test_who_waits_for_a_container_looks_again_once_it_is_known_why_it_end
         (entry,) = one.mirror.entries.values()
         one.mirror.on_settled(entry.container)
         await until(waiting.done, "that one looks again")
+
+
+async def test_a_helper_that_an_incident_left_goes_once_that_is_closed(fake: FakeEngine, tmp_path: Path):
+    web = fake.add_container("web")
+    incident = an_incident(id="i0000000000left")
+    async with running(fake, settings(tmp_path)) as one:
+        row = await one.own.create("tool", {"Image": fake.container(web)["Image"]}, incident.id, "helper")
+        assert row.object_id in fake.containers
+        one.treatment.ending.closed(incident)
+        await until(lambda: row.object_id not in fake.containers, "it was removed")

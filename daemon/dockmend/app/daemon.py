@@ -328,6 +328,7 @@ class Daemon:
     def _closed(self, incident: Incident) -> None:
         """What came up while an incident was open is offered again, where it still stands."""
         self.spare_images.closed(incident)
+        self.leftovers.closed(incident)
         for change in self.intake.closed(incident.rule, incident.target):
             subject = change.subject
             if isinstance(subject, Container) and self.intake.open and self.mirror.stands(subject.id, change.trouble):
@@ -341,6 +342,7 @@ class Daemon:
         if self._listed.is_set():
             self.treatment.engine_back()
             self.spare_images.due.set()
+            self.leftovers.due.set()
             return
         self.healers.heed()
         if self.watch.info.product == PODMAN:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import structlog
 
-from dockmend.errors import EngineError
-from dockmend.owned import COMMAND, OwnedObject
+from dockmend.errors import EngineAway, EngineError
+from dockmend.journal.records import Incident
+from dockmend.owned import COMMAND, HIDDEN, OwnedObject
 from dockmend.ownership import Ownership
 from dockmend.pipeline.incidents import Incidents
 from dockmend.snapshots.owner import gone
@@ -22,7 +23,10 @@ from dockmend.snapshots.store import Store
 log = structlog.get_logger("dockmend")
 
 EVERY = 600.0
-"""Seconds between two looks: what could not be removed at once is rare, and harms nobody meanwhile."""
+"""Seconds between two looks if nothing is known to be left, and at the most."""
+SOON = 2.0
+"""Seconds until the next look at what an engine did not remove, twice as long after each: it may only have refused
+once, and until then nobody can remove the volume that is mounted there."""
 
 
 class Leftovers:
@@ -32,16 +36,23 @@ class Leftovers:
         self._own = own
         self._incidents = incidents
         self._snapshots = snapshots
+        self._wait = 0.0  # seconds until the next look: grows while something is left
         self.due = asyncio.Event()
 
     async def run(self) -> None:
         """Looks now and then, and when `due` is set. Runs until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(EVERY):
+                async with asyncio.timeout(self._wait):
                     await self.due.wait()
+                self._wait = 0.0
             self.due.clear()
             await self.remove()
+
+    def closed(self, incident: Incident) -> None:
+        """Whatever is there still that was made for it is nobody's from now on."""
+        if any(row.incident == incident.id for row in self._own.objects.here(*HIDDEN)):
+            self.due.set()
 
     async def at_start(self) -> None:
         """What the dockmend before this one left, half-written files as well: nothing is being written yet."""
@@ -50,12 +61,22 @@ class Leftovers:
 
     async def remove(self) -> None:
         """One look."""
-        try:
-            for row in self._own.objects.here("helper", "job"):
-                if self._abandoned(row) and await self._own.remove(row, volumes=row.purpose == "job"):
+        for row in self._own.objects.here(*HIDDEN):
+            if not self._abandoned(row):
+                continue
+            try:
+                if await self._own.remove(row, volumes=row.purpose == "job"):
                     log.info("removed a helper that was left behind", container=row.name, incident=row.incident)
-        except EngineError as error:
-            log.warning("helpers that were left behind could not be removed yet", error=str(error))
+            except EngineError as error:
+                log.warning(
+                    "a helper that was left behind could not be removed yet",
+                    container=row.name, incident=row.incident, error=str(error),
+                )  # fmt: skip
+                if isinstance(error, EngineAway):
+                    break  # nor would it answer for the others
+        # Also one that is not there, but that the engine may still be making.
+        left = any(self._abandoned(row) for row in self._own.objects.here(*HIDDEN))
+        self._wait = min(EVERY, max(SOON, self._wait * 2)) if left else EVERY
 
     def _abandoned(self, row: OwnedObject) -> bool:
         if row.incident.startswith(COMMAND):
