@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tests.lab import eventually
+from tests.lab import NeverHappenedError, eventually
 
 from . import fleet
 from .driver import Driver
@@ -20,11 +21,14 @@ from .verdict import Verdict
 
 LIMITED = ("restart", "start")
 RECORDED_AS = {"restart": "restart", "start": "start", "reconnect_network": "connect"}
+HELPER = "dockmend.helper"
 UNFINISHED = (".tmp", ".part", ".partial")
 FAULTS = ("Traceback", "internal error", "fault of dockmend")
 GIVEN_UP = {"attempts", "breaker", "exhausted"}
 POLL = 0.2
 """Seconds between two looks of one who waits until all is calm."""
+HELPERS_GO = 20.0
+"""Seconds for a helper whose removal was refused: dockmend asks again after 2, 4 and 8 s, and goes on."""
 CLOCKS = 0.5
 """Seconds by which the journal's times and the relay's may differ."""
 
@@ -127,6 +131,8 @@ class Invariants:
 
     def _leftover_objects(self, verdict: Verdict) -> None:
         known = {slot.id: slot for slot in self.driver.slots}
+        with contextlib.suppress(NeverHappenedError):  # then it is found
+            eventually(lambda: not self._has_helpers(known), HELPERS_GO, what="the helpers are gone", every=POLL)
         for row in self.driver.engine.api("GET", "/containers/json?all=1")[1]:
             slot = known.get(row["Id"])
             if slot is None:
@@ -146,6 +152,11 @@ class Invariants:
         for row in self.driver.engine.api("GET", "/volumes")[1]["Volumes"] or ():
             if not row["Name"].startswith("data-"):
                 verdict.found("leftover", f"volume {row['Name']}")
+
+    def _has_helpers(self, known: Container[str]) -> bool:
+        """What bears the label alone: no stranger of the fleet, and nothing that a recreation left."""
+        rows = self.driver.engine.api("GET", "/containers/json?all=1")[1]
+        return any(HELPER in row["Labels"] and row["Id"] not in known for row in rows)
 
     def _leftover_files(self, verdict: Verdict) -> None:
         state = self.driver.daemon.state
@@ -203,16 +214,17 @@ class Invariants:
                 verdict.found("journal", f"{row['action']} of {row['object_name']} is called done: {row['detail']}")
 
     def _settled(self, row: dict[str, Any], operation: str) -> bool:
-        """Whether the dockmend that began a step died, and the next one rightly called it done, whoever did it.
+        """Whether a step lost its dockmend, or that one its connections, and was rightly called done, whoever did it.
 
-        One that died before its call left its intent alone; a person may have done the same before the next one looked.
+        What died, or was cut off, before its call left its intent alone; a person may have done the same before anybody
+        looked. Neither the engine nor its events say who asked.
         """
-        died = any(
+        lost = any(
             span.death and row["began_at"] < span.end <= row["ended_at"] for span in self.driver.ledger.dockmend_out
-        )
+        ) or any(span.meets(row["began_at"], row["ended_at"]) for span in self.driver.relay.cuts)
         shown = "connect" if operation == "connect" else "start"  # a restart says `start` as well
         since, until = row["began_at"] - CLOCKS, row["ended_at"] + CLOCKS
-        return died and any(self.driver.events.of(row["object_id"], shown, since=since, until=until))
+        return lost and any(self.driver.events.of(row["object_id"], shown, since=since, until=until))
 
     def _guest(self, container: str) -> str:
         return next((slot.key for slot in self.driver.slots if slot.remade and container in slot.born), "-")

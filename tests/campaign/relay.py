@@ -98,6 +98,7 @@ class Relay:
         self.streams: list[Request] = []
         self.calls = 0
         self.spoilt: list[Spoilt] = []
+        self.cuts: list[Span] = []  # when connections were cut, also with a call that had not been read yet
         self.late: list[Span] = []  # when what the engine said was held back
         self._changes: list[Request] = beside._changes if beside else []
         self._by_container: dict[str, list[Request]] = beside._by_container if beside else {}
@@ -138,6 +139,7 @@ class Relay:
 
     def _cut(self, deaf: float) -> None:
         self._deaf_until = time.monotonic() + deaf
+        self.cuts.append(Span(time.time(), time.time() + deaf))
         for writer in list(self._open):
             writer.transport.abort()
 

@@ -93,7 +93,7 @@ def oracle_of(folder: Path, calls: list[Request], events: list[tuple[float, str]
         slots=[],
         daemon=SimpleNamespace(state=folder),
         second=SimpleNamespace(state=folder / "second", folder=folder / "second"),
-        relay=SimpleNamespace(changes=lambda container=ID: calls if container == ID else []),
+        relay=SimpleNamespace(changes=lambda container=ID: calls if container == ID else [], cuts=[]),
     )
     return Oracle(driver)
 
@@ -160,6 +160,24 @@ def test_what_a_person_did_between_a_death_and_the_next_look_is_rightly_called_d
 )
 def test_what_is_called_done_without_a_call_is_found_all_the_same(tmp_path: Path, event: tuple[float, str], span: Span):
     assert journal_findings(oracle_of(tmp_path, [], [event], span), tmp_path, 100.0, 106.0) == ["journal"]
+
+
+@pytest.mark.parametrize(
+    ("at", "cut", "found"),
+    [
+        pytest.param(102.0, Span(101.0, 101.5), [], id="cut off, and a person started it"),
+        pytest.param(102.0, Span(99.5, 100.5), [], id="the relay still took no connection"),
+        pytest.param(102.0, Span(90.0, 91.0), ["journal"], id="cut off before"),
+        pytest.param(102.0, Span(106.5, 107.0), ["journal"], id="cut off later"),
+        pytest.param(98.0, Span(101.0, 101.5), ["journal"], id="cut off, and nobody started it"),
+    ],
+)
+def test_what_a_person_did_after_a_call_was_lost_with_its_connection_is_rightly_called_done(
+    tmp_path: Path, at: float, cut: Span, found: list[str]
+):
+    oracle = oracle_of(tmp_path, [], [(at, "start")])
+    oracle.driver.relay.cuts.append(cut)
+    assert journal_findings(oracle, tmp_path, 100.0, 106.0) == found
 
 
 def touched(

@@ -1,0 +1,44 @@
+"""What the oracle finds of helper containers: one that goes by itself soon is none, one that stays is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from . import invariants
+from .test_parts import oracle_of
+from .verdict import Verdict
+
+TOOL = {"Id": "f" * 64, "Names": ["/dockmend-i0-00000000"], "Labels": {"dockmend.helper": "x/i0"}, "Status": "Created"}
+OLD = {"Id": "e" * 64, "Names": ["/web.dockmend-old-i0"], "Labels": {}, "Status": "Exited (143)"}
+
+
+@pytest.mark.parametrize(
+    ("stays", "row", "found"),
+    [
+        pytest.param(3, TOOL, 0, id="a helper that goes"),
+        pytest.param(10**9, TOOL, 1, id="a helper that stays"),
+        pytest.param(1, OLD, 1, id="what no helper is, is not waited for"),
+    ],
+)
+def test_only_a_helper_that_stays_is_a_leftover(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stays: int, row: dict[str, Any], found: int
+):
+    looks = 0
+
+    def api(method: str, path: str) -> tuple[int, Any]:
+        nonlocal looks
+        if not path.startswith("/containers"):
+            return 200, {"Volumes": []} if path == "/volumes" else []
+        looks += 1
+        return 200, [row] if looks <= stays or row is OLD else []
+
+    monkeypatch.setattr(invariants, "HELPERS_GO", 1.0)
+    oracle, verdict = oracle_of(tmp_path, [], []), Verdict()
+    engine: Any = SimpleNamespace(api=api)
+    oracle.driver.engine = engine
+    oracle._invariants._leftover_objects(verdict)
+    assert [each.kind for each in verdict.findings] == ["leftover"] * found
