@@ -11,6 +11,7 @@ from typing import Literal
 
 from dockmend.app.engine_lock import Holder
 from dockmend.engine.api import PODMAN, EngineInfo
+from dockmend.mirror.graph import DEPENDS_LABEL
 from dockmend.model import HELPER_LABEL, Container
 from dockmend.owned import OwnedObjects
 from dockmend.rules.builtin import LABELS, foreign_healers
@@ -23,7 +24,9 @@ SCARCE, LITTLE = (
 )  # bytes: below the first the journal is in danger, below the second snapshots are
 SKEW = 2.0  # seconds: beyond it, times in incidents and the engine's own do not fit together
 
-KNOWN_LABELS = frozenset({*LABELS, "dockmend.ignore", "autoheal.stop.timeout", HELPER_LABEL})
+KNOWN_LABELS = frozenset({*LABELS, "dockmend.ignore", DEPENDS_LABEL, "autoheal.stop.timeout", HELPER_LABEL})
+OF_SHIPPED_RULES = {"dockmend.rejoin": "60-rejoin-network.yaml"}
+"""Labels that a rule of the shipped rules.d reads: without it they are spelt well and do nothing."""
 TRUTHS = frozenset({"dockmend.heal", "dockmend.ignore", "autoheal", "deunhealth.restart.on.unhealthy"})
 _LABEL_IN_RULES = re.compile(r"dockmend\.[A-Za-z0-9_.-]*[A-Za-z0-9]")
 _REPLACER = re.compile(r"(^|/)(watchtower|ouroboros|diun)([:@]|$)")
@@ -207,7 +210,10 @@ def _label(container: Container, key: str, value: str, known: set[str]) -> Findi
         return Finding("problem", "labels", f"{what} means nothing: it wants true or false", f"write {key}={meant}")
     if key in known or not (key.lower().startswith("dockmend.") or _near(key)):
         return None
-    near = difflib.get_close_matches(key.lower(), known, 1, 0.6)
+    if key in OF_SHIPPED_RULES:
+        todo = f"put {OF_SHIPPED_RULES[key]} of dockmend's rules.d into the folder of your rules"
+        return Finding("problem", "labels", f"{what} does nothing: no rule in force names it", todo)
+    near = difflib.get_close_matches(key.lower(), {*known, *OF_SHIPPED_RULES}, 1, 0.6)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(LABELS))} and those your rules name"
     return Finding("problem", "labels", f"{what} means nothing to dockmend or its rules", hint)
 

@@ -310,6 +310,15 @@ def test_doctor_finds_labels_that_mean_nothing(labels, level, said):
     assert said in found.todo
 
 
+def test_doctor_says_which_rule_a_label_needs_that_none_in_force_names():
+    web = container("web", labels={"dockmend.rejoin": "true", "dockmend.depends-on": "db"})
+    [found] = checks.labels([web], [])
+    assert found.level == "problem"
+    assert "dockmend.rejoin=true does nothing: no rule in force names it" in str(found)
+    assert "60-rejoin-network.yaml" in str(found)
+    assert checks.labels([web], ["match: {labels: {dockmend.rejoin: 'true'}}"])[0].level == "ok"
+
+
 def test_doctor_finds_labels_an_image_set():
     [found] = checks.labels([container("web", image_labels={"dockmend.heal": "true", "maintainer": "x"})], [])
     assert found.level == "note"
