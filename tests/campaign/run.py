@@ -42,7 +42,7 @@ def campaign(
                 tally.seconds = time.monotonic() - begun
                 if verdict.findings:
                     tally.failed_at = tally.failed_at or tally.done
-                    say(f"dockmend's log ends with:\n{driver.daemon.text[-LOG_SHOWN:]}")
+                    _tell_logs(driver, say)
                 if verdict.findings and not keep_going:
                     break
                 if tally.seconds > seconds:
@@ -82,6 +82,15 @@ def _round(driver: Driver, oracle: Oracle, each: Round, tally: Tally, say: Calla
     if each.restore:
         driver.restore()
     return verdict
+
+
+def _tell_logs(driver: Driver, say: Callable[[str], None]) -> None:
+    """Who is asked why later has no other record of it: the folders go with the engine."""
+    say(f"dockmend's log ends with:\n{driver.daemon.text[-LOG_SHOWN:]}")
+    if driver.ledger.second_lives:
+        say(f"the second dockmend's log ends with:\n{driver.second.text[-LOG_SHOWN:]}")
+    if not driver.engine.running:
+        say(f"dockerd has ended, and its log ends with:\n{driver.engine.log[-LOG_SHOWN:]}")
 
 
 def _tell(verdict: Verdict, say: Callable[[str], None]) -> None:

@@ -41,10 +41,12 @@ def _down(driver: Driver, fault: Fault, end: Callable[[], None]) -> None:
     span = Span(time.time())
     driver.ledger.engine_out.append(span)
     end()
-    for victim in fault.victims:
-        send(pids[int(victim * len(pids))], fault.signal)
-    driver.sleep(min(fault.duration, LONGEST_DOWN))
-    _start(driver)
+    try:
+        for victim in fault.victims:
+            send(pids[int(victim * len(pids))], fault.signal)
+        driver.sleep(min(fault.duration, LONGEST_DOWN))
+    finally:  # what was left for later may fail meanwhile, and nobody else starts it again
+        _start(driver)
     span.end = time.time()
     for slot in driver.slots:
         # Nothing stays paused over the end of an engine; `always` starts what a person had stopped.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from tests.campaign.driver import Driver
 
 AT_ONCE = 8
+AGAIN = 1.0
+"""Seconds until the engine is asked again that did not answer."""
 
 
 def one_off(driver: Driver, fault: Fault, act: Act) -> None:
@@ -25,7 +28,7 @@ def one_off(driver: Driver, fault: Fault, act: Act) -> None:
     container = driver.hands.create(f"{strangers.PROJECT}-vpn-run-{fault.number}", labels, ("sh", "-c", ends))
     driver.passing[container] = "a one-off"
     driver.hands.start(container)
-    driver.later(fault.duration, partial(_discard, driver, container))
+    driver.later(fault.duration, partial(_discard_once_there, driver, container))
 
 
 def mass_removal(driver: Driver, fault: Fault, act: Act) -> None:
@@ -56,6 +59,14 @@ def mass_removal_running(driver: Driver, fault: Fault, act: Act) -> None:
 def _discard(driver: Driver, container: str) -> None:
     with contextlib.suppress(LabError):  # it is found as a leftover, if it stays
         driver.hands.discard(container)
+
+
+def _discard_once_there(driver: Driver, container: str) -> None:
+    """It may become due in the middle of an engine's end."""
+    try:
+        _discard(driver, container)
+    except (OSError, http.client.HTTPException):
+        driver.later(AGAIN, partial(_discard_once_there, driver, container))
 
 
 KINDS = {"one_off": one_off, "mass_removal": mass_removal, "mass_removal_running": mass_removal_running}
