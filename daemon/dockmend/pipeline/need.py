@@ -13,6 +13,9 @@ from dockmend.pipeline.looking import MISSING, Looking, Seen
 from dockmend.pipeline.verification import left_on_purpose
 from dockmend.rules.model import Rule
 
+LOOKS_ON = frozenset({"snapshot_volume", "commit_image", "publish"})
+"""Actions that begin no run of what they are about, or only the one that they ended for a moment."""
+
 
 @dataclass(slots=True)
 class Need:
@@ -27,6 +30,16 @@ class Need:
         gone = seen.gone and must_stand and incident.trigger != MISSING
         over = must_stand and not resumed and not incident.actor and not self.looking.stands(incident, seen.subject)
         return not gone and not over and self.looking.forbidden(incident, rule.then, seen.subject) is None
+
+    def is_over(self, incident: Incident, rule: Rule, seen: Seen, since: float) -> bool:
+        """Whether an attempt that was cut short need not go on: its container is well in a run that began since, and
+        what was done of the attempt begins none. `since`: when the attempt began, wall seconds."""
+        subject, done = seen.subject, rule.then[: self.ending.progress.get(incident.id, 0)]
+        if not isinstance(subject, Container) or not subject.running:
+            return False
+        if len(done) == len(rule.then) or any(step.action not in LOOKS_ON for step in done):
+            return False
+        return subject.started_at > since and not self.looking.stands(incident, subject)
 
     def _must_stand(self, incident: Incident, rule: Rule) -> bool:
         """What only tells, tells of what was: it may well be over by the remedy that came before it in this lane."""

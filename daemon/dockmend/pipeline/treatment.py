@@ -345,8 +345,10 @@ class Treatment:
         """The live state; None where there is nothing to do any more, which was verified then, or closed. `cut`: an
         attempt was cut short and is not gone on with."""
         seen = await self.looking.look(incident)
-        resumed = bool(self.ending.progress.get(incident.id))
-        owed = resumed or incident.id in self.ending.owed
+        owed = bool(self.ending.progress.get(incident.id))
+        since = self.clock.wall_at(self.ending.began.get(incident.id, self.clock()))
+        resumed = owed and not self.need.is_over(incident, rule, seen, since)
+        owed = owed or incident.id in self.ending.owed
         if owed and self._goes_on(incident.id) and not self.need.may_go_on(incident, rule, seen, resumed):
             await self._round_off(incident, rule, seen.subject)
             return await self._needed(incident, rule, cut=True)  # that took its time

@@ -916,3 +916,29 @@ async def test_a_removal_that_was_never_done_hides_none_of_somebody_else():
         one.mirror.taken_away.add(ID)
         settled = await one.treatment.steps.settle(record, one.only(), None)
         assert (settled.done, one.mirror.taken_away) == (False, set())
+
+
+@pytest.mark.parametrize("restarted", [True, False], ids=["restarted by a person", "as it was"])
+async def test_an_attempt_that_is_gone_on_with_later_leaves_alone_what_is_well_in_a_run_of_somebody_elses(
+    restarted: bool,
+):
+    """A second dockmend came to its next turn minutes later, and restarted what was well (campaign, seed 11)."""
+    text = rule_text(then='[{publish: {topic: "one"}}, restart]', finally_='[{publish: {topic: "end"}}]')
+    async with clinic(text.replace("    then: restart\n", "").replace("finally_", "finally")) as one:
+        one.paused = True
+        one.sicken()
+        await one.quiet()
+        incident, one.paused = one.only(), False
+        one.treatment.timers.drop(incident.id)
+        done = ActionRecord(
+            id="a1", incident=incident.id, rule="heal", target=incident.target, attempt=1, action="publish",
+            object_id=ID, object_name="web", params={}, began_at=one.now, ended_at=one.now, outcome="done",
+        )  # fmt: skip
+        one.now += 60.0
+        if restarted:
+            one._restarted()
+        one.incidents.update(incident.id, state="acting", attempts=1, waiting_for="", due_at=None)
+        one.treatment.take_up(one.only(), [], [done])
+        await one.quiet()
+        assert one.restarts == int(not restarted)
+        assert (one.only().outcome, topics(one)) == ("healed", ["end"])
