@@ -29,6 +29,7 @@ SECOND = "-2"
 """How the relay calls the second dockmend."""
 BROKEN = (LabError, OSError, http.client.HTTPException, AssertionError)
 FINISHES = 3
+"""How often what is due is done at the end of a round: an engine that is starting may not answer at once."""
 STATE_SIZE, SNAPSHOTS_SIZE = "96m", "16m"
 """Disks of their own under the journal and under the snapshots: small, so that they can be filled."""
 

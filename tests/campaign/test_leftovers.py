@@ -1,4 +1,4 @@
-"""What the oracle finds of helper containers: one that goes by itself soon is none, one that stays is."""
+"""The oracle counts a helper container as left over if it stays, and not if dockmend removes it soon."""
 
 from __future__ import annotations
 

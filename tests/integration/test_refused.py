@@ -33,5 +33,5 @@ def test_members_of_a_group(docker: PrivateEngine, proxy: HoldingProxy, what: st
         ]
         docker.docker("rm", "--force", "vpn")
         owner(docker)
-        eventually(lambda: all(each.met == each.times for each in refusals), 60, what="the engine refused")
+        eventually(lambda: all(each.taken == each.times for each in refusals), 60, what="the engine refused")
         each_is_there_once(docker, killed)

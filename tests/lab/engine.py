@@ -353,9 +353,18 @@ class PrivateEngine:
 
     def sicken(self, name: str, *, wait: bool = True) -> None:
         """Make a patient unhealthy; returns when the engine has noticed, unless told not to `wait`."""
+        since = self.now()
         self.docker("exec", name, "rm", "-f", "/well")
+
+        def noticed() -> bool:
+            # A dockmend may have healed it before anybody could look: then the engine's events tell.
+            if self.health(name) == "unhealthy":
+                return True
+            told = self.events(since=since, type="container", container=name)
+            return any(each["Action"] == "health_status: unhealthy" for each in told)
+
         if wait:
-            self.await_health(name, "unhealthy")
+            eventually(noticed, what=f"{name} becomes unhealthy")
 
     def cure(self, name: str) -> None:
         """Make a patient healthy again, as if it had recovered on its own."""

@@ -34,7 +34,8 @@ class Hold:
 @dataclass
 class Spoil:
     """Answers that are changed: each piece that the engine writes goes through `change`; b"" swallows it, None cuts the
-    connection. `taken`: how many requests it was applied to."""
+    connection. A whole other answer is a Refusal: of an answer in two pieces it would be given twice, and the second
+    one would answer the next request of the connection. `taken`: how many requests it was applied to."""
 
     pattern: re.Pattern[bytes]
     change: Callable[[bytes], bytes | None]
@@ -50,11 +51,18 @@ class Spoil:
 
 @dataclass
 class Refusal:
-    """Requests without a body that the engine never sees: they are answered 500. `met`: how many there were."""
+    """Requests without a body that the engine never sees: they get `answer`. `taken`: how many there were."""
 
     pattern: re.Pattern[bytes]
-    times: int
-    met: int = 0
+    times: int | None  # None: all
+    answer: bytes
+    taken: int = 0
+
+    def takes(self, request: bytes) -> bool:
+        if (self.times is not None and self.taken >= self.times) or not self.pattern.search(request):
+            return False
+        self.taken += 1
+        return True
 
 
 _WORD = b'{"message":"the proxy refuses"}\n'
@@ -116,9 +124,9 @@ class HoldingProxy:
             self._spoils.append(one)
         return one
 
-    def refuse(self, pattern: str, times: int) -> Refusal:
-        """Answer the next requests whose "METHOD /path" matches with 500."""
-        one = Refusal(re.compile(pattern.encode()), times)
+    def refuse(self, pattern: str, times: int | None = None, answer: bytes = REFUSAL) -> Refusal:
+        """Answer the next requests whose "METHOD /path" matches in the engine's place."""
+        one = Refusal(re.compile(pattern.encode()), times, answer)
         with self._lock:
             self._refusals.append(one)
         return one
@@ -175,8 +183,8 @@ class HoldingProxy:
                 continue
             if caught is not None and caught.when == "after":
                 line.answered = caught
-            if self._refused(data):
-                if not _sent(line.client, REFUSAL):
+            if (refusal := self._refused(data)) is not None:
+                if not _sent(line.client, refusal.answer):
                     break
                 continue
             line.spoil = self._spoiling(data)
@@ -209,14 +217,10 @@ class HoldingProxy:
         with self._lock:
             return next((one for one in self._spoils if one.takes(request)), None)
 
-    def _refused(self, data: bytes) -> bool:
+    def _refused(self, data: bytes) -> Refusal | None:
         request = data.split(b"\r\n", 1)[0]
         with self._lock:
-            for one in self._refusals:
-                if one.met < one.times and one.pattern.search(request):
-                    one.met += 1
-                    return True
-        return False
+            return next((one for one in self._refusals if one.takes(request)), None)
 
     def _caught(self, data: bytes) -> Hold | None:
         request = data.split(b"\r\n", 1)[0]

@@ -242,6 +242,6 @@ async def test_what_is_removed_is_news_if_a_rule_is_about_it_and_is_forgotten_if
             one.history.of("heal", "container:done").breaker_at = one.clock()
             for name in ("builder", "done", "other", "web"):
                 fake.remove_container(name, force=True, volumes=False)
-            await until(lambda: len(missing()) >= 2, "two are told of")
+            await until(lambda: len(missing()) >= 2, "the log names both")
             assert missing() == [("debug", "other"), ("info", "web")]
             assert one.history.of("heal", "container:done").breaker_at is None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dockmend.decide import ENDS_RUN, LEAVES_STOPPED_ALONE
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
+from dockmend.mirror.echo import STARTING
 from dockmend.model import Container, Object, owner_in
 from dockmend.observer import Observer
 from dockmend.pipeline.ending import Ending
@@ -13,8 +15,8 @@ from dockmend.pipeline.looking import MISSING, Looking, Seen
 from dockmend.pipeline.verification import left_on_purpose
 from dockmend.rules.model import Rule
 
-LOOKS_ON = frozenset({"snapshot_volume", "commit_image", "publish"})
-"""Actions that begin no run of what they are about, or only the one that they ended for a moment."""
+CHANGES_RUN = ENDS_RUN | LEAVES_STOPPED_ALONE | STARTING
+"""Actions that may end or begin a run of the container that they are done to."""
 
 
 @dataclass(slots=True)
@@ -32,12 +34,12 @@ class Need:
         return not gone and not over and self.looking.forbidden(incident, rule.then, seen.subject) is None
 
     def is_over(self, incident: Incident, rule: Rule, seen: Seen, since: float) -> bool:
-        """Whether an attempt that was cut short need not go on: its container is well in a run that began since, and
-        what was done of the attempt begins none. `since`: when the attempt began, wall seconds."""
+        """Whether an attempt that was cut short need not go on: its container is well in a run that began since then,
+        and none of the steps that were done begins a run. `since`: when the attempt began, wall seconds."""
         subject, done = seen.subject, rule.then[: self.ending.progress.get(incident.id, 0)]
         if not isinstance(subject, Container) or not subject.running:
             return False
-        if len(done) == len(rule.then) or any(step.action not in LOOKS_ON for step in done):
+        if len(done) == len(rule.then) or any(step.action in CHANGES_RUN for step in done):
             return False
         return subject.started_at > since and not self.looking.stands(incident, subject)
 

@@ -919,11 +919,13 @@ async def test_a_removal_that_was_never_done_hides_none_of_somebody_else():
 
 
 @pytest.mark.parametrize("restarted", [True, False], ids=["restarted by a person", "as it was"])
+@pytest.mark.parametrize("step", ['publish: {topic: "one"}', "wait: {time: 1s}", "set_limits: {pids: 9}"])
 async def test_an_attempt_that_is_gone_on_with_later_leaves_alone_what_is_well_in_a_run_of_somebody_elses(
-    restarted: bool,
-):
+    step: str, restarted: bool,
+):  # fmt: skip
     """A second dockmend came to its next turn minutes later, and restarted what was well (campaign, seed 11)."""
-    text = rule_text(then='[{publish: {topic: "one"}}, restart]', finally_='[{publish: {topic: "end"}}]')
+    action = step.partition(":")[0]
+    text = rule_text(then=f"[{{{step}}}, restart]", finally_='[{publish: {topic: "end"}}]')
     async with clinic(text.replace("    then: restart\n", "").replace("finally_", "finally")) as one:
         one.paused = True
         one.sicken()
@@ -931,7 +933,7 @@ async def test_an_attempt_that_is_gone_on_with_later_leaves_alone_what_is_well_i
         incident, one.paused = one.only(), False
         one.treatment.timers.drop(incident.id)
         done = ActionRecord(
-            id="a1", incident=incident.id, rule="heal", target=incident.target, attempt=1, action="publish",
+            id="a1", incident=incident.id, rule="heal", target=incident.target, attempt=1, action=action,
             object_id=ID, object_name="web", params={}, began_at=one.now, ended_at=one.now, outcome="done",
         )  # fmt: skip
         one.now += 60.0
