@@ -355,16 +355,8 @@ class PrivateEngine:
         """Make a patient unhealthy; returns when the engine has noticed, unless told not to `wait`."""
         since = self.now()
         self.docker("exec", name, "rm", "-f", "/well")
-
-        def noticed() -> bool:
-            # A dockmend may have healed it before anybody could look: then the engine's events tell.
-            if self.health(name) == "unhealthy":
-                return True
-            told = self.events(since=since, type="container", container=name)
-            return any(each["Action"] == "health_status: unhealthy" for each in told)
-
         if wait:
-            eventually(noticed, what=f"{name} becomes unhealthy")
+            self.await_ill(name, since)
 
     def cure(self, name: str) -> None:
         """Make a patient healthy again, as if it had recovered on its own."""
@@ -376,6 +368,17 @@ class PrivateEngine:
             eventually(lambda: self.health(name) == wanted, timeout, what=f"{name} becomes {wanted}")
         except AssertionError as error:
             raise AssertionError(f"{error}; its state: {json.dumps(self.inspect(name)['State'])[-1500:]}") from error
+
+    def await_ill(self, name: str, since: float) -> None:
+        """Wait until a container was unhealthy at some time `since` then, also if a dockmend healed it at once."""
+
+        def was_ill() -> bool:
+            told = self.events(since=since, type="container", container=name)
+            return self.health(name) == "unhealthy" or any(
+                each["Action"] == "health_status: unhealthy" for each in told
+            )
+
+        eventually(was_ill, what=f"{name} becomes unhealthy")
 
     def await_state(self, name: str, wanted: str, timeout: float = LIMIT) -> None:
         eventually(lambda: self.state(name) == wanted, timeout, what=f"{name} becomes {wanted}")

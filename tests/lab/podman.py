@@ -74,6 +74,10 @@ class PodmanEngine(PrivateEngine):
         """As on Docker, but the lab is the timer."""
         eventually(lambda: self.check_health(name) == wanted, timeout, what=f"{name} becomes {wanted}")
 
+    def await_ill(self, name: str, since: float) -> None:
+        """As the lab is the timer, nothing is healed before it looks."""
+        self.await_health(name, "unhealthy")
+
     def version(self) -> str:
         """As `podman --version` has it: 5.4.2."""
         return str(self.api("GET", "/version")[1]["Version"])
