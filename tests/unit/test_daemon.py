@@ -68,7 +68,7 @@ async def fake(tmp_path: Path) -> AsyncIterator[FakeEngine]:
 async def running(
     fake: FakeEngine, told: Settings, journal: SqliteJournal | None = None, clock: Clock | None = None
 ) -> AsyncIterator[Daemon]:
-    engine = DockerEngine(fake.url)
+    engine = DockerEngine(fake.url, root=told.engine_root)
     journal = journal or SqliteJournal(told.paths.journal, time.time)
     one = Daemon(told, engine, journal, clock=clock or Clock(), dice=random.Random(1))
     stop = asyncio.Event()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ import pytest
 from dockmend.app.daemon import Daemon
 from dockmend.errors import EngineAway
 from dockmend.mirror import Mirror
+from dockmend.mirror.ends import COMING_UP
 from dockmend.model import Container
 from dockmend.observer import Observer
 from dockmend.pipeline.watch import Watch
@@ -94,17 +96,41 @@ async def test_nothing_is_learnt_by_a_look_while_there_is_no_stream():
     assert mirror.container("c" * 64) is not None
 
 
-async def test_an_engine_that_is_away_is_asked_less_and_less_often_at_moments_that_differ(monkeypatch):
-    class Away:
-        async def connect(self) -> None:
-            raise EngineAway("nobody")
+async def test_an_engine_that_was_gone_again_before_it_answered_is_remembered(fake: FakeEngine, tmp_path: Path):
+    """It stopped what it found, and the next one does not show that it was there."""
+    runtimes = tmp_path / "data" / "runtimes"
+    runtimes.mkdir(parents=True)
+    os.utime(runtimes, (1000.0, 1000.0))
+    given = settings(tmp_path).model_copy(update={"engine_root": tmp_path / "data"})
+    async with running(fake, given) as one:
+        first = one.mirror.engine_start
+        assert first.began_at == 1000.0
+        await fake.stop()
+        await until(lambda: not one.watch.up, "the engine is lost")
+        os.utime(runtimes, (2000.0, 2000.0))
+        await until(lambda: 2000.0 in one.watch.starts.unwatched, "one is noticed that does not answer")
+        os.utime(runtimes, (3000.0, 3000.0))
+        await fake.start()
+        await until(lambda: one.watch.up, "the next one is watched")
+        assert one.mirror.engine_start.began_at == 3000.0
+        assert one.mirror.engine_start.earlier == ((1000.0, first.ready_at), (2000.0, 2000.0 + COMING_UP))
 
+
+async def test_an_engine_that_is_away_is_asked_less_and_less_often_at_moments_that_differ(monkeypatch):
     waits: list[float] = []
 
+    class Away:
+        async def connect(self) -> None:
+            if len(waits) == 12:
+                raise asyncio.CancelledError
+            waits.append(0.0)
+            raise EngineAway("nobody")
+
+        async def started_at(self) -> float:
+            return 0.0
+
     async def sleep(seconds: float) -> None:
-        waits.append(seconds)
-        if len(waits) == 12:
-            raise asyncio.CancelledError
+        waits[-1] += seconds
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     engine: Any = Away()

@@ -108,6 +108,10 @@ class Engine(Protocol):
     async def connect(self) -> EngineInfo:
         """Settles the API version with the engine and says who answers."""
 
+    async def started_at(self) -> float:
+        """When the engine that is there now, or was last, began (wall seconds), by its files: it need not answer, but
+        must have once. 0.0: not known."""
+
     async def close(self) -> None: ...
     async def ping(self, timeout: float | None = None) -> None: ...
 

@@ -88,8 +88,11 @@ class DockerEngine(Changing, Commands, Archives):
             manager=info.Swarm is not None and info.Swarm.ControlAvailable,
             containers=info.Containers,
             product=version.product,
-            started_at=await self.files.engine_started_at() if self.files is not None else 0.0,
+            started_at=await self.started_at(),
         )
+
+    async def started_at(self) -> float:
+        return await self.files.engine_started_at() if self.files is not None else 0.0
 
     def _find_files(self, told: str, product: str) -> None:
         """Where the engine's files are; a path that another host's engine tells is none of this host."""

@@ -9,9 +9,11 @@ start, so it counts as a person's stop only where the other three are excluded.
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from dockmend.model import Cause, Container, Origin
 
@@ -29,6 +31,8 @@ COMING_UP = 15.0
 """Seconds in which an engine that was killed has stopped what it finds running at its start (its own limit)."""
 BEGAN_SLACK = 0.2
 """Seconds by which the time of an engine's start, that of a folder which it makes then, may be too late."""
+EARLIER = 16
+"""Starts of engines before the present one that are remembered."""
 HISTORY = "history"
 """What an end counts as that was over before dockmend knew the container."""
 
@@ -94,10 +98,13 @@ class Run(Struct, omit_defaults=True):
 
 class EngineStart(Struct, frozen=True):
     """The present engine's start: from then to its first answer it stops what an engine that was killed left running,
-    and its own record says of those that a call stopped them. `ready_at` 0.0: nothing of it is known."""
+    and its own record says of those that a call stopped them. `ready_at` 0.0: nothing of it is known.
+
+    So did each engine before it that was killed in its turn, and their records stay as they are."""
 
     began_at: float = 0.0
     ready_at: float = 0.0
+    earlier: tuple[tuple[float, float], ...] = ()  # the same of the engines before it, as far as they were noticed
 
     @classmethod
     def told(cls, began_at: float, bridge_made_at: float, *, live_restore: bool) -> EngineStart:
@@ -110,12 +117,24 @@ class EngineStart(Struct, frozen=True):
             return cls(began_at or bridge_made_at - COMING_UP, bridge_made_at)
         return cls(began_at, began_at + COMING_UP) if began_at else cls()
 
+    def after_others(self, before: EngineStart, unwatched: Iterable[float]) -> EngineStart:
+        """With the starts before it: that of the engine that was watched before (or still is), and when those began
+        that nobody watched. What these did until the next one began, or for as long as a start takes, is not known."""
+        spans = {*before.earlier, (before.began_at, before.ready_at)} - {(0.0, 0.0), (self.began_at, self.ready_at)}
+        begun = {began_at for began_at, _ in spans}
+        others = [at for at in unwatched if at not in begun and at < self.began_at]
+        nexts = sorted({*begun, *others, self.began_at})
+        spans.update((at, min([at + COMING_UP, *(each for each in nexts if each > at)])) for at in others)
+        return replace(self, earlier=tuple(sorted(spans)[-EARLIER:]))
+
     def after(self, at: float) -> bool:
         """Whether that was before it, and so under another engine."""
         return at < self.began_at - BEGAN_SLACK
 
     def during(self, at: float) -> bool:
-        return self.began_at - BEGAN_SLACK <= at <= self.ready_at
+        """Whether an engine, this one or one before it, was starting at that time."""
+        spans = (*self.earlier, (self.began_at, self.ready_at))
+        return any(began_at - BEGAN_SLACK <= at <= ready_at for began_at, ready_at in spans)
 
 
 class End(Struct, eq=False):

@@ -130,7 +130,7 @@ class Mirror(OwnDoing):
         if found is None and asked is not None and asked >= 0:
             return []  # it was known as it was asked for, and was removed before the answer came
         if found is None:
-            return self._discover(self.owned.judged(seen), now, origin)
+            return self._discover(self.owned.judged(seen), now, origin, blind)
         if found.outdated(seen) and found.distrusted < TRUSTED_AFTER:
             found.distrusted += 1
             self.wanted.add(seen.id)
@@ -168,12 +168,14 @@ class Mirror(OwnDoing):
         changes += looks.orphaned(self, found, now, origin)
         return changes
 
-    def _discover(self, seen: Container, now: float, origin: Origin) -> list[Change]:
+    def _discover(self, seen: Container, now: float, origin: Origin, blind: bool) -> list[Change]:
         heard = self.unknown.pop(seen.id, None)
         if self.owned.hides(seen):
             return []  # dockmend's own: what it does there is nobody's trouble
         if heard is not None:
             return self._relive(seen, heard, now) + self.observe(seen, now, origin)
+        if blind and self._is_no_history(seen):
+            return self._relive(seen, (), now) + self.observe(seen, now, origin, blind=True)
         signalled, seen = seen.signalled, plain(seen)
         found = Entry(Kept(container=seen, run=Run(started_at=seen.started_at)))
         if not seen.running and seen.started_at:  # history: it ended before dockmend knew it
@@ -193,6 +195,12 @@ class Mirror(OwnDoing):
         for dependent in list(self.owned_by.naming(seen.id)):
             changes += looks.orphaned(self, self.entries[dependent], now, origin)
         return changes
+
+    def _is_no_history(self, seen: Container) -> bool:
+        """Whether one of which nothing was heard began after all that dockmend knew of this engine at its own start,
+        and ended by nobody's will. Else it is left: since when it is as it is, or by whose will, nobody can tell."""
+        nobody = seen.signalled is False and not seen.error and not seen.running
+        return nobody and 0 < self.known_until_ns < seen.started_at * 1e9
 
     def _relive(self, seen: Container, heard: Iterable[tuple[Event, Origin]], now: float) -> list[Change]:
         """A new container as it was made, and then all that was heard of it, in order."""

@@ -19,10 +19,10 @@ from msgspec.structs import replace
 from dockmend.engine.api import Batch, Engine, EngineInfo, EventStream, Listing
 from dockmend.errors import EngineAway, EngineError, Temporary
 from dockmend.mirror import Mirror
-from dockmend.mirror.ends import EngineStart
 from dockmend.model import Change, Event, Origin
 from dockmend.observer import Observer
 from dockmend.pipeline.cursor import Cursor
+from dockmend.pipeline.engine_starts import EngineStarts
 from dockmend.pipeline.looks import Looks
 from dockmend.pipeline.raw_events import RawEvents
 from dockmend.pipeline.standing import AT_ONCE, in_slices, offer_standing
@@ -78,6 +78,7 @@ class Watch:
         self.again = again or offer  # gets what stands, told before or not, after every list
         self.raw = RawEvents(mirror, lambda change: self.again((change,)))
         self.pace = Pace()
+        self.starts = EngineStarts(engine)
         self.cursor = Cursor()
         self.info: EngineInfo | None = None
         self.up = False
@@ -111,7 +112,7 @@ class Watch:
             low, high = self.pace.backoff
             wait = min(high, low * 2 ** min(failures, 10)) * (0.5 + 0.5 * self.dice.random())
             failures += 1
-            await asyncio.sleep(wait)
+            await self.starts.pause(wait)
 
     def _lost(self) -> None:
         if self.up:
@@ -123,6 +124,7 @@ class Watch:
     async def _session(self) -> None:
         self.progress += 1
         self.info = await self.engine.connect()
+        self.starts.saw(self.info.started_at)
         self.mirror.defined.lists_swarm = self.info.manager
         self.mirror.owned.engine_id = self.info.identity
         marker = self.cursor.marker
@@ -188,10 +190,8 @@ class Watch:
         """
         bridge = next((each for each in listing.networks if each.name == "bridge" and each.driver == "bridge"), None)
         if self.info is not None:
-            self.mirror.engine_start = EngineStart.told(
-                self.info.started_at, bridge.created_at if bridge is not None else 0.0,
-                live_restore=self.info.live_restore,
-            )  # fmt: skip
+            made_at = bridge.created_at if bridge is not None else 0.0
+            self.mirror.engine_start = self.starts.watched(self.info, made_at, self.mirror.engine_start)
         boot, before = bridge.id if bridge is not None else "", self.cursor.boot
         if gap and bridge is not None and before and boot != before:
             last_heard = self.cursor.time_ns / 1e9 if self._connected_before else bridge.created_at

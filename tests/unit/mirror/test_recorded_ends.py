@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.mirror import Mirror
-from dockmend.mirror.ends import EngineStart
+from dockmend.mirror.ends import EARLIER, EngineStart
 from tests.unit.mirror.host import ID, Host
 
 UP = EngineStart(began_at=500.0, ready_at=510.0)
@@ -71,6 +71,12 @@ def at_the_engines_start(host: Host) -> None:
     host.mirror.engine_start = EngineStart(began_at=host.now + 98.0, ready_at=host.now + 101.0)
 
 
+def at_the_start_of_an_engine_before(host: Host) -> None:
+    """Another one was killed as well, and nobody had watched it."""
+    before = EngineStart(began_at=400.0, ready_at=402.0)
+    host.mirror.engine_start = EngineStart(host.now + 110.0, host.now + 112.0).after_others(before, [host.now + 98.0])
+
+
 def nothing_known_of_the_engines_start(host: Host) -> None:
     host.mirror.engine_start = EngineStart()
 
@@ -81,8 +87,11 @@ def start_that_failed_since(host: Host) -> None:
 
 @pytest.mark.parametrize(
     "doubt",
-    [heard_hup, listed_as_signalled, dockmends_own_stop, at_the_engines_start, nothing_known_of_the_engines_start],
-)
+    [
+        heard_hup, listed_as_signalled, dockmends_own_stop, at_the_engines_start, at_the_start_of_an_engine_before,
+        nothing_known_of_the_engines_start,
+    ],
+)  # fmt: skip
 def test_what_another_may_have_done_is_not_taken_for_a_persons_stop(doubt: Callable[[Host], None]) -> None:
     host = watched()
     doubt(host)
@@ -182,3 +191,76 @@ def test_an_engines_start_as_far_as_it_is_known(
     began_at: float, bridge: float, live_restore: bool, told: EngineStart
 ) -> None:
     assert EngineStart.told(began_at, bridge, live_restore=live_restore) == told
+
+
+@pytest.mark.parametrize("watched_it", [True, False])
+@pytest.mark.parametrize(
+    ("ended_at", "cause"), [(1009.0, "stopped"), (1012.0, "left_down"), (1017.0, "stopped"), (1021.0, "left_down")]
+)
+def test_of_two_engines_that_were_killed_the_first_one_stopped_what_it_found(
+    watched_it: bool, ended_at: float, cause: str
+) -> None:
+    """And it did so at its start: what ended later under it, and what ended before it, a person stopped."""
+    first, second = EngineStart(1010.0, 1015.0), EngineStart(1020.0, 1022.0)
+    host = watched()
+    ended = replace(host.ended(143, signalled=True), finished_at=ended_at)
+    host.mirror.engine_lost(1008.0)
+    host.mirror.engine_renewed(1008.0, 1022.0, kept_containers=False)
+    before = first.after_others(UP, [500.0]) if watched_it else UP
+    noticed = [500.0, 1010.0, 1020.0] if not watched_it else [1010.0, 1020.0]
+    host.mirror.engine_start = second.after_others(before, noticed)
+    host.now = 1023.0
+    host.relist(ended, blind=True)
+    host.wait(5.0)
+    if not watched_it and ended_at == 1017.0:
+        cause = "left_down"  # how long the start of one took that never answered is not known
+    assert [change.cause for change in host.seen if change.cause] == [cause]
+
+
+def test_the_starts_before_the_present_one_are_kept_as_long_as_they_are_few() -> None:
+    start = EngineStart(100.0, 103.0)
+    assert start.after_others(EngineStart(), [100.0]) == start
+    again = start.after_others(start, [100.0])
+    assert again == start, "the same engine, watched again, is no other one"
+    later = EngineStart(108.0, 110.0).after_others(start, [100.0, 105.0, 108.0])
+    assert later.earlier == ((100.0, 103.0), (105.0, 108.0))
+    for at in range(200, 600, 10):
+        later = EngineStart(float(at), at + 2.0).after_others(later, [float(at)])
+    assert later.earlier[-1] == (580.0, 582.0)
+    assert len(later.earlier) == EARLIER
+
+
+@pytest.mark.parametrize(
+    ("fields", "causes"),
+    [
+        ({}, ["left_down"]),
+        ({"finished_at": 950.0, "exit_code": 1}, ["crashed"]),
+        ({"exit_code": 0}, ["left_down"]),
+        ({"signalled": True}, []),
+        ({"signalled": None}, []),
+        ({"started_at": 890.0}, []),
+        ({"error": "network shop not found"}, []),
+    ],
+    ids=[
+        "nobody stopped it",
+        "it crashed before",
+        "it ended well",
+        "somebody did",
+        "not known",
+        "before anybody watched",
+        "start failed",
+    ],
+)
+def test_one_that_was_made_since_dockmend_last_heard_was_left_down_by_the_engine_too(
+    fields: dict[str, object], causes: list[str]
+) -> None:
+    """dockmend was down as it was made, and as the engine ended; its end is no history."""
+    host = Host()
+    host.mirror.known_until_ns = int(895.0 * 1e9)
+    host.mirror.engine_renewed(1000.0, 1000.0, kept_containers=False)
+    host.mirror.engine_start = EngineStart(995.0, 1000.0)
+    given: dict[str, object] = {"state": "exited", "exit_code": 143, "finished_at": 990.0, "signalled": False}
+    host.relist(host.container(**{**given, **fields}), blind=True)
+    host.wait(5.0)
+    assert [change.cause for change in host.seen if change.cause] == causes
+    assert ("container.left_down" in host.triggers()) is (causes == ["left_down"])
