@@ -139,6 +139,55 @@ def test_what_ended_before_an_engine_that_ended_too(own_engine: Makes, how: str)
         assert states(engine, *back) == dict.fromkeys(back, "running"), told
 
 
+def test_what_an_engine_stopped_that_was_killed_again_as_it_came_back(own_engine: Makes) -> None:
+    """The engine that is there then shows nothing of it, and dockmend may never have had an answer of the other one."""
+    engine = own_engine()
+    engine.run("first")
+    for policy in ("no", "unless-stopped"):
+        engine.run(f"ran-{policy}", "--restart", policy)
+        engine.run(f"stopped-{policy}", "--restart", policy)
+    with running(engine) as one:
+        for name in ("stopped-no", "stopped-unless-stopped"):
+            engine.docker("stop", "-t", "5", name)
+        heals_a_witness(one, engine)
+        for _ in range(2):
+            engine.kill()
+            engine.start()
+        heals_a_witness_again(one, engine)
+        told = {each["object_name"]: each["cause"] for each in incidents(one) if each["object_name"] != "witness"}
+        left, back = ("stopped-no", "stopped-unless-stopped"), ("ran-no", "ran-unless-stopped", "first")
+        assert states(engine, *left) == dict.fromkeys(left, "exited"), told
+        assert states(engine, *back) == dict.fromkeys(back, "running"), told
+
+
+def heals_a_witness_again(one: Daemon, engine: PrivateEngine) -> None:
+    """Under another name: the first witness is one of those that the engine stopped."""
+    eventually(lambda: one.metric("dockmend_engine_up") == 1.0, 60, what="dockmend watches the engine")
+    engine.docker("rm", "-f", "witness")
+    heals_a_witness(one, engine)
+
+
+@pytest.mark.parametrize("how", ["kill", "terminate"])
+def test_what_was_made_and_ended_with_the_engine_while_dockmend_was_down(own_engine: Makes, how: str) -> None:
+    engine = own_engine()
+    engine.run("first")
+    with running(engine) as one:
+        heals_a_witness(one, engine)
+        one.stop()
+        engine.docker("rm", "-f", "witness")
+        engine.run("made")
+        engine.run("stopped")
+        engine.docker("stop", "-t", "5", "stopped")
+        getattr(engine, how)()
+        engine.start()
+        one.start()
+        heals_a_witness(one, engine)
+        assert states(engine, "made", "stopped", "first") == {
+            "made": "running" if how == "terminate" else "exited",  # killed: its record looks like a person's stop
+            "stopped": "exited", "first": "running",
+        }  # fmt: skip
+
+
 def test_what_ended_beside_an_engine_with_live_restore(own_engine: Makes) -> None:
     engine = own_engine(live_restore=True)
     engine.run("first")
