@@ -43,8 +43,15 @@ def _stop(driver: Driver, slot: Slot, act: Act) -> None:
 
 def kill(driver: Driver, fault: Fault, act: Act) -> None:
     if chosen := driver.choose(fault, act, running):
+        started_at = driver.inspect(chosen[0])["State"]["StartedAt"]
         driver.hands.do(chosen[0], "kill")
-        eventually(lambda: driver.engine.state(chosen[0].id) != "running", 5)
+
+        def over() -> bool:
+            """It ended, or runs again already: dockmend may have restarted it meanwhile, and owes that stop."""
+            state = driver.inspect(chosen[0])["State"]
+            return bool(state["Status"] != "running" or state["StartedAt"] != started_at)
+
+        eventually(over, 30, what="what a person killed ends")
         driver.means(act, chosen[0], "stopped", "exited")
 
 
