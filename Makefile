@@ -86,7 +86,7 @@ soak: venv ## dockmend under a steady mix of events, its memory watched: make so
 	@PYTHONPATH=.:daemon $(BIN)/python -m tests.soak --minutes $(or $(MINUTES),10) --rate $(RATE)
 
 .PHONY: deaths
-deaths: venv ## dockmend killed at every step of a group's restart; `make test` runs every fourth of these
+deaths: venv ## dockmend killed at every step of a group's restart; `make test-all` runs every fourth of these
 	@tests/lab/install.sh
 	$(BIN)/pytest tests/integration -m deaths --every-death -n 3 --dist worksteal
 

@@ -234,7 +234,7 @@ async def disconnect(ctx: Context, params: Any, subject: Object) -> Done:
     if name not in container.networks:
         return Done(f"was not connected to {name}")
     await ctx.remember({"disconnect": name})
-    # A network that is gone, and one that was made again, are left by force only (engine-facts: by its name).
+    # A network that is gone, and one that was made again, are left by force only, and by the network's name.
     await leave(ctx, container, name, force=params.force or not container.running)
     seen = await look(ctx, container.id)
     if seen is not None and name in seen.networks:

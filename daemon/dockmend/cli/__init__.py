@@ -11,5 +11,5 @@ __all__ = ["execute", "main"]
 
 
 def main() -> NoReturn:
-    """The entry point of `dockmend`; ends the process with 0, 1, 2 or 3 (interface.md), 130 after Ctrl-C."""
+    """The entry point of `dockmend`; ends the process with 0, 1, 2 or 3 (docs/cli.md), 130 after Ctrl-C."""
     sys.exit(execute(sys.argv[1:]))

@@ -12,7 +12,7 @@ from typing import Literal
 from dockmend.app.engine_lock import Holder
 from dockmend.engine.api import PODMAN, EngineInfo
 from dockmend.mirror.graph import DEPENDS_LABEL
-from dockmend.model import HELPER_LABEL, Container
+from dockmend.model import HELPER_LABEL, REFERENCE_LABEL, Container
 from dockmend.owned import OwnedObjects
 from dockmend.rules.builtin import LABELS, foreign_healers
 from dockmend.rules.model import RuleSet
@@ -24,9 +24,19 @@ SCARCE, LITTLE = (
 )  # bytes: below the first the journal is in danger, below the second snapshots are
 SKEW = 2.0  # seconds: beyond it, times in incidents and the engine's own do not fit together
 
-KNOWN_LABELS = frozenset({*LABELS, "dockmend.ignore", DEPENDS_LABEL, "autoheal.stop.timeout", HELPER_LABEL})
-OF_SHIPPED_RULES = {"dockmend.rejoin": "60-rejoin-network.yaml"}
+KNOWN_LABELS = frozenset({
+    *LABELS, "dockmend.ignore", DEPENDS_LABEL, "autoheal.stop.timeout", HELPER_LABEL, REFERENCE_LABEL
+})  # fmt: skip
+OF_SHIPPED_RULES = {
+    "dockmend.keep-crashed": "20-keep-crashed.yaml",
+    "dockmend.reconnect": "30-reconnect-network.yaml",
+    "dockmend.snapshot": "40-nightly-snapshots.yaml",
+    "dockmend.raise-memory": "50-raise-memory.yaml",
+    "dockmend.rejoin": "60-rejoin-network.yaml",
+}
 """Labels that a rule of the shipped rules.d reads: without it they are spelt well and do nothing."""
+OF_VOLUMES = frozenset({"dockmend.snapshot"})
+"""Those of them that count on a volume, and not on a container."""
 TRUTHS = frozenset({"dockmend.heal", "dockmend.ignore", "autoheal", "deunhealth.restart.on.unhealthy"})
 _LABEL_IN_RULES = re.compile(r"dockmend\.[A-Za-z0-9_.-]*[A-Za-z0-9]")
 _REPLACER = re.compile(r"(^|/)(watchtower|ouroboros|diun)([:@]|$)")
@@ -212,6 +222,7 @@ def _label(container: Container, key: str, value: str, known: set[str]) -> Findi
         return None
     if key in OF_SHIPPED_RULES:
         todo = f"put {OF_SHIPPED_RULES[key]} of dockmend's rules.d into the folder of your rules"
+        todo += ", and set the label on the volume" if key in OF_VOLUMES else ""
         return Finding("problem", "labels", f"{what} does nothing: no rule in force names it", todo)
     near = difflib.get_close_matches(key.lower(), {*known, *OF_SHIPPED_RULES}, 1, 0.6)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(LABELS))} and those your rules name"

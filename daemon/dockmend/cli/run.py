@@ -11,7 +11,7 @@ from dockmend.cli.options import options, settings
 
 @click.command(short_help="The daemon.")
 @options("config", "rules", "state", "socket", "engine")
-@click.option("--listen", metavar="ADDR:PORT", help="HTTP: page, API, metrics, health [127.0.0.1:9468].")
+@click.option("--listen", metavar="ADDR:PORT", help="HTTP: API, metrics, health [127.0.0.1:9468].")
 @click.option("--metrics-listen", metavar="ADDR:PORT", help="HTTP: metrics and health only [off].")
 @click.option("--dry-run", is_flag=True, default=None, help="Decide, record and count, but touch nothing.")
 @click.option("--only", hidden=True, default="", help="Act on this container alone, by its id (dockmend demo).")

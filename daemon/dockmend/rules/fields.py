@@ -26,7 +26,7 @@ CAUSES: Final = (
 ORIGINS: Final = ("live", "replayed", "relisted", "started", "timer")
 
 FORGEABLE: Final = {"exitCode": "container.exit_code", "signal": "cause", "execDuration": "container.started_at"}
-"""Attributes of an event that a label overwrites, and the field to use in their place (engine-facts)."""
+"""Attributes of an event that a label overwrites, and the field to use in their place (docs/rules.md, "Fields")."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -302,6 +303,7 @@ def test_check_warns_of_what_the_policy_will_refuse(dockmend, tmp_path):
         ({"autoheal": "False"}, "problem", "write autoheal=false"),
         ({"dockmend.heal": "true", "com.docker.compose.project": "x", "maintainer": "y"}, "ok", ""),
         ({"dockmend.tier": "x"}, "ok", ""),
+        ({"dockmend.image": "web:1"}, "ok", ""),  # written by dockmend itself
     ],
 )
 def test_doctor_finds_labels_that_mean_nothing(labels, level, said):
@@ -317,6 +319,20 @@ def test_doctor_says_which_rule_a_label_needs_that_none_in_force_names():
     assert "dockmend.rejoin=true does nothing: no rule in force names it" in str(found)
     assert "60-rejoin-network.yaml" in str(found)
     assert checks.labels([web], ["match: {labels: {dockmend.rejoin: 'true'}}"])[0].level == "ok"
+
+
+def test_doctor_knows_the_rule_file_of_each_label_that_the_shipped_rules_read():
+    files = {
+        label: file.name
+        for file in (Path(__file__).parents[3] / "rules.d").glob("*.yaml")
+        for label in re.findall(r"labels: \{(dockmend\.[a-z-]+):", file.read_text())
+        if label not in checks.KNOWN_LABELS
+    }
+    assert files == checks.OF_SHIPPED_RULES
+    web = container("web", labels={"dockmend.snapshot": "true"})
+    [found] = checks.labels([web], [])
+    assert "40-nightly-snapshots.yaml" in found.todo
+    assert "on the volume" in found.todo
 
 
 def test_doctor_finds_labels_an_image_set():

@@ -19,7 +19,7 @@ CONTRACT = [
     "run", "check", "schema", "rules", "coverage", "graph", "explain", "record", "status", "incidents", "pause",
     "resume", "reset", "reload", "trigger", "snapshots", "demo", "doctor",
 ]  # fmt: skip
-"""interface.md, less `test` and the row that comes with later work."""
+"""Every command, in the order of `dockmend --help`."""
 
 FLAGS = {
     "run": ("--config", "--rules", "--state", "--engine", "--listen", "--metrics-listen", "--dry-run", "--log-format"),
