@@ -30,7 +30,8 @@ from dockmend.set_aside import stranded
 log = structlog.get_logger("dockmend")
 
 BEGUN = "aside/"
-"""Key of what is begun here: the id of a container that takes its name again and is to be started."""
+"""Key of what is begun here: the id of a container that takes its name again and is to be started. The value: when its
+last run until then began; b"" in what an earlier version wrote."""
 
 
 @dataclass(slots=True)
@@ -70,7 +71,8 @@ class LeftAside:
                 container = await self.engine.inspect(key.removeprefix(BEGUN))
                 # Its row may still be there: dockmend can have died before that was gone from the disk.
                 row = self.own.objects.of(container)
-                if not container.running and (row is None or container.name != row.name):
+                named = row is None or container.name != row.name
+                if named and not container.running and await self._is_owed_a_start(key, container):
                     await self.engine.start(container.id)
             except NotFound:
                 pass
@@ -79,6 +81,12 @@ class LeftAside:
                 continue
             with contextlib.suppress(JournalError):  # the next start finds it running
                 self.journal.put_known(key, None)
+
+    async def _is_owed_a_start(self, key: str, container: Container) -> bool:
+        """False if it has run since: then it was started, and what ended it is no business of this."""
+        began = await self.journal.known_value(key)
+        same_run = not began or container.started_at <= msgspec.msgpack.decode(began, type=float)
+        return same_run and not self.mirror.stopped(container.id)
 
     async def _journalled(self, row: OwnedObject) -> tuple[Undo | None, bool]:
         """What the journal remembers of the exchange, and whether that is still to be settled."""
@@ -107,8 +115,8 @@ class LeftAside:
             )  # fmt: skip
             return
         start = undo.was_running and not container.running and container.finished_at >= undo.began_at
-        if start:
-            self.journal.put_known(BEGUN + container.id, b"")
+        if start := start and not self.mirror.stopped(container.id):
+            self.journal.put_known(BEGUN + container.id, msgspec.msgpack.encode(container.started_at))
             await self.journal.committed()
         # Before it has its name: from then on it counts as put right, but for its start.
         if container.restart_policy != (undo.restart_policy.get("Name") or "no"):
