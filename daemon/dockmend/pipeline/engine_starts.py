@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 
 from dockmend.engine.api import Engine, EngineInfo
-from dockmend.mirror.ends import EngineStart
+from dockmend.mirror.ends import EARLIER, EngineStart
 
 LOOKS_EVERY = 0.5
 """Seconds between two looks at an engine's start, while none is watched: one that stops anything lives longer."""
@@ -24,7 +24,7 @@ class EngineStarts:
     def saw(self, began_at: float) -> None:
         """An engine began then (wall seconds); 0.0: not known."""
         if began_at and began_at not in self.unwatched:
-            self.unwatched.append(began_at)
+            self.unwatched = [*self.unwatched[1 - EARLIER :], began_at]  # one that ends at once may do so for days
 
     async def pause(self, seconds: float) -> None:
         """Waits for the next try to reach the engine, and notes each one that begins meanwhile."""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dockmend.engine.api import EngineInfo
-from dockmend.mirror.ends import EngineStart
+from dockmend.mirror.ends import EARLIER, EngineStart
 from dockmend.pipeline.engine_starts import LOOKS_EVERY, EngineStarts
 
 FIRST = EngineStart(100.0, 103.0)
@@ -70,3 +70,11 @@ async def test_without_the_engines_files_nothing_is_known_of_those_between(waits
     one = starts()
     await one.pause(3.0)
     assert one.watched(info(0.0), 0.0, EngineStart()) == EngineStart()
+
+
+async def test_of_an_engine_that_ends_at_once_for_days_the_last_starts_are_remembered(waits: list[float]) -> None:
+    one = starts()
+    for at in range(200, 3000):
+        one.saw(float(at))
+    assert len(one.unwatched) == EARLIER
+    assert one.watched(info(3000.0), 3002.0, FIRST).earlier[-1] == (2999.0, 3000.0)
