@@ -8,6 +8,7 @@ arguments, no shell, and next to no environment.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -231,7 +232,8 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
     pid = int(known.partition("/")[0])
     while identity(pid) == known:
         if ctx.clock() >= float(before["until"]):
-            os.killpg(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended just now
+                os.killpg(pid, signal.SIGKILL)
             return Settled(done=False, detail="compose up had run for longer than it may, and was ended")
         await asyncio.sleep(POLL)
     return Settled(

@@ -20,8 +20,9 @@ import msgspec
 import structlog
 
 from dockmend import folders
-from dockmend.control.pidfiles import DEFAULT_RUNTIME, RUNTIME_VARIABLE, started
+from dockmend.control.pidfiles import DEFAULT_RUNTIME, RUNTIME_VARIABLE
 from dockmend.errors import UsageError
+from dockmend.processes import started
 
 log = structlog.get_logger("dockmend")
 

@@ -16,6 +16,7 @@ import msgspec
 
 from dockmend.file_trust import Untrusted
 from dockmend.folders import made, replace
+from dockmend.processes import ended, started
 
 RUNTIME_VARIABLE = "DOCKMEND_RUNTIME"
 """Environment variable: another folder than /run/dockmend for pid files (a container, tests)."""
@@ -64,7 +65,7 @@ def _remove_stale(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for path in folder.glob("*.json"):
             entry = _read(path)
-            if entry is not None and started(entry.pid) != entry.started:
+            if entry is not None and ended(entry.pid, entry.started):
                 path.unlink()
 
 
@@ -104,15 +105,3 @@ def _read(path: Path) -> PidFile | None:
             entry = msgspec.json.decode(file.read(LARGEST), type=PidFile)
             return entry if entry.started.isdigit() else None
     return None
-
-
-def started(pid: int) -> str:
-    """The start of a process in clock ticks since boot (proc(5), stat, field 22); "" if it does not run.
-
-    `ProtectProc=invisible` of a service does not hide its own process.
-    """
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in ("Z", "X") else fields[19]

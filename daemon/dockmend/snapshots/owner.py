@@ -11,13 +11,14 @@ import socket
 from pathlib import Path
 
 from dockmend.owned import COMMAND
+from dockmend.processes import ended, started
 
 _PREFIX = COMMAND.removesuffix(".")
 
 
 def command_owner() -> str:
     """The owner of what this process makes on behalf of a command."""
-    return f"{_PREFIX}.{_here()}.{os.getpid()}.{_started(os.getpid())}"
+    return f"{_PREFIX}.{_here()}.{os.getpid()}.{started(os.getpid())}"
 
 
 def gone(owner: str) -> bool:
@@ -25,7 +26,7 @@ def gone(owner: str) -> bool:
     parts = owner.split(".")
     if len(parts) != 4 or parts[0] != _PREFIX or parts[1] != _here() or not parts[2].isdecimal():
         return False
-    return _started(int(parts[2])) != parts[3]
+    return ended(int(parts[2]), parts[3])
 
 
 def _here() -> str:
@@ -35,11 +36,3 @@ def _here() -> str:
     except OSError:
         namespace = 0
     return f"{socket.gethostname().replace('.', '-')}-{namespace}"
-
-
-def _started(pid: int) -> str:
-    """When a process started, in clock ticks since boot (field 22 of its stat): it tells reused ids apart."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return "0"

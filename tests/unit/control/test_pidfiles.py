@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from dockmend.control import pidfiles
-from dockmend.control.pidfiles import PidFile, announced, running, started
+from dockmend.control.pidfiles import PidFile, announced, running
+from dockmend.processes import started
 
 
 @pytest.fixture
