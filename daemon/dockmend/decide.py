@@ -215,7 +215,7 @@ def limits(rule: Rule, target: str, history: History, host: Host, now: float, fa
     if verdict is not ACT:
         return verdict
     if (rate := rule.limits.rate) and (room_at := _full(history.by_rule.get(rule.name, ()), rate, now)) is not None:
-        return Wait(room_at, "rate", f"the rule's rate of {rate[0]} per {span_text(rate[1])} is used up")
+        return Wait(room_at, "rate", f"the rule's rate of {rate[0]} attempts per {span_text(rate[1])} is used up")
     return (budget(history, host, now, rule.costs) if rule.costs else None) or ACT
 
 

@@ -17,6 +17,8 @@ from dockmend.settings import Policy
 from dockmend.settings.model import ACTIONS, Protect
 
 IGNORE_LABEL = "dockmend.ignore"
+IGNORING = frozenset({"true", "1", "yes"})
+"""Its values that count, in any case: a slip must not have dockmend act."""
 TOO_MUCH = (
     f"it has a longer name, or more labels, mounts or networks, than dockmend keeps ({NAME} characters, "
     f"{OWNERS >> 10} KiB of each), and what was left out could say that it is to be left alone"
@@ -59,7 +61,7 @@ class Guards:
 
     def protects(self, subject: Container) -> Suppress | None:
         """The same of a container that dockmend may have in hand already."""
-        if subject.holding_labels.get(IGNORE_LABEL, "").lower() in ("true", "1", "yes"):
+        if subject.holding_labels.get(IGNORE_LABEL, "").lower() in IGNORING:
             return Suppress("ignored", f"labelled {IGNORE_LABEL}=true")
         if subject.too_much:
             return Suppress("protected", TOO_MUCH)

@@ -66,7 +66,7 @@ class Observer:
 
     def reloaded(self, ok: bool, at: float) -> None: ...
     def degraded(self, part: str, why: str | None) -> None:
-        """`part` (journal, rules, mqtt) does not work, and why; None: it works again."""
+        """`part` (engine, rules, journal, record, mqtt, acting) does not work, and why; None: it works again."""
 
     def journal_lost(self) -> None:
         """The journal was damaged: it was set aside, and a new one begun."""

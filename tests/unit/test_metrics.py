@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
-from dockmend.journal.records import ActionRecord, Incident
-from dockmend.model import Actor, Container, Event
+from dockmend.decide import CODES
+from dockmend.journal.records import ActionRecord, Incident, Outcome
+from dockmend.model import Actor, Change, Container, Event
 from dockmend.observer import NotActing
 from dockmend.tell.families import Family, Histogram
-from dockmend.tell.metrics import Metrics
+from dockmend.tell.metrics import GAPS, Metrics
+from dockmend.tell.mqtt import container_state, event_of
 
 ANONYMOUS = "0123456789abcdef" * 4
+MONITORING = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text("utf-8")
 
 NAMES = {
     "dockmend_events_total": {"type", "action"},
@@ -268,3 +273,20 @@ def test_a_failed_reload_keeps_the_time_of_the_last_good_one():
     seen = page(metrics)
     assert seen["dockmend_rules_reload_success"][()] == 0
     assert seen["dockmend_rules_reload_success_timestamp_seconds"][()] == 5
+
+
+def test_the_page_on_monitoring_has_every_metric_with_its_labels():
+    rows = re.findall(r"^\| `(dockmend_\w+)` \| ([^|]*)\|", MONITORING, re.MULTILINE)
+    assert {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows} == NAMES
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        CODES, get_args(Outcome), list(NotActing), GAPS, container_state(Container("f" * 64, "web", "web:1")),
+        event_of(Change((), "container", None, "container:web", "t", 0.0)),
+    ],
+    ids=["reasons", "outcomes", "not acting", "gaps", "a container by MQTT", "an event by MQTT"],
+)  # fmt: skip
+def test_the_page_on_monitoring_names_every(words):
+    assert [word for word in words if f"`{word}`" not in MONITORING] == []

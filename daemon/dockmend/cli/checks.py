@@ -11,6 +11,7 @@ from typing import Literal
 
 from dockmend.app.engine_lock import Holder
 from dockmend.engine.api import PODMAN, EngineInfo
+from dockmend.guards import IGNORE_LABEL, IGNORING
 from dockmend.mirror.graph import DEPENDS_LABEL
 from dockmend.model import HELPER_LABEL, REFERENCE_LABEL, Container
 from dockmend.owned import OwnedObjects
@@ -25,7 +26,7 @@ SCARCE, LITTLE = (
 SKEW = 2.0  # seconds: beyond it, times in incidents and the engine's own do not fit together
 
 KNOWN_LABELS = frozenset({
-    *LABELS, "dockmend.ignore", DEPENDS_LABEL, "autoheal.stop.timeout", HELPER_LABEL, REFERENCE_LABEL
+    *LABELS, IGNORE_LABEL, DEPENDS_LABEL, "autoheal.stop.timeout", HELPER_LABEL, REFERENCE_LABEL
 })  # fmt: skip
 OF_SHIPPED_RULES = {
     "dockmend.keep-crashed": "20-keep-crashed.yaml",
@@ -37,7 +38,7 @@ OF_SHIPPED_RULES = {
 """Labels that a rule of the shipped rules.d reads: without it they are spelt well and do nothing."""
 OF_VOLUMES = frozenset({"dockmend.snapshot"})
 """Those of them that count on a volume, and not on a container."""
-TRUTHS = frozenset({"dockmend.heal", "dockmend.ignore", "autoheal", "deunhealth.restart.on.unhealthy"})
+TRUTHS = frozenset({"dockmend.heal", IGNORE_LABEL, "autoheal", "deunhealth.restart.on.unhealthy"})
 _LABEL_IN_RULES = re.compile(r"dockmend\.[A-Za-z0-9_.-]*[A-Za-z0-9]")
 _REPLACER = re.compile(r"(^|/)(watchtower|ouroboros|diun)([:@]|$)")
 
@@ -215,7 +216,8 @@ def _of_image(container: Container, known: set[str]) -> list[Finding]:
 
 def _label(container: Container, key: str, value: str, known: set[str]) -> Finding | None:
     what = f"container {container.name}: label {key}={value}"
-    if key in TRUTHS and value not in ("true", "false"):
+    ignores = key == IGNORE_LABEL and value.lower() in IGNORING
+    if key in TRUTHS and value not in ("true", "false") and not ignores:
         meant = "true" if value.strip().lower() in ("true", "yes", "1", "on", "") else "false"
         return Finding("problem", "labels", f"{what} means nothing: it wants true or false", f"write {key}={meant}")
     if key in known or not (key.lower().startswith("dockmend.") or _near(key)):

@@ -67,7 +67,7 @@ def _counts(counts: dict[str, int]) -> str:
 @click.command()
 @options("state", "socket", "json")
 def rules(as_json: bool, **flags: Any) -> int:
-    """The rules in force, built-in ones too; exit 1 where the last load had errors."""
+    """The rules in force, built-in ones too; exit 1 if the last load had errors."""
     found = client(flags).ask("rules")
     if as_json:
         emit(found["rules"])
@@ -122,7 +122,7 @@ def reset(rule: str, target: str, **flags: Any) -> int:
 @click.command()
 @options("state", "socket")
 def reload(**flags: Any) -> int:
-    """Reads the rules and the settings' policy again; where one is wrong nothing changes, and every error is shown."""
+    """Reads the rules and the settings' policy again; if one is wrong nothing changes, and every error is shown."""
     return _told(client(flags, changes=True).ask("reload"))
 
 

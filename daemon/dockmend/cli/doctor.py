@@ -34,7 +34,7 @@ MARKS = {"ok": "ok      ", "note": "note    ", "problem": "PROBLEM "}
 def doctor(as_json: bool, **flags: Any) -> int:
     """Checks engine, rights, disk, clock, broker, rules, labels, other healers; says what to do about each.
 
-    Changes nothing. Exit code 1 where something keeps dockmend from doing its work.
+    Changes nothing. Exit code 1 if something keeps dockmend from doing its work.
     """
     found = asyncio.run(_findings(flags))
     if as_json:

@@ -52,9 +52,9 @@ def explain(
     as_json: bool,
     **flags: Any,
 ) -> int:
-    """What each rule would do, and why; nothing is touched. Exit code 1 where none would do anything.
+    """What each rule would do, and why; nothing is touched. Exit code 1 if none would do anything.
 
-    Limits, pauses and breakers are those of the journal in the state folder, where there is one (live only).
+    Limits, pauses and breakers are those of the journal in the state folder, if there is one (live only).
     """
     if name is not None and container is not None and name != container:
         raise UsageError(f"{name} and --container {container}: say which of them")

@@ -76,7 +76,7 @@ def create(volume: str, as_json: bool, **flags: Any) -> int:
 @click.argument("id")
 @options("config", "state", "engine", "json")
 def verify(id: str, as_json: bool, **flags: Any) -> int:
-    """Reads a snapshot back and compares it with its manifest; exit 1 where it is damaged."""
+    """Reads a snapshot back and compares it with its manifest; exit 1 if it is damaged."""
     from dockmend.snapshots import commands
 
     found = asyncio.run(commands.verify(commands.store_of(state_folder(flags)), id))

@@ -36,6 +36,7 @@ class Queue:
     limit: tuple[int, float]
     times: Callable[[], Iterable[float]]
     whose: str
+    what: str  # that it pays for
     waiting: dict[str, tuple[float, int]] = field(default_factory=dict)  # incident -> rank, places it takes
     heap: list[tuple[float, str]] = field(default_factory=list)
     admitted: dict[str, int] = field(default_factory=dict)  # let in, and not there yet: so many places are kept
@@ -65,7 +66,7 @@ class Queue:
 
     @property
     def text(self) -> str:
-        return f"{self.whose} of {self.limit[0]} actions per {span_text(self.limit[1])} is used up"
+        return f"{self.whose} of {self.limit[0]} {self.what} per {span_text(self.limit[1])} is used up"
 
 
 @dataclass(slots=True)
@@ -136,9 +137,9 @@ class Admission:
         if queue is None:
             history = self.history
             if key == HOST:
-                queue = Queue(limit, lambda: history.host, "the host's budget")
+                queue = Queue(limit, lambda: history.host, "the host's budget", "actions")
             else:
-                queue = Queue(limit, lambda: history.by_rule.get(key, ()), "the rule's rate")
+                queue = Queue(limit, lambda: history.by_rule.get(key, ()), "the rule's rate", "attempts")
             self._queues[key] = queue
         queue.limit = limit
         return queue

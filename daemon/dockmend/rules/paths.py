@@ -54,10 +54,10 @@ def check_context(field: Field, contexts: frozenset[str]) -> Field:
     if field.context in contexts:
         return field
     if field.context == "event":
-        raise LanguageError(f"{field.path} is known only where every trigger is a raw event ({{event: …}})", 0)
+        raise LanguageError(f"{field.path} is known only if every trigger is a raw event ({{event: …}})", 0)
     if field.context in ("alert", "payload"):
         source = "an alert" if field.context == "alert" else "an MQTT message"
-        raise LanguageError(f"{field.path} is known only where the trigger is {source}", 0)
+        raise LanguageError(f"{field.path} is known only if the trigger is {source}", 0)
     raise LanguageError(f"{field.path} does not exist here: the rule's match is about another kind of object", 0)
 
 

@@ -304,6 +304,8 @@ def test_check_warns_of_what_the_policy_will_refuse(dockmend, tmp_path):
         ({"dockmend.heal": "true", "com.docker.compose.project": "x", "maintainer": "y"}, "ok", ""),
         ({"dockmend.tier": "x"}, "ok", ""),
         ({"dockmend.image": "web:1"}, "ok", ""),  # written by dockmend itself
+        ({"dockmend.ignore": "Yes"}, "ok", ""),  # it is ignored
+        ({"dockmend.ignore": "on"}, "problem", "write dockmend.ignore=true"),
     ],
 )
 def test_doctor_finds_labels_that_mean_nothing(labels, level, said):

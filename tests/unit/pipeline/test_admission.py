@@ -138,7 +138,7 @@ def test_a_rules_rate_has_a_queue_of_its_own_and_the_host_comes_after_it():
     assert one.ask(an_incident(0))
     waits = one.admission.ask(an_incident(1), one.rule, spends=1)
     assert waits is not None
-    assert waits.code == "rate"
+    assert (waits.code, waits.reason) == ("rate", "the rule's rate of 1 attempts per 10 s is used up")
     one.known["i001"] = an_incident(1)
     one.passes(10)  # by its rate it may, by the host's budget it may not
     assert one.woken == ["i001"]
