@@ -146,3 +146,55 @@ async def test_a_broker_that_does_not_greet_is_left():
         with pytest.raises(aiomqtt.MqttError, match="timed out"):
             await client.__aenter__()
         assert client._client.socket() is None
+
+
+def message(number: int, size: int, qos: int, sent: int | None = None) -> bytes:
+    """A message of so many bytes, of which so many were sent."""
+    rest = b"\x00\x01a" + (number.to_bytes(2, "big") if qos else b"") + b"x" * size
+    length, left = b"", len(rest)
+    while left or not length:
+        length, left = length + bytes([left % 128 | (0x80 if left > 127 else 0)]), left // 128
+    return bytes([0x30 | qos << 1]) + length + rest[:sent]
+
+
+async def heard(client: Client, most: int) -> int:
+    """How many bytes of messages were heard until the connection ended, or so many messages were."""
+    found = 0
+    async with client:
+        async for each in client.messages:
+            found, most = found + len(bytes(each.payload)), most - 1
+            if not most:
+                break
+    return found
+
+
+async def test_a_message_of_any_ordinary_size_is_heard():
+    async with broker(CONNACK, message(1, 900_000, 0), message(2, 1, 1)) as port:
+        assert await heard(Client("127.0.0.1", port, timeout=60), 2) == 900_001
+
+
+@pytest.mark.parametrize(
+    "floods",
+    [
+        [message(1, 200_000_000, 0, sent=100)],
+        [message(1, 2_000_000, 0)],
+        [message(number, 1000, 2) for number in range(1, 3000)],
+    ],
+    ids=["a message that would fill the memory", "one that is too large", "messages that stay to be confirmed"],
+)
+async def test_a_broker_that_sends_more_than_can_have_been_asked_for_is_left(floods: list[bytes]):
+    async with broker(CONNACK, *floods) as port:
+        client = Client("127.0.0.1", port, timeout=60)
+        with pytest.raises(aiomqtt.MqttError) as caught:
+            await heard(client, 10_000)
+        assert "the broker sends" in str(caught.value.__cause__ or caught.value)
+        assert client._client.socket() is None
+        assert len(client._client._in_messages) <= 65
+
+
+async def test_a_broker_that_reads_no_answers_is_left():
+    client = Client("broker.invalid")
+    paho: Any = client._client
+    paho._out_packet.extend([{}] * 2000)
+    with pytest.raises(ConnectionError, match="confirmed"):
+        paho._sock_recv(1)

@@ -376,4 +376,5 @@ def _reason(group: BaseExceptionGroup[Exception]) -> str:
     first: BaseException = group
     while isinstance(first, BaseExceptionGroup):
         first = first.exceptions[0]
+    first = first.__cause__ or first  # of a connection that ended: what ended it
     return str(first) or type(first).__name__
