@@ -186,7 +186,7 @@ def standing(rule: Rule, change: Change, now: float) -> Verdict:
         return ACT
     shut = outside_hours(rule, now)
     if shut is not None and TROUBLES.isdisjoint(change.triggers):
-        return Suppress("window", f"outside its hours ({rule.during_text}): it was a moment, and that is over")
+        return Suppress("window", f"outside its hours ({rule.during_text}): what set it off is over by then")
     return shut or ACT
 
 
@@ -292,8 +292,8 @@ def breaker(limits_: Limits, mine: TargetHistory, now: float, reset: str = "dock
     if half_open_at > now:
         return Suppress(
             "breaker",
-            f"its breaker is open since {clock_text(mine.breaker_at)}: it was tried too often; what stands at "
-            f"{clock_text(half_open_at)} is tried once, anything after `{reset}`",
+            f"its breaker is open since {clock_text(mine.breaker_at)}: it was tried too often; if it is still broken "
+            f"at {clock_text(half_open_at)}, it is tried once; `{reset}` closes the breaker now",
         )
     return ACT  # half-open: one attempt tells
 

@@ -223,7 +223,7 @@ def test_doctor_reaches_a_broker_that_is_there(docker, broker: Broker, rules, tm
     told = dockmend(
         "doctor", "--engine", docker.url, "--rules", rules, "--state", tmp_path, "--config", tmp_path / "c.yaml"
     )
-    assert f"ok      broker    127.0.0.1:{broker.port} takes us" in told
+    assert f"ok      broker    127.0.0.1:{broker.port}: connected" in told
 
 
 # ----------------------------------------------------------------------------------------------------------- snapshots

@@ -137,7 +137,7 @@ async def test_a_rule_that_starts_nothing_may_act_on_what_is_stopped(fake: FakeE
 
 async def test_a_rule_that_only_shadows_says_so(daemon: Daemon):
     done = await DaemonCommands(daemon).trigger("uid 0", "shadow", "web")
-    assert done["text"] == "rule shadow is in shadow mode: what it would do to web is recorded, and nothing is done"
+    assert done["text"] == "rule shadow is a dry run: what it would do to web is recorded, and nothing is done"
 
 
 async def test_a_rule_that_is_paused_says_that_it_waits(daemon: Daemon):

@@ -379,7 +379,7 @@ async def _finished(ctx: Context, undo: Undo, echo: Echo | None) -> str | None:
     if undo.back:
         return "the old one was being put back"
     if undo.step not in ("start", "verify"):
-        return "the recreation had not come far"
+        return "the new one had not been started yet"
     if undo.was_running and ctx.view.stopped(undo.old):
         return "a person stopped the old one meanwhile"
     new = await await_until(ctx, undo.new, ctx.clock() + BACK_WITHIN, lambda each: each.running or not each.started_at)

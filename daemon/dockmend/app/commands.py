@@ -272,7 +272,7 @@ class DaemonCommands:
         daemon = self._daemon
         if incident.dry_run:
             what = f"what it would do to {incident.object_name} is recorded, and nothing is done"
-            return f"rule {rule.name} is in shadow mode: {what}"
+            return f"rule {rule.name} is a dry run: {what}"
         held = held_by_person(rule, incident.target, daemon.treatment.host, daemon.clock())
         waits = f" as soon as it may: {held.reason}" if held is not None else ""
         return f"rule {rule.name} treats {incident.object_name}{waits}"

@@ -95,7 +95,7 @@ def cover(container: Container, rules: RuleSet, guards: Guards, ties: Ties) -> C
     if acting:
         return Cover(tuple(acting), tuple(shadows), "")
     if shadows:
-        reasons.append(f"{', '.join(shadows)} only shadows")
+        reasons.append(f"only dry runs: {', '.join(shadows)}")
     return Cover((), tuple(shadows), "; ".join(dict.fromkeys(reasons)) or _nothing(container, rules))
 
 

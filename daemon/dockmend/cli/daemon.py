@@ -53,7 +53,7 @@ def _tell_status(found: dict[str, Any], now: float) -> None:
         since = when(breaker["opened_at"])
         say(f"breaker    open for {breaker['rule']} on {breaker['target']} since {since}: {breaker['reason']}")
     for healer in found["healers"]:
-        say(f"healer     {healer} runs here too: the built-in rule only shadows it")
+        say(f"healer     {healer} runs here too: the built-in rule only says what it would do")
 
 
 def _until(until: float | None) -> str:
@@ -95,7 +95,7 @@ def _row(row: dict[str, Any], now: float) -> tuple[object, ...]:
 def pause(rule: str | None, container: str | None, for_: str | None, **flags: Any) -> int:
     """Nothing is done while the pause lasts, but everything is seen and recorded.
 
-    The way to stop what is already stopped, or to work on a container without dockmend's help.
+    For work on a container, or on the host, that dockmend is not to undo.
     """
     limit = seconds(for_, "--for")
     return _told(client(flags, changes=True).ask("pause", rule=rule, container=container, for_=limit))

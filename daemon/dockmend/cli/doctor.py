@@ -262,7 +262,7 @@ async def _broker(settings: Settings) -> list[Finding]:
                 timeout=BROKER_PATIENCE,
             ),
         ):
-            return [Finding("ok", "broker", f"{where} takes us")]
+            return [Finding("ok", "broker", f"{where}: connected")]
     except TimeoutError:
         why = f"no answer within {BROKER_PATIENCE:g} s"
     except (aiomqtt.MqttError, OSError, ValueError) as error:

@@ -39,9 +39,9 @@ SETTLE = 1.0  # seconds after the last line: a cause waits 0.2 s for the `stop` 
 @click.option(
     "--events", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE.ndjson", help="Of `dockmend record`."
 )
-@click.option("--container", metavar="NAME", help="Live: this container as it is now,")
-@click.option("--trigger", metavar="T", help="and this happening to it, as in container.unhealthy.")
-@click.option("--all", "everything", is_flag=True, help="Rules too that do not listen to it at all.")
+@click.option("--container", metavar="NAME", help="This container as it is now (as the argument).")
+@click.option("--trigger", metavar="T", help="What happens to it, as in container.unhealthy [all that can].")
+@click.option("--all", "everything", is_flag=True, help="Show also rules that do not listen to it at all.")
 @options("json")
 def explain(
     name: str | None,

@@ -28,7 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "record": ("record", "The engine's events, one line of JSON each."),
     "status": ("daemon", "How the running daemon is."),
     "incidents": ("incidents", "What broke and what was done; with an ID, one incident's story."),
-    "pause": ("daemon", "Do nothing for a while: at all, by a rule, to a container."),
+    "pause": ("daemon", "Do nothing for a while: in all, by one rule, or to one container."),
     "resume": ("daemon", "End a pause."),
     "reset": ("daemon", "Close a rule's breaker for a target and forget its attempts."),
     "reload": ("daemon", "Read the rules again, all or nothing."),

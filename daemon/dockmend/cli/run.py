@@ -19,7 +19,7 @@ from dockmend.cli.options import options, settings
 def run(only: str, **flags: Any) -> int:
     """Watches an engine and mends what breaks, until SIGTERM or Ctrl-C. SIGHUP reads the rules and the policy again.
 
-    Flags stand over DOCKMEND_* variables, those over the settings file.
+    Flags override DOCKMEND_* variables, and these override the settings file.
     """
     found = settings(flags, secrets=True)
     from dockmend.app import run as run_app

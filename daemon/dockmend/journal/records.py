@@ -14,7 +14,7 @@ Outcome = Literal[
     "recovered",  # "recovered on its own": the trouble was gone before anything was done
     "suppressed",  # decided not to act; `reason` says why
     "interrupted",  # dockmend ended in mid-action; what it had begun was put right
-    "dry_run",  # shadow mode: would have acted
+    "dry_run",  # would have acted
     "on_purpose",  # a person did it: stopped, disconnected
 ]
 

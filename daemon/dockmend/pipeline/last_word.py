@@ -75,7 +75,7 @@ class LastWord:
                 return wait
         if incident.dry_run or rule.dry_run:
             would = ", ".join(step.action for step in rule.then)
-            return Suppress("dry_run", f"shadow mode: would have done {would}")
+            return Suppress("dry_run", f"dry run: would have done {would}")
         if (wait := self.admission.ask(incident, rule, spends=rule.costs)) is not None:
             return wait
         self.observer.decision(rule.name, "act", "")

@@ -187,7 +187,7 @@ class LogTeller(Observer):
             "recovered": ("info", f"{name} recovered on its own"),
             "suppressed": ("info", f"{what}: nothing is done{because}{times}"),
             "interrupted": ("warning", f"{what}: interrupted{because}"),
-            "dry_run": ("info", f"{what}{because or ': shadow mode'}"),
+            "dry_run": ("info", f"{what}{because or ': dry run'}"),
             "on_purpose": ("info", f"{name}: left alone{because}"),
         }[incident.outcome or "done"]
         self._say(level, incident, f"{text} (rule {shown(incident.rule, 128)})")

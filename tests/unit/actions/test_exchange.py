@@ -98,7 +98,7 @@ async def test_one_that_may_still_be_made_is_waited_for_and_no_other(asked: bool
         stage.rows.put_owned(row)
     began = stage.now
     settled = await stage.settle(replace(UNDO, step="make", new="", at=began))
-    assert settled.detail == "the recreation had not come far; the old one runs"
+    assert settled.detail == "the new one had not been started yet; the old one runs"
     assert (stage.now - began >= exchange.MAKING) is waits
 
 
