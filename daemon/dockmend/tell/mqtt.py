@@ -38,6 +38,7 @@ PATIENCE = 5.0  # seconds for any answer of the broker
 FAREWELL = 2.0  # seconds in which, at the end, what is queued may still be sent
 GOODBYE = 1.0  # seconds for the broker's last answer
 STALE_MOST = 20_000  # retained topics that are held until the sweep: a broker may have any number of them
+REMOVALS_MOST = 10_000  # removals that wait for a broker; beyond them the next sweep finds what it still retains
 STALE_LONGEST = 2048  # characters of one; a container's own topic is shorter
 SETTLE = 5.0  # seconds after the engine was connected until retained states of unknown containers count as stale
 
@@ -94,6 +95,7 @@ class MqttTeller(Observer):
         self._backoff = backoff
         self._settle = settle
         self._states: dict[str, bytes | Container] = {}  # retained, by topic; b"" until its removal has been sent
+        self._removals: set[str] = set()  # topics of those that are b""
         self._sent: dict[str, bytes] = {}  # what the broker acknowledged of them over this connection
         self._unsent: dict[str, None] = {}  # topics of states that the broker has not been told; in order
         self._owners: dict[str, str] = {}  # topic -> the container it is about
@@ -276,6 +278,7 @@ class MqttTeller(Observer):
             self._sent.pop(topic, None)
             if self._states[topic] == b"":
                 del self._states[topic]  # its removal has arrived
+                self._removals.discard(topic)
 
     def _keep(self, batch: list[_Message]) -> None:
         for message in reversed(batch):
@@ -304,7 +307,22 @@ class MqttTeller(Observer):
     def _retain(self, topic: str, state: bytes | Container) -> None:
         self._states[topic] = state
         self._unsent.setdefault(topic)
+        if state == b"":
+            self._removals.add(topic)
+            if len(self._removals) > REMOVALS_MOST:
+                self._forget_removals()
+        else:
+            self._removals.discard(topic)
         self._wake.set()
+
+    def _forget_removals(self) -> None:
+        """A broker that is away for weeks must not cost the memory of every container that went meanwhile."""
+        for topic in self._removals:
+            del self._states[topic]
+            self._unsent.pop(topic, None)
+            self._sent.pop(topic, None)
+        self._removals.clear()
+        self._swept = False
 
     def _queue(self, message: _Message) -> None:
         self._outbox.append(message)
