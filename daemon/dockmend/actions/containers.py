@@ -1,4 +1,4 @@
-"""The container actions: restart, start, stop, kill, pause, unpause.
+"""The container actions: restart, start, stop, kill, pause, unpause, remove.
 
 The runner inspected the container right before the attempt, so restart does not look again: between a trouble and its
 remedy there is one inspect and one journalled row. The others do, as a step before them may have stopped or paused it.
