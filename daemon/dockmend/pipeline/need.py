@@ -17,6 +17,8 @@ from dockmend.rules.model import Rule
 
 CHANGES_RUN = ENDS_RUN | LEAVES_STOPPED_ALONE | STARTING
 """Actions that may end or begin a run of the container that they are done to."""
+HALF_DONE = frozenset({"exec", "run", "copy", "connect_network", "disconnect_network"})
+"""Actions that a later step may be there to take back, such as a network that it is to have again."""
 
 
 @dataclass(slots=True)
@@ -35,11 +37,12 @@ class Need:
 
     def is_over(self, incident: Incident, rule: Rule, seen: Seen, since: float) -> bool:
         """Whether an attempt that was cut short need not go on: its container is well in a run that began since then,
-        and none of the steps that were done begins a run. `since`: when the attempt began, wall seconds."""
+        and none of the steps that were done begins a run, or may have to be taken back. `since`: when the attempt
+        began, wall seconds."""
         subject, done = seen.subject, rule.then[: self.ending.progress.get(incident.id, 0)]
         if not isinstance(subject, Container) or not subject.running:
             return False
-        if len(done) == len(rule.then) or any(step.action in CHANGES_RUN for step in done):
+        if len(done) == len(rule.then) or any(step.action in CHANGES_RUN | HALF_DONE for step in done):
             return False
         return subject.started_at > since and not self.looking.stands(incident, subject)
 
