@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.lab import Daemon
 
 MOST_GROWTH = 5.0
-"""MiB of resident memory after the first ten minutes (the issue's number)."""
+"""MiB of resident memory after the first ten minutes (docs/reliability.md, "The soak")."""
 MOST_MORE = 3.0
 """Files or tasks more in the median of the last samples than of the first: calls under way come and go."""
 EDGE = 12

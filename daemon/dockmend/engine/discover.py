@@ -49,7 +49,8 @@ class TLS:
 
 @dataclass(frozen=True, slots=True)
 class EngineAddress:
-    """`url` is unix://PATH or tcp://HOST:PORT; `source` says where it was found, for a person."""
+    """`url` is unix://PATH, tcp://HOST:PORT, or https://HOST:PORT with TLS; `source` says where it was found, for a
+    person."""
 
     url: str
     tls: TLS | None = None

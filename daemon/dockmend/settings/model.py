@@ -274,12 +274,12 @@ class Settings(FileSettings):
 
     @property
     def http_token(self) -> Secret | None:
-        """The token that may change things; None: no such routes."""
+        """The token that may change things, if the settings or a credential name it; None: web/tokens.py makes one."""
         return self._secrets.get("http.token")
 
     @property
     def http_read_token(self) -> Secret | None:
-        """The token that may only look."""
+        """The token that may only look; as above."""
         return self._secrets.get("http.read_token")
 
 
