@@ -33,6 +33,11 @@ BEGAN_SLACK = 0.2
 """Seconds by which the time of an engine's start, that of a folder which it makes then, may be too late."""
 EARLIER = 16
 """Starts of engines before the present one that are remembered."""
+GOING_DOWN = 30.0
+"""Seconds before its loss in which an engine may have been stopping its containers (its own limit is 15), and around
+the end of the last of them that was seen."""
+STARTS_AGAIN = 60.0
+"""Seconds after its start in which an engine has begun to start again what ran before."""
 HISTORY = "history"
 """What an end counts as that was over before dockmend knew the container."""
 
@@ -105,6 +110,7 @@ class EngineStart(Struct, frozen=True):
     began_at: float = 0.0
     ready_at: float = 0.0
     earlier: tuple[tuple[float, float], ...] = ()  # the same of the engines before it, as far as they were noticed
+    went_down_at: float = 0.0  # when the one before it had been terminated; 0.0 where nothing tells
 
     @classmethod
     def told(cls, began_at: float, bridge_made_at: float, *, live_restore: bool) -> EngineStart:
@@ -126,6 +132,22 @@ class EngineStart(Struct, frozen=True):
         nexts = sorted({*begun, *others, self.began_at})
         spans.update((at, min([at + COMING_UP, *(each for each in nexts if each > at)])) for at in others)
         return replace(self, earlier=tuple(sorted(spans)[-EARLIER:]))
+
+    def with_witnesses(self, containers: Iterable[Container], before: EngineStart) -> EngineStart:
+        """With when the engine before it went down: what this one started again at once had run until then.
+
+        `before`: what was known so far, as a witness may have ended again since."""
+        ended = (each.finished_at for each in containers if self._started_again(each))
+        known = before.went_down_at if before.began_at == self.began_at else 0.0
+        return replace(self, went_down_at=max(known, *ended, 0.0))
+
+    def _started_again(self, seen: Container) -> bool:
+        soon = self.began_at and self.began_at - BEGAN_SLACK <= seen.started_at <= self.began_at + STARTS_AGAIN
+        return bool(soon) and seen.restart_policy != "no" and self.after(seen.finished_at)
+
+    def took_down(self, at: float) -> bool:
+        """Whether the engine before it was going down at that time."""
+        return self.went_down_at > 0.0 and self.after(at) and abs(at - self.went_down_at) <= GOING_DOWN
 
     def after(self, at: float) -> bool:
         """Whether that was before it, and so under another engine."""
@@ -184,8 +206,13 @@ def judge(run: Run, container: Container, engine: EngineStart, *, blind: bool) -
         return "stopped", False
     if run.oom_at and run.code == 128 + signal.SIGKILL and abs(run.died_at - run.oom_at) <= OOM_SLACK:
         return "oom_killed", False
-    if recorded:
-        return "stopped", True
+    return ("stopped", True) if recorded else _unheard(run, engine, recorded, blind=blind)
+
+
+def _unheard(run: Run, engine: EngineStart, recorded: bool | None, *, blind: bool) -> tuple[Cause, bool]:
+    """The same of an end of which neither the stream nor the engine's own record says that anybody asked for it."""
+    if blind and recorded is False and engine.took_down(run.died_at):
+        return "left_down", False
     if run.code == 0:
         return "completed", False
     if run.code is None or (blind and recorded is None):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from dockmend.mirror import entry as entries
 from dockmend.mirror import events, looks, runs, troubles
-from dockmend.mirror.ends import HISTORY, Run
+from dockmend.mirror.ends import GOING_DOWN, HISTORY, Run
 from dockmend.mirror.entry import EVENTS_WITHIN, Entry, Kept
 from dockmend.mirror.own_doing import OwnDoing
 from dockmend.model import Change, Container, Event, Network, Origin, Volume, target_of
@@ -26,8 +26,6 @@ HEARD_OF_EACH, HEARD_OF = 64, 4096
 _NAMING = frozenset({"create", "rename", "start", "die", "destroy"})
 """Events by which the name is learnt of a container that no inspect has told of; the engine writes it into each, over
 any label of that name."""
-GOING_DOWN = 30.0
-"""Seconds before its loss in which an engine may have been stopping its containers (its own limit is 15)."""
 TRUSTED_AFTER = 3
 """Inspect answers in a row that seem older than what events told, after which inspect is believed: it is the truth."""
 

@@ -90,7 +90,7 @@ def over(
     if run is found.kept.run:
         mirror.put(found, replace(found.container, state="exited", exit_code=run.code, health=""))
         found.kept.standing.pop("health", None)
-    wait = LEFT_DOWN_WAIT if run.by == "engine" else patience
+    wait = LEFT_DOWN_WAIT if run.by == "engine" or mirror.engine_start.took_down(at) else patience
     await_cause(mirror, found, End(run=run, at=at, due=now + wait, origin=origin, blind=blind))
     return list(mirror.orphan_dependents(found.container, at, origin, "it ended"))
 

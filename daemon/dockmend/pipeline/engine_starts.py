@@ -8,9 +8,11 @@ was another one between: only who looked meanwhile knows.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 
 from dockmend.engine.api import Engine, EngineInfo
 from dockmend.mirror.ends import EARLIER, EngineStart
+from dockmend.model import Container
 
 LOOKS_EVERY = 0.5
 """Seconds between two looks at an engine's start, while none is watched: one that stops anything lives longer."""
@@ -36,11 +38,14 @@ class EngineStarts:
             if seconds <= 0.0:
                 return
 
-    def watched(self, info: EngineInfo, bridge_made_at: float, before: EngineStart) -> EngineStart:
-        """The start of the engine that is watched from now on; `before`: of the one that was watched until now."""
+    def watched(
+        self, info: EngineInfo, bridge_made_at: float, before: EngineStart, listed: Iterable[Container] = ()
+    ) -> EngineStart:
+        """The start of the engine that is watched from now on; `before`: of the one that was watched until now;
+        `listed`: its containers."""
         self.saw(info.started_at)
         start = EngineStart.told(info.started_at, bridge_made_at, live_restore=info.live_restore)
         # With live-restore none of them stopped anything.
         start = start.after_others(before, () if info.live_restore else self.unwatched)
         self.unwatched = []
-        return start
+        return start if info.live_restore else start.with_witnesses(listed, before)

@@ -191,7 +191,8 @@ class Watch:
         bridge = next((each for each in listing.networks if each.name == "bridge" and each.driver == "bridge"), None)
         if self.info is not None:
             made_at = bridge.created_at if bridge is not None else 0.0
-            self.mirror.engine_start = self.starts.watched(self.info, made_at, self.mirror.engine_start)
+            was = self.mirror.engine_start
+            self.mirror.engine_start = self.starts.watched(self.info, made_at, was, listing.containers)
         boot, before = bridge.id if bridge is not None else "", self.cursor.boot
         if gap and bridge is not None and before and boot != before:
             last_heard = self.cursor.time_ns / 1e9 if self._connected_before else bridge.created_at

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from dockmend.mirror import Mirror
 from dockmend.mirror.ends import EARLIER, EngineStart
+from dockmend.model import Container
 from tests.unit.mirror.host import ID, Host
 
 UP = EngineStart(began_at=500.0, ready_at=510.0)
@@ -264,3 +265,76 @@ def test_one_that_was_made_since_dockmend_last_heard_was_left_down_by_the_engine
     host.wait(5.0)
     assert [change.cause for change in host.seen if change.cause] == causes
     assert ("container.left_down" in host.triggers()) is (causes == ["left_down"])
+
+
+def shut_down(policy: str, code: int, ended: float, signalled: bool | None, *others: Container) -> Host:
+    """dockmend ended at 1000; a host was shut down after it, and is back two minutes later. `others`: as it is then."""
+    before = Host()
+    before.relist(before.container(restart_policy=policy), first=True)
+    data = before.mirror.known(ID)
+    assert data is not None
+    host = Host(now=1125.0)
+    host.mirror.restore(data)
+    found = host.container(
+        restart_policy=policy, state="exited", exit_code=code, finished_at=ended, signalled=signalled
+    )  # fmt: skip
+    host.mirror.engine_start = EngineStart(1120.0, 1123.0).with_witnesses([*others, found], EngineStart())
+    host.mirror.engine_renewed(1123.0, 1123.0, kept_containers=False)
+    host.relist(found, blind=True)
+    return host
+
+
+def started_again(at: float = 1003.0, started_at: float = 1122.0, policy: str = "unless-stopped") -> Container:
+    return Container(
+        id="f" * 64, name="db", state="running", restart_policy=policy, started_at=started_at, finished_at=at
+    )
+
+
+@pytest.mark.parametrize("code", [0, 143, 137])
+def test_what_a_host_that_was_shut_down_for_long_took_down_is_left_down(code: int) -> None:
+    host = shut_down("no", code, 1002.0, False, started_again())
+    host.wait(0.5)
+    assert host.seen == [], "the engine may still start it"
+    host.wait(2.0)
+    assert host.triggers() == ["container.left_down", "container.exited"]
+    assert not host.mirror.stopped(ID)
+
+
+@pytest.mark.parametrize(
+    ("signalled", "ended", "others", "cause"),
+    [
+        (True, 1002.0, [started_again()], "stopped"),
+        (None, 1002.0, [started_again()], "completed"),
+        (False, 1002.0, [], "completed"),
+        (False, 1002.0, [started_again(policy="no")], "completed"),
+        (False, 1002.0, [started_again(at=1121.0)], "completed"),
+        (False, 1002.0, [started_again(started_at=4000.0)], "completed"),
+        (False, 960.0, [started_again()], "completed"),
+        (False, 1050.0, [started_again()], "completed"),
+    ],
+    ids=[
+        "a person stopped it before", "no record", "no witness", "a person started that one", "that one crashed since",
+        "that one was started later", "it had ended by itself before", "or after",
+    ],
+)  # fmt: skip
+def test_only_what_ended_with_what_the_engine_started_again_counts_as_taken_down(
+    signalled: bool | None, ended: float, others: list[Container], cause: str
+) -> None:
+    host = shut_down("no", 0, ended, signalled, *others)
+    host.wait(3.0)
+    assert [change.cause for change in host.seen] == [cause]
+
+
+def test_what_runs_again_after_a_shutdown_is_nobodys_trouble() -> None:
+    host = shut_down("no", 143, 1002.0, False, started_again())
+    host.look(host.container(started_at=1126.0))
+    host.wait(3.0)
+    assert [change.cause for change in host.seen if change.cause] == []
+
+
+def test_that_an_engine_went_down_stays_known_while_its_successor_lives() -> None:
+    known = EngineStart(1120.0, 1123.0).with_witnesses([started_again()], EngineStart())
+    assert known.went_down_at == 1003.0
+    again = EngineStart(1120.0, 1123.0).with_witnesses([started_again(at=2000.0, started_at=2001.0)], known)
+    assert again == known
+    assert EngineStart(3000.0, 3002.0).with_witnesses([], known).went_down_at == 0.0

@@ -9,6 +9,7 @@ import pytest
 
 from dockmend.engine.api import EngineInfo
 from dockmend.mirror.ends import EARLIER, EngineStart
+from dockmend.model import Container
 from dockmend.pipeline.engine_starts import LOOKS_EVERY, EngineStarts
 
 FIRST = EngineStart(100.0, 103.0)
@@ -78,3 +79,12 @@ async def test_of_an_engine_that_ends_at_once_for_days_the_last_starts_are_remem
         one.saw(float(at))
     assert len(one.unwatched) == EARLIER
     assert one.watched(info(3000.0), 3002.0, FIRST).earlier[-1] == (2999.0, 3000.0)
+
+
+@pytest.mark.parametrize(("live_restore", "went_down_at"), [(False, 90.0), (True, 0.0)])
+async def test_what_it_started_again_tells_when_the_one_before_went_down(
+    waits: list[float], live_restore: bool, went_down_at: float
+) -> None:
+    again = Container(id="a", name="web", state="running", restart_policy="always", started_at=101.0, finished_at=90.0)
+    start = starts().watched(info(100.0, live_restore=live_restore), 102.0, EngineStart(), [again])
+    assert start.went_down_at == went_down_at
