@@ -145,10 +145,12 @@ class Invariants:
             kept += [tag for tag in tags if tag.startswith("kept:")]
             if strange := [tag for tag in tags if not tag.startswith(("toolbox:", "dockmend", "kept:", "built-web:"))]:
                 verdict.found("leftover", f"image {strange}")
-        # As many of each name: a renamed container is another one to `keep`.
+        # As many of each name: a renamed container is another one to `keep`. Each dockmend removes only its own.
         most = fleet.KEEP * sum(1 + slot.renamed for slot in self.driver.slots if slot.tier == "kept")
-        if len(kept) > most:
-            verdict.found("leftover", f"{len(kept)} images where {most} are to be kept: {kept}")
+        seconds = {f"kept:{row['incident']}" for row in self._second.actions()}
+        for mine in ([each for each in kept if each not in seconds], [each for each in kept if each in seconds]):
+            if len(mine) > most:
+                verdict.found("leftover", f"{len(mine)} images where {most} are to be kept: {mine}")
         for row in self.driver.engine.api("GET", "/volumes")[1]["Volumes"] or ():
             if not row["Name"].startswith("data-"):
                 verdict.found("leftover", f"volume {row['Name']}")
