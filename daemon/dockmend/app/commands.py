@@ -12,7 +12,17 @@ import msgspec
 from dockmend import __version__, redaction
 from dockmend.app.given_up import given_up
 from dockmend.app.standing_by import not_acting
-from dockmend.control.api import BreakerRow, Done, GivenUpRow, InForce, PauseRow, RuleRow, Rules, Status
+from dockmend.control.api import (
+    MOST_INCIDENTS,
+    BreakerRow,
+    Done,
+    GivenUpRow,
+    InForce,
+    PauseRow,
+    RuleRow,
+    Rules,
+    Status,
+)
 from dockmend.decide import Suppress, held_by_person, span_text
 from dockmend.errors import DockmendError, UsageError
 from dockmend.journal.records import Incident, Pause
@@ -25,8 +35,6 @@ from dockmend.triggers.schedule import selected
 if TYPE_CHECKING:
     from dockmend.app.daemon import Daemon
 
-MOST_INCIDENTS = 1000
-"""Incidents that one answer may hold."""
 FIRED_WITHIN = 7 * 86400.0
 """Seconds back in which it is looked up when a rule last fired."""
 

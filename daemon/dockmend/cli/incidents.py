@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from dockmend.cli.options import client, found_paths, options, seconds
+from dockmend.cli.options import client, found_paths, options, seconds, tell_aside
 from dockmend.cli.text import clock, emit, say, show, span, when
 from dockmend.errors import JournalError, Unreachable, UsageError
 from dockmend.journal.records import ActionRecord, Incident
@@ -26,11 +26,15 @@ OUTCOMES = {
 }  # fmt: skip
 
 
+MOST = 100_000
+"""Incidents that are listed at most."""
+
+
 @click.command()
 @click.argument("id", required=False, metavar="[ID or CONTAINER]")
 @click.option("--container", metavar="NAME", help="Only those of this container (name, id or target).")
 @click.option("--since", metavar="TIME", help="Only those open within this long, as in 1d.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="At most this many.")
+@click.option("--limit", type=click.IntRange(1, MOST), default=100, show_default=True, help="At most this many.")
 @options("state", "socket", "json")
 def incidents(id: str | None, container: str | None, since: str | None, limit: int, as_json: bool, **flags: Any) -> int:
     """What broke and what was done, the newest first; with an ID, one incident's story.
@@ -85,7 +89,12 @@ class _Daemon:
     def incidents(self, container: str | None = None, since: float | None = None, limit: int = 100) -> list[Incident]:
         import msgspec
 
-        found = self._client.ask("incidents", container=container, since=since, limit=limit)
+        from dockmend.control.api import MOST_INCIDENTS
+
+        asked = min(limit, MOST_INCIDENTS)
+        found = self._client.ask("incidents", container=container, since=since, limit=asked)
+        if len(found) == asked < limit:
+            tell_aside(f"the daemon shows {asked} incidents at most: who may read the journal sees the older ones")
         return msgspec.convert(found, list[Incident])
 
     def story(self, incident: str) -> tuple[Incident, list[ActionRecord]] | None:
@@ -125,7 +134,7 @@ def _source(flags: dict[str, Any]) -> Iterator[_Source]:
 def _found(journal: _Source, id: str) -> tuple[Incident, list[ActionRecord]]:
     found = journal.story(id)
     if found is None and len(id) >= 2:
-        near = [each.id for each in journal.incidents(limit=100_000) if each.id.startswith(id)]
+        near = [each.id for each in journal.incidents(limit=MOST) if each.id.startswith(id)]
         if len(near) > 1:
             raise UsageError(f"{len(near)} incidents begin with {id}: the newest are {', '.join(near[:3])}")
         found = journal.story(near[0]) if near else None

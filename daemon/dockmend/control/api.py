@@ -6,7 +6,10 @@ Times are wall seconds, durations seconds. `actor` is who asks ("uid 1000 (ada)"
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypedDict
+from typing import Any, Final, Protocol, TypedDict
+
+MOST_INCIDENTS: Final = 1000
+"""Incidents that one answer holds at most."""
 
 
 class EngineStatus(TypedDict):

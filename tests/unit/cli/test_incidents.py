@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from dockmend.cli import incidents
 from dockmend.cli.incidents import story
+from dockmend.control.api import MOST_INCIDENTS
+from dockmend.control.client import Client, Refused
+from dockmend.errors import UsageError
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.journal.sqlite import SqliteJournal
 
@@ -55,6 +61,28 @@ def test_the_list_is_newest_first_and_harmless(dockmend, state):
     assert "healed" in lines[2]
     assert "healthy again" in lines[2]
     assert "\x1b" not in ran.out
+
+
+class Socket(Client):
+    """A daemon that bounds its answers, as seen by who may not read the journal."""
+
+    def ask(self, command, limit=100, **more):
+        if command == "incident":
+            raise Refused("there is no such incident", 2)
+        if not 1 <= limit <= MOST_INCIDENTS:
+            raise Refused(f"limit is a number from 1 to {MOST_INCIDENTS}", 2)
+        return [msgspec.to_builtins(HEALED)] * limit
+
+
+def test_who_may_only_use_the_socket_finds_incidents_by_name_and_is_told_of_the_bound(capsys):
+    daemon = incidents._Daemon(Socket(Path()))
+    with pytest.raises(UsageError):  # the command takes it for a container's name then
+        incidents._found(daemon, "web")
+    capsys.readouterr()
+    assert len(daemon.incidents(limit=5000)) == MOST_INCIDENTS
+    assert "shows 1000 incidents at most" in capsys.readouterr().err
+    assert len(daemon.incidents(limit=20)) == 20
+    assert capsys.readouterr().err == ""
 
 
 def test_json_has_every_field_of_the_record(dockmend, state):
