@@ -8,6 +8,7 @@ start, so it counts as a person's stop only where the other three are excluded.
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterable
 from typing import Literal
@@ -41,6 +42,8 @@ STARTS_AGAIN = 60.0
 HISTORY = "history"
 """What an end counts as that was over before dockmend knew the container."""
 
+_REAL_TIME = re.compile(r"(?:SIG)?RT(MIN|MAX)([+-]\d{1,2})?")
+"""Signals of the kernel that have no name of their own: systemd, as a container's first process, ends by RTMIN+3."""
 _ENDING = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 
@@ -172,10 +175,12 @@ class End(Struct, eq=False):
 
 
 def signal_number(text: str) -> int:
-    """The number of a signal as the engine writes it ("15", "SIGTERM", "TERM"); 0 where it is none."""
+    """The number of a signal as the engine writes it ("15", "SIGTERM", "TERM", "RTMIN+3"); 0 where it is none."""
     if text.isdecimal():
         return int(text)
     name = text.upper()
+    if (found := _REAL_TIME.fullmatch(name)) is not None:
+        return (signal.SIGRTMIN if found[1] == "MIN" else signal.SIGRTMAX) + int(found[2] or 0)
     name = name if name.startswith("SIG") else "SIG" + name
     try:
         return signal.Signals[name].value
@@ -196,7 +201,7 @@ def cause_of(run: Run, container: Container, engine: EngineStart, *, blind: bool
 def judge(run: Run, container: Container, engine: EngineStart, *, blind: bool) -> tuple[Cause, bool]:
     """The cause, and whether nothing but the engine's own record tells of it."""
     recorded = _recorded_stop(run, engine)
-    if run.by == "dockmend" and asked_by_another(run):
+    if run.by == "dockmend" and asked_by_another(run, container):
         return "stopped", False
     if run.by == "engine":  # as it went down, a person may have been quicker
         return ("stopped", True) if recorded and engine.after(run.died_at) else ("left_down", False)
@@ -229,7 +234,7 @@ def _recorded_stop(run: Run, engine: EngineStart) -> bool | None:
     return True
 
 
-def asked_by_another(run: Run, *, followed: bool = False) -> bool:
+def asked_by_another(run: Run, container: Container, *, followed: bool = False) -> bool:
     """Whether a person, too, asked for the end of a run that dockmend's own calls ended. False if none of them did.
 
     A call that stops a run causes one `stop` event, one stop signal and, after its timeout, one SIGKILL. If the engine
@@ -242,7 +247,8 @@ def asked_by_another(run: Run, *, followed: bool = False) -> bool:
     restarts = max(0, len(run.restarts) - len(run.renewals))
     if (beyond := len(run.stops) - own) > 0:
         return beyond > restarts
-    signals = [(at, number) for at, number in run.kills if number in _ENDING]
+    ending = _asking_to_end(container)
+    signals = [(at, number) for at, number in run.kills if number in ending]
     if run.signals or restarts or not signals:
         return False
     if not run.stops:  # dockmend's calls found it down
@@ -255,7 +261,7 @@ def asked_by_another(run: Run, *, followed: bool = False) -> bool:
 
 
 def _asked_for(run: Run, container: Container, at: float, number: int) -> bool:
-    ending = _ENDING | {signal_number(container.stop_signal)}
+    ending = _asking_to_end(container)
     soon = run.died_at - at <= container.stop_timeout + KILL_SLACK
     if run.code is not None and number and run.code == 128 + number:
         # A program may take its time over TERM; but one that took a HUP for "reload" long ago was not ended by it.
@@ -263,3 +269,8 @@ def _asked_for(run: Run, container: Container, at: float, number: int) -> bool:
     if not number:  # a label hides which signal it was: the exit code may tell
         return soon and run.code is not None and run.code - 128 in ending
     return number in ending and soon
+
+
+def _asking_to_end(container: Container) -> frozenset[int]:
+    """The signals that ask for its end: its own stop signal is among them."""
+    return _ENDING | ({signal_number(container.stop_signal)} - {0})

@@ -57,7 +57,7 @@ def owe(mirror: Mirror, found: Entry) -> None:
         return
     owed = run.owed
     if before.by == "dockmend":
-        owed = asked_by_another(before, followed=run.announced_at > 0.0)
+        owed = asked_by_another(before, found.container, followed=run.announced_at > 0.0)
     elif before.forestalled:
         owed = judge(before, found.container, mirror.engine_start, blind=True)[0] == "stopped"
     if owed is not run.owed:

@@ -174,7 +174,9 @@ class View:
         """Whether it is down because dockmend, and nobody beside it, stopped it."""
         found = self.entries.get(container_id)
         run = found.kept.run if found is not None else None
-        return run is not None and run.over and run.by == "dockmend" and not asked_by_another(run)
+        if found is None or run is None or not run.over or run.by != "dockmend":
+            return False
+        return not asked_by_another(run, found.container)
 
     def joined_at(self, container: Container) -> float:
         """When a container as it was just seen joined another's namespace, at the earliest (wall seconds)."""

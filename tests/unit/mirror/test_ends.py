@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.mirror import Mirror
-from dockmend.mirror.ends import Run, asked_by_another
+from dockmend.mirror.ends import Run, asked_by_another, signal_number
 from tests.unit.mirror.host import ID, Host
 
 
@@ -324,6 +324,9 @@ def test_a_die_that_is_repeated_later_does_not_move_the_end():
 
 
 @pytest.mark.parametrize(
+    ("stop_signal", "number"), [("SIGTERM", 15), ("SIGQUIT", 3), ("SIGWINCH", 28), ("28", 28), ("SIGRTMIN+3", 37)]
+)
+@pytest.mark.parametrize(
     ("kills", "stops", "restarts", "another"),
     [
         ([(0, 15)], 1, 0, False),
@@ -344,15 +347,18 @@ def test_a_die_that_is_repeated_later_does_not_move_the_end():
     ],
 )  # fmt: skip
 def test_what_a_person_asked_for_beside_dockmends_own_restart(
-    kills: list[tuple[float, int]], stops: int, restarts: int, another: bool
+    kills: list[tuple[float, int]], stops: int, restarts: int, another: bool, stop_signal: str, number: int
 ):
+    """Whatever its stop signal is: that of Apache's web server is WINCH, that of systemd RTMIN+3."""
+    container = Host().container(stop_signal=stop_signal)
     run = Run(
-        kills=[(100.0 + at, number) for at, number in kills], stops=[103.0 + each for each in range(stops)],
+        kills=[(100.0 + at, number if each == 15 else each) for at, each in kills],
+        stops=[103.0 + each for each in range(stops)],
         restarts=[105.0 + each for each in range(restarts)], calls=["a1"], renewals=["a1"], patience=10.0,
     )  # fmt: skip
-    assert asked_by_another(run, followed=True) is another
+    assert asked_by_another(run, container, followed=True) is another
     run.signals = True  # then signals tell nothing
-    assert asked_by_another(run, followed=True) is (another and stops == 2)
+    assert asked_by_another(run, container, followed=True) is (another and stops == 2)
 
 
 def test_signals_that_are_told_again_are_no_other_signals():
@@ -362,3 +368,14 @@ def test_signals_that_are_told_again_are_no_other_signals():
     for _ in range(2):
         host.emit("kill", signal="15")
     assert len(host.mirror.entries[ID].kept.run.kills) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("15", 15), ("TERM", 15), ("sigterm", 15), ("SIGRTMIN+3", 37), ("RTMIN", 34), ("SIGRTMAX-1", 63), ("37", 37),
+        ("", 0), ("SIGNOTHING", 0), ("RTMIN+", 0), ("RTMINX", 0),
+    ],
+)  # fmt: skip
+def test_signals_by_name_and_number(text: str, number: int):
+    assert signal_number(text) == number
