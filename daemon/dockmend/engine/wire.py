@@ -195,6 +195,7 @@ version_decoder = msgspec.json.Decoder(WireVersion)
 raw_decoder = msgspec.json.Decoder(dict[str, Any])
 info_decoder = msgspec.json.Decoder(WireInfo)
 
+FOR_EVER = 3600.0  # seconds that are reckoned with where the engine is to wait for an end for ever (-1)
 LONGEST_ERROR = 4096  # characters of why a start failed
 _EVER_RAN = frozenset({"exited", "dead", "removing", "restarting"})
 _NANO = 1e-9
@@ -249,7 +250,7 @@ def to_container(
         auto_remove=host.AutoRemove,
         check=check,
         stop_signal=config.StopSignal or "SIGTERM",
-        stop_timeout=10.0 if config.StopTimeout is None else float(config.StopTimeout),
+        stop_timeout=10.0 if config.StopTimeout is None else _seconds(config.StopTimeout),
         network_mode=bounded_name(host.NetworkMode),
         networks=dict(networks),
         mounts=tuple(Mount(m.Type, m.Name, m.Source, m.Destination) for m in mounts),
@@ -312,6 +313,10 @@ def to_health(state: WireState, check: HealthCheck | None) -> str:
     if health.Status == "unhealthy" and check is not None and failed is not None and failed < check.retries:
         return "starting"
     return health.Status
+
+
+def _seconds(stop_timeout: int) -> float:
+    return float(stop_timeout) if stop_timeout >= 0 else FOR_EVER
 
 
 def to_check(wire: WireHealthcheck | None) -> HealthCheck | None:

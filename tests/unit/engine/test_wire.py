@@ -98,6 +98,7 @@ def test_defaults_of_the_engine_are_filled_in() -> None:
     seen = told(Config={"StopTimeout": None, "StopSignal": ""}, HostConfig={"RestartPolicy": {"Name": ""}})
     assert (seen.stop_timeout, seen.stop_signal, seen.restart_policy) == (10.0, "SIGTERM", "no")
     assert told(Config={"StopTimeout": 0}).stop_timeout == 0.0
+    assert told(Config={"StopTimeout": -1}).stop_timeout == 3600.0, "for ever"
     assert told(State={"Status": "running", "Health": {"Status": "none"}}).health == ""
 
 

@@ -379,3 +379,12 @@ def test_signals_that_are_told_again_are_no_other_signals():
 )  # fmt: skip
 def test_signals_by_name_and_number(text: str, number: int):
     assert signal_number(text) == number
+
+
+@pytest.mark.parametrize(("within", "cause"), [(600.0, "stopped"), (10.0, "crashed")])
+def test_an_end_long_after_a_stop_signal_is_that_stops_if_the_engine_waits_for_so_long(within: float, cause: str):
+    host = started(stop_timeout=within)
+    host.emit("kill", signal="15")
+    host.now += 300.0
+    end(host, 1)
+    assert [change.cause for change in host.seen] == [cause]
