@@ -196,6 +196,7 @@ raw_decoder = msgspec.json.Decoder(dict[str, Any])
 info_decoder = msgspec.json.Decoder(WireInfo)
 
 FOR_EVER = 3600.0  # seconds that are reckoned with where the engine is to wait for an end for ever (-1)
+LONGEST_SIGNAL = 16  # characters of a stop signal; for one that is none the engine takes TERM
 LONGEST_ERROR = 4096  # characters of why a start failed
 _EVER_RAN = frozenset({"exited", "dead", "removing", "restarting"})
 _NANO = 1e-9
@@ -249,7 +250,7 @@ def to_container(
         restart_policy=(host.RestartPolicy.Name if host.RestartPolicy else "") or "no",
         auto_remove=host.AutoRemove,
         check=check,
-        stop_signal=config.StopSignal or "SIGTERM",
+        stop_signal=_signal(config.StopSignal),
         stop_timeout=10.0 if config.StopTimeout is None else _seconds(config.StopTimeout),
         network_mode=bounded_name(host.NetworkMode),
         networks=dict(networks),
@@ -315,6 +316,10 @@ def to_health(state: WireState, check: HealthCheck | None) -> str:
     return health.Status
 
 
+def _signal(said: str | None) -> str:
+    return said if said and len(said) <= LONGEST_SIGNAL else "SIGTERM"
+
+
 def _seconds(stop_timeout: int) -> float:
     return float(stop_timeout) if stop_timeout >= 0 else FOR_EVER
 
@@ -324,10 +329,10 @@ def to_check(wire: WireHealthcheck | None) -> HealthCheck | None:
     if wire is None or not wire.Test or wire.Test[0] == "NONE":
         return None
     return HealthCheck(
-        interval=(wire.Interval or 0) * _NANO or 30.0,
-        timeout=(wire.Timeout or 0) * _NANO or 30.0,
-        start_period=(wire.StartPeriod or 0) * _NANO,
-        retries=wire.Retries or 3,
+        interval=max(0, wire.Interval or 0) * _NANO or 30.0,
+        timeout=max(0, wire.Timeout or 0) * _NANO or 30.0,
+        start_period=max(0, wire.StartPeriod or 0) * _NANO,
+        retries=max(0, wire.Retries or 0) or 3,
     )
 
 

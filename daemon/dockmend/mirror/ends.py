@@ -177,7 +177,7 @@ class End(Struct, eq=False):
 def signal_number(text: str) -> int:
     """The number of a signal as the engine writes it ("15", "SIGTERM", "TERM", "RTMIN+3"); 0 where it is none."""
     if text.isdecimal():
-        return int(text)
+        return int(text) if len(text) <= 3 else 0  # what an image's author wrote may be of any length
     name = text.upper()
     if (found := _REAL_TIME.fullmatch(name)) is not None:
         return (signal.SIGRTMIN if found[1] == "MIN" else signal.SIGRTMAX) + int(found[2] or 0)

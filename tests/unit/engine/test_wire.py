@@ -163,3 +163,15 @@ def test_names_that_are_too_long_are_cut_alike_wherever_they_are_told() -> None:
     listed = wire_networks.network_decoder.decode(json.dumps({"Id": "n1", "Name": long}))
     assert wire_networks.to_network(listed).name == network
     assert not told(NetworkSettings=place).too_much
+
+
+@pytest.mark.parametrize("said", ["", "9" * 5000])
+def test_a_stop_signal_that_is_none_is_the_engines_own(said: str):
+    assert told(Config={"StopSignal": said}).stop_signal == "SIGTERM"
+
+
+def test_a_health_check_of_less_than_nothing_has_the_engines_defaults():
+    """Its image's author wrote it, and nobody has looked at it."""
+    check = {"Test": ["CMD", "true"], "Interval": -1, "Timeout": -1, "StartPeriod": -(10**18), "Retries": -1}
+    found = told(Config={"Healthcheck": check}).check
+    assert found == HealthCheck(interval=30.0, timeout=30.0, start_period=0.0, retries=3)

@@ -374,7 +374,7 @@ def test_signals_that_are_told_again_are_no_other_signals():
     ("text", "number"),
     [
         ("15", 15), ("TERM", 15), ("sigterm", 15), ("SIGRTMIN+3", 37), ("RTMIN", 34), ("SIGRTMAX-1", 63), ("37", 37),
-        ("", 0), ("SIGNOTHING", 0), ("RTMIN+", 0), ("RTMINX", 0),
+        ("", 0), ("9" * 5000, 0), ("1000", 0), ("SIGNOTHING", 0), ("RTMIN+", 0), ("RTMINX", 0),
     ],
 )  # fmt: skip
 def test_signals_by_name_and_number(text: str, number: int):
@@ -388,3 +388,20 @@ def test_an_end_long_after_a_stop_signal_is_that_stops_if_the_engine_waits_for_s
     host.now += 300.0
     end(host, 1)
     assert [change.cause for change in host.seen] == [cause]
+
+
+@pytest.mark.parametrize("said", ["9" * 5000, "SIGNOTHING", "²", "RTMIN+99"])
+def test_a_stop_signal_that_is_none_is_no_fault(said: str):
+    """An image's author may write anything there: the engine asks only whoever makes the container."""
+    host = started(stop_signal=said)
+    host.mirror.asks_to_stop(ID, "a1", patience=10.0)
+    host.emit("kill", signal="15")
+    end(host, 143)
+    assert [change.cause for change in host.seen] == ["stopped"]
+
+
+def test_a_signal_of_any_length_in_an_event_is_no_fault():
+    host = started()
+    host.emit("kill", signal="9" * 5000)
+    end(host, 1)
+    assert [change.cause for change in host.seen] == ["crashed"]
