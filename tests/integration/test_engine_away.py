@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from dockmend.pipeline.cursor import Cursor
-from dockmend.pipeline.watch import Pace
+from dockmend.pipeline.pace import Pace
 from tests.integration.healing import CRASHED, UNHEALTHY, actions_seen, daemon
 from tests.integration.test_ends import ON_CUE, kill_main, sh
 from tests.integration.watching import watching

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dockmend.pipeline.watch import Pace
+from dockmend.pipeline.pace import Pace
 from tests.integration.healing import CRASHED, UNHEALTHY, closed
 from tests.integration.test_ends import kill_main
 from tests.integration.watching import watching

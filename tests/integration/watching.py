@@ -13,7 +13,8 @@ from dockmend.engine.client import DockerEngine
 from dockmend.mirror import Mirror
 from dockmend.model import Change, Event
 from dockmend.observer import Observer
-from dockmend.pipeline.watch import Pace, Watch
+from dockmend.pipeline.pace import Pace
+from dockmend.pipeline.watch import Watch
 from tests.lab import PrivateEngine
 from tests.lab.waiting import LIMIT, eventually_async
 

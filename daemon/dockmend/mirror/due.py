@@ -11,12 +11,19 @@ Then = Callable[[float], Iterable[Change]]
 """Called with the time (wall seconds); returns what follows."""
 
 
+def raises(what: str, error: Exception) -> Iterable[Change]:
+    """What becomes of a fault where nobody says otherwise."""
+    raise error
+
+
 class Due:
-    """In order of time, and of asking where that is the same."""
+    """In order of time, and of asking where that is the same. `on_fault(container's id, error)` is told of an error of
+    dockmend's own: "" where it is not known whose it is."""
 
     def __init__(self) -> None:
         self._due: list[tuple[float, int, Then]] = []
         self._sequence = 0
+        self.on_fault: Callable[[str, Exception], Iterable[Change]] = raises
 
     def next_due(self) -> float | None:
         """When `tick` has something to do: wall seconds."""
@@ -27,7 +34,11 @@ class Due:
         changes: list[Change] = []
         done = 0
         while self._due and self._due[0][0] <= now and done != at_most:
-            changes += heapq.heappop(self._due)[2](now)
+            then = heapq.heappop(self._due)[2]
+            try:
+                changes += then(now)
+            except Exception as error:  # noqa: BLE001 - whatever it is, what else is due comes on time
+                changes += self.on_fault("", error)
             done += 1
         return changes
 

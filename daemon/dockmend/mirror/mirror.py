@@ -273,7 +273,10 @@ class Mirror(OwnDoing):
             if container.id in self._buried:
                 self.wanted.add(container.id)  # it was gone after it was listed, most likely
                 continue
-            changes += self.observe(container, now, origin, blind, asked.get(container.id))
+            try:
+                changes += self.observe(container, now, origin, blind, asked.get(container.id))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it keeps nobody from the others
+                changes += self.on_fault(container.id, error)
         # What is not listed is gone, or was made while the list was: a look tells.
         self.wanted.update(container_id for container_id in self.entries if container_id not in seen)
         self.listed = True

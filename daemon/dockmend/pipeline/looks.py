@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from dockmend.engine.api import Engine
 from dockmend.errors import EngineAway, EngineError, NotFound
 from dockmend.mirror import Mirror
+from dockmend.mirror.due import raises
 from dockmend.model import Change, Container
 
 AT_ONCE = 16
@@ -29,7 +30,7 @@ NETWORKS, VOLUMES = "networks", "volumes"  # beside the ids of containers
 @dataclass(slots=True)
 class Looks:
     """`learn` takes an inspect answer, `looked` is told when nothing is being looked at any more; `clock`: wall
-    seconds; `work` is set whenever there may be something to look at."""
+    seconds; `work` is set whenever there may be something to look at; `fault` is told of an error of dockmend's own."""
 
     engine: Engine
     mirror: Mirror
@@ -38,6 +39,7 @@ class Looks:
     looked: Callable[[], None]
     clock: Callable[[], float]
     work: asyncio.Event
+    fault: Callable[[str, Exception], object] = raises
     _at_work: set[str] = field(default_factory=set)
     _failures: dict[str, int] = field(default_factory=dict)
     _not_before: dict[str, float] = field(default_factory=dict)
@@ -78,6 +80,9 @@ class Looks:
                 raise
         except EngineError:
             self._again(key)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it keeps nobody from the others
+            self._again(key)
+            self.fault(key, error)
         except BaseException:
             self._want(key)
             raise

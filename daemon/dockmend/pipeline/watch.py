@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import replace
@@ -23,7 +22,9 @@ from dockmend.model import Change, Event, Origin
 from dockmend.observer import Observer
 from dockmend.pipeline.cursor import Cursor
 from dockmend.pipeline.engine_starts import EngineStarts
+from dockmend.pipeline.faults import Faults
 from dockmend.pipeline.looks import Looks
+from dockmend.pipeline.pace import Pace
 from dockmend.pipeline.raw_events import RawEvents
 from dockmend.pipeline.standing import AT_ONCE, in_slices, offer_standing
 
@@ -40,18 +41,6 @@ LIST_RETRY, LIST_TRIES = 5.0, 3
 """Seconds after a list that the engine refused, and how often in a row until it is given up."""
 SLICE = 250
 """Events handled before other tasks get their turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How often and how patiently; seconds."""
-
-    relist_every: float = 300.0
-    ping_every: float = 20.0
-    ping_timeout: float = 10.0
-    pings: int = 2  # without an answer, in a row, after which the engine is given up
-    backoff: tuple[float, float] = (0.1, 10.0)
-    stalled: float = 2.0  # in which nothing here ran: the engine drops events once 1,024 wait for a reader
 
 
 class Watch:
@@ -89,7 +78,10 @@ class Watch:
         self._work = asyncio.Event()
         self._due = asyncio.Event()  # something may be due earlier than it was
         self._relist = asyncio.Event()  # all is to be listed anew, since events may have been lost
-        self._looks = Looks(engine, mirror, offer, self.learn_from, self.raw.looked, clock, self._work)
+        self.faults = Faults()
+        self.mirror.on_fault = self.faults.of
+        looked = self.raw.looked
+        self._looks = Looks(engine, mirror, offer, self.learn_from, looked, clock, self._work, self.faults.of)
         self._hung_up = False  # the engine ended the stream, or nobody listened: it was not merely slow
 
     async def run(self) -> None:
@@ -259,9 +251,11 @@ class Watch:
             fresh.append(event)
             heard = raw.names and raw.wants(event, now)
             before = raw.subject(event) if heard else None
-            changes = apply(event, now, origin)
-            if changes:
-                offer(changes)
+            try:
+                if changes := apply(event, now, origin):
+                    offer(changes)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it keeps nobody from the others
+                self.faults.of(event.actor.ID, error)
             if heard:
                 raw.heard(event, before, origin)
         self.observer.events_read(fresh, now)
