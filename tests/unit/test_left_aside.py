@@ -123,6 +123,13 @@ async def _copied(noted: dict[str, bytes], journal: Journal) -> None:
     noted.update(journal.known)
 
 
+async def test_a_note_that_cannot_be_read_keeps_no_start_of_dockmend_from_its_end():
+    one = left(ended(name="web"), Journal({BEGUN + ID: b"\xc1"}))
+    await one.put_right()
+    engine: Any = one.engine
+    assert engine.started == 0
+
+
 async def test_a_note_of_an_earlier_version_is_heeded():
     one = left(ended(name="web"), Journal({BEGUN + ID: b""}))
     await one.put_right()

@@ -76,7 +76,7 @@ class LeftAside:
                     await self.engine.start(container.id)
             except NotFound:
                 pass
-            except EngineError as error:
+            except (EngineError, JournalError, msgspec.MsgspecError) as error:
                 log.warning("what was set aside could not be started", error=str(error))
                 continue
             with contextlib.suppress(JournalError):  # the next start finds it running
