@@ -37,7 +37,11 @@ RUNNERS: Final = frozenset({
     "flock", "script", "strace", "ltrace", "gdb", "time", "watch", "taskset", "tini", "dumb-init", "catatonit",
     "ssh", "sshpass", "dropbear", "dbclient", "rsh", "rsync", "docker", "podman", "nerdctl", "kubectl", "crictl",
     "ctr", "systemd-run", "at", "batch", "screen", "tmux", "expect", "make", "git", "tar", "find", "fd", "eval",
-    "exec", "command", "source",
+    "exec", "command", "source", "socat", "ip", "pkexec", "run0", "newgrp", "sg", "runcon", "prlimit", "numactl",
+    "chrt", "cpulimit", "bwrap", "firejail", "proot", "fakeroot", "fakechroot", "start-stop-daemon", "run-parts",
+    "envdir", "softlimit", "setlock", "s6-setuidgid", "s6-applyuidgid", "s6-envdir", "s6-softlimit", "execlineb",
+    "with-contenv", "npx", "npm", "pnpm", "yarn", "uvx", "pipx", "buildah", "lxc", "lxc-attach", "incus", "machinectl",
+    "systemd-nspawn", "catchsegv", "valgrind", "entr", "faketime", "unbuffer", "rlwrap", "torsocks", "proxychains",
 })  # fmt: skip
 """Programs that begin another one which their arguments name."""
 

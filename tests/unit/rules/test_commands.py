@@ -24,7 +24,8 @@ REFUSED = [
     ["find", "/", "-name", X],
     ["find", "/", "-exec", X, ";"], ["docker", "exec", "c", "sh", "-c", X], ["timeout", "5", X], ["nice", "--", X],
     ["entry.sh", "sh", "-c", X], ["tini", "--", "sh", "-c", X], ["wrapper", "env", X], ["git", "-c", X],
-    ["tar", f"--to-command={X}"],
+    ["tar", f"--to-command={X}"], ["socat", "-", X], ["ip", "netns", "exec", "blue", X], ["with-contenv", X],
+    ["s6-setuidgid", "www", X], ["pkexec", X], ["npx", X], ["entry.sh", "start-stop-daemon", "--start", "--exec", X],
     # languages of their own
     ["awk", X], ["awk", f"/{X}/"], ["sed", "-e", X], ["sed", f"s/a/{X}/"], ["psql", "-c", X], ["psql", "-h", X],
     ["mysql", "-e", f"drop {X}"], ["mysql", "-e", X], ["redis-cli", "EVAL", X], ["sqlite3", "db", X], ["jq", X],
