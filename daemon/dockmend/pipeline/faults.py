@@ -6,7 +6,13 @@ container would raise, and with it would end what follows the engine: nothing on
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import structlog
+
+from dockmend.model import Change
+
+Offer = Callable[[Iterable[Change]], None]
 
 log = structlog.get_logger("dockmend")
 
@@ -25,3 +31,15 @@ class Faults:
             self._told.add(fault)
             log.error("a fault of dockmend's own: the other containers are followed", about=what[:12], exc_info=error)
         return ()
+
+    def each(self, offer: Offer) -> Offer:
+        """The same offers, each change on its own: what a rule trips over in one keeps no other from its rules."""
+
+        def offered(changes: Iterable[Change]) -> None:
+            for change in changes:
+                try:
+                    offer((change,))
+                except Exception as error:  # noqa: BLE001 - whatever it is
+                    self.of(getattr(change.subject, "id", ""), error)
+
+        return offered

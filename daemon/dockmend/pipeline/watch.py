@@ -59,12 +59,14 @@ class Watch:
     ) -> None:
         self.engine = engine
         self.mirror = mirror
-        self.offer = offer
+        self.faults = Faults()
+        self.offer = self.faults.each(offer)
         self.observer = observer
         self.clock = clock
         self.dice = dice
         self.listed = listed  # awaited after the first complete listing of each session, before anything is offered
-        self.again = again or offer  # gets what stands, told before or not, after every list
+        # Gets what stands, told before or not, after every list.
+        self.again = self.faults.each(again) if again is not None else self.offer
         self.raw = RawEvents(mirror, lambda change: self.again((change,)))
         self.pace = Pace()
         self.starts = EngineStarts(engine)
@@ -78,10 +80,9 @@ class Watch:
         self._work = asyncio.Event()
         self._due = asyncio.Event()  # something may be due earlier than it was
         self._relist = asyncio.Event()  # all is to be listed anew, since events may have been lost
-        self.faults = Faults()
         self.mirror.on_fault = self.faults.of
         looked = self.raw.looked
-        self._looks = Looks(engine, mirror, offer, self.learn_from, looked, clock, self._work, self.faults.of)
+        self._looks = Looks(engine, mirror, self.offer, self.learn_from, looked, clock, self._work, self.faults.of)
         self._hung_up = False  # the engine ended the stream, or nobody listened: it was not merely slow
 
     async def run(self) -> None:

@@ -12,6 +12,7 @@ from dockmend.mirror import Mirror, looks, runs
 from dockmend.mirror.due import Due
 from dockmend.pipeline import faults
 from dockmend.pipeline.faults import Faults
+from dockmend.pipeline.intake import Intake
 from tests.fakes.engine import FakeEngine
 from tests.unit.test_daemon import running, settings, until
 
@@ -43,8 +44,9 @@ def odd(monkeypatch: pytest.MonkeyPatch, where: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("where", "name"), [(runs, "judge"), (runs, "look_ends"), (Mirror, "apply"), (looks, "networks")],
-    ids=["when its cause is due", "when it is looked at", "when an event comes", "when it is listed"],
+    ("where", "name"),
+    [(runs, "judge"), (runs, "look_ends"), (Mirror, "apply"), (looks, "networks"), (Intake, "offer")],
+    ids=["when its cause is due", "when it is looked at", "when an event comes", "when it is listed", "by a rule"],
 )  # fmt: skip
 async def test_the_other_containers_are_followed(
     fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str], where: Any, name: str
