@@ -326,6 +326,29 @@ def test_the_place_in_a_network_that_was_lost_outlives_the_bare_one_that_its_hei
         assert "shop" in place["Aliases"]
 
 
+def test_a_network_that_a_person_took_it_out_of_is_not_its_heirs_although_that_was_made_with_it(
+    docker: PrivateEngine, proxy: HoldingProxy
+) -> None:
+    """The same bare place, of a network that nobody misses: it is not connected to it again, without its address."""
+    docker.docker("network", "create", "--subnet", "10.89.9.0/24", "lane")
+    docker.patient("web", "--stop-timeout", "2", "--network", "lane", "--ip", "10.89.9.7", "--network-alias", "shop")
+    docker.docker("network", "disconnect", "lane", "web")
+    gate = Gate()
+    proxy.spoil(r"POST \S*/containers/create\?name=web\.dockmend-new", gate, times=1)
+    with daemon(docker, LANE, config=QUIET) as one:  # how it was connected, dockmend never saw
+        one.stop()
+        one.engine_url = proxy.url
+        one.start()
+        docker.sicken("web", wait=False)
+        eventually(lambda: '"web.dockmend-new' in one.page("/api/containers"), what="dockmend knows the new one")
+        gate.open()
+        closed(one, rule="anew", outcome="healed", timeout=90)
+        one.stop()
+        one.start()  # by now it has looked at the new one without taking anything for its own doing
+        assert incidents(one, rule="back") == []
+        assert "lane" not in docker.inspect("web")["NetworkSettings"]["Networks"]
+
+
 BY_IMAGE = """
 version: 1
 rules:

@@ -73,9 +73,10 @@ class Entry:
         Addresses in use were that one's. Bears repetition.
         """
         kept = self.kept
-        missing = before.good.keys() - self.container.networks.keys()
+        # It is connected plainly when it is made, and taken out again: a look may have told of that place, and no later
+        # one of how it is now. A place in which it stays is among the good ones as well.
+        missing = before.good.keys() - (self.container.networks.keys() & kept.good.keys())
         places = {network: replace(before.good[network], address="", address6="") for network in missing}
-        # Of a network that it lacks now, a look may have seen a bare place: it is connected plainly when it is made.
         kept.good = kept.good | places
         kept.lost = {network: at for network, at in before.lost.items() if network in missing} | kept.lost
         kept.mended = before.mended | kept.mended

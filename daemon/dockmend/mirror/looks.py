@@ -62,7 +62,8 @@ def networks(mirror: Mirror, found: Entry, before: Container, now: float, origin
                 found, "container.address_changed", now, origin,
                 what=f"address/{name}/{endpoint.address}", note=note, network=name,
             ))  # fmt: skip
-        if endpoint.address or not container.running or old is None:
+        # What dockmend makes is connected plainly to its main network, also if it is to be taken out of it again.
+        if (endpoint.address or not container.running or old is None) and not _is_being_made(container):
             good = _with_what_is_known(endpoint, old, another_start=container.started_at > before.started_at)
             if good != old:
                 kept.good[name] = good
@@ -76,6 +77,11 @@ def networks(mirror: Mirror, found: Entry, before: Container, now: float, origin
             mirror.look_again(container.id, found.echo.until)  # it may be more than an echo: no event will tell
         return changes
     return changes + [_disconnected(mirror, found, name, now, origin) for name in missing]
+
+
+def _is_being_made(container: Container) -> bool:
+    """Whether dockmend itself has it in hand and has not started it: only then does it have another name yet."""
+    return not container.started_at and container.name != container.plain_name
 
 
 def _with_what_is_known(endpoint: Endpoint, old: Endpoint | None, *, another_start: bool) -> Endpoint:
