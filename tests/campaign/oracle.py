@@ -19,6 +19,7 @@ from .driver import Driver
 from .fleet import Slot
 from .invariants import GIVEN_UP, POLL, Invariants
 from .ledger import Act, Intent
+from .lost_networks import LostNetworks
 from .plan import TROUBLES
 from .record import Journal
 from .relay import Request
@@ -36,7 +37,6 @@ PERSISTED = 1.5
 """Seconds after which what dockmend saw is on its disk."""
 BESIDE = 5.0
 """Seconds between an end and what dockerd's log says of it, and more than a run lasts that the engine tears down."""
-ON_PURPOSE = 600.0
 BLINK = 1.0
 """Seconds that a look takes, at the most, on a machine that is busy."""
 UNHEARD = "there is no incident: it was made as the engine went down"
@@ -66,6 +66,7 @@ class Oracle:
         self.heal_times: list[float] = []
         self.healed: dict[str, list[Request]] = {}  # effective calls by slot
         self.along = Along(driver, self.effective)
+        self.lost_networks = LostNetworks(driver, self.effective, self._could_look)
         self._invariants = Invariants(driver, self.journal, self.effective)
 
     # --- waiting ------------------------------------------------------------------------------------------------
@@ -127,7 +128,7 @@ class Oracle:
         incidents = self.journal.of(slot.id)
         last = incidents[-1] if incidents else None
         if status == "running" and slot.networked and not fleet.placed(slot, seen):
-            return self._disconnected(slot, last)
+            return self.lost_networks.accepted(slot, seen, last)
         if slot.owner is not None and self._is_down_for_a_reason(slot.owner):
             return True, f"the network of {slot.owner.key} is waited for"
         if last is None:
@@ -183,26 +184,6 @@ class Oracle:
             born <= span.begin and (span.begin <= born + BLINK or not self._could_look(born, span.begin))
             for span in self.ledger.engine_out
         )
-
-    def _disconnected(self, slot: Slot, last: dict[str, Any] | None) -> tuple[bool, str]:
-        """The second disconnect within ten minutes of dockmend's reconnect is a person's will."""
-        # What dockmend made anew inherits what befell the one before it.
-        lost = sorted(each.at for one in _lives(slot) for each in self.driver.events.of(one, "disconnect"))
-        if not lost:
-            return False, "it was never disconnected"
-        at = lost[-1]
-        if slot.remade and len(lost) > 1 and at - lost[-2] <= ON_PURPOSE:
-            return True, "disconnected on purpose"
-        mended = [
-            each.answered or each.sent
-            for each in self.driver.relay.changes(slot.id)
-            if each.operation == "connect" and self.effective(each) and each.sent < at
-        ]
-        if mended and at - max(mended) <= ON_PURPOSE:
-            return True, "disconnected on purpose"
-        if not self._could_look(slot.born[slot.id], at):
-            return True, "made and disconnected while dockmend was away: nobody knows how it was connected"
-        return False, f"its network, lost at {at:.3f}, was not given back: {last}"
 
     def _could_look(self, begin: float, end: float) -> bool:
         """Whether dockmend was there at some time between the two, and not only for the blink of an eye."""
@@ -370,10 +351,6 @@ class Oracle:
         if self.ledger.engine_ended(act.begin - 5.0, time.time()):
             return "ended by the engine's restart"
         return "recovered by the engine's policy" if slot.policy != "no" else "recovered"
-
-
-def _lives(slot: Slot) -> list[str]:
-    return [*slot.born] if slot.remade else [slot.id]
 
 
 def _lasted(stream: Request) -> bool:

@@ -309,19 +309,6 @@ def test_the_start_of_what_was_made_anew_answers_a_trouble_of_the_one_before_it(
     assert [finding.kind for finding in verdict.findings] == found
 
 
-@pytest.mark.parametrize(
-    ("lost", "accepted"), [((5.0,), False), ((5.0, 20.0), True), ((5.0, 900.0), False), ((), False)]
-)
-def test_a_network_lost_before_a_recreation_is_the_heirs_to_have_again(
-    tmp_path: Path, lost: tuple[float, ...], accepted: bool
-):
-    """Unless a person took it away twice within ten minutes."""
-    oracle = oracle_of(tmp_path, [], [(at, "disconnect") for at in lost])
-    oracle.driver.relay.streams = [Request("GET", "/events", 1.0, status=200, answered=1.1)]
-    heir = Slot("r1", "remade", address="172.29.77.24", id="b" * 64, born={ID: 2.0, "b" * 64: 10.0})
-    assert oracle._disconnected(heir, None)[0] is accepted
-
-
 @pytest.mark.parametrize(("opened_at", "found"), [(99.0, ["leftover", "leftover"]), (100.1, [])])
 def test_what_begins_while_a_round_is_judged_is_judged_after_the_next(
     tmp_path: Path, opened_at: float, found: list[str]
