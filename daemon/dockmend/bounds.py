@@ -46,7 +46,9 @@ _IDENTITY: Final = tuple(
 
 NOTED: Final = (
     frozenset({
-        "dockmend.ignore", "dockmend.heal", "dockmend.depends-on", "dockmend.image", "dockmend.helper",
+        "dockmend.ignore", "dockmend.heal", "dockmend.heal.on", "dockmend.heal.action", "dockmend.heal.after",
+        "dockmend.heal.attempts", "dockmend.heal.stop-timeout", "dockmend.rejoin", "dockmend.notify",
+        "dockmend.depends-on", "dockmend.image", "dockmend.helper",
         "autoheal", "autoheal.stop.timeout", "deunhealth.restart.on.unhealthy",
         "exitCode", "execDuration", "signal", "name", "image", "oldName",
     })

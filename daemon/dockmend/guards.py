@@ -11,14 +11,12 @@ from dockmend.model import Change, Container, Object
 from dockmend.owned import OwnedObjects
 from dockmend.rules.fields import field_values
 from dockmend.rules.model import ConditionError, Rule, Step
+from dockmend.rules.owner_labels import ignores
 from dockmend.rules.patterns import Test, compile_pattern
 from dockmend.rules.selectors import image_test
 from dockmend.settings import Policy
 from dockmend.settings.model import ACTIONS, Protect
 
-IGNORE_LABEL = "dockmend.ignore"
-IGNORING = frozenset({"true", "1", "yes"})
-"""Its values that count, in any case: a slip must not have dockmend act."""
 TOO_MUCH = (
     f"it has a longer name, or more labels, mounts or networks, than dockmend keeps ({NAME} characters, "
     f"{OWNERS >> 10} KiB of each), and what was left out could say that it is to be left alone"
@@ -61,8 +59,8 @@ class Guards:
 
     def protects(self, subject: Container) -> Suppress | None:
         """The same of a container that dockmend may have in hand already."""
-        if subject.holding_labels.get(IGNORE_LABEL, "").lower() in IGNORING:
-            return Suppress("ignored", f"labelled {IGNORE_LABEL}=true")
+        if ignores(subject.holding_labels):
+            return Suppress("ignored", "labelled dockmend.ignore=true")
         if subject.too_much:
             return Suppress("protected", TOO_MUCH)
         if self.own and any(subject.id.startswith(own) for own in self.own):

@@ -9,7 +9,7 @@ import pytest
 
 from dockmend.actions.base import REGISTRY, Failed
 from dockmend.engine.client import DockerEngine
-from dockmend.rules.parameters import Kill, LabelledRestart, NoParams, Restart, Stop
+from dockmend.rules.parameters import Kill, NoParams, Restart, Stop
 from tests.integration.acting import Acting
 from tests.lab import PrivateEngine, eventually
 
@@ -59,29 +59,6 @@ async def test_restart_sends_the_signal_of_the_rule(acting, docker):
     await acting.run("restart", Restart.model_validate({"signal": "USR1", "timeout": "20s"}), "web")
 
     assert docker.docker("exec", "web", "cat", "/caught") == "usr1"
-
-
-@pytest.mark.parametrize(("label", "killed"), [("0", True), ("junk", False), ("-1", False), ("99999", False)])
-async def test_only_a_sane_label_shortens_the_stop(acting, docker, label, killed):
-    slow = "trap 'sleep 1; echo graceful >>/ended; exit 0' TERM; touch /trapped; while :; do sleep 0.05; done"
-    docker.run("web", "--label", f"autoheal.stop.timeout={label}", command=("sh", "-c", slow), init=False)
-    eventually(lambda: docker.docker("exec", "web", "ls", "/trapped", check=False), what="the trap is set")
-
-    await acting.run("restart", LabelledRestart.model_validate({"timeout": "20s"}), "web")
-
-    graceful = docker.docker("exec", "web", "sh", "-c", "cat /ended 2>/dev/null || true")
-    assert (graceful == "") is killed
-
-
-async def test_a_stop_timeout_label_of_the_images_author_does_not_count(acting, docker):
-    image = docker.toolbox_image("authored:latest", labels={"autoheal.stop.timeout": "0"})
-    slow = "trap 'sleep 1; echo graceful >>/ended; exit 0' TERM; touch /trapped; while :; do sleep 0.05; done"
-    docker.run("web", image=image, command=("sh", "-c", slow), init=False)
-    eventually(lambda: docker.docker("exec", "web", "ls", "/trapped", check=False), what="the trap is set")
-
-    await acting.run("restart", LabelledRestart.model_validate({"timeout": "20s"}), "web")
-
-    assert docker.docker("exec", "web", "cat", "/ended") == "graceful"
 
 
 async def test_stop_start_pause_unpause(acting, docker):

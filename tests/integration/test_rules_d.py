@@ -136,7 +136,7 @@ def test_a_cold_start_with_wrong_rules_and_no_good_ones_only_observes(docker: Pr
     docker.patient("web", "--label", "dockmend.heal=true")
     docker.sicken("web")
     with daemon(docker, WRONG, ready=False) as one, Recorder(docker) as events:
-        shadowed = closed(one, rule="builtin-heal", outcome="dry_run")
+        shadowed = closed(one, rule="label:heal", outcome="dry_run")
         assert one.status("/readyz") == 503
         assert b"nothing is done" in one.command("status").stdout
         assert [each.dry_run for each in shadowed] == [True]
@@ -175,11 +175,11 @@ def test_an_image_that_a_reload_trusts_no_longer_steers_nothing_from_then_on(doc
     docker.toolbox_image("ours:1", labels={"dockmend.heal": "true"})
     docker.patient("web", image="ours:1")
     with daemon(docker, {}, config='policy: {trusted_images: ["ours:*"]}\n') as one:
-        one.cli("trigger", "builtin-heal", "web")
+        one.cli("trigger", "label:heal", "web")
         closed(one, outcome="healed")
         one.config.write_text("heal: labelled\n")
         one.cli("reload")
-        eventually(lambda: b"does not match" in one.command("trigger", "builtin-heal", "web").stderr)
+        eventually(lambda: b"does not match" in one.command("trigger", "label:heal", "web").stderr)
 
 
 # ---------------------------------------------------------------------------------------- steering

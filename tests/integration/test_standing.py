@@ -22,26 +22,26 @@ rules:
 """
 
 
-def state_of_builtin(one: Daemon) -> str:
+def state_of_label_rule(one: Daemon) -> str:
     rows = json.loads(one.cli("rules", "--json"))
     rows = rows["rules"] if isinstance(rows, dict) else rows
-    return str(next(row["state"] for row in rows if row["name"] == "builtin-heal"))
+    return str(next(row["state"] for row in rows if row["name"] == "label:heal"))
 
 
 def test_beside_another_healer_the_built_in_rule_shadows_and_acts_when_that_is_gone(docker: PrivateEngine):
     docker.toolbox_image("willfarrell/autoheal:latest")
     docker.patient("web", "--label", "autoheal=true")
     with daemon(docker, {}) as one:
-        assert state_of_builtin(one) == "enabled"
+        assert state_of_label_rule(one) == "enabled"
         docker.run("other-healer", image="willfarrell/autoheal:latest")
-        eventually(lambda: state_of_builtin(one) == "shadow", what="it shadows", every=0.5)
+        eventually(lambda: state_of_label_rule(one) == "shadow", what="it shadows", every=0.5)
         began = docker.now()
         docker.sicken("web")
         closed(one, "dry_run", name="web")
         assert actions_seen(docker, "web", began, "restart") == []
         docker.docker("rm", "--force", "other-healer")
         closed(one, "healed", name="web")
-        assert state_of_builtin(one) == "enabled"
+        assert state_of_label_rule(one) == "enabled"
         assert actions_seen(docker, "web", began, "restart") == ["restart"]
 
 

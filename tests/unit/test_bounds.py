@@ -6,12 +6,12 @@ import pytest
 
 from dockmend import bounds
 from dockmend.bounds import IMAGES, NOTED, OWNERS, bounded_name, divided, first, is_cut, kept, size
-from dockmend.cli.checks import KNOWN_LABELS
-from dockmend.guards import IGNORE_LABEL, Guards
+from dockmend.guards import Guards
 from dockmend.mirror.events import bounded, made
 from dockmend.mirror.graph import DEPENDS_LABEL
 from dockmend.model import COMPOSE_ONEOFF, REFERENCE_LABEL, Actor, Container, Event, target_of
 from dockmend.rules.fields import FORGEABLE
+from dockmend.rules.owner_labels import ALL_LABELS
 
 MIB = 1 << 20
 
@@ -28,7 +28,7 @@ def test_what_fits_is_kept_as_it_is():
 @pytest.mark.parametrize("labels", [{"big": "x" * 2 * MIB}, many(100_000), {f"k{n}": "x" * 9000 for n in range(200)}])
 def test_an_image_with_many_labels_takes_little_and_hides_none_of_its_containers(labels: dict[str, str]):
     image = labels | {"exitCode": "0", "autoheal": "true"}
-    owner = {"tier": "web", IGNORE_LABEL: "true"}
+    owner = {"tier": "web", "dockmend.ignore": "true"}
     found = divided(image | owner, image)
     assert found.owner == owner
     assert not found.too_much
@@ -38,8 +38,8 @@ def test_an_image_with_many_labels_takes_little_and_hides_none_of_its_containers
 
 
 def test_the_owners_short_labels_are_kept_and_the_container_says_that_it_has_more():
-    found = divided({"tier": "web", "big": "x" * MIB, IGNORE_LABEL: "true"}, {})
-    assert found.owner == {"tier": "web", IGNORE_LABEL: "true"}
+    found = divided({"tier": "web", "big": "x" * MIB, "dockmend.ignore": "true"}, {})
+    assert found.owner == {"tier": "web", "dockmend.ignore": "true"}
     assert found.too_much
     assert found.left_out >= MIB
 
@@ -52,8 +52,8 @@ def test_a_container_of_which_not_all_labels_are_known_is_left_alone():
 
 
 def test_labels_that_nobody_is_known_to_have_set_may_say_that_it_is_to_be_left_alone():
-    found = divided({f"{number:03}": "" for number in range(5000)} | {IGNORE_LABEL: "true"}, None)
-    assert found.image[IGNORE_LABEL] == "true"
+    found = divided({f"{number:03}": "" for number in range(5000)} | {"dockmend.ignore": "true"}, None)
+    assert found.image["dockmend.ignore"] == "true"
     assert found.too_much
 
 
@@ -62,7 +62,7 @@ def test_a_short_label_of_four_byte_letters_is_counted_as_what_it_takes():
 
 
 def test_all_keys_that_dockmend_reads_are_noted():
-    assert {*KNOWN_LABELS, IGNORE_LABEL, DEPENDS_LABEL, REFERENCE_LABEL, COMPOSE_ONEOFF, *FORGEABLE} <= NOTED
+    assert {*ALL_LABELS, "dockmend.ignore", DEPENDS_LABEL, REFERENCE_LABEL, COMPOSE_ONEOFF, *FORGEABLE} <= NOTED
 
 
 def test_a_noted_value_is_cut_and_its_key_stays():

@@ -7,7 +7,6 @@ What the engine answers to an action that is already so (304, "is not running") 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from dockmend.actions import containers_settle as settle
@@ -17,9 +16,6 @@ from dockmend.actions.resolving import joined
 from dockmend.errors import EngineError, NotFound
 from dockmend.model import Object
 
-LONGEST_STOP = 3600.0
-"""Seconds: a label that asks for a longer stop timeout does not count."""
-
 
 def expect_container(subject: Object, action: str) -> Container:
     """`subject`, which rules were checked to be a container for this action."""
@@ -28,30 +24,11 @@ def expect_container(subject: Object, action: str) -> Container:
     return subject
 
 
-def stop_timeout(params: Any, container: Container) -> float | None:
-    """Seconds between the stop signal and the kill: the label's where the rule names one, else the rule's.
-
-    None leaves it to the container. A label is a stranger's text: only a plain number from 0 to LONGEST_STOP counts,
-    and only where the container's owner set it.
-    """
-    key: str | None = getattr(params, "timeout_label", None)
-    said = container.labels.get(key) if key else None
-    if said is not None:
-        try:
-            seconds = float(said)
-        except ValueError:
-            seconds = math.nan
-        if 0 <= seconds <= LONGEST_STOP:
-            return seconds
-    timeout: float | None = getattr(params, "timeout", None)
-    return timeout
-
-
 async def restart(ctx: Context, params: Any, subject: Object) -> Done:
     """Restart a container; a paused one runs afterwards, one that does not run is started."""
     container = _usable(subject, "restart")
     await _owner_runs(ctx, "restart", container)
-    timeout = stop_timeout(params, container)
+    timeout: float | None = getattr(params, "timeout", None)
     patience = container.stop_timeout if timeout is None else timeout
     await _remember(ctx, "restart", container, stop_timeout=patience)
     try:
@@ -82,7 +59,7 @@ async def stop(ctx: Context, params: Any, subject: Object) -> Done:
     container = await _seen(ctx, subject, "stop")
     if not container.running:
         return Done(f"it did not run (it was {container.state})")
-    timeout = stop_timeout(params, container)
+    timeout: float | None = getattr(params, "timeout", None)
     await _remember(ctx, "stop", container, stop_timeout=container.stop_timeout if timeout is None else timeout)
     try:
         ended = await ctx.engine.stop(container.id, timeout, getattr(params, "signal", None))

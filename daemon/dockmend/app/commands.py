@@ -28,6 +28,7 @@ from dockmend.errors import DockmendError, UsageError
 from dockmend.journal.records import Incident, Pause
 from dockmend.model import ASKED, Change, Container, Object, target_of
 from dockmend.rules.durations import LONGEST
+from dockmend.rules.label_rules import PREFIX
 from dockmend.rules.language_error import did_you_mean
 from dockmend.rules.model import Rule
 from dockmend.triggers.schedule import selected
@@ -164,7 +165,7 @@ class DaemonCommands:
         if for_ is not None and not 0 < for_ <= LONGEST:
             raise UsageError("a pause lasts more than no time and ten years at most; without a time, until `resume`")
         if rule is not None:
-            self._rule(rule)
+            rule = self._rule(rule).name
         target = self._target(container) if container is not None else None
         now = daemon.clock()
         pause = Pause(rule=rule, target=target, until=now + for_ if for_ is not None else None, actor=actor, at=now)
@@ -177,6 +178,7 @@ class DaemonCommands:
     async def resume(self, actor: str, rule: str | None = None, container: str | None = None) -> Done:
         daemon = self._daemon
         target = self._target(container) if container is not None else None
+        rule = self._whole_name(rule) if rule is not None else None
         if all((each.rule, each.target) != (rule, target) for each in daemon.pauses.in_force()):
             raise DockmendError(f"{_what(rule, target)} is not paused: `dockmend status` lists what is")
         daemon.journal.remove_pause(rule, target)
@@ -189,7 +191,7 @@ class DaemonCommands:
 
     async def reset(self, actor: str, rule: str, target: str) -> Done:
         daemon = self._daemon
-        self._rule(rule)
+        rule = self._rule(rule).name
         name = self._target(target)
         daemon.journal.put_breaker(None, rule, name)
         daemon.journal.put_reset(rule, name, daemon.clock())
@@ -214,6 +216,7 @@ class DaemonCommands:
         if not found.enabled:
             raise UsageError(f"rule {rule} is disabled")
         subject = self._subject(found, name)
+        found = found.tailored(subject) or found
         change = Change(
             triggers=(ASKED,),
             kind=found.match.kind,
@@ -232,8 +235,13 @@ class DaemonCommands:
 
     # ------------------------------------------------------------------------------------------------------------
 
+    def _whole_name(self, name: str) -> str:
+        """A rule's name; `heal` stands for `label:heal` if no rule of a file is called so."""
+        short = self._daemon.rule(name) is None and self._daemon.rule(PREFIX + name) is not None
+        return PREFIX + name if short else name
+
     def _rule(self, name: str) -> Rule:
-        found = self._daemon.rule(name)
+        found = self._daemon.rule(self._whole_name(name))
         if found is None:
             near = did_you_mean(name, (each.name for each in self._daemon.rules.current.rules))
             raise DockmendError(f"there is no rule {name!r}{near}: `dockmend rules` lists them")

@@ -51,14 +51,15 @@ from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.intake import Intake
 from dockmend.pipeline.lanes import Lanes
 from dockmend.pipeline.pulse import Pulse
+from dockmend.pipeline.rules_in_force import RulesInForce
 from dockmend.pipeline.self_check import SelfCheck
 from dockmend.pipeline.standing import StandingOffers
 from dockmend.pipeline.steps import Steps
 from dockmend.pipeline.treatment import Treatment
 from dockmend.pipeline.verification import Verification
 from dockmend.pipeline.watch import Watch
-from dockmend.rules.builtin import healers_changed
 from dockmend.rules.model import Rule
+from dockmend.rules.other_healers import healers_changed
 from dockmend.settings import Policy, Settings
 from dockmend.tell.incident_log import LogTeller
 from dockmend.tell.metrics import Metrics
@@ -224,7 +225,7 @@ class Daemon:
             verification=Verification(self.mirror, self.pulse, clock, groups),
             host=Host(settings.limits.rate, self.pauses.until), clock=clock, dice=self.dice,
             parallel=settings.limits.parallel, learn=self._learn, closed=self._closed, offer=self._offer_to,
-            dependents=lambda incident: dependents(incident.object_id),
+            dependents=lambda incident: dependents(incident.object_id), rules=RulesInForce(self.mirror),
         )  # fmt: skip
         self.intake = Intake(
             self.incidents, self.treatment, self.guards, self.observer, self.host, settings.dry_run, clock.wall

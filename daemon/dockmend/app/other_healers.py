@@ -9,8 +9,8 @@ import structlog
 
 from dockmend.app.rules import Rules
 from dockmend.mirror import Mirror
-from dockmend.rules.builtin import foreign_healers
 from dockmend.rules.model import RuleSet
+from dockmend.rules.other_healers import foreign_healers
 
 log = structlog.get_logger("dockmend")
 

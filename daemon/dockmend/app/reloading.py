@@ -102,7 +102,7 @@ class Reloading:
             if not rule.dry_run and (before := daemon.intake.rules.by_name(rule.name)) is not None and before.dry_run:
                 self._acts_now(rule.name)
         daemon.intake.use(rules)
-        daemon.treatment.rules = rules
+        daemon.treatment.rules.use(rules)
         daemon.definitions.use(rules)
         daemon.spare_images.use(rules)
         daemon.watch.raw.use(rules)

@@ -15,10 +15,11 @@ from dockmend import folders
 from dockmend.decide import looks_back
 from dockmend.errors import InvalidFiles
 from dockmend.file_trust import Untrusted
-from dockmend.rules.builtin import with_builtin
 from dockmend.rules.files import read_files, rule_names, without_folder
+from dockmend.rules.label_rules import with_label_rules
 from dockmend.rules.loader import load_texts
 from dockmend.rules.model import RuleSet
+from dockmend.rules.owner_labels import LONGEST_WINDOW
 from dockmend.rules.shown_text import without_secrets
 from dockmend.settings import Settings
 
@@ -50,7 +51,8 @@ class Rules:
     def looks_back(self) -> float:
         """Seconds of history that the limits of the rules in force ask about, and the host's budget."""
         budget = self.settings.limits.rate
-        return max(budget[1] if budget else 0.0, *(looks_back(rule.limits) for rule in self.current.rules), 0.0)
+        asked = (LONGEST_WINDOW if rule.tailor else looks_back(rule.limits) for rule in self.current.rules)
+        return max(budget[1] if budget else 0.0, *asked, 0.0)
 
     def counts(self) -> tuple[int, int, int, int]:
         """How many act, are off and only shadow, and the problems that are errors."""
@@ -84,7 +86,7 @@ class Rules:
     def use(self, files: RuleSet, contents: Mapping[str, bytes]) -> RuleSet:
         """Puts a set in force; `contents`: the files that it was read from."""
         self.texts = contents
-        self.current = with_builtin(files, self.settings.heal, self.healers, acts=not self.observes)
+        self.current = with_label_rules(files, self.settings.heal, self.healers, acts=not self.observes)
         self.problems = tuple(str(problem) for problem in files.warnings)
         self.degraded = None
         self.loaded_at = self.clock()

@@ -164,7 +164,7 @@ async def take_up(
         for record in sorted(records, key=lambda each: each.part not in WITHIN):
             await _settle_alone(journal, treatment, record)
     async for closed in journal.closed_incidents(times.now - HISTORY - abs(times.moved), ANSWERED_KEPT):
-        rule = treatment.rules.by_name(closed.rule)
+        rule = treatment.rules.named(closed.rule)
         if closed.outcome == "dry_run" and not shadow and rule is not None and not rule.dry_run:
             continue  # it was only said what would be done, and now it may be done
         if closed.reason_code in ("owner", "owner_stopped"):

@@ -11,12 +11,12 @@ from typing import Literal
 
 from dockmend.app.engine_lock import Holder
 from dockmend.engine.api import PODMAN, EngineInfo
-from dockmend.guards import IGNORE_LABEL, IGNORING
-from dockmend.mirror.graph import DEPENDS_LABEL
-from dockmend.model import HELPER_LABEL, REFERENCE_LABEL, Container
+from dockmend.model import Container
 from dockmend.owned import OwnedObjects
-from dockmend.rules.builtin import LABELS, foreign_healers
-from dockmend.rules.model import RuleSet
+from dockmend.rules.label_rules import asked
+from dockmend.rules.model import Rule, RuleSet
+from dockmend.rules.other_healers import foreign_healers
+from dockmend.rules.owner_labels import ALL_LABELS, Cause, LabelError, means_something, wishes
 from dockmend.set_aside import stranded
 
 SCARCE, LITTLE = (
@@ -25,20 +25,13 @@ SCARCE, LITTLE = (
 )  # bytes: below the first the journal is in danger, below the second snapshots are
 SKEW = 2.0  # seconds: beyond it, times in incidents and the engine's own do not fit together
 
-KNOWN_LABELS = frozenset({
-    *LABELS, IGNORE_LABEL, DEPENDS_LABEL, "autoheal.stop.timeout", HELPER_LABEL, REFERENCE_LABEL
-})  # fmt: skip
 OF_SHIPPED_RULES = {
-    "dockmend.keep-crashed": "20-keep-crashed.yaml",
-    "dockmend.reconnect": "30-reconnect-network.yaml",
-    "dockmend.snapshot": "40-nightly-snapshots.yaml",
-    "dockmend.raise-memory": "50-raise-memory.yaml",
-    "dockmend.rejoin": "60-rejoin-network.yaml",
-}
+    "dockmend.keep-crashed": "20-keep-crashed.yaml", "dockmend.reconnect": "30-reconnect-network.yaml",
+    "dockmend.snapshot": "40-nightly-snapshots.yaml", "dockmend.raise-memory": "50-raise-memory.yaml",
+}  # fmt: skip
 """Labels that a rule of the shipped rules.d reads: without it they are spelt well and do nothing."""
 OF_VOLUMES = frozenset({"dockmend.snapshot"})
 """Those of them that count on a volume, and not on a container."""
-TRUTHS = frozenset({"dockmend.heal", IGNORE_LABEL, "autoheal", "deunhealth.restart.on.unhealthy"})
 _LABEL_IN_RULES = re.compile(r"dockmend\.[A-Za-z0-9_.-]*[A-Za-z0-9]")
 _REPLACER = re.compile(r"(^|/)(watchtower|ouroboros|diun)([:@]|$)")
 
@@ -166,7 +159,7 @@ def healers(containers: Iterable[Container]) -> list[Finding]:
 
 def labels(containers: Iterable[Container], rule_texts: Iterable[str]) -> list[Finding]:
     """Labels that look as if they should steer dockmend, and do not. `rule_texts`: labels that rules name are known."""
-    known = set(KNOWN_LABELS)
+    known: set[str] = set()
     for text in rule_texts:
         known.update(_LABEL_IN_RULES.findall(text))
     found: list[Finding] = []
@@ -177,6 +170,7 @@ def labels(containers: Iterable[Container], rule_texts: Iterable[str]) -> list[F
             found.append(_unknown_image(container))
         else:
             found += _of_image(container, known)
+        found += [_wrong(container, each) for each in wishes(container.labels).errors]
         for key, value in sorted(container.labels.items()):
             finding = _label(container, key, value, known)
             if finding is not None:
@@ -210,25 +204,27 @@ def _of_image(container: Container, known: set[str]) -> list[Finding]:
             "set it on the container, or name the image under policy.trusted_images in the settings",
         )
         for key, value in sorted(container.image_labels.items())
-        if key in known or key.startswith("dockmend.")
+        if key in known or means_something(key) or key.startswith("dockmend.")
     ]  # fmt: skip
 
 
 def _label(container: Container, key: str, value: str, known: set[str]) -> Finding | None:
+    """One that no function of dockmend and no rule reads, and that looks as if it should be."""
     what = f"container {container.name}: label {key}={value}"
-    ignores = key == IGNORE_LABEL and value.lower() in IGNORING
-    if key in TRUTHS and value not in ("true", "false") and not ignores:
-        meant = "true" if value.strip().lower() in ("true", "yes", "1", "on", "") else "false"
-        return Finding("problem", "labels", f"{what} means nothing: it wants true or false", f"write {key}={meant}")
-    if key in known or not (key.lower().startswith("dockmend.") or _near(key)):
+    if key in known or means_something(key) or not (key.lower().startswith("dockmend.") or _near(key)):
         return None
     if key in OF_SHIPPED_RULES:
         todo = f"put {OF_SHIPPED_RULES[key]} of dockmend's rules.d into the folder of your rules"
         todo += ", and set the label on the volume" if key in OF_VOLUMES else ""
         return Finding("problem", "labels", f"{what} does nothing: no rule in force names it", todo)
-    near = difflib.get_close_matches(key.lower(), {*known, *OF_SHIPPED_RULES}, 1, 0.6)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(LABELS))} and those your rules name"
+    near = difflib.get_close_matches(key.lower(), {*known, *ALL_LABELS, *OF_SHIPPED_RULES}, 1, 0.6)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(ALL_LABELS)} and those your rules name"
     return Finding("problem", "labels", f"{what} means nothing to dockmend or its rules", hint)
+
+
+def _wrong(container: Container, error: LabelError) -> Finding:
+    todo = f"set it right and make the container anew; until then {error.function.value} is off for it"
+    return Finding("problem", "labels", f"container {container.name}: {error}", todo)
 
 
 def _near(key: str) -> bool:
@@ -245,14 +241,20 @@ def _near(key: str) -> bool:
 
 def consent(containers: Iterable[Container]) -> list[Finding]:
     """Containers that ask to be healed and give nothing to go by."""
-    return [
-        Finding(
-            "problem", "health", f"container {each.name} asks to be healed but has no health check",
-            "without one it is never unhealthy: give it one (HEALTHCHECK in its image, or --health-cmd)",
+    todo = "without one it is never unhealthy: give it one (HEALTHCHECK in its image, or --health-cmd)"
+    found = []
+    for each in sorted(containers, key=lambda each: each.name):
+        heal = asked(each, "labelled")
+        if each.check is not None or heal is None or Cause.UNHEALTHY not in heal.causes:
+            continue
+        only = heal.causes == {Cause.UNHEALTHY}
+        what = "has no health check" + ("" if only else ": it is healed after a crash only")
+        found.append(
+            Finding(
+                "problem" if only else "note", "health", f"container {each.name} asks to be healed but {what}", todo
+            )
         )
-        for each in sorted(containers, key=lambda each: each.name)
-        if each.check is None and _asks(each)
-    ]  # fmt: skip
+    return found
 
 
 def left_aside(containers: Iterable[Container], owned: OwnedObjects) -> list[Finding]:
@@ -288,9 +290,9 @@ def restart_policies(containers: Iterable[Container], rules: RuleSet) -> list[Fi
         rule for rule in rules.rules
         if rule.enabled and not rule.dry_run and {each.name for each in rule.triggers} & STARTS_AGAIN
     ]  # fmt: skip
-    down = [each for each in containers if not any(rule.match.test(each) for rule in mending)]
+    down = [each for each in containers if not any(_mends(rule, each) for rule in mending)]
     kept = [each.name for each in down if each.running and each.restart_policy == "unless-stopped"]
-    asks = [each for each in down if each.restart_policy in ("no", "") and _asks(each)]
+    asks = [each for each in down if each.restart_policy in ("no", "") and asked(each, "labelled") is not None]
     will = [each.name for each in asks if each.running]
     now = [each.name for each in asks if not each.running and each.finished_at]
     todo = "a rule with `when: container.left_down` and `then: start` brings them back"
@@ -307,12 +309,13 @@ def restart_policies(containers: Iterable[Container], rules: RuleSet) -> list[Fi
     return found or [Finding("ok", "restarts", "nothing that the engine would leave down unnoticed")]
 
 
+def _mends(rule: Rule, container: Container) -> bool:
+    own = rule.tailored(container) if rule.match.test(container) else None
+    return own is not None and bool(own.named & STARTS_AGAIN)
+
+
 STARTS_AGAIN = frozenset({"container.left_down", "container.exited"})
 """Triggers of a rule that starts what an engine left down."""
-
-
-def _asks(container: Container) -> bool:
-    return not container.one_off and any(container.labels.get(label) == "true" for label in LABELS)
 
 
 def _some(names: Iterable[str]) -> str:

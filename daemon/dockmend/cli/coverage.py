@@ -13,7 +13,7 @@ from dockmend.cli.options import options, owned_of, with_engine
 from dockmend.cli.text import emit, show
 from dockmend.cli.ties import Ties
 from dockmend.model import Container, target_of
-from dockmend.rules.builtin import LABELS
+from dockmend.rules.owner_labels import means_something, wishes
 
 if TYPE_CHECKING:
     from dockmend.guards import Guards
@@ -25,12 +25,14 @@ NEEDS_CHECK = frozenset({"container.unhealthy", "container.healthy"})
 @dataclass(frozen=True, slots=True)
 class Cover:
     """Rules that would act, `shadows` that would only say so, and `why` none acts ("" where one does). `along`: rules
-    by which it comes back with another container, and with which."""
+    by which it comes back with another container, and with which. `labels`: which of its labels are wrong, or overruled
+    by a rule of a file."""
 
     rules: tuple[str, ...]
     shadows: tuple[str, ...]
     why: str
     along: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 @click.command()
@@ -83,25 +85,42 @@ def cover(container: Container, rules: RuleSet, guards: Guards, ties: Ties) -> C
     forbidden = guards.forbids(container)
     if forbidden is not None:
         return Cover((), (), forbidden.reason)
-    acting: list[str] = []
+    acting: list[Rule] = []
     shadows: list[str] = []
     reasons: list[str] = []
-    for rule in rules.rules:
+    for each in rules.rules:
+        rule = each.tailored(container) if each.match.kind == "container" and each.match.test(container) else None
+        if rule is None:
+            continue
         why_not = _why_not(rule, container, guards, ties)
-        if why_not is None:
-            (shadows if rule.dry_run else acting).append(rule.name)
-        elif why_not:
+        if why_not:
             reasons.append(why_not)
+        elif why_not is None and rule.dry_run:
+            shadows.append(rule.name)
+        elif why_not is None:
+            acting.append(rule)
+    wrong = (*(str(each) for each in wishes(container.labels).errors), *_overruled(acting))
     if acting:
-        return Cover(tuple(acting), tuple(shadows), "")
+        return Cover(tuple(rule.name for rule in acting), tuple(shadows), "", labels=wrong)
     if shadows:
         reasons.append(f"only dry runs: {', '.join(shadows)}")
-    return Cover((), tuple(shadows), "; ".join(dict.fromkeys(reasons)) or _nothing(container, rules))
+    why = "; ".join(dict.fromkeys(reasons)) or ("" if wrong else _nothing(container, rules))
+    return Cover((), tuple(shadows), why, labels=wrong)
+
+
+def _overruled(acting: Iterable[Rule]) -> list[str]:
+    """What a rule of a file takes from a label: it answers the troubles that it listens to."""
+    files = [rule for rule in acting if not rule.builtin]
+    return [
+        f"{rule.name} overruled by rule {other.name} for {', '.join(sorted(shared))}"
+        for rule in acting if rule.builtin
+        for other in files if (shared := rule.named & other.named)
+    ]  # fmt: skip
 
 
 def _why_not(rule: Rule, container: Container, guards: Guards, ties: Ties) -> str | None:
-    """None: the rule would act; "": it is not about this container; else what keeps it from acting."""
-    if rule.match.kind != "container" or not rule.remedies or not rule.match.test(container):
+    """None: the rule would act; "": it does nothing to a container; else what keeps it from acting."""
+    if not rule.remedies:
         return ""
     if not rule.enabled:
         return f"{rule.name} is disabled"
@@ -121,7 +140,7 @@ def _nothing(container: Container, rules: RuleSet) -> str:
         return "a Compose one-off: only a rule with match: {oneoff: true} acts on it"
     if container.image_unknown:
         return "no rule matches; its image cannot be inspected, so none of its labels counts"
-    if said := [key for key in container.image_labels if key in LABELS]:
+    if said := [key for key in container.image_labels if means_something(key)]:
         return f"no rule matches; {', '.join(said)} is set by its image, which does not count"
     return "no rule matches" if rules.rules else "there are no rules"
 
@@ -130,6 +149,7 @@ def _row(container: Container, covered: Cover) -> tuple[str, ...]:
     state = f"{container.state}, {container.health}" if container.health else container.state
     by = "; ".join(part for part in (", ".join(covered.rules), *covered.along) if part)
     why = f"on its own: {covered.why}" if covered.along and covered.why else covered.why
+    why = "; ".join(part for part in (*covered.labels, why) if part)
     return container.name, state, by or "–", why
 
 
@@ -138,4 +158,5 @@ def _json(container: Container, covered: Cover) -> dict[str, Any]:
         "name": container.name, "id": container.id, "target": target_of(container), "state": container.state,
         "health": container.health or None, "covered": bool(covered.rules), "rules": covered.rules,
         "along": covered.along, "shadows": covered.shadows, "why": covered.why or None,
+        "labels": covered.labels,
     }  # fmt: skip

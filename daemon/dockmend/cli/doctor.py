@@ -290,7 +290,7 @@ def _rules(asked: InForce, containers: list[Any]) -> tuple[Any, list[str], list[
     own = sum(1 for rule in rules.rules if not rule.builtin)
     builtin = own != len(rules.rules)
     if asked.texts is not None or folder.exists():
-        said = f"{folder}: {own} rules{', and the built-in one' if builtin else ''}"
+        said = f"{folder}: {own} rules{', and those of the labels' if builtin else ''}"
     else:
-        said = f"{folder} does not exist: there is {'the built-in rule only' if builtin else 'no rule at all'}"
+        said = f"{folder} does not exist: there is {'what labels ask for only' if builtin else 'no rule at all'}"
     return rules, texts, [Finding("ok", "rules", said), *notes]

@@ -50,8 +50,9 @@ class Explainer:
         """Every rule's answer to a change at `now` (wall seconds), in file order."""
         answers: dict[str, Answer] = {}
         willing: list[Rule] = []
-        candidates = {rule.name for rule in self._matcher.candidates(change)}
-        for rule in self.rules.rules:
+        candidates = {rule.name: rule for rule in self._matcher.candidates(change)}
+        for each in self.rules.rules:
+            rule = candidates.get(each.name, each)
             if rule.name not in candidates:
                 answers[rule.name] = self._with_others(rule, change) or _not_asked(rule, change)
             elif (no := self._no(rule, change, now)) is not None:
@@ -140,6 +141,8 @@ def _not_asked(rule: Rule, change: Change) -> Answer:
         wanted = ", ".join(sorted(frozenset[str]().union(*causes)))
         return Answer(rule.name, "no", f"wants the cause {wanted}, this one is {change.cause or 'unknown'}")
     subject = change.subject
+    if (own := rule.tailored(subject)) is not None and not own.named & heard:
+        return Answer(rule.name, "no", f"its labels ask for {', '.join(map(_shown, own.triggers))} only", asked=False)
     if isinstance(subject, Container) and subject.one_off and not rule.match.one_off:
         return Answer(rule.name, "no", f"{subject.name} is a Compose one-off, and its match does not say oneoff: true")
     if subject is not None and not rule.match.test(subject):

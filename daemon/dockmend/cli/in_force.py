@@ -41,17 +41,18 @@ class InForce:
 
     def ruleset(self, containers: Iterable[Container] = ()) -> RuleSet:
         """The rules, the built-in one too. Raises InvalidFiles. `containers`: those of the host, without a daemon."""
-        from dockmend.rules.builtin import foreign_healers, with_builtin
+        from dockmend.rules.label_rules import with_label_rules
         from dockmend.rules.loader import load_rules, load_texts
+        from dockmend.rules.other_healers import foreign_healers
 
         host, heal = socket.gethostname(), self.settings.heal
         if self.texts is not None:
             read = load_texts(self.texts, host=host)
-            return with_builtin(read, heal, self.healers, acts=not self.observes)
+            return with_label_rules(read, heal, self.healers, acts=not self.observes)
         folder = self.settings.paths.rules
         owner, runs_as = self.settings.policy.rules_owner, daemon_uid(self.settings.paths.state)
         read = load_rules([folder] if folder.exists() else [], host=host, owner=owner, runs_as=runs_as)
-        return with_builtin(read, heal, foreign_healers(containers))
+        return with_label_rules(read, heal, foreign_healers(containers))
 
 
 def in_force(flags: dict[str, Any], *, quiet: bool = False) -> InForce:

@@ -40,7 +40,9 @@ class Ties:
 
         def of(owner: Container, which: Callable[[Rule], bool]) -> Iterator[str]:
             for name in acting.get(owner.id, ()):
-                if (rule := rules.by_name(name)) is not None and which(rule) and takes(rule, guest):
+                rule = rules.by_name(name)
+                rule = rule.tailored(owner) if rule is not None else None
+                if rule is not None and which(rule) and takes(rule, guest):
                     yield f"{name}, with {owner.name}"
 
         found: list[str] = []

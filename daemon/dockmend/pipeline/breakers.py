@@ -19,8 +19,9 @@ from dockmend.journal.api import Journal
 from dockmend.journal.records import Breaker
 from dockmend.observer import Observer
 from dockmend.pipeline.incidents import Incidents
+from dockmend.pipeline.rules_in_force import RulesInForce
 from dockmend.pipeline.timers import Timers
-from dockmend.rules.model import Rule, RuleSet
+from dockmend.rules.model import Rule
 
 MISSING = "container.missing"
 
@@ -29,14 +30,14 @@ log = structlog.get_logger("dockmend.breakers")
 
 @dataclass(slots=True)
 class Breakers:
-    """`offer(rule, target)`: what stands of a target is offered to a rule again. `rules`: those in force."""
+    """`offer(rule, target)`: what stands of a target is offered to a rule again."""
 
     history: History
     incidents: Incidents
     journal: Journal
     observer: Observer
     clock: Callable[[], float]
-    rules: Callable[[], RuleSet]
+    rules: RulesInForce
     offer: Callable[[str, str], None]
     timers: Timers = field(init=False)
     _names: dict[str, tuple[str, str]] = field(default_factory=dict)
@@ -79,10 +80,8 @@ class Breakers:
 
     def plan(self) -> None:
         """After a start or a reload: each open breaker is looked at when its state changes."""
-        rules = self.rules()
         for (name, target), mine in self.history.targets.items():
-            rule = rules.by_name(name)
-            if mine.breaker_at is not None and rule is not None:
+            if mine.breaker_at is not None and (rule := self.rules.about(name, target)) is not None:
                 self._plan(rule, target, mine)
 
     def removed(self, target: str) -> None:
@@ -90,9 +89,8 @@ class Breakers:
 
         Those of a rule that makes a missing container again stay: it would go on without end.
         """
-        rules = self.rules()
         for name, of in [key for key, mine in self.history.targets.items() if mine.breaker_at is not None]:
-            rule = rules.by_name(name)
+            rule = self.rules.named(name)
             if of == target and (rule is None or MISSING not in rule.named):
                 self.close(name, target)
 
@@ -114,7 +112,7 @@ class Breakers:
 
     def _due(self, key: str) -> None:
         name, target = self._names[key]
-        rule, mine = self.rules().by_name(name), self.history.targets.get((name, target))
+        rule, mine = self.rules.about(name, target), self.history.targets.get((name, target))
         if rule is None or mine is None or mine.breaker_at is None:
             self.drop(name, target)
             return

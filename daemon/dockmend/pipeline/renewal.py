@@ -18,7 +18,7 @@ from dockmend.mirror import Mirror
 from dockmend.model import Container, Object, target_of
 from dockmend.pipeline.breakers import Breakers, reset_line
 from dockmend.pipeline.incidents import Incidents
-from dockmend.rules.model import RuleSet
+from dockmend.pipeline.rules_in_force import RulesInForce
 
 OFTEN = 5
 """How often a target begins anew within the rest of its breaker, where its rule has no number of attempts to say so: an
@@ -35,7 +35,7 @@ class Renewal:
     journal: Journal
     mirror: Mirror
     clock: Callable[[], float]
-    rules: Callable[[], RuleSet]
+    rules: RulesInForce
 
     def of(self, subject: Object | None) -> None:
         """To be asked before the limits are: what is about to be answered is a trouble of `subject`."""
@@ -73,7 +73,7 @@ class Renewal:
 
     def _begin_anew(self, name: str, target: str, subject: Container) -> bool:
         """False where it did so too often."""
-        rule, now = self.rules().by_name(name), self.clock()
+        rule, now = self.rules.about(name, target), self.clock()
         before = self.history.of(name, target)
         window = rest_of(rule.limits) if rule is not None else 0.0
         most = rule.limits.attempts[0] if rule is not None and rule.limits.attempts else OFTEN

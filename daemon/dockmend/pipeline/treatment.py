@@ -28,11 +28,12 @@ from dockmend.pipeline.last_word import LastWord
 from dockmend.pipeline.looking import Looking, Seen
 from dockmend.pipeline.need import Need
 from dockmend.pipeline.renewal import Renewal
+from dockmend.pipeline.rules_in_force import RulesInForce
 from dockmend.pipeline.settling import Settling
 from dockmend.pipeline.steps import StepFailed, Steps
 from dockmend.pipeline.timers import Timers
 from dockmend.pipeline.verification import Verification
-from dockmend.rules.model import Rule, RuleSet
+from dockmend.rules.model import Rule
 from dockmend.timekeeping import Clock
 
 ENGINE_RETRY = 10.0
@@ -67,7 +68,7 @@ class Treatment:
     closed: Callable[[Incident], None]
     offer: Callable[[str, str], None]
     dependents: Callable[[Incident], int]
-    rules: RuleSet = field(default_factory=RuleSet)
+    rules: RulesInForce
     stopping: bool = False
     timers: Timers = field(init=False)
     breakers: Breakers = field(init=False)
@@ -90,10 +91,10 @@ class Treatment:
         self.admission = Admission(self.history, self.host, self.clock, self.submit, self.dependents)
         self.looking = Looking(self.steps.engine, self.mirror, self.incidents, self.guards, self.learn, self.groups)
         self.breakers = Breakers(
-            self.history, self.incidents, self.steps.journal, self.observer, self.clock, lambda: self.rules, self.offer
+            self.history, self.incidents, self.steps.journal, self.observer, self.clock, self.rules, self.offer
         )
         self.renewal = Renewal(
-            self.history, self.breakers, self.incidents, self.steps.journal, self.mirror, self.clock, lambda: self.rules
+            self.history, self.breakers, self.incidents, self.steps.journal, self.mirror, self.clock, self.rules
         )
         self.ending = Ending(
             self.incidents, self.breakers, self.admission, self.history, self.looking, self.observer, self.timers,
@@ -123,7 +124,7 @@ class Treatment:
 
     def _lane(self, incident: Incident) -> str:
         """What changes nothing does not wait behind a remedy: it would tell of a trouble when that is over."""
-        rule = self.rules.by_name(incident.rule)
+        rule = self.rules.of(incident)
         aside = rule is not None and (incident.dry_run or not rule.remedies)
         return f"{incident.target} aside" if aside else incident.target
 
@@ -134,7 +135,7 @@ class Treatment:
         """
         until = self.clock.at(wait.until)
         if wait.code == "for":
-            rule = self.rules.by_name(incident.rule)
+            rule = self.rules.of(incident)
             until = min(until, self.clock() + (rule.hold if rule is not None else 0.0))
         self.ending.wait(incident.id, Wait(until, wait.code, wait.reason), wait.reason)
 
@@ -239,12 +240,12 @@ class Treatment:
         if incident.state == "acting" or incident.midway or records:
             self.steps.living.take_up(incident.id, incident.attempts, past)
         if incident.rung is None and (incident.state == "acting" or incident.midway or records):
-            rule = self.rules.by_name(incident.rule)
+            rule = self.rules.of(incident)
             if rule is not None:
                 self.doing.take_up(incident, rule, past)
         if records or incident.state != "waiting" or incident.waiting_for == "window":
             self.submit(incident.id)  # the hours may be others now
-        elif not self.admission.rejoin(incident, self.rules.by_name(incident.rule)):
+        elif not self.admission.rejoin(incident, self.rules.of(incident)):
             self.timers.set(incident.id, incident.due_at or self.clock())
 
     # --- the way through the lane -------------------------------------------------------------------------------
@@ -281,7 +282,7 @@ class Treatment:
 
     async def _run(self, incident_id: str) -> None:
         incident = self.incidents.open[incident_id]
-        rule = self.rules.by_name(incident.rule)
+        rule = self.rules.of(incident)
         await self.settling.all_of(incident, rule)
         if not self.ending.is_open(incident_id):
             return

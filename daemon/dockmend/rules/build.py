@@ -16,7 +16,7 @@ from dockmend.rules.steps import Surroundings, read_steps
 from dockmend.rules.when import When, read_when
 from dockmend.rules.windows import Windows, compile_windows, ever_hold
 
-RESERVED: Final = "builtin-"
+RESERVED: Final = ("builtin-", "label:")
 """Names that begin so are those of built-in rules."""
 
 _TRANSITIONS_ONLY: Final = "`{}` goes with transitions only, not with raw events and schedules: expected it left out"
@@ -86,7 +86,8 @@ def _name(scope: Scope, name: Any) -> None:
     if not isinstance(name, str):
         return  # reported with the rule's shape
     if name.startswith(RESERVED):
-        scope.error(("name",), f"names that begin with {RESERVED} are those of built-in rules: expected another name")
+        reserved = " or ".join(RESERVED)
+        scope.error(("name",), f"names that begin with {reserved} are those of built-in rules: expected another name")
     elif name != name.strip() or not name.isprintable():
         scope.error(
             ("name",), "the name holds line breaks, control characters or outer spaces: expected printable text"

@@ -112,7 +112,7 @@ class Matcher:
             for rule, trigger in index.find(known.subject)
             if not trigger.causes or change.cause in trigger.causes
         ]
-        rules = self._in_order(rule for rule, _ in found)
+        rules = _tailored(self._in_order(rule for rule, _ in found), known.subject, change.triggers)
         if len(known.answers) >= MOST_ANSWERS:
             known.answers.clear()
         known.answers[change.triggers, change.cause] = rules
@@ -155,6 +155,19 @@ class Matcher:
         if len(unique) < 2:
             return tuple(unique.values())
         return tuple(unique[key] for key in sorted(unique, key=self._order.__getitem__))
+
+
+def _tailored(rules: tuple[Rule, ...], subject: Object, triggers: tuple[str, ...]) -> tuple[Rule, ...]:
+    """The rules as they are for this object, without those of whose triggers it asks for none."""
+    if all(rule.tailor is None for rule in rules):
+        return rules
+    found: list[Rule] = []
+    for rule in rules:
+        trigger = next((name for name in triggers if name in rule.named), None)
+        own = rule.tailored(subject, trigger)
+        if own is not None and trigger in own.named:
+            found.append(own)
+    return tuple(found)
 
 
 def event_names(event: Event) -> tuple[str, ...]:

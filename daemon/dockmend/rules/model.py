@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dockmend.model import Change, Container, Network, Volume
+from dockmend.model import Change, Container, Network, Object, Volume
 
 Fields = Mapping[str, Any]
 """Field values by dotted name ("container.name"), absent ones None; see rules/fields.py for the catalogue."""
@@ -94,6 +94,10 @@ class Limits:
     rate: tuple[int, float] | None = None
 
 
+Tailoring = Callable[["Rule", Object, "str | None"], "Rule | None"]
+"""A rule as it is for one object and trigger; None if the object asks for nothing of the kind."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     name: str
@@ -120,6 +124,7 @@ class Rule:
     dry_run: bool = False
     cut_off: bool = False  # it may cut off guests that must not be brought back
     builtin: bool = False
+    tailor: Tailoring | None = None  # makes of it what one object asks for by labels; None: it is the same for all
     path: str = ""
     line: int = 0
     order: int = 0  # over all files, in the order they were read
@@ -145,6 +150,11 @@ class Rule:
         object.__setattr__(self, "counts", any(trigger.times is not None for trigger in self.triggers))
         together = any(step.action == "restart_dependents" for step in (*self.then, *self.escalate))
         object.__setattr__(self, "grouped", together and "container.orphaned" in self.named)
+
+    def tailored(self, subject: Object | None, trigger: str | None = None) -> Rule | None:
+        """The rule as it is for one object, and for a trouble of which `trigger` tells; None: the object asks for
+        nothing of the kind."""
+        return self if self.tailor is None or subject is None else self.tailor(self, subject, trigger)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeVar, cast
 
 from msgspec import Struct
 
-from dockmend.rules.durations import LONGEST, duration, per
+from dockmend.rules.durations import duration, per
 from dockmend.rules.language_error import LanguageError, did_you_mean, quoted
 
 T = TypeVar("T")
@@ -82,15 +82,31 @@ class Wishes(Struct, frozen=True):
     """What one container's owner asks for.
 
     `heal`: None if nothing is said, False if the owner opts out (or a label of it is wrong).
-    `notify`: names of channels; None if nothing is said, empty for `none`.
+    `notify`: names of channels; None if nothing is said, empty for `none`. `stop_timeout`: seconds, of autoheal's
+    label; it counts also if `heal` says nothing, for those whom a setting heals.
     """
 
     heal: Heal | Literal[False] | None = None
     rejoin: bool = False
     ignore: bool = False
     notify: tuple[str, ...] | None = None
+    stop_timeout: float | None = None
     errors: tuple[LabelError, ...] = ()
 
+
+OF_OTHERS: Final = ("autoheal", "deunhealth.restart.on.unhealthy", "autoheal.stop.timeout")
+"""Labels of other healers that dockmend understands."""
+LONGEST_STOP: Final = 3600.0
+"""Seconds that a label may ask for between the stop signal and the kill."""
+LONGEST_WINDOW: Final = 86400.0
+"""Seconds in which a label may limit the attempts: so far back attempts are remembered."""
+TREATS: Final[Mapping[str, frozenset[Cause]]] = {
+    "restart": frozenset(Cause),
+    "recreate": frozenset(Cause),
+    "start": frozenset(Cause) - {Cause.UNHEALTHY},
+    "stop": frozenset({Cause.UNHEALTHY, Cause.NETWORK}),
+}
+"""The troubles that each action can treat. Of a lost network the remedy is to connect it again, whatever the action."""
 
 _TRUE: Final = frozenset({"true", "yes", "1", "on"})
 _FALSE: Final = frozenset({"false", "no", "0", "off"})
@@ -120,6 +136,10 @@ _ELSEWHERE: Final = frozenset({"helper", "image", "incident", "rule", "source", 
 """Labels that dockmend writes on what it makes: `ownership` decides what they mean, and no owner sets them."""
 
 
+ALL_LABELS: Final = (*(SHOWN.get(key, PREFIX + key) for key in _OF), *OF_OTHERS)
+"""Every label that an owner may set, as it is documented."""
+
+
 def canonical(label: str) -> str | None:
     """The key of a label of dockmend's, in which hyphens, underscores and dots are the same; None for another label."""
     if not label.startswith(PREFIX):
@@ -140,6 +160,21 @@ def truth(value: str) -> bool:
     if word in _FALSE:
         return False
     raise LanguageError("expected true or false (or yes, no, on, off, 1, 0)")
+
+
+def ignores(labels: Mapping[str, str]) -> bool:
+    """Whether these labels ask to be left alone: also in a way that nobody understands, which is the safe reading."""
+    return any(_begins_ignore(label) for label in labels) and wishes(labels).ignore
+
+
+def _begins_ignore(label: str) -> bool:
+    return label.startswith(PREFIX + Function.IGNORE.value)
+
+
+def means_something(label: str) -> bool:
+    """Whether a label is one that dockmend reads, its own or another healer's; however it is written."""
+    key = canonical(label)
+    return label in OF_OTHERS if key is None else key in _OF or key in _ELSEWHERE
 
 
 def causes(value: str) -> frozenset[Cause]:
@@ -176,6 +211,7 @@ class _Reader:
             rejoin=rejoin and Function.REJOIN not in wrong,
             ignore=bool(ignore) or Function.IGNORE in wrong,
             notify=None if Function.NOTIFY in wrong else notify,
+            stop_timeout=self._stop_timeout_of_autoheal() if Function.HEAL not in wrong else None,
             errors=tuple(self.errors),
         )
 
@@ -216,12 +252,18 @@ class _Reader:
         # Those healers know one trouble, and a stop timeout of their own.
         alike = said is None and theirs is True
         named = self._one("heal.on", causes)
-        timeout = self._one("heal.stop.timeout", duration)
+        action = self._one("heal.action", _action)
+        timeout = self._one("heal.stop.timeout", _stop_timeout)
+        treated = TREATS[action or "restart"]
+        if named is not None and named - treated:
+            others = ", ".join(sorted(named - treated))
+            text = f"{action} does nothing about {others}: leave that out of dockmend.heal.on, or use restart"
+            self.errors.append(LabelError(*self.values["heal.action"], text, Function.HEAL))
         found = Heal(
-            causes=named or (frozenset({Cause.UNHEALTHY}) if alike else ALL_CAUSES),
-            action=self._one("heal.action", _action),
+            causes=(named or (frozenset({Cause.UNHEALTHY}) if alike else ALL_CAUSES)) & treated,
+            action=action,
             after=self._one("heal.after", duration) or 0.0,
-            attempts=self._one("heal.attempts", per),
+            attempts=self._one("heal.attempts", _attempts),
             stop_timeout=self._stop_timeout_of_autoheal() if timeout is None else timeout,
         )
         wanted = theirs if said is None else said
@@ -240,7 +282,7 @@ class _Reader:
         """What the labels of other healers say; one that opts out wins. A value that they would not understand is no
         error of dockmend's: the labels are another program's."""
         told = []
-        for label in ("autoheal", "deunhealth.restart.on.unhealthy"):
+        for label in OF_OTHERS[:2]:
             with suppress(LanguageError):
                 if label in self.labels:
                     told.append(truth(self.labels[label]))
@@ -248,13 +290,13 @@ class _Reader:
 
     def _stop_timeout_of_autoheal(self) -> float | None:
         """Whole seconds, as autoheal reads them."""
-        label = "autoheal.stop.timeout"
+        label = OF_OTHERS[2]
         if label not in self.labels:
             return None
         value = self.labels[label]
-        if value.isascii() and value.isdigit() and len(value) <= 9 and int(value) <= LONGEST:
+        if value.isascii() and value.isdigit() and len(value) <= 9 and int(value) <= LONGEST_STOP:
             return float(value)
-        text = "expected a number of seconds such as 30"
+        text = "expected a number of seconds such as 30, an hour at most"
         self.errors.append(LabelError(label, value, text, Function.HEAL))
         return None
 
@@ -272,6 +314,20 @@ def _action(value: str) -> HealAction:
     if word not in ACTIONS:
         raise LanguageError(f"unknown action{did_you_mean(word, ACTIONS)}: expected one of {', '.join(ACTIONS)}")
     return cast("HealAction", word)
+
+
+def _attempts(value: str) -> tuple[int, float]:
+    count, within = per(value)
+    if within > LONGEST_WINDOW:
+        raise LanguageError("expected a day at most")
+    return count, within
+
+
+def _stop_timeout(value: str) -> float:
+    seconds = duration(value)
+    if seconds > LONGEST_STOP:
+        raise LanguageError("expected an hour at most")
+    return seconds
 
 
 def _channels(value: str) -> tuple[str, ...]:

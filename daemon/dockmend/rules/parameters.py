@@ -48,13 +48,6 @@ class NoParams(Params):
 class Restart(Params):
     timeout: Duration | None = None  # until the engine kills it; None: the container's own stop timeout
     signal: Signal | None = None
-    timeout_label: ClassVar[str | None] = None  # see LabelledRestart
-
-
-class LabelledRestart(Restart):
-    """The built-in rule's restart: a drop-in for a healer whose users set the stop timeout by label, in seconds."""
-
-    timeout_label: ClassVar[str | None] = "autoheal.stop.timeout"
 
 
 class Stop(Params):

@@ -10,34 +10,7 @@ from dockmend.actions.base import NOT_BEGUN, Failed
 from dockmend.errors import EngineAway, NotFound, Permanent, Temporary
 from tests.unit.actions.stage import ID, WEB, Stage
 
-PLAIN = SimpleNamespace(timeout=None, signal=None, timeout_label=None)
-
-
-# -------------------------------------------------------------------------------------------------------- stop timeout
-@pytest.mark.parametrize(
-    ("label", "seconds"),
-    [
-        ("30", 30.0), ("0", 0.0), ("2.5", 2.5), ("3600", 3600.0),
-        ("3601", 7.0), ("-1", 7.0), ("inf", 7.0), ("nan", 7.0), ("1e999", 7.0), ("30s", 7.0), ("", 7.0), (None, 7.0),
-    ],
-)  # fmt: skip
-def test_only_a_sane_label_counts(label, seconds):
-    labels = {} if label is None else {"autoheal.stop.timeout": label}
-    params = SimpleNamespace(timeout=7.0, timeout_label="autoheal.stop.timeout")
-
-    assert containers.stop_timeout(params, replace(WEB, labels=labels)) == seconds
-
-
-def test_label_of_the_image_does_not_count():
-    web = replace(WEB, image_labels={"autoheal.stop.timeout": "30"})
-
-    assert containers.stop_timeout(SimpleNamespace(timeout=None, timeout_label="autoheal.stop.timeout"), web) is None
-
-
-def test_label_that_the_rule_does_not_name_does_not_count():
-    web = replace(WEB, labels={"autoheal.stop.timeout": "30"})
-
-    assert containers.stop_timeout(PLAIN, web) is None
+PLAIN = SimpleNamespace(timeout=None, signal=None)
 
 
 # ------------------------------------------------------------------------------------------------------------- acting

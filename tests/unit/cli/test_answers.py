@@ -22,7 +22,7 @@ from dockmend.engine.api import PODMAN, EngineInfo
 from dockmend.errors import UsageError
 from dockmend.guards import Guards
 from dockmend.model import Container, HealthCheck
-from dockmend.rules.builtin import with_builtin
+from dockmend.rules.label_rules import with_label_rules
 from dockmend.rules.loader import load_texts
 from dockmend.settings import Policy, Protect
 
@@ -156,9 +156,9 @@ def test_coverage_says_who_or_why_nobody(subject, covered, why, rules, explainer
 
 
 def test_coverage_with_the_builtin_rule():
-    rules = with_builtin(load_texts({}, host="h"), "labelled")
+    rules = with_label_rules(load_texts({}, host="h"), "labelled")
     asked = container("a", labels={"dockmend.heal": "true"})
-    assert cover(asked, rules, Guards(), Ties()).rules == ("builtin-heal",)
+    assert cover(asked, rules, Guards(), Ties()).rules == ("label:heal",)
     by_image = replace(asked, labels={}, image_labels=asked.labels)
     assert (
         cover(by_image, rules, Guards(), Ties()).why
@@ -170,7 +170,7 @@ ONE_OFF = {"com.docker.compose.oneoff": "True", "com.docker.compose.project": "s
 
 
 def test_coverage_and_explain_name_a_compose_one_off(explainer):
-    rules = with_builtin(load_texts({}, host="h"), "all")
+    rules = with_label_rules(load_texts({}, host="h"), "all")
     job = container("shop-migrate", labels=ONE_OFF)
     said = "a Compose one-off: only a rule with match: {oneoff: true} acts on it"
     assert cover(job, rules, Guards(), Ties()).why == said
@@ -184,7 +184,7 @@ def test_coverage_and_explain_name_a_compose_one_off(explainer):
 
 def test_an_image_that_cannot_be_inspected_is_told():
     lost = container("web", image_labels={"dockmend.heal": "true"}, image_unknown=True)
-    rules = with_builtin(load_texts({}, host="h"), "labelled")
+    rules = with_label_rules(load_texts({}, host="h"), "labelled")
     assert cover(lost, rules, Guards(), Ties()).why.startswith("no rule matches; its image cannot be inspected")
     [found] = checks.labels([lost], [])
     assert (found.level, found.part) == ("problem", "labels")

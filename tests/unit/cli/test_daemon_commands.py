@@ -227,7 +227,7 @@ def test_a_flag_asks_about_other_rules_and_that_is_said(state, capsys, tmp_path)
     rules.mkdir()
     (rules / "a.yaml").write_text("version: 1\nrules: [{name: mine, when: startup, match: all, then: restart}]\n")
     found = in_force({"state": folder, "rules": rules})
-    assert [rule.name for rule in found.ruleset().rules] == ["mine", "builtin-heal"]
+    assert [rule.name for rule in found.ruleset().rules] == ["mine", "label:heal", "label:rejoin"]
     assert f"as the flags say: rules of {rules}" in capsys.readouterr().err
 
 

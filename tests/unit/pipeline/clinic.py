@@ -25,6 +25,7 @@ from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.intake import Intake
 from dockmend.pipeline.lanes import Lanes
 from dockmend.pipeline.pulse import Pulse
+from dockmend.pipeline.rules_in_force import RulesInForce
 from dockmend.pipeline.steps import Steps
 from dockmend.pipeline.treatment import Treatment
 from dockmend.pipeline.verification import Verification
@@ -195,7 +196,8 @@ class Clinic:
             verification=Verification(self.mirror, self.pulse, self.clock, Groups(self.mirror, self.incidents, guards)),
             host=Host(self.budget, self._paused), clock=self.clock, dice=dice, parallel=4,
             learn=self.learn, closed=self.closed, offer=self.offer_to,
-            dependents=lambda incident: self.dependents.get(incident.object_name, 0), rules=self.rules,
+            dependents=lambda incident: self.dependents.get(incident.object_name, 0),
+            rules=RulesInForce(self.mirror, self.rules),
         )  # fmt: skip
         self.intake = Intake(self.incidents, self.treatment, guards, self.told, "host", self.dry_run, self.clock.wall)
         self.intake.use(self.rules)

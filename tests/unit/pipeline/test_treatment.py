@@ -591,7 +591,7 @@ async def test_what_only_tells_keeps_nothing_from_being_healed():
 async def test_a_rule_that_came_to_shadow_touches_nothing_more():
     async with clinic(rule_text(**{"for": "30s"})) as one:
         one.sicken()
-        one.treatment.rules = load_texts({"r.yaml": rule_text(dry_run="true", **{"for": "30s"})}, host="host")
+        one.treatment.rules.use(load_texts({"r.yaml": rule_text(dry_run="true", **{"for": "30s"})}, host="host"))
         await one.later()
         assert (one.only().outcome, one.restarts) == ("dry_run", 0)
 
