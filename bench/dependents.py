@@ -21,7 +21,7 @@ from tests.lab.waiting import eventually
 
 TOP = Path(__file__).resolve().parents[1]
 RULES = {
-    "rejoin.yaml": (TOP / "rules.d" / "60-rejoin-network.yaml").read_text(),
+    "rejoin.yaml": (TOP / "rules.d" / "60-rejoin-network.yaml").read_text().replace("rejoin-network:", "rejoin:"),
     "others.yaml": """
 version: 1
 rules:

@@ -36,7 +36,7 @@ def test_each_rule_that_is_shipped_heals_what_asks_for_it_and_nothing_else(docke
     docker.docker("network", "create", "lane")
     docker.docker("volume", "create", "--label", "dockmend.snapshot=true", "data")
     docker.docker("volume", "create", "plain")
-    docker.patient("sick", "--label", "dockmend.heal=true")
+    docker.patient("sick", "--label", "dockmend.restart-unhealthy=true")
     docker.patient("sick-plain")
     docker.run("apart", "--label", "dockmend.reconnect=true", "--network", "lane", "--network-alias", "till")
     docker.run("apart-plain", "--network", "lane")

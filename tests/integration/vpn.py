@@ -11,7 +11,9 @@ from pathlib import Path
 
 from tests.lab import PrivateEngine, eventually
 
-RULE = (Path(__file__).resolve().parents[2] / "rules.d" / "60-rejoin-network.yaml").read_text()
+# A file's rule wins over `label:rejoin`, which reads the same label.
+SHIPPED = Path(__file__).resolve().parents[2] / "rules.d" / "60-rejoin-network.yaml"
+RULE = SHIPPED.read_text().replace("dockmend.rejoin-network", "dockmend.rejoin")
 BEHIND = ("shop-app-1", "shop-web-1", "shop-job-1")
 OWNER = "shop-vpn-1"
 FILE = """

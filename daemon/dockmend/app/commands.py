@@ -217,6 +217,9 @@ class DaemonCommands:
             raise UsageError(f"rule {rule} is disabled")
         subject = self._subject(found, name)
         found = found.tailored(subject) or found
+        owner = daemon.mirror.owner(subject) if isinstance(subject, Container) else None
+        if not found.wanted(subject, owner):
+            raise DockmendError(f"rule {found.name} does not match {name}: wants {found.match.text}")
         change = Change(
             triggers=(ASKED,),
             kind=found.match.kind,

@@ -58,10 +58,12 @@ from dockmend.pipeline.steps import Steps
 from dockmend.pipeline.treatment import Treatment
 from dockmend.pipeline.verification import Verification
 from dockmend.pipeline.watch import Watch
+from dockmend.rules.label_rules import begins_to_ask
 from dockmend.rules.model import Rule
 from dockmend.rules.other_healers import healers_changed
 from dockmend.settings import Policy, Settings
 from dockmend.tell.incident_log import LogTeller
+from dockmend.tell.label_errors import LabelErrors
 from dockmend.tell.metrics import Metrics
 from dockmend.tell.notify_systemd import Notifier
 from dockmend.tell.silent import Silent
@@ -110,8 +112,13 @@ class Daemon:
         self.degraded = self.standing.parts
         self.rules = Rules(settings, self.host, clock.wall)
         self.mqtt = self._mqtt()
+        self.label_errors = LabelErrors()
         self.observer = Observers(
-            self.metrics, LogTeller(self._is_covered), self.standing, *((self.mqtt,) if self.mqtt is not None else ())
+            self.metrics,
+            LogTeller(self._is_covered),
+            self.standing,
+            self.label_errors,
+            *((self.mqtt,) if self.mqtt is not None else ()),
         )
         self.pauses = Pauses(clock, self.observer.paused)
         self.pulse = Pulse()
@@ -162,7 +169,7 @@ class Daemon:
             self.treatment.changed(container)
         if healers_changed(before, after):
             self.healers.changed.set()
-        if after is not None and self.treatment.owner_changed(after):
+        if (after is not None and self.treatment.owner_changed(after)) or begins_to_ask(before, after):
             self.standing_offers.ask()
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -228,8 +235,9 @@ class Daemon:
             dependents=lambda incident: dependents(incident.object_id), rules=RulesInForce(self.mirror),
         )  # fmt: skip
         self.intake = Intake(
-            self.incidents, self.treatment, self.guards, self.observer, self.host, settings.dry_run, clock.wall
-        )
+            self.incidents, self.treatment, self.guards, self.observer, self.host, settings.dry_run, clock.wall,
+            self.mirror,
+        )  # fmt: skip
         self.mirror.on_gone = self._gone
         self.mirror.on_settled = self.pulse.settled
         self.watch = Watch(  # the mirror is of the engine, and the engine's stamps follow the clock on the wall

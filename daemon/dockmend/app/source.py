@@ -28,7 +28,8 @@ class DaemonSource:
     def metrics(self) -> Callable[[], bytes]:
         broken = [(each.object_name, each.rule) for each in given_up(self._daemon.history, self._daemon.mirror)]
         why_not = not_acting(self._daemon)
-        return partial(self._daemon.metrics.render, len(asyncio.all_tasks()), broken, why_not)
+        wrong = list(self._daemon.label_errors.counts())
+        return partial(self._daemon.metrics.render, len(asyncio.all_tasks()), broken, wrong, why_not)
 
     def not_acting(self) -> dict[str, str]:
         return {reason.value: why for reason, why in not_acting(self._daemon).items()}

@@ -27,6 +27,7 @@ SKEW = 2.0  # seconds: beyond it, times in incidents and the engine's own do not
 
 OF_SHIPPED_RULES = {
     "dockmend.keep-crashed": "20-keep-crashed.yaml", "dockmend.reconnect": "30-reconnect-network.yaml",
+    "dockmend.restart-unhealthy": "10-restart-unhealthy.yaml", "dockmend.rejoin-network": "60-rejoin-network.yaml",
     "dockmend.snapshot": "40-nightly-snapshots.yaml", "dockmend.raise-memory": "50-raise-memory.yaml",
 }  # fmt: skip
 """Labels that a rule of the shipped rules.d reads: without it they are spelt well and do nothing."""

@@ -90,7 +90,7 @@ def cover(container: Container, rules: RuleSet, guards: Guards, ties: Ties) -> C
     reasons: list[str] = []
     for each in rules.rules:
         rule = each.tailored(container) if each.match.kind == "container" and each.match.test(container) else None
-        if rule is None:
+        if rule is None or not rule.wanted(container, ties.owner(container)):
             continue
         why_not = _why_not(rule, container, guards, ties)
         if why_not:

@@ -40,7 +40,7 @@ class Explainer:
     _matcher: Matcher = field(init=False)
 
     def __post_init__(self) -> None:
-        self._matcher = Matcher(self.rules)
+        self._matcher = Matcher(self.rules, self.ties)
 
     def heard(self, trigger: str) -> bool:
         """Whether any rule that acts or shadows listens to this trigger."""
@@ -149,6 +149,8 @@ def _not_asked(rule: Rule, change: Change) -> Answer:
         return Answer(rule.name, "no", f"does not match {subject.name}: wants {rule.match.text}")
     if subject is not None and rule.exclude is not None and rule.exclude.test(subject):
         return Answer(rule.name, "no", f"excludes {subject.name}: {rule.exclude.text}")
+    if subject is not None and rule.asks is not None:
+        return Answer(rule.name, "no", f"does not match {subject.name}: wants {rule.match.text}")
     return Answer(rule.name, "no", "the event's attributes are not those it wants")
 
 

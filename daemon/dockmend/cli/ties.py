@@ -34,6 +34,11 @@ class Ties:
         """Those in whose namespaces a container lives, directly; by name."""
         return self._named(self._lives.get(guest.id, ()))
 
+    def owner(self, guest: Container) -> Container | None:
+        """The one whose network a container shares, if that is there."""
+        edges = (each for each in self._graph.edges if each.kind == "network" and each.dependent == guest.id)
+        return next((found for each in edges if (found := self._graph.nodes.get(each.dependency))), None)
+
     def comes_with(self, guest: Container, acting: Mapping[str, tuple[str, ...]], rules: RuleSet) -> list[str]:
         """By which rules a container comes back though they are not about it: "heal, with vpn". `acting`: by id, the
         rules that would act on a container."""
@@ -59,7 +64,7 @@ class Ties:
         """The owner with whose dependents a rule would bring a container back, and the one of them that it matches."""
         for owner in self.owners(guest) if rule.grouped else ():
             for each in self._sharing(owner):
-                if each.id != guest.id and _matches(rule, each):
+                if each.id != guest.id and _matches(rule, each) and rule.wanted(each, owner):
                     return owner, each
         return None
 

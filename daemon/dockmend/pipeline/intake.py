@@ -18,7 +18,7 @@ from dockmend.journal.records import Incident, Outcome
 from dockmend.model import Change, Object
 from dockmend.observer import Observer
 from dockmend.pipeline.incidents import Incidents
-from dockmend.rules.matcher import Matcher, order_remedies
+from dockmend.rules.matcher import Matcher, Owners, order_remedies
 from dockmend.rules.model import Rule, RuleSet
 
 QUEUED_AT_MOST = 16
@@ -66,6 +66,7 @@ class Intake:
         host: str,
         dry_run: bool = False,
         wall: Callable[[], float] | None = None,
+        owners: Owners | None = None,
     ) -> None:
         self.incidents = incidents
         self.treats = treats
@@ -76,14 +77,15 @@ class Intake:
         self.wall = wall or incidents.clock  # windows and conditions go by the clock on the wall
         self.open = False  # until everything that was open at the last end has been taken up
         self.rules = RuleSet()
-        self.matcher = Matcher(self.rules)
+        self._owners = owners
+        self.matcher = Matcher(self.rules, owners)
         self._seen: dict[tuple[str, int, str], deque[tuple[float, str]]] = {}
         self._queued: dict[tuple[str, str], deque[Change]] = {}
         self._refused: dict[str, dict[str, Change]] = {}  # by target and trouble: what came up meanwhile
 
     def use(self, rules: RuleSet) -> None:
         self.rules = rules
-        self.matcher = Matcher(rules)
+        self.matcher = Matcher(rules, self._owners)
 
     def offer_all(self, changes: Iterable[Change]) -> None:
         for change in changes:

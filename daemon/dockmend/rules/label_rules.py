@@ -51,7 +51,7 @@ def label_rules(heal: Setting, foreign: Sequence[str] = ()) -> tuple[Rule, ...]:
         Step("restart_dependents", RestartDependents()),
         "Brings back what lives in another container's network and asks by label.",
     )  # fmt: skip
-    return replace(healing, dry_run=bool(foreign), tailor=Tailor(heal)), rejoining
+    return replace(healing, dry_run=bool(foreign), tailor=Tailor(heal)), replace(rejoining, asks=asks_to_rejoin)
 
 
 def _rule(name: str, triggers: tuple[Trigger, ...], match: Selector, step: Step, description: str) -> Rule:
@@ -131,7 +131,19 @@ def _healed(heal: Setting) -> Selector:
 
 
 def _rejoined() -> Selector:
-    def asks(subject: Container | Network | Volume) -> bool:
-        return isinstance(subject, Container) and not subject.one_off and wishes(subject.labels).rejoin
+    def may_ask(subject: Container | Network | Volume) -> bool:
+        return isinstance(subject, Container) and not subject.one_off and subject.joined is not None
 
-    return Selector("container", asks, breadth=1000, text="label dockmend.rejoin = true")
+    text = "label dockmend.rejoin = true, its own or that of the container whose network it shares"
+    return Selector("container", may_ask, breadth=1000, text=text)
+
+
+def asks_to_rejoin(guest: Container, owner: Container | None) -> bool:
+    """Whether a guest, or the owner of its network for all of its guests, asks that it be brought back."""
+    return wishes(guest.labels).rejoin or (owner is not None and wishes(owner.labels).rejoin)
+
+
+def begins_to_ask(before: Container | None, after: Container | None) -> bool:
+    """Whether a container began to run that asks for all of its guests: those that were left are offered again."""
+    began = after is not None and after.running and (before is None or not before.running)
+    return began and after is not None and wishes(after.labels).rejoin

@@ -8,7 +8,7 @@ that the answer is a dictionary's: it holds as long as what selections look at (
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 from dockmend.model import Change, Container, Event, Network, Object, Volume
 from dockmend.rules.index import SelectionIndex
@@ -34,14 +34,22 @@ class _Known:
         self.events: dict[str, tuple[tuple[Rule, Trigger], ...]] = {}
 
 
+class Owners(Protocol):
+    """Who knows in whose network a container lives."""
+
+    def owner(self, container: Container, /) -> Container | None: ...
+
+
 class Matcher:
     """The candidates of a change, in file order; only enabled rules. Not thread-safe: one event loop owns it.
 
     Selections are remembered by the object's id; `forget` drops one that is gone. Nothing grows without bound.
     """
 
-    def __init__(self, ruleset: RuleSet) -> None:
+    def __init__(self, ruleset: RuleSet, owners: Owners | None = None) -> None:
         self.ruleset = ruleset
+        self._owners = owners
+        self._any_asks = any(rule.asks is not None for rule in ruleset.rules)
         self._order = {id(rule): place for place, rule in enumerate(ruleset.rules)}
         self._transitions: dict[str, SelectionIndex] = {}
         self._events: dict[str, SelectionIndex] = {}
@@ -74,9 +82,22 @@ class Matcher:
         if change.event is not None:
             return self._of_event(known, change.event)
         try:
-            return known.answers[change.triggers, change.cause]
+            found = known.answers[change.triggers, change.cause]
         except KeyError:
-            return self._answer(known, change)
+            found = self._answer(known, change)
+        return self._wanted(found, subject) if self._any_asks else found
+
+    def _wanted(self, rules: tuple[Rule, ...], subject: Object) -> tuple[Rule, ...]:
+        """Not remembered: another owner may take the place of one."""
+        if all(rule.asks is None for rule in rules):
+            return rules
+        owner = self._owner(subject)
+        return tuple(rule for rule in rules if rule.wanted(subject, owner))
+
+    def _owner(self, subject: Object) -> Container | None:
+        if self._owners is None or not isinstance(subject, Container):
+            return None
+        return self._owners.owner(subject)
 
     def select(self, rule: Rule, subject: Object) -> bool:
         """True if the rule's match and exclude select the object, whatever set it off: for schedules and `coverage`."""
@@ -87,7 +108,9 @@ class Matcher:
         Looks at all such rules: for what is seldom asked."""
         subject, indexes = change.subject, (*self._transitions.values(), *self._events.values())
         return subject is not None and any(
-            rule.match.kind == change.kind for index in indexes for rule, _ in index.find(subject)
+            rule.match.kind == change.kind and rule.wanted(subject, self._owner(subject))
+            for index in indexes
+            for rule, _ in index.find(subject)
         )
 
     def forget(self, object_id: str) -> None:

@@ -125,6 +125,7 @@ class Rule:
     cut_off: bool = False  # it may cut off guests that must not be brought back
     builtin: bool = False
     tailor: Tailoring | None = None  # makes of it what one object asks for by labels; None: it is the same for all
+    asks: Callable[[Container, Container | None], bool] | None = None  # see `wanted`
     path: str = ""
     line: int = 0
     order: int = 0  # over all files, in the order they were read
@@ -150,6 +151,10 @@ class Rule:
         object.__setattr__(self, "counts", any(trigger.times is not None for trigger in self.triggers))
         together = any(step.action == "restart_dependents" for step in (*self.then, *self.escalate))
         object.__setattr__(self, "grouped", together and "container.orphaned" in self.named)
+
+    def wanted(self, subject: Object | None, owner: Container | None) -> bool:
+        """Whether a container whose labels, or those of the `owner` of its network, may ask for this rule does so."""
+        return self.asks is None or (isinstance(subject, Container) and self.asks(subject, owner))
 
     def tailored(self, subject: Object | None, trigger: str | None = None) -> Rule | None:
         """The rule as it is for one object, and for a trouble of which `trigger` tells; None: the object asks for

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.registry import Collector
@@ -70,6 +71,10 @@ class Metrics(Observer):
             "dockmend_unhealed", "Objects that are broken: given up, or with an open incident; at most 100.",
             ("container", "rule"), MOST_UNHEALED,
         )  # fmt: skip
+        self._label_errors = Family(
+            "dockmend_label_errors", "Labels of a container's owner that are wrong; at most 100 containers.",
+            ("container",), MOST_UNHEALED,
+        )  # fmt: skip
         self._heals = Family("dockmend_heals_total", "Incidents closed, by outcome.", ("rule", "outcome"))
         self._to_heal = Histogram(
             "dockmend_time_to_heal_seconds", "Time from an incident's opening until it was healed.", _HEAL, ("rule",)
@@ -118,17 +123,22 @@ class Metrics(Observer):
         self,
         tasks: int = 0,
         given_up: Iterable[tuple[str, str]] = (),
+        label_errors: Iterable[tuple[str, int]] = (),
         not_acting: Collection[NotActing] = (),
     ) -> bytes:
         """The page in Prometheus's text format; may be called in another thread.
 
-        `tasks`: on the event loop now; `given_up`: (object's name, rule) of what is broken with no incident open.
+        `tasks`: on the event loop now; `given_up`: (object's name, rule) of what is broken with no incident open;
+        `label_errors`: (container's name, number of its labels that are wrong).
         """
         self._tasks.set(to=float(tasks))
         self._acting.set(to=float(not not_acting))
         for reason in NotActing:
             self._not_acting.set(reason.value, to=float(reason in not_acting))
         self._count_what_is(given_up)
+        self._label_errors.values = {
+            (label(name),): float(count) for name, count in islice(label_errors, MOST_UNHEALED)
+        }
         return generate_latest(self.registry)
 
     # ------------------------------------------------------------------------------------------------ the hot path

@@ -166,6 +166,18 @@ def test_coverage_with_the_builtin_rule():
     )
 
 
+def test_coverage_names_labels_that_are_wrong_or_overruled():
+    mine = "version: 1\nrules:\n  - {name: mine, when: container.unhealthy, match: all, then: restart}\n"
+    rules = with_label_rules(load_texts({"a.yaml": mine}, host="h"), "labelled")
+    found = cover(container("a", labels={"dockmend.heal": "true"}), rules, Guards(), Ties())
+    assert (found.rules, found.why) == (("mine", "label:heal"), "")
+    assert found.labels == ("label:heal overruled by rule mine for container.unhealthy",)
+    wrong = container("a", labels={"dockmend.heal": "true", "dockmend.heal.on": "crahsed"})
+    found = cover(wrong, with_label_rules(load_texts({}, host="h"), "labelled"), Guards(), Ties())
+    assert (found.rules, found.why) == ((), "")
+    assert "label dockmend.heal.on=crahsed: unknown" in found.labels[0]
+
+
 ONE_OFF = {"com.docker.compose.oneoff": "True", "com.docker.compose.project": "shop", "dockmend.heal": "true"}
 
 
@@ -299,8 +311,10 @@ def test_check_warns_of_what_the_policy_will_refuse(dockmend, tmp_path):
         ({"dockmnd.heal": "true"}, "problem", "did you mean dockmend.heal?"),
         ({"dockmend.heel": "true"}, "problem", "did you mean dockmend.heal?"),
         ({"auto-heal": "true"}, "problem", "did you mean autoheal?"),
-        ({"dockmend.heal": "yes"}, "problem", "write dockmend.heal=true"),
-        ({"autoheal": "False"}, "problem", "write autoheal=false"),
+        ({"dockmend.heal": "maybe"}, "problem", "until then heal is off for it"),
+        ({"dockmend.heal": "true", "dockmend.heal.on": "crahsed"}, "problem", "until then heal is off for it"),
+        ({"dockmend.heal": "yes"}, "ok", ""),
+        ({"autoheal": "False"}, "ok", ""),
         ({"dockmend.heal": "true", "com.docker.compose.project": "x", "maintainer": "y"}, "ok", ""),
         ({"dockmend.tier": "x"}, "ok", ""),
         ({"dockmend.image": "web:1"}, "ok", ""),  # written by dockmend itself
@@ -315,12 +329,12 @@ def test_doctor_finds_labels_that_mean_nothing(labels, level, said):
 
 
 def test_doctor_says_which_rule_a_label_needs_that_none_in_force_names():
-    web = container("web", labels={"dockmend.rejoin": "true", "dockmend.depends-on": "db"})
+    web = container("web", labels={"dockmend.raise-memory": "true", "dockmend.depends-on": "db"})
     [found] = checks.labels([web], [])
     assert found.level == "problem"
-    assert "dockmend.rejoin=true does nothing: no rule in force names it" in str(found)
-    assert "60-rejoin-network.yaml" in str(found)
-    assert checks.labels([web], ["match: {labels: {dockmend.rejoin: 'true'}}"])[0].level == "ok"
+    assert "dockmend.raise-memory=true does nothing: no rule in force names it" in str(found)
+    assert "50-raise-memory.yaml" in str(found)
+    assert checks.labels([web], ["match: {labels: {dockmend.raise-memory: 'true'}}"])[0].level == "ok"
 
 
 def test_doctor_knows_the_rule_file_of_each_label_that_the_shipped_rules_read():
@@ -431,7 +445,7 @@ def test_doctor_without_an_engine_looks_at_the_rest(dockmend, tmp_path):
     missing = dockmend(
         "doctor", "--engine", "unix:///does/not/exist", "--state", tmp_path, "--rules", tmp_path / "none"
     )
-    assert "none does not exist: there is the built-in rule only" in missing.out
+    assert "none does not exist: there is what labels ask for only" in missing.out
     assert all(row["todo"] for row in rows if row["level"] == "problem")
 
 

@@ -10,6 +10,7 @@ from dockmend.cli.explaining import Answer, Explainer
 from dockmend.cli.ties import Ties
 from dockmend.guards import Guards
 from dockmend.model import Container, HealthCheck
+from dockmend.rules.label_rules import with_label_rules
 from dockmend.rules.loader import load_texts
 
 RULES = """
@@ -35,6 +36,20 @@ IGNORED = Container(
 def told(*containers: Container, rules: str = RULES) -> dict[str, tuple[tuple[str, ...], tuple[str, ...], str]]:
     rows = covers(containers, load_texts({"rules.yaml": rules}, host="host"), Guards())
     return {each.name: (covered.rules, covered.along, covered.why) for each, covered in rows}
+
+
+def test_the_label_of_an_owner_asks_for_all_of_its_guests():
+    vpn = replace(VPN, labels={"dockmend.rejoin": "true"})
+    rules = with_label_rules(load_texts({}, host="host"), "labelled")
+    rows = {each.name: covered.rules for each, covered in covers((vpn, APP, WEB, CACHE), rules, Guards())}
+    assert rows == {"vpn": (), "app": ("label:rejoin",), "web": ("label:rejoin",), "cache": ()}
+    alone = {each.name: covered for each, covered in covers((VPN, APP), rules, Guards())}
+    assert (alone["app"].rules, alone["app"].why) == ((), "no rule matches")
+    explainer = Explainer(rules, Guards(), "host", ties=Ties((vpn, APP)))
+    change = change_of(APP, "container.orphaned", 0.0)
+    assert [each.answer for each in explainer.explain(change, 0.0)] == ["no", "fires"]
+    explainer = Explainer(rules, Guards(), "host", ties=Ties((VPN, APP)))
+    assert [each.answer for each in explainer.explain(change, 0.0)] == ["no", "no"]
 
 
 def test_guests_are_named_with_whom_they_come_back():

@@ -199,7 +199,9 @@ class Clinic:
             dependents=lambda incident: self.dependents.get(incident.object_name, 0),
             rules=RulesInForce(self.mirror, self.rules),
         )  # fmt: skip
-        self.intake = Intake(self.incidents, self.treatment, guards, self.told, "host", self.dry_run, self.clock.wall)
+        self.intake = Intake(
+            self.incidents, self.treatment, guards, self.told, "host", self.dry_run, self.clock.wall, self.mirror
+        )
         self.intake.use(self.rules)
         self.engine.containers = {ID: WEB}
         self.engine.on = {"restart": self._restarted, "start": self._started, "stop": self._stopped}

@@ -7,7 +7,7 @@ import pytest
 from dockmend.journal.records import Incident
 from dockmend.model import Change, Container, Network
 from dockmend.pipeline.rules_in_force import RulesInForce
-from dockmend.rules.label_rules import HEAL, REJOIN, Setting, label_rules, with_label_rules
+from dockmend.rules.label_rules import HEAL, REJOIN, Setting, begins_to_ask, label_rules, with_label_rules
 from dockmend.rules.loader import load_texts
 from dockmend.rules.matcher import Matcher, order_remedies
 from dockmend.rules.model import Rule, RuleSet
@@ -61,7 +61,8 @@ def test_a_container_is_healed_of_what_its_labels_ask_for(
 
 
 def test_labels_of_its_image_ask_for_nothing() -> None:
-    subject = Container(id="1", name="web", image_labels={"dockmend.heal": "true", "dockmend.rejoin": "true"})
+    steering = {"dockmend.heal": "true", "dockmend.rejoin": "true"}
+    subject = Container(id="1", name="web", image_labels=steering, network_mode="container:vpn")
     assert not answering(subject, "container.unhealthy")
     assert not answering(subject, "container.orphaned")
 
@@ -118,9 +119,52 @@ def test_all_is_about_containers_only() -> None:
     assert not healing.match.test(Network(id="1", name="shop"))
 
 
-def test_rejoin_brings_the_group_of_an_owner_back() -> None:
-    (rule,) = answering(container(dockmend_rejoin="true"), "container.orphaned")
-    assert (rule.name, rule.grouped, rule.remedies) == (REJOIN, True, True)
+class Known:
+    """In whose network a container lives."""
+
+    def __init__(self, owner: Container | None) -> None:
+        self.owned_by = owner
+
+    def owner(self, container: Container, /) -> Container | None:
+        return self.owned_by
+
+
+ASKS = {"dockmend.rejoin": "true"}
+
+
+@pytest.mark.parametrize(
+    ("own", "owners", "asked"),
+    [(ASKS, {}, True), ({}, ASKS, True), ({}, {}, False), (ASKS, None, True), ({}, None, False)],
+)
+def test_a_guest_or_its_owner_asks_that_it_comes_back(
+    own: dict[str, str], owners: dict[str, str] | None, asked: bool
+) -> None:
+    guest = Container(id="1", name="web", labels=own, network_mode="container:vpn")
+    owner = None if owners is None else Container(id="2", name="vpn", labels=owners)
+    matcher = Matcher(with_label_rules(RuleSet(), "labelled"), Known(owner))
+    change = happens("container.orphaned", guest)
+    found = matcher.candidates(change)
+    assert [(rule.name, rule.grouped, rule.remedies) for rule in found] == ([(REJOIN, True, True)] if asked else [])
+    assert matcher.is_covered(change) is asked
+
+
+def test_an_owner_that_takes_the_place_of_one_is_asked_anew() -> None:
+    known = Known(None)
+    matcher = Matcher(with_label_rules(RuleSet(), "labelled"), known)
+    change = happens("container.orphaned", Container(id="1", name="web", network_mode="container:vpn"))
+    assert matcher.candidates(change) == ()
+    known.owned_by = Container(id="2", name="vpn", labels=ASKS)
+    assert [rule.name for rule in matcher.candidates(change)] == [REJOIN]
+
+
+def test_one_that_begins_to_run_and_asks_for_its_guests_is_a_reason_to_look_at_them_again() -> None:
+    stopped = Container(id="2", name="vpn", state="exited", labels=ASKS)
+    runs = Container(id="3", name="vpn", state="running", labels=ASKS)
+    assert begins_to_ask(None, runs)
+    assert begins_to_ask(stopped, runs)
+    assert not begins_to_ask(runs, runs)
+    assert not begins_to_ask(runs, None)
+    assert not begins_to_ask(None, Container(id="3", name="vpn", state="running"))
 
 
 def test_off_is_no_rule() -> None:

@@ -15,11 +15,11 @@ from dockmend.rules.model import Rule
 FOLDER = Path(__file__).parents[3] / "rules.d"
 RULES = load_rules(FOLDER, host="lab", owner=None)
 OPT_IN = [
-    ("restart-unhealthy", "container.unhealthy", "dockmend.heal", ["restart"]),
+    ("restart-unhealthy", "container.unhealthy", "dockmend.restart-unhealthy", ["restart"]),
     ("keep-crashed", "container.crashed", "dockmend.keep-crashed", ["commit_image", "start"]),
     ("reconnect-network", "container.network_lost", "dockmend.reconnect", ["reconnect_network"]),
     ("raise-memory", "container.oom_killed", "dockmend.raise-memory", ["set_limits", "start"]),
-    ("rejoin-network", "container.orphaned", "dockmend.rejoin", ["restart_dependents"]),
+    ("rejoin-network", "container.orphaned", "dockmend.rejoin-network", ["restart_dependents"]),
 ]
 
 
