@@ -16,7 +16,7 @@ from dockmend.owned import OwnedObjects
 from dockmend.rules.label_rules import asked
 from dockmend.rules.model import Rule, RuleSet
 from dockmend.rules.other_healers import foreign_healers
-from dockmend.rules.owner_labels import ALL_LABELS, Cause, LabelError, means_something, wishes
+from dockmend.rules.owner_labels import ALL_LABELS, Cause, Function, LabelError, means_something, wishes
 from dockmend.set_aside import stranded
 
 SCARCE, LITTLE = (
@@ -225,6 +225,8 @@ def _label(container: Container, key: str, value: str, known: set[str]) -> Findi
 
 def _wrong(container: Container, error: LabelError) -> Finding:
     todo = f"set it right and make the container anew; until then {error.function.value} is off for it"
+    if error.function is Function.IGNORE:
+        todo = "make the container anew with or without it: until it is set right, the container is left alone"
     return Finding("problem", "labels", f"container {container.name}: {error}", todo)
 
 
