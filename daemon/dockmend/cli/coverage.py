@@ -142,6 +142,8 @@ def _nothing(container: Container, rules: RuleSet) -> str:
         return "no rule matches; its image cannot be inspected, so none of its labels counts"
     if said := [key for key in container.image_labels if means_something(key)]:
         return f"no rule matches; {', '.join(said)} is set by its image, which does not count"
+    if wishes(container.labels).rejoin and container.joined is None:
+        return "no rule matches; its label dockmend.rejoin is for those that share its network"
     return "no rule matches" if rules.rules else "there are no rules"
 
 
