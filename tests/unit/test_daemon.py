@@ -8,7 +8,7 @@ import random
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from dockmend.mirror import looks
 from dockmend.settings import Settings
 from dockmend.timekeeping import Clock
 from tests.fakes.engine import FakeEngine, Fault
+from tests.fakes.refusal import Refusal
 
 RULES = """
 version: 1
@@ -51,8 +52,9 @@ async def until(holds: Callable[[], Any], what: str) -> None:
     """Waits for something to hold, ten seconds at most."""
     deadline = time.monotonic() + 10
     for _ in iter(lambda: time.monotonic() < deadline, False):
-        if holds():
-            return
+        with suppress(Refusal):  # while one is made anew, no container has its name for a moment
+            if holds():
+                return
         await asyncio.sleep(0.01)
     pytest.fail(f"it never came about that {what}")
 

@@ -312,7 +312,9 @@ def test_what_waits_may_act_or_waits_for_something_else_once_its_time_has_come(
 
 
 @given(
-    st.dictionaries(st.sampled_from(["dockmend.ignore", "tier", "dockmend.helper"]), st.sampled_from(["true", "db"])),
+    st.dictionaries(
+        st.sampled_from(["dockmend.ignore", "tier", "dockmend.helper"]), st.sampled_from(["true", "db", "false"])
+    ),
     st.sampled_from(["web", "db-1"]),
     st.booleans(),
     st.booleans(),
@@ -324,9 +326,8 @@ def test_nothing_is_done_to_what_is_ignored_protected_or_dockmends_own(
     web = Container(id="c" * 64, name=name, labels=labels)
     made = [OwnedObject("o1", "container", "other", "", "i1", "job", 0.0, web.id)] if owned else []
     guards = Guards(policy, frozenset({"c" * 12} if own else ()), OwnedObjects("0test00000", made))
-    untouchable = (
-        labels.get("dockmend.ignore") == "true" or owned or labels.get("tier") == "db" or name == "db-1" or own
-    )  # fmt: skip
+    ignored = labels.get("dockmend.ignore", "false") != "false"
+    untouchable = ignored or owned or labels.get("tier") == "db" or name == "db-1" or own
     verdict = guards.may(rule(), change(subject=web), NOW, "host")
     assert (verdict is not ACT) is untouchable
     if not isinstance(verdict, Act):

@@ -33,7 +33,7 @@ from dockmend.model import Actor, Container, Event
 from dockmend.observer import Observers
 from dockmend.pipeline import own_ends
 from dockmend.pipeline.incidents import Incidents
-from dockmend.rules.model import RuleSet
+from dockmend.pipeline.rules_in_force import RulesInForce
 from dockmend.timekeeping import Clock
 
 REMOVAL = {"remove": {"was_running": False, "started_at": 1000.0}}
@@ -214,7 +214,7 @@ async def test_a_start_knows_what_was_answered_and_of_what_is_there_how_it_ended
         mirror = Mirror()
         mirror.relist([Container(id="c" * 64, name="web", state="running", started_at=900.0)], [], [], 1000.0)
         incidents = Incidents(journal, Observers(), time.time, random.Random(1))
-        treatment: Any = SimpleNamespace(rules=RuleSet(), mirror=mirror)
+        treatment: Any = SimpleNamespace(rules=RulesInForce(mirror), mirror=mirror)
         await take_up(journal, incidents, treatment, Times(0.0, now))
     finally:
         await journal.close()
