@@ -37,6 +37,7 @@ NAMES = {
     "dockmend_incidents_open": {"rule"},
     "dockmend_unhealed": {"container", "rule"},
     "dockmend_label_errors": {"container"},
+    "dockmend_unwell": {"container", "cause", "covered"},
     "dockmend_heals_total": {"rule", "outcome"},
     "dockmend_time_to_heal_seconds": {"rule"},
     "dockmend_breakers_open": {"rule"},
@@ -56,10 +57,15 @@ NAMES = {
 }
 
 
+def page_of_all(metrics: Metrics) -> str:
+    """With all that the daemon adds to a page."""
+    return metrics.render(label_errors=[("web", 1)], unwell=[("web", "crashed", False)]).decode()
+
+
 def page(metrics: Metrics) -> dict[str, dict[tuple[str, ...], float]]:
     """{sample name: {label values by label name's order: value}}."""
     samples: dict[str, dict[tuple[str, ...], float]] = {}
-    for family in text_string_to_metric_families(metrics.render(label_errors=[("web", 1)]).decode()):
+    for family in text_string_to_metric_families(metrics.render().decode()):
         for sample in family.samples:
             labels = tuple(value for _, value in sorted(sample.labels.items()))
             samples.setdefault(sample.name, {})[labels] = sample.value
@@ -124,7 +130,7 @@ def test_every_promised_metric_is_there_with_exactly_its_labels():
     metrics = Metrics("0.1.0")
     exercise(metrics)
     found: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(metrics.render(label_errors=[("web", 1)]).decode()):
+    for family in text_string_to_metric_families(page_of_all(metrics)):
         assert family.documentation
         name = family.name + ("_total" if family.type == "counter" else "")
         found[name] = set().union(*(set(sample.labels) - {"le"} for sample in family.samples))

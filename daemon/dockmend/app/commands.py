@@ -22,6 +22,7 @@ from dockmend.control.api import (
     RuleRow,
     Rules,
     Status,
+    UnwellRow,
 )
 from dockmend.decide import Suppress, held_by_person, span_text
 from dockmend.errors import DockmendError, UsageError
@@ -78,6 +79,17 @@ class DaemonCommands:
                     reason=each.reason,
                 )
                 for each in given_up(daemon.history, daemon.mirror)
+            ],
+            unwell=[
+                UnwellRow(
+                    target=each.target,
+                    object_name=each.object_name,
+                    cause=each.cause,
+                    since=each.since,
+                    covered=each.covered,
+                    note=each.note,
+                )
+                for each in daemon.unwell()
             ],
             breakers=self._breakers(),
             pauses=[self._pause_row(pause) for pause in daemon.pauses.in_force()],

@@ -30,10 +30,11 @@ from dockmend.app.rules import Rules, watch_folder
 from dockmend.app.spare_images import SpareImages
 from dockmend.app.tasks import every, forever
 from dockmend.app.turn import Turn
+from dockmend.app.unwell import Unwell, unwell
 from dockmend.app.watchdog import feed
 from dockmend.cancelling import end_all
 from dockmend.control.server import Server
-from dockmend.decide import History, Host
+from dockmend.decide import History, Host, Suppress
 from dockmend.engine.api import PODMAN, Engine
 from dockmend.engine.gate import Acting, gated
 from dockmend.errors import JournalError
@@ -311,6 +312,19 @@ class Daemon:
     def _is_covered(self, change: Change) -> bool:
         """Whether a rule is about its object at all."""
         return self.intake.matcher.is_covered(change)
+
+    def unwell(self) -> list[Unwell]:
+        """Every container that is not well, and is meant to run."""
+        return unwell(self.mirror, self._acts_on, self.own.objects.hides)
+
+    def _acts_on(self, change: Change) -> bool:
+        """Whether a rule would do something about a trouble, as far as what forbids it goes by."""
+        now = self.clock.wall()
+        return any(
+            rule.remedies and not rule.dry_run
+            and not isinstance(self.guards.may(rule, change, now, self.host), Suppress)
+            for rule in self.intake.matcher.candidates(change)
+        )  # fmt: skip
 
     def _gone(self, target: str) -> None:
         if self.intake.open:

@@ -29,7 +29,8 @@ class DaemonSource:
         broken = [(each.object_name, each.rule) for each in given_up(self._daemon.history, self._daemon.mirror)]
         why_not = not_acting(self._daemon)
         wrong = list(self._daemon.label_errors.counts())
-        return partial(self._daemon.metrics.render, len(asyncio.all_tasks()), broken, wrong, why_not)
+        ill = [(each.object_name, each.cause, each.covered) for each in self._daemon.unwell()]
+        return partial(self._daemon.metrics.render, len(asyncio.all_tasks()), broken, wrong, why_not, ill)
 
     def not_acting(self) -> dict[str, str]:
         return {reason.value: why for reason, why in not_acting(self._daemon).items()}

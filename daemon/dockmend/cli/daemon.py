@@ -15,13 +15,13 @@ from dockmend.cli.text import ago, clean, emit, say, show, span, when
 @click.command()
 @options("state", "socket", "json")
 def status(as_json: bool, **flags: Any) -> int:
-    """How the running daemon is; exit 1 if it is degraded, has no engine, or gave up on something that is broken."""
+    """How the running daemon is; exit 1 if it is degraded or has no engine, or if a container is unwell."""
     found = client(flags).ask("status")
     if as_json:
         emit(found)
     else:
         _tell_status(found, time.time())
-    return 1 if found["degraded"] or found["given_up"] or not found["engine"]["up"] else 0
+    return 1 if found["degraded"] or found["given_up"] or found.get("unwell") or not found["engine"]["up"] else 0
 
 
 def _tell_status(found: dict[str, Any], now: float) -> None:
@@ -34,6 +34,12 @@ def _tell_status(found: dict[str, Any], now: float) -> None:
     say(f"containers {_counts(found['containers'])}")
     say(f"rules      {_counts(found['rules'])}")
     say(f"incidents  {found['incidents_open']} open")
+    given_up = {each["target"] for each in found["given_up"]}
+    for each in found.get("unwell", ()):
+        if each["target"] not in given_up:
+            rule = "a rule acts on it" if each["covered"] else "no rule acts on it: see `dockmend coverage`"
+            cause = each["cause"].replace("_", " ")
+            say(f"UNWELL     {each['object_name']}, {cause} since {when(each['since'])}: {each['note']}; {rule}")
     for each in found["given_up"]:
         say(f"GIVEN UP   {each['object_name']}, by {each['rule']} since {when(each['since'])}: {each['reason']}")
         say(f"{'':<11}to let it try again: dockmend reset {shlex.quote(each['rule'])} {shlex.quote(each['target'])}")

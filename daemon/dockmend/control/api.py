@@ -51,6 +51,17 @@ class GivenUpRow(TypedDict):
     reason: str
 
 
+class UnwellRow(TypedDict):
+    """A container that is not well. `cause`: unhealthy, crashed, oom_killed, left_down, unknown."""
+
+    target: str
+    object_name: str
+    cause: str
+    since: float
+    covered: bool  # a rule acts on it
+    note: str
+
+
 class Status(TypedDict):
     """`containers`: how many by "state" or "state/health"; `rules`: by state; `degraded`: part -> why."""
 
@@ -63,6 +74,7 @@ class Status(TypedDict):
     rules: dict[str, int]
     incidents_open: int
     given_up: list[GivenUpRow]  # what is broken and what nobody treats any more
+    unwell: list[UnwellRow]  # every container that is not well, and is meant to run; what was given up on too
     breakers: list[BreakerRow]
     pauses: list[PauseRow]
     degraded: dict[str, str]

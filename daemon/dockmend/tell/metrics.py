@@ -71,6 +71,10 @@ class Metrics(Observer):
             "dockmend_unhealed", "Objects that are broken: given up, or with an open incident; at most 100.",
             ("container", "rule"), MOST_UNHEALED,
         )  # fmt: skip
+        self._unwell = Family(
+            "dockmend_unwell", "Containers that are not well and are meant to run, covered or not; at most 100.",
+            ("container", "cause", "covered"), MOST_UNHEALED,
+        )  # fmt: skip
         self._label_errors = Family(
             "dockmend_label_errors", "Labels of a container's owner that are wrong; at most 100 containers.",
             ("container",), MOST_UNHEALED,
@@ -125,11 +129,13 @@ class Metrics(Observer):
         given_up: Iterable[tuple[str, str]] = (),
         label_errors: Iterable[tuple[str, int]] = (),
         not_acting: Collection[NotActing] = (),
+        unwell: Iterable[tuple[str, str, bool]] = (),
     ) -> bytes:
         """The page in Prometheus's text format; may be called in another thread.
 
         `tasks`: on the event loop now; `given_up`: (object's name, rule) of what is broken with no incident open;
-        `label_errors`: (container's name, number of its labels that are wrong).
+        `label_errors`: (container's name, number of its labels that are wrong). `unwell`: (container's name, cause,
+        whether a rule acts on it).
         """
         self._tasks.set(to=float(tasks))
         self._acting.set(to=float(not not_acting))
@@ -138,6 +144,10 @@ class Metrics(Observer):
         self._count_what_is(given_up)
         self._label_errors.values = {
             (label(name),): float(count) for name, count in islice(label_errors, MOST_UNHEALED)
+        }
+        self._unwell.values = {
+            (label(name), cause, "yes" if covered else "no"): 1.0
+            for name, cause, covered in islice(unwell, MOST_UNHEALED)
         }
         return generate_latest(self.registry)
 

@@ -1,0 +1,96 @@
+"""What is unwell: every container that is meant to run, covered by a rule or not, until it is well, stopped or gone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from dockmend.app.unwell import cause_of, meant_to_run, unwell
+from dockmend.model import Change, Container, HealthCheck
+from dockmend.tell.metrics import Metrics
+from tests.unit.pipeline.clinic import HEAL, TARGET, Clinic, clinic
+
+NEVER = HEAL.replace("when: container.unhealthy", "when: container.missing")
+
+
+def shown(one: Clinic, *, covered: bool = False) -> list[tuple[str, str, bool]]:
+    found = unwell(one.mirror, lambda change: covered, lambda container: False)
+    return [(each.object_name, each.cause, each.covered) for each in found]
+
+
+async def test_what_no_rule_is_about_is_shown_until_it_is_well():
+    async with clinic(NEVER) as one:
+        assert shown(one) == []
+        one.sicken()
+        await one.quiet()
+        assert one.incidents.open == {}
+        assert shown(one) == [("web", "unhealthy", False)]
+        assert shown(one, covered=True) == [("web", "unhealthy", True)]
+        one.cure()
+        await one.quiet()
+        assert shown(one) == []
+
+
+async def test_what_a_person_stops_is_not_unwell():
+    async with clinic(NEVER) as one:
+        one.sicken()
+        await one.quiet()
+        one.emit("kill", signal="15")
+        one.emit("die", exitCode="143")
+        one.emit("stop")
+        one.engine.set(state="exited", health="", finished_at=one.now, exit_code=143)
+        one.look()
+        await one.quiet()
+        one.now += 5.0
+        one.tick()
+        await one.quiet()
+        assert shown(one) == []
+
+
+async def test_what_is_dockmends_own_is_nobodys_trouble():
+    async with clinic(NEVER) as one:
+        one.sicken()
+        await one.quiet()
+        assert unwell(one.mirror, lambda change: False, lambda container: True) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "meant"),
+    [
+        ({}, False),
+        ({"restart_policy": "no"}, False),
+        ({"restart_policy": "unless-stopped"}, True),
+        ({"restart_policy": "on-failure"}, True),
+        ({"check": HealthCheck()}, True),
+        ({"labels": {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}}, True),
+        ({"labels": {"dockmend.heal": "true"}}, True),
+        ({"image_labels": {"dockmend.heal": "true"}}, False),
+        ({"labels": {"com.docker.compose.oneoff": "True"}, "restart_policy": "always"}, False),
+    ],
+)
+def test_a_plain_job_is_not_meant_to_run(more: dict[str, object], meant: bool):
+    assert meant_to_run(replace(Container(id="1" * 64, name="web"), **more)) is meant
+
+
+@pytest.mark.parametrize(
+    ("triggers", "cause", "said"),
+    [
+        (("container.unhealthy",), None, "unhealthy"),
+        (("container.crashed", "container.exited"), "crashed", "crashed"),
+        (("container.left_down", "container.exited"), "left_down", "left_down"),
+        (("container.completed", "container.exited"), "completed", ""),
+        (("container.stopped", "container.exited"), "stopped", ""),
+        (("container.orphaned",), None, ""),
+        (("container.network_lost",), None, ""),
+    ],
+)
+def test_a_persons_stop_and_a_job_that_is_done_are_no_cause(triggers: tuple[str, ...], cause: Any, said: str):
+    assert cause_of(Change(triggers, "container", None, TARGET, "t", 0.0, cause=cause)) == said
+
+
+def test_the_metric_is_bounded_whatever_strangers_call_their_containers():
+    page = Metrics("1").render(unwell=[(f"web{number}", "crashed", False) for number in range(1000)]).decode()
+    assert page.count("dockmend_unwell{") == 100
+    assert 'dockmend_unwell{cause="crashed",container="web0",covered="no"} 1.0' in page
