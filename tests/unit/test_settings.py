@@ -63,7 +63,53 @@ def test_flags_stand_over_the_environment_and_that_over_the_file(file):
     assert found.limits.rate == (5, 10.0), "what neither names is the file's"
 
 
-@pytest.mark.parametrize("name", VARIABLES)
+COLLECTIONS = {
+    "limits": ("{parallel: 9}", "limits: {parallel: 9}"),
+    "snapshots": ("{bind_roots: [/srv]}", "snapshots: {bind_roots: [/srv]}"),
+    "snapshots.bind_roots": ("[/srv, /mnt]", "snapshots: {bind_roots: [/srv, /mnt]}"),
+    "mqtt": ("{host: broker}", "mqtt: {host: broker}"),
+    "mqtt.tls": ("{ca: /ca.pem}", "mqtt: {host: broker, tls: {ca: /ca.pem}}"),
+    "policy": ("{allow: [restart]}", "policy: {allow: [restart]}"),
+    "policy.allow": ("[restart, start]", "policy: {allow: [restart, start]}"),
+    "policy.protect": ("{name: '*-db'}", "policy: {protect: {name: '*-db'}}"),
+    "policy.protect.labels": ("{tier: pci}", "policy: {protect: {labels: {tier: pci}}}"),
+    "policy.protect.name": ("['*-db', vault]", "policy: {protect: {name: ['*-db', vault]}}"),
+    "policy.protect.image": ("vault:*", "policy: {protect: {image: 'vault:*'}}"),
+    "policy.trusted_images": ("[a:1]", "policy: {trusted_images: [a:1]}"),
+    "http": ("{listen: null}", "http: {listen: null}"),
+}
+"""A variable's value, and the settings file that says the same."""
+
+
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_lists_and_mappings_are_read_as_the_files_are(name, file):
+    value, text = COLLECTIONS[name]
+    environ = {f"DOCKMEND_{name.upper().replace('.', '_')}": value}
+    if name == "mqtt.tls":
+        environ["DOCKMEND_MQTT_HOST"] = "broker"
+    found, same = load(environ=environ, secrets=False), load(environ={}, config=file(text), secrets=False)
+    assert found.model_dump(exclude={"paths"}) == same.model_dump(exclude={"paths"})
+    assert found.model_dump(exclude={"paths"}) != load(environ={}, secrets=False).model_dump(exclude={"paths"})
+
+
+def test_a_key_stands_over_what_holds_it_and_a_wrong_one_is_told_with_its_variable():
+    environ = {"DOCKMEND_LIMITS_PARALLEL": "7", "DOCKMEND_LIMITS": "{parallel: 2, rate: 5 per 1m}"}
+    limits = load(environ=environ).limits
+    assert (limits.parallel, limits.rate) == (7, (5, 60.0))
+    with pytest.raises(UsageError, match="DOCKMEND_LIMITS: unknown key 'rat' in limits: did you mean"):
+        load(environ={"DOCKMEND_LIMITS": "{rat: 5 per 1m}"})
+    with pytest.raises(UsageError, match=r"DOCKMEND_POLICY_ALLOW: policy\.allow: expected a list"):
+        load(environ={"DOCKMEND_POLICY_ALLOW": "[restart"})
+
+
+@pytest.mark.parametrize("text", ["a: b", "*", "- a", "%", "'"])
+def test_a_text_that_only_looks_like_yaml_is_that_text(text):
+    mqtt = load(environ={"DOCKMEND_MQTT_HOST": "h", "DOCKMEND_MQTT_USERNAME": text}, secrets=False).mqtt
+    assert mqtt is not None
+    assert mqtt.username == text
+
+
+@pytest.mark.parametrize("name", [each for each in VARIABLES if each not in COLLECTIONS])
 def test_every_variable_reaches_its_key(name, file):
     given_values = {
         "heal": "all", "unknown_cause": "act", "limits.rate": "9 per 9s", "limits.parallel": "9", "mqtt.port": "9",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from dockmend import file_trust
 from dockmend.errors import InvalidFiles, Problem, UsageError
 from dockmend.file_trust import UnknownOwner, Untrusted
+from dockmend.rules import positions
 from dockmend.settings import document as documents
 from dockmend.settings.document import Document, Location
 from dockmend.settings.model import FileSettings, LogFormat, Mqtt, Paths, Policy, Settings
@@ -24,12 +25,23 @@ from dockmend.timekeeping import BOOT_VARIABLE
 DEFAULT_CONFIG = Path("/etc/dockmend/dockmend.yaml")
 _OWN = ("config", "rules", "state", "socket", "dry_run", "log_format")  # no keys of the file
 _SHORT = {"listen": "http.listen", "metrics_listen": "http.metrics_listen"}  # the flags' and variables' short names
-VARIABLES = (
-    "heal", "engine", "engine_root", "unknown_cause", "limits.rate", "limits.parallel",
-    "mqtt.host", "mqtt.port", "mqtt.username", "mqtt.password_file", "mqtt.prefix",
-    "mqtt.tls.ca", "mqtt.tls.cert", "mqtt.tls.key",
-    "policy.rules_owner", "http.listen", "http.metrics_listen", "http.token_file", "http.read_token_file",
-)  # fmt: skip
+
+
+def _keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
+    """Every key of the file with those that hold it, as in `mqtt.tls.ca`; what holds others too, as in `mqtt`."""
+    for name, field in model.model_fields.items():
+        if f"{above}{name}" in _LATER:
+            continue
+        key = f"{above}{field.alias or name}"
+        yield key
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _keys(kind, f"{key}.")
+
+
+_LATER = {"notify", "stores", "mqtt.commands", "mqtt.homeassistant", "http.tls"}
+"""Keys of the file that are not in this version."""
+VARIABLES = tuple(_keys(FileSettings))
 """The keys of the file that a variable can set: DOCKMEND_ and the key in capitals, dots as underscores."""
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _OTHER_VARIABLES = {BOOT_VARIABLE, "DOCKMEND_DEBUG", "DOCKMEND_RUNTIME"}
@@ -142,9 +154,9 @@ def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, tuple[Any, 
 
 
 def _overlay(source: Document, values: Mapping[str, tuple[Any, str]]) -> list[str]:
-    """Lays flags and variables over the file's data; whole numbers become numbers where the file's would be."""
+    """Lays flags and variables over the file's data, what holds others first."""
     wrong = []
-    for key, (value, name) in values.items():
+    for key, (value, name) in sorted(values.items(), key=lambda each: each[0].count(".")):
         *parents, last = key.split(".")
         here = source.data
         for parent in parents:
@@ -156,8 +168,21 @@ def _overlay(source: Document, values: Mapping[str, tuple[Any, str]]) -> list[st
                 break
             here = inner
         else:
-            here[last] = int(value) if isinstance(value, str) and re.fullmatch(r"\d{1,9}", value) else value
+            here[last] = _read(value)
     return wrong
+
+
+def _read(value: Any) -> Any:
+    """The value of a flag or a variable, read as the file's would be.
+
+    What is no YAML, such as `*`, is the text itself, and so is what only looks like a mapping or a list: `a: b` and the
+    address `[::1]:9468`.
+    """
+    if not isinstance(value, str):
+        return value
+    found = positions.parse("", value)
+    begins = "{" if isinstance(found.data, dict) else "[" if isinstance(found.data, list) else ""
+    return value if found.troubles or not value.lstrip().startswith(begins) else found.data
 
 
 def _of_the_run(own: Mapping[str, tuple[Any, str]]) -> tuple[bool, LogFormat, list[str]]:
@@ -185,7 +210,8 @@ def _validate(
         for item in error.errors(include_url=False, include_input=True):
             location = _located(item["loc"], data)
             message = _message(item, location)
-            origin = values.get(".".join(map(str, location)))
+            above = (".".join(map(str, location[:length])) for length in range(len(location), 0, -1))
+            origin = next((values[key] for key in above if key in values), None)
             if origin is not None:
                 loose.append(f"{origin[1]}: {message}")
             else:

@@ -48,7 +48,7 @@ def test_the_settings_reference_holds_and_has_every_key(tmp_path):
     (tmp_path / "dockmend.yaml").write_text(shown)
     assert check_file(tmp_path / "dockmend.yaml") == []
     assert [key for key in FileSettings.model_fields if f"`{key}" not in text] == []
-    assert [key for key in VARIABLES if f"{key.rpartition('.')[2]}`" not in text] == []
+    assert [key for key in VARIABLES if f"{key.rpartition('.')[2]}`" not in text and f"`{key}." not in text] == []
 
 
 def test_the_errors_it_shows_are_those_that_come(dockmend, tmp_path, monkeypatch):
