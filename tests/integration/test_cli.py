@@ -158,7 +158,7 @@ def test_explain_of_a_live_container_touches_nothing(docker, rules, tmp_path):
     started = docker.api("GET", f"/containers/{web}/json")[1]["State"]["StartedAt"]
     flags = ("--engine", docker.url, "--rules", rules, "--state", tmp_path)
     told = dockmend("explain", "--container", "web", "--trigger", "container.unhealthy", *flags)
-    assert "heal          fires" in told
+    assert ["heal", "fires"] in [line.split()[:2] for line in told.splitlines()]
     dockmend("explain", "--container", "web", "--trigger", "container.started", *flags, code=1)
     assert docker.api("GET", f"/containers/{web}/json")[1]["State"]["StartedAt"] == started
 
