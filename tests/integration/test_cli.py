@@ -204,7 +204,7 @@ def test_doctor_on_a_host_with_everything_wrong(docker, tmp_path):
     docker.toolbox_image("willfarrell/autoheal:latest")
     docker.run("other-healer", image="willfarrell/autoheal:latest")
     docker.run("typo", "--label", "dockmnd.heal=true")
-    docker.run("mute", "--label", "dockmend.heal=true")
+    docker.run("mute", "--label", "autoheal=true")
     docker.toolbox_image("steering:latest", labels={"dockmend.heal": "true"})
     docker.patient("steered", image="steering:latest")
     rows = json.loads(dockmend("doctor", "--engine", docker.url, "--rules", tmp_path / "bad.yaml", "--state", tmp_path,
