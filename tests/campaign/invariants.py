@@ -12,6 +12,7 @@ from typing import Any
 from tests.lab import NeverHappenedError, eventually
 
 from . import fleet
+from .cut_off import CutOff
 from .driver import Driver
 from .fleet import Slot
 from .record import Journal
@@ -43,6 +44,7 @@ class Invariants:
         self._requests_known: set[int] = set()
         self._turns = Turns(driver)
         self._second = Journal(driver.second.state / "journal.sqlite3")
+        self._cut_off = CutOff(driver, journal, self._second)
         self._log_read = 0
         self._breaches: set[str] = set()
         self._passed: set[int] = set()
@@ -133,9 +135,13 @@ class Invariants:
         known = {slot.id: slot for slot in self.driver.slots}
         with contextlib.suppress(NeverHappenedError):  # then it is found
             eventually(lambda: not self._has_helpers(known), HELPERS_GO, what="the helpers are gone", every=POLL)
-        for row in self.driver.engine.api("GET", "/containers/json?all=1")[1]:
+        rows = self.driver.engine.api("GET", "/containers/json?all=1")[1]
+        holders = {name.removeprefix("/"): row["Id"] for row in rows for name in row["Names"]}
+        for row in rows:
             slot = known.get(row["Id"])
-            if slot is None:
+            if slot is None and (why := self._cut_off.why(row["Id"], holders)):
+                verdict.aside.append(f"{row['Names']}: {why}")
+            elif slot is None:
                 verdict.found("leftover", f"container {row['Names']} {row['Labels']} {row['Status']}")
             elif f"/{slot.name}" not in row["Names"]:
                 verdict.found("leftover", f"{slot.key} is called {row['Names']}, where {slot.name} was given last")

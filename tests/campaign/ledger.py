@@ -44,12 +44,19 @@ class Span:
 
 
 @dataclass
+class Life(Span):
+    """Of the second dockmend. `free`: the first one did not have the lock of the engine as it began."""
+
+    free: bool = False
+
+
+@dataclass
 class Ledger:
     acts: list[Act] = field(default_factory=list)
     intents: dict[str, list[Intent]] = field(default_factory=dict)  # by slot, the last one in force
     dockmend_out: list[Span] = field(default_factory=list)  # killed, stopped or frozen
     engine_out: list[Span] = field(default_factory=list)  # down, with another engine after it
-    second_lives: list[Span] = field(default_factory=list)  # a second dockmend runs on the same engine
+    second_lives: list[Life] = field(default_factory=list)  # a second dockmend runs on the same engine
     second_acts: list[Span] = field(default_factory=list)  # it holds the lock of the engine
     _by_slot: dict[str, list[Act]] = field(default_factory=dict)
 
@@ -90,10 +97,13 @@ class Ledger:
         return any(span.meets(begin, end) for span in self.engine_out)
 
     def second_may_act(self, at: float) -> bool:
-        """Whether the second dockmend may have the lock at that time: the first had died while it ran, or before."""
+        """Whether the second dockmend may have the lock at that time: the first had died while it ran, or before.
+
+        A process that is back is out no longer, and has the lock only seconds later: until then the second may take it.
+        """
         return any(
             life.meets(at, at)
-            and any(out.death and out.end >= life.begin and out.begin <= at for out in self.dockmend_out)
+            and (life.free or any(out.death and out.end >= life.begin and out.begin <= at for out in self.dockmend_out))
             for life in self.second_lives
         )
 

@@ -100,5 +100,7 @@ def _tell(verdict: Verdict, say: Callable[[str], None]) -> None:
         say(f"    {slot} {verdict.states[slot]}: {reason}")
     for excuse in verdict.excused:
         say(f"    excused: {excuse}")
+    for left in verdict.aside:
+        say(f"    left aside: {left}")
     for finding in verdict.findings:
         say(f"!!! {finding.kind}: {finding.text}")

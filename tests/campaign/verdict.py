@@ -18,6 +18,7 @@ class Finding:
 class Verdict:
     findings: list[Finding] = field(default_factory=list)
     excused: list[str] = field(default_factory=list)
+    aside: list[str] = field(default_factory=list)  # left by a recreation, and only a person may remove it
     healed: list[str] = field(default_factory=list)
     suppressed: dict[str, str] = field(default_factory=dict)  # slot -> reason
     states: dict[str, str] = field(default_factory=dict)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tests.campaign import fleet
 from tests.campaign.fleet import Slot
-from tests.campaign.ledger import Act, Span
+from tests.campaign.ledger import Act, Life, Span
 from tests.campaign.plan import Fault
-from tests.lab import eventually
+from tests.lab import Daemon, eventually
 
 from . import itself
 from .troubles import send
@@ -50,7 +50,7 @@ def takes_over(driver: Driver, fault: Fault, act: Act) -> None:
 
 
 def _acts(driver: Driver, fault: Fault) -> None:
-    eventually(lambda: _has_lock(driver), TURN_WITHIN, what="the second dockmend has the lock")
+    eventually(lambda: _has_lock(driver, driver.second), TURN_WITHIN, what="the second dockmend has the lock")
     driver.ledger.second_acts.append(Span(time.time()))
     trouble = Act(fault.number, "crash", "", "", time.time())
 
@@ -68,7 +68,8 @@ def _start(driver: Driver) -> bool:
     """False if it runs already."""
     if driver.second.running:
         return False
-    driver.ledger.second_lives.append(Span(time.time()))
+    free = not (driver.daemon.running and _has_lock(driver, driver.daemon))
+    driver.ledger.second_lives.append(Life(time.time(), free=free))
     driver.second.start()
     return True
 
@@ -84,11 +85,11 @@ def _end(driver: Driver, fault: Fault) -> None:
     life.end = time.time()
 
 
-def _has_lock(driver: Driver) -> bool:
+def _has_lock(driver: Driver, which: Daemon) -> bool:
     """By the file beside the lock, in which its holder says who it is."""
     folder = driver.daemon.folder / "run" / "engines"
     try:
-        return any(json.loads(path.read_text())["pid"] == driver.second.pid for path in folder.glob("*.json"))
+        return any(json.loads(path.read_text())["pid"] == which.pid for path in folder.glob("*.json"))
     except (OSError, ValueError):
         return False  # it is being written
 
