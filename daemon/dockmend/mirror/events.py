@@ -110,6 +110,9 @@ def stop(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin)
         run.stops = [*run.stops[-3:], at]
     if run is before:
         runs.owe(mirror, found)
+    if _is_of_own_call(found, run, now):
+        run.by = "dockmend"
+        return ()
     run.stopped = True
     if run is found.kept.run and run.over and found.echo is not None and not found.echo.takes("die"):
         run.forestalled = True  # stopped as the engine waited to restart it, and dockmend was about to start it
@@ -119,6 +122,14 @@ def stop(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin)
         if end.run is run and end.held:  # stopped while the engine waited to restart it
             return runs.settle(mirror, found, end)
     return ()
+
+
+def _is_of_own_call(found: Entry, run: Run, now: float) -> bool:
+    """Whether a `stop` is that of dockmend's own call, which came as the engine waited to restart what had ended by
+    itself: then nothing dies of it, and no signal is sent."""
+    held = any(end.run is run and end.held for end in found.ends)
+    asked = found.echo is not None and found.echo.covers(now) and found.echo.takes("die")
+    return held and asked and not run.stopped and not run.forestalled and len(run.stops) <= len(run.calls)
 
 
 def restart(mirror: Mirror, found: Entry, event: Event, now: float, origin: Origin) -> Iterable[Change]:

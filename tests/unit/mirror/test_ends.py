@@ -162,6 +162,27 @@ def test_a_stop_in_the_engines_backoff_is_a_persons():
     assert [change.cause for change in host.seen] == ["stopped"]
 
 
+@pytest.mark.parametrize("stops", [1, 2])
+def test_the_stop_of_dockmends_own_restart_in_the_engines_backoff_is_its_own(stops: int):
+    """Nothing dies of it and no signal is sent: the run had ended by itself. A second stop is a person's."""
+    host = started(restart_policy="always")
+    host.emit("die", exitCode="1")
+    present = host.ended(1)
+    host.look(replace(present, state="restarting"))
+    host.wait(1.0)
+    host.mirror.expect(ID, "restart")
+    host.mirror.asks_to_stop(ID, "a1", again=True, patience=10.0)
+    for _ in range(stops):
+        host.now += 0.01
+        host.emit("stop")
+    host.now += 0.2
+    host.emit("start")
+    host.emit("restart")
+    host.wait(1.0)
+    assert ("stopped" in [change.cause for change in host.seen]) is (stops == 2)
+    assert host.mirror.owes_a_stop(ID) is (stops == 2)
+
+
 def test_five_restarts_in_ten_minutes_are_a_loop():
     host = started(restart_policy="always")
     for number in range(1, 7):
