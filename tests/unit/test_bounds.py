@@ -8,10 +8,9 @@ from dockmend import bounds
 from dockmend.bounds import IMAGES, NOTED, OWNERS, bounded_name, divided, first, is_cut, kept, size
 from dockmend.guards import Guards
 from dockmend.mirror.events import bounded, made
-from dockmend.mirror.graph import DEPENDS_LABEL
 from dockmend.model import COMPOSE_ONEOFF, REFERENCE_LABEL, Actor, Container, Event, target_of
 from dockmend.rules.fields import FORGEABLE
-from dockmend.rules.owner_labels import ALL_LABELS
+from dockmend.rules.label_names import ALL_LABELS
 
 MIB = 1 << 20
 
@@ -62,7 +61,7 @@ def test_a_short_label_of_four_byte_letters_is_counted_as_what_it_takes():
 
 
 def test_all_keys_that_dockmend_reads_are_noted():
-    assert {*ALL_LABELS, "dockmend.ignore", DEPENDS_LABEL, REFERENCE_LABEL, COMPOSE_ONEOFF, *FORGEABLE} <= NOTED
+    assert {*ALL_LABELS, "dockmend.ignore", REFERENCE_LABEL, COMPOSE_ONEOFF, *FORGEABLE} <= NOTED
 
 
 def test_a_noted_value_is_cut_and_its_key_stays():

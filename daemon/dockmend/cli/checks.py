@@ -13,10 +13,11 @@ from dockmend.app.engine_lock import Holder
 from dockmend.engine.api import PODMAN, EngineInfo
 from dockmend.model import Container
 from dockmend.owned import OwnedObjects
+from dockmend.rules.label_names import ALL_LABELS, OF_SHIPPED_RULES, Function, means_something
 from dockmend.rules.label_rules import asked
 from dockmend.rules.model import Rule, RuleSet
 from dockmend.rules.other_healers import foreign_healers
-from dockmend.rules.owner_labels import ALL_LABELS, Cause, Function, LabelError, means_something, wishes
+from dockmend.rules.owner_labels import Cause, LabelError, wishes
 from dockmend.set_aside import stranded
 
 SCARCE, LITTLE = (
@@ -25,14 +26,8 @@ SCARCE, LITTLE = (
 )  # bytes: below the first the journal is in danger, below the second snapshots are
 SKEW = 2.0  # seconds: beyond it, times in incidents and the engine's own do not fit together
 
-OF_SHIPPED_RULES = {
-    "dockmend.keep-crashed": "20-keep-crashed.yaml", "dockmend.reconnect": "30-reconnect-network.yaml",
-    "dockmend.restart-unhealthy": "10-restart-unhealthy.yaml", "dockmend.rejoin-network": "60-rejoin-network.yaml",
-    "dockmend.snapshot": "40-nightly-snapshots.yaml", "dockmend.raise-memory": "50-raise-memory.yaml",
-}  # fmt: skip
-"""Labels that a rule of the shipped rules.d reads: without it they are spelt well and do nothing."""
 OF_VOLUMES = frozenset({"dockmend.snapshot"})
-"""Those of them that count on a volume, and not on a container."""
+"""Labels of shipped rules that count on a volume, and not on a container."""
 _LABEL_IN_RULES = re.compile(r"dockmend\.[A-Za-z0-9_.-]*[A-Za-z0-9]")
 _REPLACER = re.compile(r"(^|/)(watchtower|ouroboros|diun)([:@]|$)")
 
@@ -171,9 +166,11 @@ def labels(containers: Iterable[Container], rule_texts: Iterable[str]) -> list[F
             found.append(_unknown_image(container))
         else:
             found += _of_image(container, known)
-        found += [_wrong(container, each) for each in wishes(container.labels).errors]
+        errors = wishes(container.labels).errors
+        found += [_wrong(container, each) for each in errors]
+        told = {each.label for each in errors}
         for key, value in sorted(container.labels.items()):
-            finding = _label(container, key, value, known)
+            finding = _label(container, key, value, known) if key not in told else None
             if finding is not None:
                 found.append(finding)
     return found or [Finding("ok", "labels", "none is misspelt, none is set by an image")]

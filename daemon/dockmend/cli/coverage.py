@@ -13,7 +13,8 @@ from dockmend.cli.options import options, owned_of, with_engine
 from dockmend.cli.text import emit, show
 from dockmend.cli.ties import Ties
 from dockmend.model import Container, target_of
-from dockmend.rules.owner_labels import means_something, wishes
+from dockmend.rules.label_names import means_something
+from dockmend.rules.owner_labels import wishes
 
 if TYPE_CHECKING:
     from dockmend.guards import Guards

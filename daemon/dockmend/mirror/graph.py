@@ -15,16 +15,13 @@ from msgspec.structs import replace
 from dockmend.mirror.identities import Identities, is_id, short
 from dockmend.mirror.resolver import Resolver, Snapshot
 from dockmend.model import COMPOSE_PROJECT, Container
+from dockmend.rules.owner_labels import CONDITIONS, Condition, depends_on
 
-DEPENDS_LABEL = "dockmend.depends-on"
-"""Containers by name, divided by commas, each with a condition where it is wanted: "db:service_healthy, cache"."""
 COMPOSE_DEPENDS = "com.docker.compose.depends_on"
 ENGINES_OWN = frozenset({"bridge", "host", "none", "default", "ingress", "docker_gwbridge"})
 """Networks in which containers do not find each other by alias."""
 
 EdgeKind = Literal["network", "pid", "ipc", "link", "volumes", "compose", "label"]
-Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
-CONDITIONS: tuple[Condition, ...] = ("service_started", "service_healthy", "service_completed_successfully")
 
 
 class Edge(Struct, frozen=True):
@@ -163,7 +160,7 @@ def _edges(container: Container, names: _Names) -> Iterator[Edge]:
         for dependency in names.service(project, service):
             # A one-off has what its service depends on for as long as it runs, and is never begun anew for it.
             yield Edge(me, dependency, "compose", condition, restart == "true" and not container.one_off)
-    for name, condition, _ in _said(container.labels.get(DEPENDS_LABEL, "")):
+    for name, condition in depends_on(container.labels):
         yield names.tie(container, name, "label", condition=condition)
 
 

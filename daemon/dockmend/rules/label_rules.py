@@ -67,6 +67,8 @@ def asked(container: Container, heal: Setting) -> Heal | None:
         return None
     said = wishes(container.labels)
     if said.heal is None and heal == "all":
+        if container.image_unknown and wishes(container.holding_labels).heal is False:
+            return None  # who opts out is left alone also if nobody knows whose labels they are
         return Heal(causes=frozenset({Cause.UNHEALTHY}), stop_timeout=said.stop_timeout)
     return said.heal or None
 
@@ -139,11 +141,13 @@ def _rejoined() -> Selector:
 
 
 def asks_to_rejoin(guest: Container, owner: Container | None) -> bool:
-    """Whether a guest, or the owner of its network for all of its guests, asks that it be brought back."""
-    return wishes(guest.labels).rejoin or (owner is not None and wishes(owner.labels).rejoin)
+    """Whether a guest, or the owner of its network for all of its guests, asks that it be brought back. The guest's own
+    word wins."""
+    own = wishes(guest.labels).rejoin
+    return own is True if own is not None else owner is not None and wishes(owner.labels).rejoin is True
 
 
 def begins_to_ask(before: Container | None, after: Container | None) -> bool:
     """Whether a container began to run that asks for all of its guests: those that were left are offered again."""
     began = after is not None and after.running and (before is None or not before.running)
-    return began and after is not None and wishes(after.labels).rejoin
+    return began and after is not None and wishes(after.labels).rejoin is True

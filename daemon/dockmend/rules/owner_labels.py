@@ -15,21 +15,20 @@ from typing import Final, Literal, TypeVar, cast
 from msgspec import Struct
 
 from dockmend.rules.durations import duration, per
+from dockmend.rules.label_names import (
+    ELSEWHERE,
+    KEYS,
+    OF_OTHERS,
+    Function,
+    canonical,
+    function_of,
+    hint,
+    is_ours,
+    label_of,
+)
 from dockmend.rules.language_error import LanguageError, did_you_mean, quoted
 
 T = TypeVar("T")
-
-PREFIX: Final = "dockmend."
-
-
-class Function(StrEnum):
-    """What a label belongs to; a wrong label switches one of these off."""
-
-    HEAL = "heal"
-    REJOIN = "rejoin"
-    IGNORE = "ignore"
-    NOTIFY = "notify"
-    DEPENDS = "depends-on"
 
 
 class Cause(StrEnum):
@@ -52,6 +51,10 @@ TRANSITION: Final[Mapping[Cause, str]] = {
 
 ALL_CAUSES: Final = frozenset(Cause)
 
+Condition = Literal["service_started", "service_healthy", "service_completed_successfully"]
+CONDITIONS: Final[tuple[Condition, ...]] = ("service_started", "service_healthy", "service_completed_successfully")
+"""What a container may wait for of one that it depends on."""
+
 HealAction = Literal["restart", "start", "recreate", "stop"]
 ACTIONS: Final = ("restart", "start", "recreate", "stop")
 
@@ -65,7 +68,7 @@ class LabelError(Struct, frozen=True):
     function: Function
 
     def __str__(self) -> str:
-        return f"label {self.label}={self.value[:60]}: {self.text}"
+        return f"label {_cut(self.label)}={_cut(self.value)}: {self.text}"
 
 
 class Heal(Struct, frozen=True):
@@ -81,21 +84,21 @@ class Heal(Struct, frozen=True):
 class Wishes(Struct, frozen=True):
     """What one container's owner asks for.
 
-    `heal`: None if nothing is said, False if the owner opts out (or a label of it is wrong).
-    `notify`: names of channels; None if nothing is said, empty for `none`. `stop_timeout`: seconds, of autoheal's
-    label; it counts also if `heal` says nothing, for those whom a setting heals.
+    `heal`: None if nothing is said, False if the owner opts out (or a label of it is wrong); `rejoin` the same.
+    `depends`: (name of a container, condition). `notify`: names of channels; None if nothing is said, empty for
+    `none`. `stop_timeout`: seconds, of autoheal's label; it counts also if `heal` says nothing, for those whom a
+    setting heals. `errors`: MOST_ERRORS of them at most.
     """
 
     heal: Heal | Literal[False] | None = None
-    rejoin: bool = False
+    rejoin: bool | None = None
     ignore: bool = False
+    depends: tuple[tuple[str, Condition], ...] = ()
     notify: tuple[str, ...] | None = None
     stop_timeout: float | None = None
     errors: tuple[LabelError, ...] = ()
 
 
-OF_OTHERS: Final = ("autoheal", "deunhealth.restart.on.unhealthy", "autoheal.stop.timeout")
-"""Labels of other healers that dockmend understands."""
 LONGEST_STOP: Final = 3600.0
 """Seconds that a label may ask for between the stop signal and the kill."""
 LONGEST_WINDOW: Final = 86400.0
@@ -108,48 +111,10 @@ TREATS: Final[Mapping[str, frozenset[Cause]]] = {
 }
 """The troubles that each action can treat. Of a lost network the remedy is to connect it again, whatever the action."""
 
+MOST_ERRORS: Final = 20
+"""Errors of one container that are told: its owner may write thousands of labels."""
 _TRUE: Final = frozenset({"true", "yes", "1", "on"})
 _FALSE: Final = frozenset({"false", "no", "0", "off"})
-
-_OF: Final[Mapping[str, Function]] = {
-    "heal": Function.HEAL,
-    "heal.on": Function.HEAL,
-    "heal.action": Function.HEAL,
-    "heal.after": Function.HEAL,
-    "heal.attempts": Function.HEAL,
-    "heal.stop.timeout": Function.HEAL,
-    "rejoin": Function.REJOIN,
-    "ignore": Function.IGNORE,
-    "notify": Function.NOTIFY,
-    "depends.on": Function.DEPENDS,
-}
-"""The labels, without their prefix and with one separator: `heal.stop-timeout` is `heal.stop.timeout`."""
-
-SHOWN: Final[Mapping[str, str]] = {
-    "heal.stop.timeout": "dockmend.heal.stop-timeout",
-    "depends.on": "dockmend.depends-on",
-}
-"""How a label is written if not as its key."""
-
-_ELSEWHERE: Final = frozenset({"helper", "image", "incident", "rule", "source", "reference", "committed.at",
-                               "restored.from", "restored.by"})  # fmt: skip
-"""Labels that dockmend writes on what it makes: `ownership` decides what they mean, and no owner sets them."""
-
-
-ALL_LABELS: Final = (*(SHOWN.get(key, PREFIX + key) for key in _OF), *OF_OTHERS)
-"""Every label that an owner may set, as it is documented."""
-
-
-def canonical(label: str) -> str | None:
-    """The key of a label of dockmend's, in which hyphens, underscores and dots are the same; None for another label."""
-    if not label.startswith(PREFIX):
-        return None
-    return label[len(PREFIX) :].replace("-", ".").replace("_", ".")
-
-
-def label_of(key: str) -> str:
-    """The label of a key, as it is documented."""
-    return SHOWN.get(key, PREFIX + key)
 
 
 def truth(value: str) -> bool:
@@ -164,17 +129,14 @@ def truth(value: str) -> bool:
 
 def ignores(labels: Mapping[str, str]) -> bool:
     """Whether these labels ask to be left alone: also in a way that nobody understands, which is the safe reading."""
-    return any(_begins_ignore(label) for label in labels) and wishes(labels).ignore
+    return any(is_ours(label) and function_of(label) is Function.IGNORE for label in labels) and wishes(labels).ignore
 
 
-def _begins_ignore(label: str) -> bool:
-    return label.startswith(PREFIX + Function.IGNORE.value)
-
-
-def means_something(label: str) -> bool:
-    """Whether a label is one that dockmend reads, its own or another healer's; however it is written."""
-    key = canonical(label)
-    return label in OF_OTHERS if key is None else key in _OF or key in _ELSEWHERE
+def depends_on(labels: Mapping[str, str]) -> tuple[tuple[str, Condition], ...]:
+    """(name of a container, condition) of each that these labels say theirs depends on."""
+    if not any(is_ours(label) and function_of(label) is Function.DEPENDS for label in labels):
+        return ()
+    return wishes(labels).depends
 
 
 def causes(value: str) -> frozenset[Cause]:
@@ -201,40 +163,42 @@ class _Reader:
     def read(self) -> Wishes:
         self._sort_out()
         heal = self._heal()
-        rejoin = bool(self._one("rejoin", truth))
+        rejoin = self._one("rejoin", truth)
         # What says `ignore` in a way that nobody understands asks to be left alone: that is the safe reading.
         ignore = self._one("ignore", truth)
         notify = self._one("notify", _channels)
+        depends = self._one("depends.on", _depends)
+        stop_timeout = self._stop_timeout_of_autoheal()
         wrong = {each.function for each in self.errors}
         return Wishes(
             heal=False if Function.HEAL in wrong else heal,
-            rejoin=rejoin and Function.REJOIN not in wrong,
+            rejoin=False if Function.REJOIN in wrong else rejoin,
             ignore=bool(ignore) or Function.IGNORE in wrong,
+            depends=() if Function.DEPENDS in wrong else depends or (),
             notify=None if Function.NOTIFY in wrong else notify,
-            stop_timeout=self._stop_timeout_of_autoheal() if Function.HEAL not in wrong else None,
-            errors=tuple(self.errors),
+            stop_timeout=None if Function.HEAL in wrong else stop_timeout,
+            errors=tuple(self.errors[:MOST_ERRORS]),
         )
 
     def _sort_out(self) -> None:
         """Fills `values`; a label of dockmend's that there is not, or that is there twice, is an error."""
         for label in sorted(self.labels):
-            key = canonical(label)
-            if key is None or key in _ELSEWHERE:
+            if not is_ours(label) or (key := canonical(label)) in ELSEWHERE:
                 continue
-            if key not in _OF:
-                self._unknown(label, key)
+            if key is None or key not in KEYS:
+                self._unknown(label)
             elif key in self.values and self.values[key][1] != self.labels[label]:
                 text = f"says something else than {self.values[key][0]}, which is the same label: keep one of them"
-                self.errors.append(LabelError(label, self.labels[label], text, _OF[key]))
+                self.errors.append(LabelError(label, self.labels[label], text, KEYS[key]))
             else:
                 self.values.setdefault(key, (label, self.labels[label]))
 
-    def _unknown(self, label: str, key: str) -> None:
-        """A slip in a label switches the function off that it begins with; other labels may be a rule's own."""
-        function = next((each for each in Function if key.split(".", maxsplit=1)[0] == each.value.split("-")[0]), None)
+    def _unknown(self, label: str) -> None:
+        """A slip in a label switches off the function that it is near to; other labels may be a rule's own."""
+        function = function_of(label)
         if function is not None:
-            hint = did_you_mean(label, [label_of(each) for each in _OF])
-            text = f"there is no such label{hint}: known are {', '.join(label_of(each) for each in _OF)}"
+            near = hint(label) if len(self.errors) < MOST_ERRORS else ""
+            text = f"there is no such label{near}: known are {', '.join(label_of(each) for each in KEYS)}"
             self.errors.append(LabelError(label, self.labels[label], text, function))
 
     def _one(self, key: str, parse: Callable[[str], T]) -> T | None:
@@ -244,33 +208,43 @@ class _Reader:
         try:
             return parse(value)
         except LanguageError as error:
-            self.errors.append(LabelError(label, value, error.message, _OF[key]))
+            self.errors.append(LabelError(label, value, error.message, KEYS[key]))
             return None
 
     def _heal(self) -> Heal | Literal[False] | None:
         said, theirs = self._one("heal", truth), self._of_others()
-        # Those healers know one trouble, and a stop timeout of their own.
-        alike = said is None and theirs is True
-        named = self._one("heal.on", causes)
-        action = self._one("heal.action", _action)
-        timeout = self._one("heal.stop.timeout", _stop_timeout)
+        named, action = self._one("heal.on", causes), self._one("heal.action", _action)
+        if named is None and said is None and theirs is True:
+            named = frozenset({Cause.UNHEALTHY})  # those healers know one trouble
         treated = TREATS[action or "restart"]
         if named is not None and named - treated:
             others = ", ".join(sorted(named - treated))
             text = f"{action} does nothing about {others}: leave that out of dockmend.heal.on, or use restart"
             self.errors.append(LabelError(*self.values["heal.action"], text, Function.HEAL))
         found = Heal(
-            causes=(named or (frozenset({Cause.UNHEALTHY}) if alike else ALL_CAUSES)) & treated,
+            causes=(named or ALL_CAUSES) & treated,
             action=action,
             after=self._one("heal.after", duration) or 0.0,
             attempts=self._one("heal.attempts", _attempts),
-            stop_timeout=self._stop_timeout_of_autoheal() if timeout is None else timeout,
+            stop_timeout=self._stop_timeout(action),
         )
         wanted = theirs if said is None else said
         if wanted is None:
             self._alone()
             return None
         return found if wanted else False
+
+    def _stop_timeout(self, action: HealAction | None) -> float | None:
+        """The label's own; else autoheal's, of which the errors are told elsewhere."""
+        timeout = self._one("heal.stop.timeout", _stop_timeout)
+        if timeout is None:
+            with suppress(LanguageError):
+                return _seconds(self.labels.get(OF_OTHERS[2]))
+        elif action in ("start", "recreate"):
+            why = "stops nothing" if action == "start" else "goes by the container's own (docker run --stop-timeout)"
+            text = f"is for restart and stop: dockmend.heal.action={action} {why}"
+            self.errors.append(LabelError(*self.values["heal.stop.timeout"], text, Function.HEAL))
+        return timeout
 
     def _alone(self) -> None:
         """A parameter alone asks for nothing, and whoever wrote it believes that it does."""
@@ -289,16 +263,12 @@ class _Reader:
         return all(told) if told else None
 
     def _stop_timeout_of_autoheal(self) -> float | None:
-        """Whole seconds, as autoheal reads them."""
         label = OF_OTHERS[2]
-        if label not in self.labels:
+        try:
+            return _seconds(self.labels.get(label))
+        except LanguageError as error:
+            self.errors.append(LabelError(label, self.labels[label], error.message, Function.HEAL))
             return None
-        value = self.labels[label]
-        if value.isascii() and value.isdigit() and len(value) <= 9 and int(value) <= LONGEST_STOP:
-            return float(value)
-        text = "expected a number of seconds such as 30, an hour at most"
-        self.errors.append(LabelError(label, value, text, Function.HEAL))
-        return None
 
 
 def _cause(word: str) -> Cause:
@@ -330,6 +300,29 @@ def _stop_timeout(value: str) -> float:
     return seconds
 
 
+def _seconds(value: str | None) -> float | None:
+    """Whole seconds, as autoheal reads them."""
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit() and len(value) <= 9 and int(value) <= LONGEST_STOP:
+        return float(value)
+    raise LanguageError("expected a number of seconds such as 30, an hour at most")
+
+
+def _depends(value: str) -> tuple[tuple[str, Condition], ...]:
+    found: list[tuple[str, Condition]] = []
+    for part in filter(None, map(str.strip, value.split(","))):
+        name, colon, said = part.partition(":")
+        condition = next((each for each in CONDITIONS if each == said), None)
+        if not name or (colon and condition is None):
+            expected = "expected names such as `cache`, or `db:` and one of " + ", ".join(CONDITIONS)
+            raise LanguageError(f"{quoted(part)} is none{did_you_mean(said, CONDITIONS)}: {expected}")
+        found.append((name, condition or "service_started"))
+    if not found:
+        raise LanguageError("names no container")
+    return tuple(found)
+
+
 def _channels(value: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(word.strip() for word in value.split(",") if word.strip()))
     if not names:
@@ -339,6 +332,10 @@ def _channels(value: str) -> tuple[str, ...]:
             raise LanguageError("none stands alone: expected names of channels, or none")
         return ()
     return names
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:59]}…"
 
 
 def _listed(values: type[Cause]) -> str:

@@ -22,6 +22,7 @@ from dockmend.engine.api import PODMAN, EngineInfo
 from dockmend.errors import UsageError
 from dockmend.guards import Guards
 from dockmend.model import Container, HealthCheck
+from dockmend.rules.label_names import OF_SHIPPED_RULES
 from dockmend.rules.label_rules import with_label_rules
 from dockmend.rules.loader import load_texts
 from dockmend.settings import Policy, Protect
@@ -344,7 +345,7 @@ def test_doctor_knows_the_rule_file_of_each_label_that_the_shipped_rules_read():
         for file in (Path(__file__).parents[3] / "rules.d").glob("*.yaml")
         for label in re.findall(r"labels: \{(dockmend\.[a-z-]+):", file.read_text())
     }
-    assert files == checks.OF_SHIPPED_RULES
+    assert files == OF_SHIPPED_RULES
     web = container("web", labels={"dockmend.snapshot": "true"})
     [found] = checks.labels([web], [])
     assert "40-nightly-snapshots.yaml" in found.todo

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from dockmend.mirror.graph import DEPENDS_LABEL
 from dockmend.model import Container, Endpoint, Event, HealthCheck, Network, Volume
 from tests.unit.mirror.host import event
 
@@ -42,7 +41,7 @@ class SimulatedEngine:
     def run(self, policy: str = "no") -> str:
         self.made += 1
         new = f"{self.made:064x}"
-        labels = {DEPENDS_LABEL: f"c{self.made - 1}:service_healthy"} if self.made % 2 == 0 else {}
+        labels = {"dockmend.depends-on": f"c{self.made - 1}:service_healthy"} if self.made % 2 == 0 else {}
         self.containers[new] = Container(
             id=new, name=f"c{self.made}", state="created", created_at=self.now, restart_policy=policy,
             check=HealthCheck(), networks={"lan": Endpoint("n1")}, labels=labels,

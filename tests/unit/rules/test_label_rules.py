@@ -67,6 +67,14 @@ def test_labels_of_its_image_ask_for_nothing() -> None:
     assert not answering(subject, "container.orphaned")
 
 
+def test_who_opts_out_is_left_alone_also_if_nobody_knows_whose_labels_they_are() -> None:
+    said = {"dockmend.heal": "false"}
+    unknown = Container(id="1", name="web", image_labels=said, image_unknown=True)
+    assert not answering(unknown, "container.unhealthy", "all")
+    of_image = Container(id="1", name="web", image_labels=said)
+    assert answering(of_image, "container.unhealthy", "all")
+
+
 def test_a_one_off_is_nobodys() -> None:
     assert not answering(
         container(dockmend_heal="true", com_docker_compose_oneoff="True"), "container.unhealthy", "all"
@@ -134,7 +142,15 @@ ASKS = {"dockmend.rejoin": "true"}
 
 @pytest.mark.parametrize(
     ("own", "owners", "asked"),
-    [(ASKS, {}, True), ({}, ASKS, True), ({}, {}, False), (ASKS, None, True), ({}, None, False)],
+    [
+        (ASKS, {}, True),
+        ({}, ASKS, True),
+        ({}, {}, False),
+        (ASKS, None, True),
+        ({}, None, False),
+        ({"dockmend.rejoin": "false"}, ASKS, False),
+        ({"dockmend.rejoin": "treu"}, ASKS, False),
+    ],
 )
 def test_a_guest_or_its_owner_asks_that_it_comes_back(
     own: dict[str, str], owners: dict[str, str] | None, asked: bool

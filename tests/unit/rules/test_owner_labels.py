@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockmend.rules.owner_labels import ALL_CAUSES, Cause, Function, Heal, Wishes, wishes
+from dockmend.rules.label_names import OF_SHIPPED_RULES, Function
+from dockmend.rules.owner_labels import ALL_CAUSES, MOST_ERRORS, Cause, Heal, Wishes, depends_on, ignores, wishes
 
 
 def test_no_label_asks_for_nothing():
@@ -31,13 +32,13 @@ def test_all_that_can_be_said_of_healing():
     said = wishes({
         "dockmend.heal": "true",
         "dockmend.heal.on": "unhealthy, oom,reboot",
-        "dockmend.heal.action": "recreate",
+        "dockmend.heal.action": "restart",
         "dockmend.heal.after": "1m30s",
         "dockmend.heal.attempts": "3 per 1h",
         "dockmend.heal.stop-timeout": "45s",
     })  # fmt: skip
     causes = frozenset({Cause.UNHEALTHY, Cause.OOM, Cause.REBOOT})
-    assert said == Wishes(heal=Heal(causes, "recreate", 90.0, (3, 3600.0), 45.0))
+    assert said == Wishes(heal=Heal(causes, "restart", 90.0, (3, 3600.0), 45.0))
 
 
 @pytest.mark.parametrize("written", ["heal.stop-timeout", "heal.stop_timeout", "heal.stop.timeout"])
@@ -75,6 +76,11 @@ def test_all_causes():
         ("dockmend.heal.stop-timeout", "soon", "a duration"),
         ("dockmend.heal.atempts", "3 per 1h", 'did you mean "dockmend.heal.attempts"?'),
         ("autoheal.stop.timeout", "10s", "a number of seconds"),
+        ("dockmend.Heal.on", "crashed", 'did you mean "dockmend.heal.on"?'),
+        ("dockmend.healon", "crashed", 'did you mean "dockmend.heal.on"?'),
+        ("dockmend.haelon", "crashed", "there is no such label"),
+        ("Dockmend.heal.after", "5s", 'did you mean "dockmend.heal.after"?'),
+        ("dockmend.heal.on ", "crashed", 'did you mean "dockmend.heal.on"?'),
     ],
 )
 def test_a_wrong_label_switches_healing_off_and_is_told(label, value, told):
@@ -98,6 +104,83 @@ def test_what_asks_to_be_left_alone_in_an_unknown_way_is_left_alone():
     said = wishes({"dockmend.ignore": "please"})
     assert said.ignore
     assert len(said.errors) == 1
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["dockmend.Ignore", "DOCKMEND.IGNORE", "dockmend.ignored", "dockmend.ingore", "dockmend.ignore.it",
+     "dockmend..ignore", "dockmend.ignore ", "dockmend.ignore." + "x" * 1000],
+)  # fmt: skip
+def test_a_slip_in_ignore_leaves_the_container_alone(label):
+    assert ignores({"traefik.enable": "true", label: "true"})
+    assert [each.function for each in wishes({label: "true"}).errors] == [Function.IGNORE]
+
+
+@pytest.mark.parametrize("label", ["dockmend.image", "dockmend.tier", "dockmend.health", "dockmend", "dockmendignore"])
+def test_what_is_no_slip_in_ignore(label):
+    assert not ignores({label: "true"})
+    assert wishes({label: "true"}) == Wishes()
+
+
+@pytest.mark.parametrize("label", OF_SHIPPED_RULES)
+def test_labels_of_the_shipped_rules_are_no_slips(label):
+    both = wishes({"dockmend.heal": "true", "dockmend.rejoin": "true", label: "true"})
+    assert both == Wishes(heal=Heal(), rejoin=True)
+
+
+@pytest.mark.parametrize("label", ["dockmend.depends-on", "dockmend.depends_on", "dockmend.depends.on"])
+def test_what_it_depends_on(label):
+    said = wishes({label: " db:service_healthy , cache, ,"})
+    assert said == Wishes(depends=(("db", "service_healthy"), ("cache", "service_started")))
+    assert depends_on({label: "db"}) == (("db", "service_started"),)
+    assert depends_on({"com.docker.compose.depends_on": "db"}) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("", "names no container"), (" , ", "names no container"), (":service_healthy", "expected names"),
+        ("db:service_helthy", 'did you mean "service_healthy"?'), ("db:", "expected names"),
+        ("cache, db:service_healthy:true", "expected names"),
+    ],
+)  # fmt: skip
+def test_a_wrong_dependency_is_told_and_none_counts(value, told):
+    said = wishes({"dockmend.depends-on": value})
+    assert (said.depends, [each.function for each in said.errors]) == ((), [Function.DEPENDS])
+    assert told in str(said.errors[0])
+
+
+@pytest.mark.parametrize(
+    ("labels", "label"),
+    [
+        ({"autoheal": "true", "dockmend.heal.action": "start"}, "dockmend.heal.action"),
+        ({"dockmend.heal": "1", "dockmend.heal.on": "unhealthy", "dockmend.heal.action": "start"},
+         "dockmend.heal.action"),
+        ({"dockmend.heal": "1", "dockmend.heal.action": "start", "dockmend.heal.stop-timeout": "5s"},
+         "dockmend.heal.stop-timeout"),
+        ({"dockmend.heal": "1", "dockmend.heal.action": "recreate", "dockmend.heal.stop-timeout": "5s"},
+         "dockmend.heal.stop-timeout"),
+        ({"dockmend.heal": "1", "dockmend.heal.stop-timeout": "5s", "autoheal.stop.timeout": "soon"},
+         "autoheal.stop.timeout"),
+    ],
+)  # fmt: skip
+def test_what_would_come_to_nothing_is_an_error(labels, label):
+    said = wishes(labels)
+    assert said.heal is False
+    assert [each.label for each in said.errors] == [label]
+
+
+def test_thousands_of_wrong_labels_of_any_length_are_told_in_a_few_lines():
+    said = wishes({f"dockmend.heal.{'x' * (number % 300)}{number}": "y" * 9000 for number in range(3000)})
+    assert said.heal is False
+    assert len(said.errors) == MOST_ERRORS
+    assert max(len(str(each)) for each in said.errors) < 500
+
+
+def test_a_wrong_rejoin_is_no():
+    assert wishes({}).rejoin is None
+    assert wishes({"dockmend.rejoin": "false"}).rejoin is False
+    assert wishes({"dockmend.rejoin": "vpn"}).rejoin is False
 
 
 def test_wrong_labels_of_other_functions():
