@@ -1,0 +1,228 @@
+"""What is told of a trouble that stands: once when it has stood for its grace, once when it is over.
+
+    (none)  → PENDING  it was seen
+    PENDING → (none)   it was over before anybody was told: nothing is told
+    PENDING → TOLD     it stood for its grace
+    TOLD    → TOLD     what was tried is used up: told once more, since now nothing will be done
+    TOLD    → (none)   it is well again, was stopped by a person, or is gone: `resolved`
+
+Pure: time and what is seen are passed in. What was told is kept by the caller, so that a dockmend that begins anew
+tells nothing twice, and tells the end of what the one before it told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from dockmend.notify.message import Kind, Severity
+
+
+class Phase(StrEnum):
+    """Where an alarm is. One that is over is not kept."""
+
+    PENDING = "pending"
+    TOLD = "told"
+
+
+class Seen(StrEnum):
+    """What a look says of an alarm's trouble."""
+
+    HELD = "held"  # it stands, and is of a person's own making for now: a pause, a container that they stopped
+    EARLY = "early"  # it stands, not for its grace yet
+    DUE = "due"  # it has stood for its grace
+    WORSE = "worse"  # the same, and what was told of it before was less
+    UNSURE = "unsure"  # it does not stand, and nothing says that it is well: a container that is starting
+    OVER = "over"
+
+
+class Say(StrEnum):
+    """What is to be told."""
+
+    NOTHING = "nothing"
+    ALARM = "alarm"
+    RESOLVED = "resolved"
+
+
+TRANSITIONS: Final[Mapping[tuple[Phase, Seen], tuple[Phase | None, Say]]] = MappingProxyType({
+    (Phase.PENDING, Seen.HELD): (Phase.PENDING, Say.NOTHING),
+    (Phase.PENDING, Seen.EARLY): (Phase.PENDING, Say.NOTHING),
+    (Phase.PENDING, Seen.DUE): (Phase.TOLD, Say.ALARM),
+    (Phase.PENDING, Seen.WORSE): (Phase.TOLD, Say.ALARM),
+    (Phase.PENDING, Seen.UNSURE): (None, Say.NOTHING),
+    (Phase.PENDING, Seen.OVER): (None, Say.NOTHING),
+    (Phase.TOLD, Seen.HELD): (Phase.TOLD, Say.NOTHING),
+    (Phase.TOLD, Seen.EARLY): (Phase.TOLD, Say.NOTHING),
+    (Phase.TOLD, Seen.DUE): (Phase.TOLD, Say.NOTHING),
+    (Phase.TOLD, Seen.WORSE): (Phase.TOLD, Say.ALARM),
+    (Phase.TOLD, Seen.UNSURE): (Phase.TOLD, Say.NOTHING),
+    (Phase.TOLD, Seen.OVER): (None, Say.RESOLVED),
+})  # fmt: skip
+"""From a phase, by what is seen, to the next one (None: forgotten), and what is told on the way."""
+
+
+class Ending(StrEnum):
+    """How a trouble ended that was told."""
+
+    WELL = "well"
+    STOPPED = "stopped"  # by a person
+    REMOVED = "removed"
+
+
+class Trouble(Struct, frozen=True):
+    """A trouble as it stands now. `since`: wall seconds; `grace`: seconds that it has to stand before it is told;
+    `held`: it is a person's own doing for as long as this is so."""
+
+    key: str
+    kind: Kind
+    target: str
+    object_name: str
+    since: float
+    severity: Severity = Severity.WARNING
+    object_id: str = ""
+    cause: str = ""
+    note: str = ""
+    rule: str = ""
+    grace: float = 0.0
+    held: bool = False
+
+
+class Alarm(Struct, frozen=True):
+    """What is known of one trouble. `seen_at`: seconds of the caller's clock since when it stands without a pause;
+    `channels`: who was told; `trouble`: as it was when it was told, or last seen."""
+
+    trouble: Trouble
+    phase: Phase
+    seen_at: float
+    told_at: float = 0.0
+    channels: tuple[str, ...] = ()
+    reset: bool = False  # a person let the rule try again since: if it gives up once more, that is told
+
+
+class Word(Struct, frozen=True):
+    """One thing to tell. `ending`: how it ended, of one that is resolved; `channels`: who was told of it before."""
+
+    say: Say
+    trouble: Trouble
+    ending: Ending | None = None
+    channels: tuple[str, ...] = ()
+    told_at: float = 0.0
+
+
+_RANK: Final[Mapping[Kind, int]] = MappingProxyType({Kind.DOWN: 1, Kind.GAVE_UP: 2})
+"""What is told of one container: the higher replaces the lower."""
+
+
+class Alarms:
+    """`changed` holds the keys of told alarms that are another than what was kept: the caller keeps them and clears it.
+
+    Only what was told is to be kept: what is pending is seen again.
+    """
+
+    def __init__(self, told: Iterable[Alarm] = ()) -> None:
+        self.known: dict[str, Alarm] = {each.trouble.key: each for each in told}
+        self.changed: set[str] = set()
+
+    def step(self, now: float, troubles: Iterable[Trouble], ending: Callable[[Trouble], Ending | None]) -> list[Word]:
+        """What is to be told, the oldest trouble first. `now`: seconds that only grow; `ending(trouble)`: how one
+        ended that does not stand any more; None if nothing is sure yet."""
+        words: list[Word] = []
+        standing = _worst(troubles)
+        self._follow_renamed(standing)
+        for key, alarm in list(self.known.items()):
+            if key not in standing:
+                words += self._look(now, alarm, None, ending)
+        for trouble in sorted(standing.values(), key=lambda each: (each.since, each.key)):
+            found = self.known.get(trouble.key)
+            words += self._look(now, found or Alarm(trouble, Phase.PENDING, now), trouble, ending)
+        return words
+
+    def next_due(self) -> float | None:
+        """When the next pending alarm has stood for its grace, by the same clock; None: nothing waits."""
+        waiting = [
+            each.seen_at + each.trouble.grace for each in self.known.values()
+            if each.phase is Phase.PENDING and not each.trouble.held
+        ]  # fmt: skip
+        return min(waiting, default=None)
+
+    def told(self, key: str, channels: Iterable[str]) -> None:
+        """Who was told of it."""
+        if (alarm := self.known.get(key)) is not None:
+            self.known[key] = replace(alarm, channels=tuple(dict.fromkeys((*alarm.channels, *channels))))
+            self.changed.add(key)
+
+    def reset(self, key: str) -> None:
+        """A person let the rule try again: if it gives up once more, that is news."""
+        alarm = self.known.get(key)
+        if alarm is not None and alarm.phase is Phase.TOLD and alarm.trouble.kind is Kind.GAVE_UP:
+            self.known[key] = replace(alarm, reset=True)
+            self.changed.add(key)
+
+    def _follow_renamed(self, standing: Mapping[str, Trouble]) -> None:
+        """A container that a person gave another name is the same trouble under another key."""
+        ids = {each.object_id: each for each in standing.values() if each.object_id and each.kind in _RANK}
+        for key, alarm in list(self.known.items()):
+            trouble = ids.get(alarm.trouble.object_id)
+            if key in standing or trouble is None or alarm.trouble.kind not in _RANK or trouble.key in self.known:
+                continue
+            del self.known[key]
+            renamed = replace(alarm.trouble, key=trouble.key, target=trouble.target, object_name=trouble.object_name)
+            self.known[trouble.key] = replace(alarm, trouble=renamed)
+            if alarm.phase is Phase.TOLD:
+                self.changed.update((key, trouble.key))
+
+    def _look(
+        self, now: float, alarm: Alarm, trouble: Trouble | None, ending: Callable[[Trouble], Ending | None]
+    ) -> Iterator[Word]:
+        ended = ending(alarm.trouble) if trouble is None else None
+        seen = _seen(now, alarm, trouble, ended)
+        phase, say = TRANSITIONS[alarm.phase, seen]
+        key = alarm.trouble.key
+        if phase is None:
+            if self.known.pop(key, None) is not None and alarm.phase is Phase.TOLD:
+                self.changed.add(key)
+        else:
+            after = _after(now, alarm, trouble, seen, phase, say)
+            self.known[key] = after
+            if phase is Phase.TOLD and after != alarm:
+                self.changed.add(key)
+        if say is not Say.NOTHING:
+            yield Word(say, trouble or alarm.trouble, ended, alarm.channels, alarm.told_at)
+
+
+def _seen(now: float, alarm: Alarm, trouble: Trouble | None, ended: Ending | None) -> Seen:
+    if trouble is None:
+        return Seen.UNSURE if ended is None else Seen.OVER
+    if trouble.held:
+        return Seen.HELD
+    if alarm.phase is Phase.PENDING:
+        return Seen.DUE if now >= alarm.seen_at + trouble.grace else Seen.EARLY
+    more = _RANK.get(trouble.kind, 0) > _RANK.get(alarm.trouble.kind, 0)
+    again = alarm.reset and trouble.kind is Kind.GAVE_UP
+    return Seen.WORSE if more or again else Seen.DUE
+
+
+def _after(now: float, alarm: Alarm, trouble: Trouble | None, seen: Seen, phase: Phase, say: Say) -> Alarm:
+    if say is Say.ALARM:
+        assert trouble is not None
+        return replace(alarm, trouble=trouble, phase=phase, told_at=now, reset=False)
+    if alarm.phase is Phase.TOLD:
+        return alarm  # what was told is what its end is told of
+    assert trouble is not None
+    # While a person has it in hand its grace does not run: they are given it anew.
+    return replace(alarm, trouble=trouble, phase=phase, seen_at=now if seen is Seen.HELD else alarm.seen_at)
+
+
+def _worst(troubles: Iterable[Trouble]) -> dict[str, Trouble]:
+    """One of each key: of two things that are wrong with one container the worse is told."""
+    worst: dict[str, Trouble] = {}
+    for each in troubles:
+        known = worst.get(each.key)
+        if known is None or _RANK.get(each.kind, 0) > _RANK.get(known.kind, 0):
+            worst[each.key] = each
+    return worst
