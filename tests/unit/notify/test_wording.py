@@ -1,0 +1,189 @@
+"""What messages say: only what was seen, in one shape, with a next step that works when it is pasted."""
+
+from __future__ import annotations
+
+import shlex
+from datetime import UTC, datetime
+from typing import get_args
+
+import pytest
+from msgspec.structs import replace
+
+from dockmend.journal.records import Incident
+from dockmend.notify import wording
+from dockmend.notify.alarms import Ending, Trouble
+from dockmend.notify.message import Kind, Severity
+from dockmend.notify.wording import Facts, Try, Where
+from dockmend.rules.model import Rule
+
+NOW = datetime(2026, 12, 2, 3, 9, tzinfo=UTC).timestamp()
+SINCE = datetime(2026, 12, 2, 3, 5, tzinfo=UTC).timestamp()
+NAS = Where("nas", lambda at: datetime.fromtimestamp(at, UTC))
+DOWN = Trouble(
+    key="down/container:sonarr", kind=Kind.DOWN, target="container:sonarr", object_name="sonarr", since=SINCE,
+    object_id="1" * 64, cause="crashed",
+)  # fmt: skip
+GAVE_UP = replace(DOWN, kind=Kind.GAVE_UP, rule="heal", severity=Severity.CRITICAL)
+FACTS = Facts(
+    exit_code=1, image="sonarr:4.0.2", made_at=SINCE - 600, lines=("SQLite: database is locked", ""),
+    why_not="no rule acts on it",
+)  # fmt: skip
+TRIED = replace(
+    FACTS, attempts=3, reason="it ended with exit code 1 again", next_try_at=NOW + 3360,
+    tries=tuple(Try("restart", SINCE + at, outcome) for at, outcome in ((0, "done"), (60, "failed"), (120, "done"))),
+)  # fmt: skip
+HEALED = Incident(
+    id="i1", rule="label:heal", trigger="container.unhealthy", target="container:web", kind="container",
+    object_id="2" * 64, object_name="web", trouble="t", opened_at=SINCE, closed_at=SINCE + 1.4, state="closed",
+    outcome="healed", note="its health check failed", reason="healthy again", attempts=1,
+)  # fmt: skip
+
+
+def test_one_that_is_down_and_that_no_rule_is_about():
+    told = wording.alarm(DOWN, FACTS, NOW, NAS)
+    assert told.title == "🔴 sonarr is down"
+    assert told.body == (
+        "Exit code 1 at 03:05; not stopped by anyone, not out of memory.\n"
+        "Changed before: it was made anew at 02:55 from image sonarr:4.0.2.\n"
+        "Nothing is done about it: no rule acts on it.\n"
+        "Host: nas"
+    )
+    assert told.last_lines == ("SQLite: database is locked",)
+    assert told.next_step == "docker logs --tail 50 sonarr"
+    assert (told.key, told.target, told.kind, told.severity) == (
+        "down/container:sonarr", "container:sonarr", Kind.DOWN, Severity.WARNING,
+    )  # fmt: skip
+    assert (told.at, told.host) == (NOW, "nas")
+
+
+def test_one_that_was_given_up():
+    told = wording.alarm(GAVE_UP, TRIED, NOW, NAS)
+    assert told.title == "🔴 sonarr is down, gave up after 3 tries"
+    assert told.body == (
+        "Exit code 1 at 03:05; not stopped by anyone, not out of memory.\n"
+        "Tried: restart 03:05, restart 03:06 (failed), restart 03:07.\n"
+        "The last one: it ended with exit code 1 again.\n"
+        "Changed before: it was made anew at 02:55 from image sonarr:4.0.2.\n"
+        "To let it try again: dockmend reset heal sonarr\n"
+        "Next try by itself: 04:05.\n"
+        "Host: nas"
+    )
+    assert told.severity is Severity.CRITICAL
+
+
+def test_more_tries_than_are_shown():
+    many = replace(TRIED, attempts=9, tries=tuple(Try("restart", SINCE + 60 * at) for at in range(9)))
+    assert "Tried (the last 5): restart 03:09, " in wording.alarm(GAVE_UP, many, NOW, NAS).body
+    assert "Tried: " not in wording.alarm(GAVE_UP, Facts(), NOW, NAS).body
+
+
+@pytest.mark.parametrize(
+    ("cause", "facts", "said"),
+    [
+        ("unhealthy", Facts(check="connection refused\n"), 'Its health check fails since 03:05: "connection refused".'),
+        ("oom_killed", Facts(exit_code=137), "The kernel killed it at 03:05 for want of memory."),
+        ("left_down", Facts(), "It ran before the engine was lost and was not started again; down since 03:05."),
+        ("unknown", Facts(exit_code=255), "It ended unseen with exit code 255, noticed at 03:05."),
+        ("crashed", Facts(exit_code=127, error="no such file"), "The engine says: no such file."),
+    ],
+)
+def test_the_cause_is_what_was_seen(cause: str, facts: Facts, said: str):
+    told = wording.alarm(replace(DOWN, cause=cause), facts, NOW, NAS)
+    assert said in told.body.splitlines()
+    assert told.title.endswith("unhealthy" if cause == "unhealthy" else "down")
+
+
+def test_what_was_made_long_before_is_no_change_before():
+    assert "Changed" not in wording.alarm(DOWN, replace(FACTS, made_at=SINCE - 86400), NOW, NAS).body
+    assert "Changed" not in wording.alarm(DOWN, replace(FACTS, made_at=SINCE + 1), NOW, NAS).body
+
+
+def test_a_time_of_another_day_bears_its_day():
+    told = wording.alarm(replace(DOWN, since=SINCE - 86400), FACTS, NOW, NAS)
+    assert "at 2026-12-01 03:05;" in told.body
+
+
+@pytest.mark.parametrize(
+    ("ending", "title"),
+    [
+        (Ending.WELL, "✅ sonarr is well again"),
+        (Ending.STOPPED, "✅ sonarr was stopped by a person"),
+        (Ending.REMOVED, "✅ sonarr was removed"),
+    ],
+)
+def test_how_it_ended(ending: Ending, title: str):
+    told = wording.resolved(GAVE_UP, ending, NOW, NAS)
+    assert told.title == title
+    assert told.body == "It was down.\nIt lasted 4 min, since 03:05.\nHost: nas"
+    assert (told.kind, told.key, told.severity) == (Kind.RESOLVED, GAVE_UP.key, Severity.CRITICAL)
+
+
+def test_dockmend_itself():
+    engine = Trouble(
+        key="degraded/engine", kind=Kind.DEGRADED, target="engine", object_name="", since=SINCE, note="connection lost"
+    )
+    told = wording.alarm(engine, Facts(), NOW, NAS)
+    assert told.title == "🟠 dockmend on nas cannot work: the engine does not answer since 03:05"
+    assert told.body == "connection lost.\nA message follows when it works again.\nHost: nas"
+    assert told.next_step == "systemctl status docker"
+    assert wording.resolved(engine, Ending.WELL, NOW, NAS).title == "✅ dockmend on nas works again: the engine answers"
+
+
+def test_what_was_healed_and_what_is_healed_again_and_again():
+    once = wording.healed(HEALED, 1, NOW, NAS)
+    assert once.title == "✅ web healed in 1.4 s"
+    assert once.body == "03:05: its health check failed.\nRule label:heal, 1 try: healthy again.\nHost: nas"
+    assert once.severity is Severity.INFO
+    for nth, text in ((2, "2nd"), (3, "3rd"), (4, "4th"), (11, "11th"), (21, "21st"), (112, "112th")):
+        assert wording.healed(HEALED, nth, NOW, NAS).title == f"✅ web healed in 1.4 s ({text} time today)"
+    again = wording.flapping(HEALED, [SINCE - 600, SINCE - 300, SINCE], NOW, NAS)
+    assert again.title == "🟠 web was healed 3 times within an hour"
+    assert "Healed at 02:55, 03:00, 03:05." in again.body
+    assert again.next_step == "dockmend incidents --container web"
+
+
+def test_a_rules_own_message():
+    short = wording.told("web is slow", HEALED, NOW, NAS)
+    assert (short.title, short.body) == ("web is slow", "Rule label:heal, web\nHost: nas")
+    long = wording.told("first @here\nsecond", HEALED, NOW, NAS)
+    assert "@" not in long.title + long.body
+    assert long.body.splitlines()[1] == "second"
+    for severity in get_args(Rule.__annotations__["severity"]) or ("info", "warning", "critical"):
+        assert wording.told("x", replace(HEALED, severity=severity), NOW, NAS).severity.name.lower() == severity
+
+
+def test_what_was_over_before_it_was_told_is_one_message():
+    one = wording.over_before_told(wording.alarm(DOWN, FACTS, NOW, NAS), wording.resolved(DOWN, Ending.WELL, NOW, NAS))
+    assert one.kind is Kind.RESOLVED
+    assert one.title == "✅ sonarr is well again"
+    assert "It had not been told yet:\n🔴 sonarr is down\nExit code 1" in one.body
+    assert one.last_lines == ("SQLite: database is locked",)
+
+
+HOSTILE = "web; rm -rf / @everyone https://evil.example `x` \x1b[2J"
+
+
+@pytest.mark.parametrize("kind", [Kind.DOWN, Kind.GAVE_UP, Kind.NEEDS_YOU, Kind.DEGRADED])
+def test_a_stranger_neither_mentions_nor_links_nor_writes_a_command(kind: Kind):
+    trouble = replace(
+        DOWN, kind=kind, target=f"container:{HOSTILE}", object_name=HOSTILE, note=HOSTILE, rule="heal"
+    )  # fmt: skip
+    facts = replace(TRIED, image=HOSTILE, reason="" if kind is Kind.NEEDS_YOU else HOSTILE, error=HOSTILE,
+                    check=HOSTILE, lines=(HOSTILE,), why_not=HOSTILE)  # fmt: skip
+    incident = replace(HEALED, object_name=HOSTILE, target=HOSTILE, note=HOSTILE, reason=HOSTILE)
+    messages = [
+        wording.alarm(trouble, facts, NOW, NAS), wording.resolved(trouble, Ending.WELL, NOW, NAS),
+        wording.healed(incident, 1, NOW, NAS), wording.flapping(incident, [NOW], NOW, NAS),
+        wording.told(HOSTILE, incident, NOW, NAS),
+    ]  # fmt: skip
+    for each in messages:
+        text = "\n".join((each.title, each.body, *each.last_lines))
+        assert "@" not in text
+        assert "://" not in text
+        assert "`" not in text
+        assert all(char.isprintable() or char == "\n" for char in text)
+        assert len(each.title) <= 80
+        assert "reset" not in text, "no command with a name like that"
+        assert shlex.split(each.next_step) == shlex.split(each.next_step.replace(";", "x"))
+    if kind in (Kind.DOWN, Kind.GAVE_UP):
+        assert messages[0].next_step == f"docker logs --tail 50 {'1' * 12}"
