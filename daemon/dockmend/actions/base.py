@@ -112,6 +112,7 @@ class Context:
     remember: Callable[[Mapping[str, Any]], Awaitable[None]]  # journals `undo`, and returns when it is on disk
     timeout: float = 300.0  # seconds the step may take
     forbids: Callable[[Object], str | None] | None = None  # why another object than the target must be left alone
+    asks: Callable[[Container], bool] = lambda container: True  # whether one asks for the rule, if that is of labels
     part: Callable[[str, Any, Container], Awaitable[Done]] = _no_parts
     """Takes another action as a part of this one, journalled on its own; raises Failed."""
     found_down: Callable[[str], None] = lambda container: None  # a stop that was asked for found it over, by its id

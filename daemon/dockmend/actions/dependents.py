@@ -27,6 +27,7 @@ from dockmend.rules.parameters import Restart, Stop
 
 KILLED = 137
 """Exit code of what was ended by SIGKILL."""
+UNASKED = "no label of its own or of its network's owner asks for it"
 WITHOUT_CHECK = 30.0
 """Seconds a member has to run, or to be healthy beyond its check's own verdict, before what hangs on it is started."""
 _JOINED = ("network", "pid", "ipc")
@@ -156,6 +157,8 @@ class Group:
         why = None
         if self.ctx.forbids is not None:
             why = self.ctx.forbids(container)
+        if why is None and not self.guests and not self.ctx.asks(container):
+            why = UNASKED
         if why is None and not container.running and not self._ours(container):
             why = "somebody stopped it" if self.ctx.view.stopped(container.id) else None
             if why is None and not self._was_meant_to_run(container):

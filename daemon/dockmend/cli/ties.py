@@ -63,6 +63,8 @@ class Ties:
     def in_group_of(self, guest: Container, rule: Rule) -> tuple[Container, Container] | None:
         """The owner with whose dependents a rule would bring a container back, and the one of them that it matches."""
         for owner in self.owners(guest) if rule.grouped else ():
+            if not rule.wanted_with(guest, (owner,)):
+                continue  # by labels only those that ask are brought back
             for each in self._sharing(owner):
                 if each.id != guest.id and _matches(rule, each) and rule.wanted(each, owner):
                     return owner, each
@@ -75,7 +77,10 @@ class Ties:
         mine = acting.get(guest.id, ()) if guest in self._sharing(owner) else ()
         names = dict.fromkeys(name for each in self._sharing(owner) for name in acting.get(each.id, ()))
         known = [rule for name in names if (rule := rules.by_name(name)) is not None]
-        return [each.name for each in known if each.grouped and each.name not in mine and takes(each, guest)]
+        return [
+            each.name for each in known
+            if each.grouped and each.name not in mine and takes(each, guest) and each.wanted_with(guest, (owner,))
+        ]  # fmt: skip
 
     def _sharing(self, owner: Container) -> list[Container]:
         """Those whose network is that of an owner: one group. A one-off is nobody's fellow."""

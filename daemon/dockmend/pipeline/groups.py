@@ -7,8 +7,10 @@ up, said, and taken up anew should the owner come back after all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dockmend.actions.dependents import UNASKED
 from dockmend.decide import Suppress, Wait, span_text
 from dockmend.guards import Guards
 from dockmend.journal.records import Incident
@@ -50,11 +52,15 @@ class Groups:
     guards: Guards
     awaited: set[str] = field(default_factory=set)  # targets of owners whose return wakes an incident
     given_up: dict[str, set[tuple[str, str]]] = field(default_factory=dict)  # by owner: (rule, trouble)
+    asks: Callable[[Incident, Container], bool] = lambda incident, guest: True  # see RulesInForce.asks
 
     def broken(self, incident: Incident) -> list[Container]:
         """Members whose trouble stands and to whom something may be done."""
         orphans = self.mirror.orphans(incident.target)
-        return [each for each in orphans if self._may(each) and not self._is_nobodys(incident, each)]
+        return [
+            each for each in orphans
+            if self._may(each) and not self._is_nobodys(incident, each) and self.asks(incident, each)
+        ]  # fmt: skip
 
     def halted(self, incident: Incident) -> list[Container]:
         """Members that dockmend itself took down."""
@@ -83,6 +89,8 @@ class Groups:
                 found.paused.append(f"{container.name} was paused by a person")
             elif self._is_nobodys(incident, container):
                 found.left_alone.append(f"{container.name} is left alone: it is a Compose one-off")
+            elif not self.asks(incident, container):
+                found.left_alone.append(f"{container.name} is left alone: {UNASKED}")
             elif forbidden := self.guards.forbids(container):
                 found.left_alone.append(f"{container.name} is left alone: {forbidden.reason}")
             else:

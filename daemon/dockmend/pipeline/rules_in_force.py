@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from dockmend.journal.records import Incident
-from dockmend.model import Container
+from dockmend.model import Container, owner_in
 from dockmend.rules.model import Rule, RuleSet
 
 
@@ -14,6 +14,8 @@ class Present(Protocol):
 
     def container(self, container_id: str) -> Container | None: ...
     def of_target(self, target: str) -> Container | None: ...
+    def owners(self, container: Container) -> list[Container]: ...
+    def guests(self, owner: str) -> list[Container]: ...
 
 
 class RulesInForce:
@@ -33,10 +35,25 @@ class RulesInForce:
     def of(self, incident: Incident) -> Rule | None:
         """An incident's rule; None if it is gone, or if its object no longer asks for it."""
         rule = self.all.by_name(incident.rule)
+        if rule is not None and rule.asks is not None and not incident.attempts:
+            # What was begun is finished: it may have stopped some of them.
+            guests = self._present.guests(owner_in(incident.target) or "")
+            return None if guests and not any(self.asks(incident, each) for each in guests) else rule
         if rule is None or rule.tailor is None:
             return rule
         subject = self._present.container(incident.object_id) or self._present.of_target(incident.target)
         return rule.tailored(subject, incident.trigger)
+
+    def asks(self, incident: Incident, guest: Container) -> bool:
+        """Whether one may be treated with others of its group: it asks for the incident's rule as well, if that is a
+        rule of labels."""
+        rule = self.all.by_name(incident.rule)
+        return rule is None or rule.wanted_with(guest, self._present.owners(guest))
+
+    def why_none(self, incident: Incident) -> str:
+        """Why `of` found no rule."""
+        gone = self.all.by_name(incident.rule) is None
+        return "its rule is no longer in force" if gone else "the labels that asked for it are gone"
 
     def about(self, name: str, target: str) -> Rule | None:
         """A rule as it is for what bears a target now: its limits, whatever the trouble."""

@@ -489,6 +489,9 @@ class Steps:
             one_off = isinstance(other, Container) and other.one_off and not (rule is not None and rule.match.one_off)
             return "it is a Compose one-off" if one_off else None
 
+        def asks(guest: Container) -> bool:
+            return rule is None or rule.wanted_with(guest, self.mirror.owners(guest))
+
         def found_down(container_id: str) -> None:
             self.mirror.found_down(container_id, intent.record.id)
 
@@ -504,7 +507,7 @@ class Steps:
             engine=self.engine, own=self.own, view=self.mirror, teller=self.teller, incident=incident,
             clock=self.clock.from_here(), state=self.state, bind_roots=self.bind_roots, render=render,
             remember=remember, timeout=timeout, definition=self.definition, forbids=forbids, expect=expect, part=part,
-            found_down=found_down,
+            found_down=found_down, asks=asks,
             verify=rule.verify if rule else Verify(), claims=self.claims,
             heir=Heirs(self.mirror, self.incidents).succeed,
         )  # fmt: skip

@@ -88,6 +88,7 @@ class Treatment:
         self.timers = Timers(self.clock, self.submit)
         self.caps = Caps(self.parallel)
         self.groups = self.verification.groups
+        self.groups.asks = self.rules.asks
         self.admission = Admission(self.history, self.host, self.clock, self.submit, self.dependents)
         self.looking = Looking(self.steps.engine, self.mirror, self.incidents, self.guards, self.learn, self.groups)
         self.breakers = Breakers(
@@ -288,7 +289,7 @@ class Treatment:
             return
         incident = self.incidents.open[incident_id]
         if rule is None or not rule.enabled:
-            self.ending.close(incident_id, "interrupted", "its rule is no longer in force")
+            self.ending.close(incident_id, "interrupted", self.rules.why_none(incident))
         elif incident.rung is not None:
             await self.ladder.climb(incident, rule, incident.reason)
         elif incident_id in self.ending.superseded and not self.ending.progress.get(incident_id):

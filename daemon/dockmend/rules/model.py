@@ -156,6 +156,13 @@ class Rule:
         """Whether a container whose labels, or those of the `owner` of its network, may ask for this rule does so."""
         return self.asks is None or (isinstance(subject, Container) and self.asks(subject, owner))
 
+    def wanted_with(self, fellow: Container, owners: Iterable[Container]) -> bool:
+        """The same of one that would be treated with others, as it lives in namespaces of `owners` too. What only links
+        to them, or depends on them, is felt whatever it says."""
+        if self.asks is None or not fellow.owners:
+            return True
+        return self.wanted(fellow, None) or any(self.wanted(fellow, each) for each in owners)
+
     def tailored(self, subject: Object | None, trigger: str | None = None) -> Rule | None:
         """The rule as it is for one object, and for a trouble of which `trigger` tells; None: the object asks for
         nothing of the kind."""

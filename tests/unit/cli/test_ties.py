@@ -52,6 +52,17 @@ def test_the_label_of_an_owner_asks_for_all_of_its_guests():
     assert [each.answer for each in explainer.explain(change, 0.0)] == ["no", "no"]
 
 
+def test_the_label_of_one_guest_asks_for_that_one_only():
+    app = replace(APP, labels={"dockmend.rejoin": "true"})
+    rules = with_label_rules(load_texts({}, host="host"), "labelled")
+    rows = {
+        each.name: (covered.rules, covered.along) for each, covered in covers((VPN, app, WEB, CACHE), rules, Guards())
+    }
+    assert rows == {"vpn": ((), ()), "app": (("label:rejoin",), ()), "web": ((), ()), "cache": ((), ())}
+    explainer = Explainer(rules, Guards(), "host", ties=Ties((VPN, app, WEB)))
+    assert [each.answer for each in explainer.explain(change_of(WEB, "container.orphaned", 0.0), 0.0)] == ["no", "no"]
+
+
 def test_guests_are_named_with_whom_they_come_back():
     assert told(VPN, APP, WEB, CACHE) == {
         "vpn": (("heal",), (), ""),

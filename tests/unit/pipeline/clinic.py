@@ -29,6 +29,7 @@ from dockmend.pipeline.rules_in_force import RulesInForce
 from dockmend.pipeline.steps import Steps
 from dockmend.pipeline.treatment import Treatment
 from dockmend.pipeline.verification import Verification
+from dockmend.rules.label_rules import Setting, with_label_rules
 from dockmend.rules.loader import load_texts
 from dockmend.rules.model import RuleSet
 from dockmend.settings import Policy
@@ -344,9 +345,17 @@ async def until(holds: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def clinic(text: str = HEAL, policy: dict[str, Any] | None = None, **more: Any) -> AsyncIterator[Clinic]:
-    """A clinic whose web container runs and is well. A fault of the pipeline's own fails the test."""
-    one = Clinic(load_texts({"rules.yaml": text}, host="host"), Policy.model_validate(policy or {}), **more)
+async def clinic(
+    text: str = HEAL, policy: dict[str, Any] | None = None, *, heal: Setting = "off", **more: Any
+) -> AsyncIterator[Clinic]:
+    """A clinic whose web container runs and is well; `heal`: what labels are to do beside the rules of `text`. A fault
+    of the pipeline's own fails the test."""
+    rules = with_label_rules(load_texts({"rules.yaml": text}, host="host"), heal)
+    one = Clinic(
+        rules,
+        Policy.model_validate(policy or {}),
+        **more,
+    )
     async with Lanes(lambda lane, error: one.faults.append(error)) as lanes:
         one.build(lanes)
         yield one

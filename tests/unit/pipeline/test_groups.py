@@ -618,3 +618,44 @@ async def test_a_group_is_not_finished_while_one_that_was_named_is_not_where_its
         await one.quiet()
         assert one.journal.actions["a1"].outcome == "interrupted"
         assert "job is not in the network that its owner has now" in one.journal.actions["a1"].detail
+
+
+NOTHING = RULES.replace('name: "guest*"', "name: nobody")
+ASKS = {"dockmend.rejoin": "true"}
+
+
+@pytest.mark.parametrize(
+    ("of_owner", "of_second", "done"),
+    [
+        ({}, {}, ["guest1"]),
+        (ASKS, {}, ["guest1", "guest2", "guest3"]),
+        (ASKS, {"dockmend.rejoin": "false"}, ["guest1"]),
+    ],
+)
+async def test_by_labels_only_those_that_ask_are_brought_back(
+    of_owner: dict[str, str], of_second: dict[str, str], done: list[str]
+):
+    async with clinic(NOTHING, heal="labelled") as one:
+        behind = replace(guest(3), network_mode="bridge", ipc_mode=f"container:{OWNER.id}", labels=of_second)
+        town = Town(one, guest(1, labels=ASKS), guest(2, labels=of_second), behind)
+        town.set(OWNER.id, labels=of_owner)
+        town.down()
+        town.up()
+        await one.quiet()
+        assert sorted(town.done) == [("restart", name) for name in done]
+        incident = one.only()
+        assert (incident.rule, incident.outcome) == ("label:rejoin", "healed")
+
+
+async def test_a_wait_for_the_owner_is_over_if_the_one_that_comes_does_not_ask():
+    async with clinic(NOTHING, heal="labelled") as one:
+        town = Town(one, guest(1))
+        town.set(OWNER.id, labels=ASKS)
+        town.down()
+        await one.quiet()
+        assert one.only().waiting_for == "owner"
+        town.set(OWNER.id, labels={})
+        town.up()
+        await one.quiet()
+        assert town.done == []
+        assert (one.only().outcome, one.only().reason) == ("interrupted", "the labels that asked for it are gone")

@@ -214,6 +214,12 @@ class Present:
     def of_target(self, target: str) -> Container | None:
         return self.subject if target == "container:web" else None
 
+    def owners(self, container: Container) -> list[Container]:
+        return []
+
+    def guests(self, owner: str) -> list[Container]:
+        return []
+
 
 def incident(trigger: str, object_id: str = "1") -> Incident:
     return Incident(
