@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from dockmend.journal.records import ActionRecord, Attempt, Breaker, ClosedIncident, Incident, Pause
+from dockmend.journal.records import ActionRecord, Attempt, Breaker, ClosedIncident, Incident, OutboxRow, Pause
 from dockmend.owned import OwnedObject
 
 
@@ -46,6 +46,9 @@ class Journal(OwnedRows, Protocol):
     def remove_pause(self, rule: str | None, target: str | None) -> None: ...
     def put_known(self, key: str, value: bytes | None) -> None:
         """Last known state, by key ("container/ID", "cursor", …); None removes it."""
+
+    def put_outbox(self, row: OutboxRow) -> None: ...
+    def remove_outbox(self, sequence: int) -> None: ...
 
     @property
     def healthy(self) -> bool: ...
@@ -87,6 +90,9 @@ class Journal(OwnedRows, Protocol):
         """The id of the state folder, made once with the file."""
 
     async def owned(self) -> list[OwnedObject]: ...
+    async def outbox(self) -> tuple[list[OutboxRow], int]:
+        """Messages that no channel has taken yet, in order, and the largest number that one ever had."""
+
     async def breakers(self) -> list[Breaker]: ...
     async def pauses(self) -> list[Pause]: ...
     async def known(self) -> dict[str, bytes]: ...

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from dockmend.errors import JournalError
-from dockmend.journal.records import ActionRecord, Attempt, Breaker, ClosedIncident, Incident, Pause
+from dockmend.journal.records import ActionRecord, Attempt, Breaker, ClosedIncident, Incident, OutboxRow, Pause
 from dockmend.journal.schema import BUSY_TIMEOUT, refuse_another_schema, version_of
 from dockmend.owned import OwnedObject
 
@@ -48,7 +48,7 @@ _CLOSED = """
 
 _LAST_OPENED = "SELECT rule, max(opened_at) FROM incidents WHERE opened_at >= :since GROUP BY rule"
 
-_TABLES = ("incidents", "actions", "breakers", "pauses", "known", "owned")
+_TABLES = ("incidents", "actions", "breakers", "pauses", "known", "owned", "outbox")
 
 
 class JournalReader:
@@ -111,6 +111,16 @@ class JournalReader:
     def owned(self) -> list[OwnedObject]:
         """What dockmend made on an engine and is its own, the oldest first."""
         return self._decoded("SELECT body FROM owned ORDER BY rowid", (), OwnedObject)
+
+    def outbox(self) -> list[OutboxRow]:
+        """Messages that no channel has taken yet, in the order in which they were put."""
+        query = "SELECT sequence, channel, state, due_at, tries, taken, body FROM outbox ORDER BY sequence"
+        return [OutboxRow._make((*row[:-1], bytes(row[-1]))) for row in self._rows(query, ())]
+
+    def outbox_last(self) -> int:
+        """The largest number that a message ever had; 0: there was none."""
+        found = self._rows("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'", ())
+        return int(found[0][0]) if found else 0
 
     def known(self) -> dict[str, bytes]:
         return {key: bytes(value) for key, value in self._rows("SELECT key, value FROM known", ())}

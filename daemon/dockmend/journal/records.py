@@ -117,3 +117,15 @@ class Breaker(Struct, frozen=True):
     opened_at: float
     reason: str = ""
     healed_at: float | None = None
+
+
+class OutboxRow(NamedTuple):
+    """A message on its way to a channel; see notify/outbox.py."""
+
+    sequence: int
+    channel: str
+    state: str
+    due_at: float
+    tries: int
+    taken: str  # a JSON list: which of the channel's URLs are done with it
+    body: bytes  # the message as JSON

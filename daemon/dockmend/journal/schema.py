@@ -163,7 +163,16 @@ def _clean(incident: str, body: bytes, known: dict[str, tuple[str, ...]]) -> byt
     return msgspec.json.encode(clean) if clean != record else None
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first, _healed, _limits_apart, _owned, _without_secrets)
+def _outbox(connection: sqlite3.Connection) -> None:
+    """Messages that no channel has taken yet. AUTOINCREMENT: a number is not used again, whoever remembers it."""
+    connection.execute(
+        """CREATE TABLE outbox (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT, channel TEXT NOT NULL, state TEXT NOT NULL,
+            due_at REAL NOT NULL, tries INTEGER NOT NULL, taken TEXT NOT NULL, body BLOB NOT NULL)"""
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (_first, _healed, _limits_apart, _owned, _without_secrets, _outbox)
 """Entry N takes a file from `user_version` N to N + 1. Entries are never changed once released, only added."""
 
 

@@ -15,7 +15,16 @@ import msgspec
 
 from dockmend.errors import JournalError
 from dockmend.journal.reader import JournalReader, connect_reader, read_only
-from dockmend.journal.records import COUNTED_PARTS, ActionRecord, Attempt, Breaker, ClosedIncident, Incident, Pause
+from dockmend.journal.records import (
+    COUNTED_PARTS,
+    ActionRecord,
+    Attempt,
+    Breaker,
+    ClosedIncident,
+    Incident,
+    OutboxRow,
+    Pause,
+)
 from dockmend.journal.schema import open_beside, open_for_writing
 from dockmend.journal.writer import BOUND, Writer
 from dockmend.owned import OwnedObject
@@ -53,6 +62,8 @@ _RESET = "INSERT OR REPLACE INTO resets (rule, target, at) VALUES (?, ?, ?)"
 _PAUSE = "INSERT OR REPLACE INTO pauses (key, until, body) VALUES (?, ?, ?)"
 _OWNED = """
     INSERT OR REPLACE INTO owned (id, kind, name, object_id, engine_id, incident, body) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_OUTBOX = """
+    INSERT OR REPLACE INTO outbox (sequence, channel, state, due_at, tries, taken, body) VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _SETTLED = """
     i.closed_at IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM actions AS a WHERE a.incident = i.id AND a.ended_at IS NULL)"""
@@ -143,6 +154,12 @@ class SqliteJournal:
 
     def remove_owned(self, row: str) -> None:
         self._put(("owned", row), "DELETE FROM owned WHERE id = ?", (row,))
+
+    def put_outbox(self, row: OutboxRow) -> None:
+        self._put(("outbox", str(row.sequence)), _OUTBOX, tuple(row))
+
+    def remove_outbox(self, sequence: int) -> None:
+        self._put(("outbox", str(sequence)), "DELETE FROM outbox WHERE sequence = ?", (sequence,))
 
     def put_known(self, key: str, value: bytes | None) -> None:
         if value is None:
@@ -261,6 +278,9 @@ class SqliteJournal:
 
     async def pauses(self) -> list[Pause]:
         return await self._read(JournalReader.pauses)
+
+    async def outbox(self) -> tuple[list[OutboxRow], int]:
+        return await self._read(lambda reader: (reader.outbox(), reader.outbox_last()))
 
     async def known(self) -> dict[str, bytes]:
         return await self._read(JournalReader.known)

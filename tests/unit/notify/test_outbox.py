@@ -1,0 +1,246 @@
+"""The outbox: in order, at least once, over restarts, and never endless."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dockmend.errors import JournalError
+from dockmend.journal.sqlite import SqliteJournal
+from dockmend.notify import outbox as module
+from dockmend.notify.message import Kind, Severity
+from dockmend.notify.outbox import TRANSITIONS, Outbox, Outcome, State
+from tests.unit.notify.making import NOW, Disk, a_message
+
+
+class Counted(list[tuple[str, Kind, Outcome]]):
+    def __call__(self, channel: str, kind: Kind, outcome: Outcome) -> None:
+        self.append((channel, kind, outcome))
+
+
+def again(disk: Disk, channels: dict[str, int], moved: float = 0.0, counted: Counted | None = None) -> Outbox:
+    """The outbox of the next dockmend."""
+    found = Outbox(channels, disk, Counted() if counted is None else counted)
+    found.load(list(disk.rows.values()), disk.last, moved)
+    return found
+
+
+def titles(outbox: Outbox, channel: str = "ops", url: int = 0) -> list[str]:
+    """What a URL is sent, in order, until nothing is left for it."""
+    found = []
+    while (row := outbox.next(channel, url)) is not None:
+        outbox.handed(row)
+        outbox.sent(row, url)
+        found.append(row.message.title)
+    return found
+
+
+def test_messages_go_out_in_the_order_in_which_they_are_due_and_were_put():
+    outbox = Outbox({"ops": 1}, Disk())
+    for number, due_at in ((0, NOW + 5), (1, NOW), (2, NOW)):
+        outbox.put("ops", a_message(number), due_at)
+    assert titles(outbox) == ["web1 is down", "web2 is down", "web0 is down"]
+
+
+def test_what_was_put_is_there_after_a_restart_and_what_was_sent_is_not():
+    disk = Disk()
+    outbox = Outbox({"ops": 1}, disk)
+    for number in range(3):
+        outbox.put("ops", a_message(number), NOW)
+    row = outbox.next("ops", 0)
+    assert row is not None
+    outbox.handed(row)
+    outbox.sent(row, 0)
+    assert titles(again(disk, {"ops": 1})) == ["web1 is down", "web2 is down"]
+    assert not disk.rows
+
+
+def test_a_message_that_was_handed_over_when_dockmend_died_is_sent_again():
+    disk = Disk()
+    outbox = Outbox({"ops": 1}, disk)
+    sequence = outbox.put("ops", a_message(), NOW)
+    row = outbox.next("ops", 0)
+    assert row is not None
+    outbox.handed(row)
+    later = again(disk, {"ops": 1})
+    found = later.next("ops", 0)
+    assert found is not None
+    assert (found.sequence, found.tries, found.state) == (sequence, 1, State.TRIED)
+    assert not later.drop(sequence), "somebody may have seen it"
+
+
+def test_each_url_of_a_channel_gets_each_message_once_also_over_a_restart():
+    disk = Disk()
+    outbox = Outbox({"ops": 2}, disk)
+    outbox.put("ops", a_message(0), NOW)
+    outbox.put("ops", a_message(1), NOW)
+    assert titles(outbox, url=0) == ["web0 is down", "web1 is down"]
+    later = again(disk, {"ops": 2})
+    assert titles(later, url=0) == []
+    assert titles(later, url=1) == ["web0 is down", "web1 is down"]
+    assert not disk.rows
+
+
+def test_with_fewer_urls_than_before_a_message_that_all_of_them_took_is_done():
+    disk = Disk()
+    outbox = Outbox({"ops": 2}, disk)
+    outbox.put("ops", a_message(0), NOW)
+    titles(outbox, url=0)
+    assert again(disk, {"ops": 1}).depth("ops") == 0
+    assert not disk.rows
+
+
+def test_only_what_nobody_can_have_seen_is_taken_back():
+    disk = Disk()
+    outbox = Outbox({"ops": 1}, disk)
+    one, two = (outbox.put("ops", a_message(number), NOW) for number in range(2))
+    assert [row.sequence for row in outbox.waiting("ops")] == [one, two]
+    row = outbox.next("ops", 0)
+    assert row is not None
+    outbox.handed(row)
+    assert [each.sequence for each in outbox.waiting("ops")] == [two]
+    assert outbox.drop(two)
+    assert not outbox.drop(two)
+    assert not outbox.drop(one)
+    assert list(disk.rows) == [one]
+
+
+def test_a_number_is_not_used_again_after_a_restart():
+    disk = Disk()
+    outbox = Outbox({"ops": 1}, disk)
+    gone = outbox.put("ops", a_message(), NOW)
+    assert outbox.drop(gone)
+    assert again(disk, {"ops": 1}).put("ops", a_message(), NOW) > gone
+
+
+def test_what_is_too_much_goes_the_least_grave_first_and_the_other_channel_keeps_its_own(monkeypatch):
+    monkeypatch.setattr(module, "MOST_ROWS", 3)
+    counted, disk = Counted(), Disk()
+    outbox = Outbox({"ops": 1, "home": 1}, disk, counted)
+    outbox.put("home", a_message(9), NOW)
+    graves = [Severity.CRITICAL, Severity.WARNING, Severity.INFO, Severity.WARNING, Severity.CRITICAL]
+    for number, severity in enumerate(graves):
+        outbox.put("ops", a_message(number, severity=severity), NOW)
+    assert counted == [("ops", Kind.DOWN, Outcome.DROPPED)] * 2
+    assert titles(outbox, "ops") == ["web0 is down", "web3 is down", "web4 is down"]
+    assert titles(outbox, "home") == ["web9 is down"]
+    assert not disk.rows
+
+
+def test_what_had_to_make_room_while_it_was_on_its_way_is_no_fault(monkeypatch):
+    monkeypatch.setattr(module, "MOST_ROWS", 1)
+    disk = Disk()
+    outbox = Outbox({"ops": 2}, disk)
+    outbox.put("ops", a_message(0), NOW)
+    row = outbox.next("ops", 0)
+    assert row is not None
+    outbox.handed(row)
+    outbox.put("ops", a_message(1), NOW)
+    outbox.sent(row, 0)
+    assert titles(outbox, url=0) == titles(outbox, url=1) == ["web1 is down"]
+    assert not disk.rows
+
+
+def test_bytes_are_bounded_as_rows_are(monkeypatch):
+    monkeypatch.setattr(module, "MOST_BYTES", 10_000)
+    outbox = Outbox({"ops": 1}, Disk())
+    for number in range(20):
+        outbox.put("ops", a_message(number, body="x" * 3000), NOW)
+    assert titles(outbox) == ["web17 is down", "web18 is down", "web19 is down"]
+
+
+def test_what_was_due_too_long_ago_is_given_up_at_the_url_that_takes_nothing():
+    counted, disk = Counted(), Disk()
+    outbox = Outbox({"ops": 2}, disk, counted)
+    outbox.put("ops", a_message(0), NOW)
+    outbox.put("ops", a_message(1), NOW + 100)
+    assert outbox.give_up("ops", 0, NOW + 50) == 1
+    assert counted == [("ops", Kind.DOWN, Outcome.GIVEN_UP)]
+    assert titles(outbox, url=0) == ["web1 is down"]
+    assert titles(outbox, url=1) == ["web0 is down", "web1 is down"]
+    assert not disk.rows
+
+
+def test_a_channel_that_is_no_longer_configured_loses_its_messages_and_it_is_counted():
+    counted, disk = Counted(), Disk()
+    Outbox({"old": 1}, disk).put("old", a_message(), NOW)
+    again(disk, {"ops": 1}, counted=counted)
+    assert counted == [("old", Kind.DOWN, Outcome.DROPPED)]
+    assert not disk.rows
+
+
+@pytest.mark.parametrize(
+    "broken", [{"body": b"{"}, {"body": b"{}"}, {"taken": "x"}, {"state": "other"}, {"state": "sent"}]
+)
+def test_a_row_that_cannot_be_read_holds_up_nothing(broken):
+    disk = Disk()
+    outbox = Outbox({"ops": 1}, disk)
+    first = outbox.put("ops", a_message(0), NOW)
+    outbox.put("ops", a_message(1), NOW)
+    disk.rows[first] = disk.rows[first]._replace(**broken)
+    assert titles(again(disk, {"ops": 1})) == ["web1 is down"]
+    assert not disk.rows
+
+
+def test_times_of_an_earlier_run_are_moved_to_this_one():
+    disk = Disk()
+    Outbox({"ops": 1}, disk).put("ops", a_message(), NOW + 60)
+    row = again(disk, {"ops": 1}, moved=-30.0).next("ops", 0)
+    assert row is not None
+    assert row.due_at == NOW + 30
+
+
+def test_a_journal_that_takes_nothing_stops_no_message():
+    class Full(Disk):
+        def put_outbox(self, row):
+            raise JournalError("full")
+
+        remove_outbox = put_outbox
+
+    outbox = Outbox({"ops": 1}, Full())
+    outbox.put("ops", a_message(), NOW)
+    assert titles(outbox) == ["web0 is down"]
+
+
+def test_strangers_text_is_bounded_when_it_is_put():
+    outbox = Outbox({"ops": 1}, Disk())
+    outbox.put("ops", a_message(body="x" * 1_000_000), NOW)
+    row = outbox.next("ops", 0)
+    assert row is not None
+    assert len(msgspec.json.encode(row.message)) < 20_000
+
+
+def test_an_end_is_an_end():
+    ends = {state for state, after in TRANSITIONS.items() if not after}
+    assert ends == {State.SENT, State.GIVEN_UP, State.DROPPED}
+    outbox = Outbox({"ops": 1}, Disk())
+    outbox.put("ops", a_message(), NOW)
+    row = outbox.next("ops", 0)
+    assert row is not None
+    outbox.handed(row)
+    outbox.sent(row, 0)
+    with pytest.raises(AssertionError, match="cannot go from sent to tried"):
+        outbox.handed(row)
+
+
+async def test_the_journal_keeps_it_as_it_was(tmp_path: Path):
+    journal = SqliteJournal(tmp_path / "journal.sqlite3", lambda: NOW)
+    await journal.open()
+    outbox = Outbox({"ops": 2}, journal)
+    for number in range(2):
+        outbox.put("ops", a_message(number, last_lines=("größer\x00", "b")), NOW)
+    row = outbox.next("ops", 1)
+    assert row is not None
+    outbox.handed(row)
+    outbox.sent(row, 1)
+    await journal.close()
+    await journal.open()
+    later = Outbox({"ops": 2}, journal)
+    later.load(*await journal.outbox())
+    assert later.next("ops", 0) == row
+    titles(later, url=0)
+    titles(later, url=1)
+    assert await journal.outbox() == ([], 2)
+    await journal.close()
