@@ -12,6 +12,7 @@ from dockmend.cli.in_force import in_force
 from dockmend.cli.options import options, owned_of, with_engine
 from dockmend.cli.text import emit, show
 from dockmend.cli.ties import Ties
+from dockmend.mirror.troubles import END_TRIGGERS
 from dockmend.model import Container, target_of
 from dockmend.rules.label_names import means_something
 from dockmend.rules.owner_labels import wishes
@@ -115,8 +116,18 @@ def _overruled(acting: Iterable[Rule]) -> list[str]:
     return [
         f"{rule.name} overruled by rule {other.name} for {', '.join(sorted(shared))}"
         for rule in acting if rule.builtin
-        for other in files if (shared := rule.named & other.named)
+        for other in files if (shared := {each for each in rule.named if _answers(other, each)})
     ]  # fmt: skip
+
+
+def _answers(rule: Rule, trigger: str) -> bool:
+    """Whether a rule listens to a trouble, also by another of the names that it has: each end is `container.exited`."""
+    ends = [(cause, names) for cause, names in END_TRIGGERS.items() if names[0] == trigger]
+    return any(
+        each.name == trigger
+        or any(each.name in names and (not each.causes or cause in each.causes) for cause, names in ends)
+        for each in rule.triggers if each.kind == "transition"
+    )  # fmt: skip
 
 
 def _why_not(rule: Rule, container: Container, guards: Guards, ties: Ties) -> str | None:

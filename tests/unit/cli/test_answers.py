@@ -173,6 +173,15 @@ def test_coverage_names_labels_that_are_wrong_or_overruled():
     found = cover(container("a", labels={"dockmend.heal": "true"}), rules, Guards(), Ties())
     assert (found.rules, found.why) == (("mine", "label:heal"), "")
     assert found.labels == ("label:heal overruled by rule mine for container.unhealthy",)
+    for when, troubles in {
+        "container.exited": "container.crashed, container.left_down, container.oom_killed",
+        "{transition: container.exited, cause: [oom_killed]}": "container.oom_killed",
+    }.items():
+        rules = with_label_rules(
+            load_texts({"a.yaml": mine.replace("container.unhealthy", when)}, host="h"), "labelled"
+        )
+        found = cover(container("a", labels={"dockmend.heal": "true"}), rules, Guards(), Ties())
+        assert found.labels == (f"label:heal overruled by rule mine for {troubles}",)
     wrong = container("a", labels={"dockmend.heal": "true", "dockmend.heal.on": "crahsed"})
     found = cover(wrong, with_label_rules(load_texts({}, host="h"), "labelled"), Guards(), Ties())
     assert (found.rules, found.why) == ((), "")
