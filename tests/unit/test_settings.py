@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from dockmend.errors import DockmendError, InvalidFiles, UsageError
 from dockmend.settings import Address, Mqtt, Policy, Secret, Settings, check_file, find_paths, load, schema
-from dockmend.settings.load import VARIABLES
 from dockmend.settings.model import ACTIONS, FileSettings
+from dockmend.settings.variables import VARIABLES
 
 
 @pytest.fixture
@@ -102,7 +102,32 @@ def test_a_key_stands_over_what_holds_it_and_a_wrong_one_is_told_with_its_variab
         load(environ={"DOCKMEND_POLICY_ALLOW": "[restart"})
 
 
-@pytest.mark.parametrize("text", ["a: b", "*", "- a", "%", "'"])
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"MQTT": "mqtt://user:hunter2@broker"}, "DOCKMEND_MQTT: mqtt: expected keys and values, as in {key: value}"),
+        ({"MQTT": "host: broker\npassword: hunter2"}, "DOCKMEND_MQTT: mqtt: expected keys and values"),
+        ({"MQTT": "{host: broker, password: hunter2"}, "DOCKMEND_MQTT: mqtt: expected keys and values"),
+        ({"MQTT": "{host: broker, password: hunter2}"}, "unknown key 'password' in mqtt: secrets are not written here"),
+        ({"MQTT_HOST": "mqtt://user:hunter2@broker"}, "DOCKMEND_MQTT_HOST: mqtt.host: expected a name or an address"),
+        ({"MQTT_HOST": "broker:1883"}, "DOCKMEND_MQTT_HOST: mqtt.host: expected a name or an address"),
+        ({"MQTT_USERNAME": "me"}, "DOCKMEND_MQTT_USERNAME: mqtt: the key 'host' is missing"),
+        ({"MQTT_HOST": "h", "MQTT_USERNAME": "no"}, """found false (as a text: DOCKMEND_MQTT_USERNAME='"no"')"""),
+        ({"POLICY_PROTECT_NAME": "db, web"}, "holds a comma or a space, as no name does: expected a list"),
+        ({"POLICY_TRUSTED_IMAGES": "a:1,b:1"}, "holds a comma or a space, as no name does: expected a list"),
+        ({"HEAL": "all # of them"}, "expected labelled, all or off, found 'all # of them'"),
+        ({"LISTEN": "[::1]:1", "HTTP_LISTEN": "[::1]:2"}, "DOCKMEND_LISTEN: says something else than DOCKMEND_HTTP_L"),
+        ({"POLICY": "{rules_owner: nobody-here}"}, "DOCKMEND_POLICY: there is no user nobody-here"),
+    ],
+)  # fmt: skip
+def test_no_variable_is_ignored_and_no_error_shows_a_secret(environ, told):
+    with pytest.raises(UsageError) as caught:
+        load(environ={f"DOCKMEND_{name}": value for name, value in environ.items()})
+    assert told in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a: b", "*", "- a", "%", "'", "me #1", "#1", "007", "1e3", "2024-01-01", "1:30"])
 def test_a_text_that_only_looks_like_yaml_is_that_text(text):
     mqtt = load(environ={"DOCKMEND_MQTT_HOST": "h", "DOCKMEND_MQTT_USERNAME": text}, secrets=False).mqtt
     assert mqtt is not None

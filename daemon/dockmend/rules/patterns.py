@@ -25,6 +25,7 @@ LONGEST_PATTERN: Final = 500
 LONGEST_SEARCHED: Final = 1024
 """Characters of a text a regular expression is tried on; fewer if it costs more (runaway.longest_searched)."""
 
+_SET = re.compile(r"\[[^]]*\]")
 _SPECIAL = re.compile(r"[*?\[]")
 
 
@@ -86,12 +87,16 @@ def parse_pattern(text: str) -> Pattern:
 
 
 def parse_name(text: str) -> Pattern:
-    """As `parse_pattern`, for what never begins with a slash: names and images. Raises LanguageError.
+    """As `parse_pattern`, for what never begins with a slash or holds a comma: names and images. Raises LanguageError.
 
-    The engine shows a container's name as `/web`; a pattern written so would never match.
+    The engine shows a container's name as `/web`; a pattern written so would never match, nor would `web, db`.
     """
     pattern = parse_pattern(text)
-    if text.startswith("/") and not (len(text) > 1 and text.endswith("/")):
+    is_regex = len(text) > 1 and text.startswith("/") and text.endswith("/")
+    if not is_regex and (between := re.search(r"[,\s]", _SET.sub("", text))):
+        message = f"{quoted(text)} holds a comma or a space, as no name does: expected a list such as [web, db]"
+        raise LanguageError(message, between.start())
+    if text.startswith("/") and not is_regex:
         raise LanguageError(f"{quoted(text)} begins with a slash, as no name does: expected {quoted(text[1:])}", 0)
     if not text:
         raise LanguageError("an empty text matches no name: expected a name or a pattern", 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,37 +14,15 @@ from pydantic import BaseModel, ValidationError
 from dockmend import file_trust
 from dockmend.errors import InvalidFiles, Problem, UsageError
 from dockmend.file_trust import UnknownOwner, Untrusted
-from dockmend.rules import positions
 from dockmend.settings import document as documents
 from dockmend.settings.document import Document, Location
 from dockmend.settings.model import FileSettings, LogFormat, Mqtt, Paths, Policy, Settings
 from dockmend.settings.secrets import Secret, read_secret
 from dockmend.settings.values import Address
-from dockmend.timekeeping import BOOT_VARIABLE
+from dockmend.settings.variables import OWN, SHORT, from_environment, overlay, read
 
 DEFAULT_CONFIG = Path("/etc/dockmend/dockmend.yaml")
-_OWN = ("config", "rules", "state", "socket", "dry_run", "log_format")  # no keys of the file
-_SHORT = {"listen": "http.listen", "metrics_listen": "http.metrics_listen"}  # the flags' and variables' short names
-
-
-def _keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
-    """Every key of the file with those that hold it, as in `mqtt.tls.ca`; what holds others too, as in `mqtt`."""
-    for name, field in model.model_fields.items():
-        if f"{above}{name}" in _LATER:
-            continue
-        key = f"{above}{field.alias or name}"
-        yield key
-        for kind in (field.annotation, *get_args(field.annotation)):
-            if isinstance(kind, type) and issubclass(kind, BaseModel):
-                yield from _keys(kind, f"{key}.")
-
-
-_LATER = {"notify", "stores", "mqtt.commands", "mqtt.homeassistant", "http.tls"}
-"""Keys of the file that are not in this version."""
-VARIABLES = tuple(_keys(FileSettings))
-"""The keys of the file that a variable can set: DOCKMEND_ and the key in capitals, dots as underscores."""
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
-_OTHER_VARIABLES = {BOOT_VARIABLE, "DOCKMEND_DEBUG", "DOCKMEND_RUNTIME"}
 _SECRETS = {"mqtt.password": ("mqtt", "password_file"), "http.token": ("http", "token_file"),
             "http.read_token": ("http", "read_token_file")}  # fmt: skip
 
@@ -65,15 +43,16 @@ def load(
     Raises InvalidFiles, or UsageError where a flag or a variable is wrong too.
     """
     environ = os.environ if environ is None else environ
-    values, warnings = _from_environment(environ)
+    said = from_environment(environ)
+    values = said.values
     for key, value in (flags or {}).items():
         if value is not None:
-            values[_SHORT.get(key, key)] = (value, f"--{key.replace('_', '-')}")
+            values[SHORT.get(key, key)] = (value, f"--{key.replace('_', '-')}")
     named = config or (Path(values["config"][0]) if "config" in values else None)
     owners, unknown = _owners(values, runs_as)
     source = _source(named, owners)
-    own = {key: values.pop(key) for key in _OWN if key in values}
-    loose = [*unknown, *_overlay(source, values)]
+    own = {key: values.pop(key) for key in OWN if key in values}
+    loose = [*said.wrong, *unknown, *overlay(source.data, values)]
     valid, wrong = _validate(source, source.data, values)
     dry_run, log_format, more = _of_the_run(own)
     loose += [*wrong, *more]
@@ -86,7 +65,7 @@ def load(
         paths=_paths({key: value for key, (value, _) in own.items()}, Path(source.path) if source.path else None),
         dry_run=dry_run,
         log_format=log_format,
-        warnings=(*warnings, *notes, *_in_clear(valid.mqtt, valid.http.listen)),
+        warnings=(*said.warnings, *notes, *_in_clear(valid.mqtt, valid.http.listen)),
     )
     settings._secrets.update(told)  # noqa: SLF001 - private so that no dump or repr holds them
     return settings
@@ -106,7 +85,7 @@ def policy_again(flags: Mapping[str, Any] | None = None, config: Path | None = N
 def find_paths(flags: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Paths:
     """Where things lie by flags and environment; the settings file, which never says, is not read."""
     environ = os.environ if environ is None else environ
-    values = {key: environ[f"DOCKMEND_{key.upper()}"] for key in _OWN if environ.get(f"DOCKMEND_{key.upper()}")}
+    values = {key: environ[f"DOCKMEND_{key.upper()}"] for key in OWN if environ.get(f"DOCKMEND_{key.upper()}")}
     return _paths(values | {key: value for key, value in (flags or {}).items() if value is not None}, None)
 
 
@@ -125,7 +104,11 @@ def check_file(path: Path, owners: frozenset[int] | None = None) -> list[Problem
 
 def _owners(values: Mapping[str, tuple[Any, str]], runs_as: int | None) -> tuple[frozenset[int], list[str]]:
     """Whose settings and secrets count. Only a flag or a variable can name an owner of the file that would name it."""
-    owner, name = values.get("policy.rules_owner", ("root", ""))
+    policy, name = values.get("policy", (None, ""))
+    held = read(policy)
+    inner = held.get("rules_owner") if isinstance(held, dict) else None
+    owner, name = values.get("policy.rules_owner", ("root" if inner is None else inner, name))
+    owner = read(owner)
     try:
         return file_trust.trusted_uids(str(owner), runs_as), []
     except UnknownOwner as error:
@@ -135,54 +118,6 @@ def _owners(values: Mapping[str, tuple[Any, str]], runs_as: int | None) -> tuple
 def _source(named: Path | None, owners: frozenset[int]) -> Document:
     path = named or DEFAULT_CONFIG
     return documents.read(path, owners) if named is not None or path.exists() else Document("")
-
-
-def _from_environment(environ: Mapping[str, str]) -> tuple[dict[str, tuple[Any, str]], list[str]]:
-    """Values by dotted key, each with the variable's name; warnings about variables that mean nothing."""
-    known = {f"DOCKMEND_{key.upper()}": _SHORT.get(key, key) for key in (*_OWN, *_SHORT)}
-    known |= {f"DOCKMEND_{key.upper().replace('.', '_')}": key for key in VARIABLES}
-    values: dict[str, tuple[Any, str]] = {}
-    warnings = []
-    for name in sorted(environ):
-        if name in known and environ[name] != "":
-            values[known[name]] = (environ[name], name)
-        elif name.startswith("DOCKMEND_") and name not in known and name not in _OTHER_VARIABLES:
-            near = difflib.get_close_matches(name, known, 1, 0.8)
-            hint = f": did you mean {near[0]}?" if near else ""
-            warnings.append(f"the environment variable {name} means nothing{hint}")
-    return values, warnings
-
-
-def _overlay(source: Document, values: Mapping[str, tuple[Any, str]]) -> list[str]:
-    """Lays flags and variables over the file's data, what holds others first."""
-    wrong = []
-    for key, (value, name) in sorted(values.items(), key=lambda each: each[0].count(".")):
-        *parents, last = key.split(".")
-        here = source.data
-        for parent in parents:
-            inner = here.get(parent)
-            if inner is None:
-                inner = here[parent] = {}
-            if not isinstance(inner, dict):
-                wrong.append(f"{name}: {key} cannot be set, because the file's {parent} holds no keys")
-                break
-            here = inner
-        else:
-            here[last] = _read(value)
-    return wrong
-
-
-def _read(value: Any) -> Any:
-    """The value of a flag or a variable, read as the file's would be.
-
-    What is no YAML, such as `*`, is the text itself, and so is what only looks like a mapping or a list: `a: b` and the
-    address `[::1]:9468`.
-    """
-    if not isinstance(value, str):
-        return value
-    found = positions.parse("", value)
-    begins = "{" if isinstance(found.data, dict) else "[" if isinstance(found.data, list) else ""
-    return value if found.troubles or not value.lstrip().startswith(begins) else found.data
 
 
 def _of_the_run(own: Mapping[str, tuple[Any, str]]) -> tuple[bool, LogFormat, list[str]]:
@@ -212,8 +147,11 @@ def _validate(
             message = _message(item, location)
             above = (".".join(map(str, location[:length])) for length in range(len(location), 0, -1))
             origin = next((values[key] for key in above if key in values), None)
+            if origin is None and not source.path:  # it is what a variable or a flag did not say
+                beside = f"{'.'.join(map(str, location[:-1]))}."
+                origin = next((values[key] for key in sorted(values) if key.startswith(beside)), None)
             if origin is not None:
-                loose.append(f"{origin[1]}: {message}")
+                loose.append(f"{origin[1]}: {message}{_as_text(item, origin)}")
             else:
                 source.problem(location, message, key=item["type"] == "extra_forbidden")
         return None, loose
@@ -254,7 +192,19 @@ def _message(item: Any, location: Location) -> str:
         "string_too_short": "a text that is not empty",
         "string_pattern_mismatch": f"a text that matches {context.get('pattern')}",
     }.get(kind)  # fmt: skip
+    if expected == "keys and values" and isinstance(found, str):
+        # Whoever writes a whole section as one text may have written a password into it.
+        return f"{key}: expected keys and values, as in {{key: value}}, found a text that is none"
     return f"{key}: expected {expected}, found {_shown(found)}" if expected else f"{key}: {item['msg']}"
+
+
+def _as_text(item: Any, origin: tuple[Any, str]) -> str:
+    """How what YAML reads as a number or a boolean is written in a variable so that it is a text."""
+    value, name = origin
+    if item["type"] not in ("string_type", "tuple_type") or not isinstance(item.get("input"), bool | int | float):
+        return ""
+    alone = isinstance(value, str) and value.lstrip()[:1] not in ("{", "[") and len(value) <= 60
+    return f" (as a text: {name}='\"{value}\"')" if alone else ""
 
 
 def _unknown(key: str, known: list[str], inside: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -67,6 +68,13 @@ def _action(value: str) -> str:
     if value not in ACTIONS and value != IN_PLACE:
         near = difflib.get_close_matches(value, [*ACTIONS, IN_PLACE], 1)
         raise ValueError(f"unknown action {value!r}{f': did you mean {near[0]!r}?' if near else ''}")
+    return value
+
+
+def _host(value: str) -> str:
+    """The value is not shown: it may be an address with a password in it."""
+    if re.search(r"[\s/@#?]", value) or value.count(":") == 1:
+        raise ValueError("expected a name or an address alone: port, user and password have keys of their own")
     return value
 
 
@@ -170,7 +178,7 @@ class MqttTls(_Part):
 class Mqtt(_Lists):
     """The broker. `port` None: 8883 with TLS, else 1883; see `effective_port`. `prefix` None: `dockmend/HOST`."""
 
-    host: str = Field(min_length=1, max_length=255)
+    host: Annotated[str, AfterValidator(_host)] = Field(min_length=1, max_length=255)
     port: int | None = Field(default=None, ge=1, le=65535, strict=True)
     tls: MqttTls | None = None
     username: str | None = None

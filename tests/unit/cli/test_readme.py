@@ -12,8 +12,8 @@ import yaml
 from dockmend.cli.frame import COMMANDS, Commands, root
 from dockmend.rules.loader import load_texts
 from dockmend.settings import check_file, schema
-from dockmend.settings.load import VARIABLES
 from dockmend.settings.model import FileSettings
+from dockmend.settings.variables import VARIABLES
 from tests.unit.rules.schema_subset import errors
 
 TOP = Path(__file__).resolve().parents[3]
