@@ -1,0 +1,256 @@
+"""Where messages go, and when: channels, quiet hours, the digest, too many at once, what is over before it went out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+from msgspec.structs import replace
+
+from dockmend.notify.message import Channel, Kind, Message, Severity
+from dockmend.notify.routing import Addressed, Now, Router
+
+MORNING = datetime(2026, 12, 2, 8, 30, tzinfo=UTC)
+NIGHT = datetime(2026, 12, 2, 23, 30, tzinfo=UTC)
+DOWN = Message(
+    kind=Kind.DOWN, severity=Severity.WARNING, key="down/container:web", object_name="web", title="🔴 web is down",
+    body="Exit code 1.", at=MORNING.timestamp(), host="nas",
+)  # fmt: skip
+RESOLVED = replace(DOWN, kind=Kind.RESOLVED, title="✅ web is well again", body="It lasted 4 min.")
+HEALED = replace(DOWN, kind=Kind.HEALED, severity=Severity.INFO, key="healed/container:web", title="✅ web healed")
+QUIET = Channel("ops", quiet=(22 * 60, 7 * 60))
+
+
+@dataclass
+class Row:
+    sequence: int
+    channel: str
+    message: Message
+    due_at: float
+
+
+@dataclass
+class Box:
+    """An outbox in memory. `seen`: numbers of those that were handed over."""
+
+    rows: dict[int, Row] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
+    last: int = 0
+
+    def put(self, channel: str, message: Message, due_at: float) -> int:
+        self.last += 1
+        self.rows[self.last] = Row(self.last, channel, message, due_at)
+        return self.last
+
+    def waiting(self, channel: str) -> list[Row]:
+        return [row for row in self.rows.values() if row.channel == channel and row.sequence not in self.seen]
+
+    def drop(self, sequence: int) -> bool:
+        if sequence in self.seen:
+            return False
+        del self.rows[sequence]
+        return True
+
+
+class Post:
+    """A router with an outbox and a clock on the wall; dockmend's own clock shows 1000 seconds less."""
+
+    def __init__(self, *channels: Channel, local: datetime = MORNING) -> None:
+        self.local = local
+        self.box = Box()
+        self.router = Router({each.name: each for each in channels}, self.box, self.now)
+
+    def now(self) -> Now:
+        return Now(self.local.timestamp() - 1000.0, self.local)
+
+    def passes(self, seconds: float) -> None:
+        self.local = datetime.fromtimestamp(self.local.timestamp() + seconds, UTC)
+
+    def send(self, *messages: Message, to: tuple[str, ...] | None = None) -> list[tuple[str, ...]]:
+        return self.router.send([Addressed(each, to) for each in messages])
+
+    def waiting(self, channel: str = "ops") -> list[tuple[str, str]]:
+        """What waits, and when it is due on the wall."""
+        return [
+            (row.message.title, f"{datetime.fromtimestamp(row.due_at + 1000.0, UTC):%d %H:%M:%S}")
+            for row in self.box.waiting(channel)
+        ]
+
+    def hand_over(self) -> None:
+        """What is due was handed to the channels."""
+        now = self.now().clock
+        self.box.seen.update(each.sequence for each in self.box.rows.values() if each.due_at <= now)
+
+
+def test_an_alarm_goes_at_once_to_every_channel_that_takes_its_kind():
+    post = Post(
+        Channel("ops"), Channel("grave", severity=Severity.CRITICAL), Channel("heals", at_once=frozenset({Kind.HEALED}))
+    )
+    assert post.send(DOWN) == [("ops",)]
+    assert post.send(replace(DOWN, severity=Severity.CRITICAL)) == [("ops", "grave")]
+    assert post.waiting() == [("🔴 web is down", "02 08:30:00")] * 2
+    assert post.waiting("heals") == []
+
+
+def test_a_message_for_some_channels_goes_to_those_that_there_are():
+    post = Post(Channel("ops"), Channel("phone"))
+    assert post.send(DOWN, to=("phone", "elsewhere")) == [("phone",)]
+    assert post.send(DOWN, to=()) == [()]
+    told = replace(DOWN, kind=Kind.TOLD, severity=Severity.INFO)
+    assert Post(Channel("ops", at_once=frozenset(), severity=Severity.CRITICAL)).send(told, to=("ops",)) == [("ops",)]
+
+
+@pytest.mark.parametrize(
+    ("local", "due"),
+    [
+        (datetime(2026, 12, 2, 21, 59, 59, tzinfo=UTC), "02 21:59:59"),
+        (datetime(2026, 12, 2, 22, 0, tzinfo=UTC), "03 07:00:00"),
+        (NIGHT, "03 07:00:00"),
+        (datetime(2026, 12, 3, 6, 59, 59, tzinfo=UTC), "03 07:00:00"),
+        (datetime(2026, 12, 3, 7, 0, tzinfo=UTC), "03 07:00:00"),
+    ],
+)
+def test_in_the_quiet_hours_it_waits_for_their_end(local: datetime, due: str):
+    post = Post(QUIET, local=local)
+    post.send(DOWN)
+    assert post.waiting() == [("🔴 web is down", due)]
+
+
+def test_quiet_hours_within_one_day():
+    post = Post(Channel("ops", quiet=(8 * 60, 9 * 60)))
+    post.send(DOWN)
+    assert post.waiting() == [("🔴 web is down", "02 09:00:00")]
+    post.passes(3600)
+    post.send(DOWN)
+    assert post.waiting()[1] == ("🔴 web is down", "02 09:30:00")
+
+
+def test_what_is_critical_wakes_somebody():
+    post = Post(QUIET, local=NIGHT)
+    post.send(replace(DOWN, severity=Severity.CRITICAL))
+    assert post.waiting() == [("🔴 web is down", "02 23:30:00")]
+
+
+def test_what_is_over_before_it_went_out_is_one_message():
+    post = Post(QUIET, local=NIGHT)
+    post.send(DOWN, replace(DOWN, key="down/container:db", title="🔴 db is down"))
+    post.passes(60)
+    post.send(RESOLVED, to=("ops",))
+    assert post.waiting() == [("🔴 db is down", "03 07:00:00"), ("✅ web is well again", "03 07:00:00")]
+    assert "🔴 web is down\nExit code 1." in post.box.waiting("ops")[1].message.body
+
+
+def test_what_somebody_may_have_seen_is_not_taken_back():
+    post = Post(Channel("ops"))
+    post.send(DOWN)
+    post.hand_over()
+    post.send(RESOLVED, to=("ops",))
+    (row,) = post.box.waiting("ops")
+    assert row.message == RESOLVED
+
+
+def test_an_alarm_stays_where_its_end_is_not_wanted():
+    post = Post(Channel("ops", at_once=frozenset({Kind.DOWN})))
+    post.send(DOWN)
+    assert post.send(RESOLVED, to=("ops",)) == [()]
+    assert post.waiting() == [("🔴 web is down", "02 08:30:00")]
+
+
+def test_the_digest_is_one_message_at_its_time():
+    post = Post(Channel("ops"))
+    post.send(HEALED)
+    post.passes(3600)
+    post.send(replace(HEALED, title="✅ db healed", at=post.local.timestamp()))
+    assert post.waiting() == [("nas: what happened (2)", "03 08:00:00")]
+    assert post.box.waiting("ops")[0].message.body == "08:30 ✅ web healed\n09:30 ✅ db healed"
+    post.passes(86400)
+    post.hand_over()
+    post.send(HEALED)
+    assert post.waiting() == [("nas: what happened (1)", "04 08:00:00")]
+
+
+def test_what_comes_as_the_digest_is_due_goes_with_it_or_waits_a_day():
+    post = Post(Channel("ops"), local=datetime(2026, 12, 2, 7, 59, 59, tzinfo=UTC))
+    post.send(HEALED)
+    post.passes(1)
+    post.send(HEALED)
+    assert post.waiting() == [("nas: what happened (2)", "02 08:00:00")]
+    post.hand_over()
+    post.send(HEALED)
+    assert post.waiting() == [("nas: what happened (1)", "03 08:00:00")]
+
+
+def test_the_digest_takes_what_it_names_however_grave():
+    post = Post(Channel("ops", severity=Severity.CRITICAL, digest_at=9 * 60))
+    assert post.send(HEALED) == [("ops",)]
+    assert post.waiting() == [("nas: what happened (1)", "02 09:00:00")]
+
+
+def many(count: int, severity: Severity = Severity.WARNING) -> list[Message]:
+    return [
+        replace(DOWN, key=f"down/container:web{number}", title=f"🔴 web{number} is down", severity=severity)
+        for number in range(count)
+    ]
+
+
+def test_ten_in_a_minute_go_one_by_one_and_what_is_more_as_one():
+    post = Post(Channel("ops"))
+    for each in many(12):
+        post.send(each)
+        post.passes(1)
+    assert len(post.waiting()) == 11
+    assert post.waiting()[-1] == ("nas: 2 messages", "02 08:31:10")
+    assert post.box.waiting("ops")[-1].message.body == "08:30 🔴 web10 is down\n08:30 🔴 web11 is down"
+    post.passes(120)
+    post.hand_over()
+    post.send(DOWN)
+    assert post.waiting() == [("🔴 web is down", "02 08:32:12")]
+
+
+def test_what_follows_a_list_that_waits_is_added_to_it():
+    post = Post(Channel("ops"))
+    for each in many(11):
+        post.send(each)
+    post.passes(59)
+    post.send(RESOLVED, to=("ops",))
+    assert post.waiting()[-1] == ("nas: 2 messages", "02 08:31:00")
+
+
+def test_many_that_come_together_are_one_message_at_once():
+    post = Post(Channel("ops"))
+    post.send(*many(11, Severity.CRITICAL))
+    assert post.waiting() == [("nas: 11 messages", "02 08:30:00")]
+    assert post.box.waiting("ops")[0].message.severity is Severity.CRITICAL
+    post.send(DOWN)
+    assert post.waiting() == [("nas: 12 messages", "02 08:30:00")]
+    assert post.box.waiting("ops")[0].message.severity is Severity.CRITICAL
+
+
+def test_a_list_is_bounded_and_says_how_many_there_are():
+    post = Post(Channel("ops"))
+    for count in (50, 30, 20):
+        post.send(*many(count))
+    assert post.waiting() == [("nas: 100 messages", "02 08:30:00")]
+    lines = post.box.waiting("ops")[0].message.body.split("\n")
+    assert lines[-1] == "and 60 more: dockmend incidents"
+    assert len(lines) == 41
+    assert lines[39] == "08:30 🔴 web39 is down"
+
+
+def test_what_the_quiet_hours_kept_does_not_come_one_by_one_in_the_morning():
+    post = Post(QUIET, local=NIGHT)
+    post.send(HEALED)
+    for each in many(10):
+        post.send(each)
+        post.passes(120)
+    assert len(post.waiting()) == 11
+    post.send(DOWN)
+    assert post.waiting() == [("nas: what happened (1)", "03 08:00:00"), ("nas: 11 messages", "03 07:00:00")]
+
+
+def test_one_channels_quiet_hours_are_not_anothers():
+    post = Post(QUIET, Channel("phone"), local=NIGHT)
+    assert post.send(DOWN) == [("ops", "phone")]
+    assert post.waiting() == [("🔴 web is down", "03 07:00:00")]
+    assert post.waiting("phone") == [("🔴 web is down", "02 23:30:00")]
