@@ -8,15 +8,15 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.app.unwell import cause_of, meant_to_run, unwell
-from dockmend.model import Change, Container, HealthCheck
+from dockmend.model import Actor, Change, Container, Event, HealthCheck
 from dockmend.tell.metrics import Metrics
-from tests.unit.pipeline.clinic import HEAL, TARGET, Clinic, clinic
+from tests.unit.pipeline.clinic import HEAL, TARGET, WEB, Clinic, clinic
 
 NEVER = HEAL.replace("when: container.unhealthy", "when: container.missing")
 
 
 def shown(one: Clinic, *, covered: bool = False) -> list[tuple[str, str, bool]]:
-    found = unwell(one.mirror, lambda change: covered, lambda container: False)
+    found = unwell(one.mirror, lambda change: covered, lambda container: False, one.clock.wall())
     return [(each.object_name, each.cause, each.covered) for each in found]
 
 
@@ -49,11 +49,66 @@ async def test_what_a_person_stops_is_not_unwell():
         assert shown(one) == []
 
 
+async def test_what_a_person_paused_shows_once_it_goes_on():
+    async with clinic(NEVER) as one:
+        one.sicken()
+        await one.quiet()
+        one.emit("pause")
+        one.engine.set(state="paused")
+        one.look()
+        assert shown(one) == []
+        one.emit("unpause")
+        one.engine.set(state="running")
+        one.look()
+        await one.quiet()
+        assert shown(one) == [("web", "unhealthy", False)]
+
+
+def ended(one: Clinic, container: Container) -> None:
+    """One that runs ends by itself with exit code 1."""
+    died = Event("container", "die", Actor(container.id, {"exitCode": "1"}), int(one.now * 1e9))
+    one.mirror.apply(died, one.now)
+    one.mirror.observe(replace(container, state="exited", exit_code=1, finished_at=one.now), one.now)
+    one.now += 5
+    one.tick()
+
+
+async def test_a_task_whose_place_another_took_is_not_unwell():
+    labels = {"com.docker.swarm.service.name": "shop", "com.docker.swarm.task.name": "shop.1.x"}
+    first, second = (
+        replace(WEB, id=digit * 64, name=f"shop.1.{digit}", labels=labels, health="healthy") for digit in "12"
+    )
+    async with clinic(NEVER) as one:
+        one.mirror.relist([WEB, first], [], [], one.now, "started")
+        ended(one, first)
+        assert shown(one) == [("shop.1.1", "crashed", False)]
+        one.mirror.observe(second, one.now)
+        assert shown(one) == []
+
+
+async def test_one_that_the_engine_restarts_again_and_again_is_unwell_also_while_it_runs():
+    async with clinic(NEVER) as one:
+        one.engine.set(restart_policy="always")
+        one.learn(one.engine.containers[WEB.id])
+        for _ in range(6):
+            one.now += 1
+            one.emit("die", exitCode="1")
+            one.now += 1
+            one.emit("start")
+            one.engine.set(state="running", started_at=one.now, health="starting")
+            one.look()
+            await one.quiet()
+        assert shown(one) == [("web", "looping", False)]
+        one.now += 130
+        one.tick()
+        assert shown(one) == []
+
+
 async def test_what_is_dockmends_own_is_nobodys_trouble():
     async with clinic(NEVER) as one:
         one.sicken()
         await one.quiet()
-        assert unwell(one.mirror, lambda change: False, lambda container: True) == []
+        assert unwell(one.mirror, lambda change: False, lambda container: True, one.clock.wall()) == []
 
 
 @pytest.mark.parametrize(
@@ -82,6 +137,7 @@ def test_a_plain_job_is_not_meant_to_run(more: dict[str, object], meant: bool):
         (("container.left_down", "container.exited"), "left_down", "left_down"),
         (("container.completed", "container.exited"), "completed", ""),
         (("container.stopped", "container.exited"), "stopped", ""),
+        (("container.restart_loop",), None, "looping"),
         (("container.orphaned",), None, ""),
         (("container.network_lost",), None, ""),
     ],

@@ -315,7 +315,7 @@ class Daemon:
 
     def unwell(self) -> list[Unwell]:
         """Every container that is not well, and is meant to run."""
-        return unwell(self.mirror, self._acts_on, self.own.objects.hides)
+        return unwell(self.mirror, self._acts_on, self.own.objects.hides, self.clock.wall())
 
     def _acts_on(self, change: Change) -> bool:
         """Whether a rule would do something about a trouble, as far as what forbids it goes by."""

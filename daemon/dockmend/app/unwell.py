@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from dockmend.mirror import Mirror
+from dockmend.mirror import Mirror, runs
 from dockmend.model import Change, Container
 from dockmend.rules.label_rules import asked
 
-CAUSES = ("unhealthy", "crashed", "oom_killed", "left_down", "unknown")
+CAUSES = ("unhealthy", "crashed", "oom_killed", "left_down", "unknown", "looping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,20 @@ class Unwell:
     note: str
 
 
-def unwell(mirror: Mirror, covers: Callable[[Change], bool], own: Callable[[Container], bool]) -> list[Unwell]:
-    """The oldest first. `covers`: whether a rule acts on a trouble; `own`: whether a container is dockmend's own."""
+def unwell(
+    mirror: Mirror, covers: Callable[[Change], bool], own: Callable[[Container], bool], now: float
+) -> list[Unwell]:
+    """The oldest first. `covers`: whether a rule acts on a trouble; `own`: whether a container is dockmend's own;
+    `now`: wall seconds.
+
+    One that a person paused is left out: what it is, shows once it goes on. So is one whose place another took that
+    runs, as Swarm makes another task and leaves the one that ended.
+    """
     found = [
         Unwell(change.target, each.name, cause, change.at, covers(change), change.note)
-        for change in _first_of_each(mirror.standing())
+        for change in _first_of_each([*runs.loops(mirror, now), *mirror.standing()])
         if isinstance(each := change.subject, Container) and (cause := cause_of(change)) and not own(each)
-        if meant_to_run(each)
+        if meant_to_run(each) and each.state != "paused" and _is_it_still(mirror, each, change.target)
     ]
     return sorted(found, key=lambda each: (each.since, each.target))
 
@@ -43,6 +50,8 @@ def cause_of(change: Change) -> str:
     """Why a container is not well; "" if this trouble is none of its own, or was somebody's will."""
     if "container.unhealthy" in change.triggers:
         return "unhealthy"
+    if "container.restart_loop" in change.triggers:
+        return "looping"
     return change.cause if change.cause in CAUSES else ""
 
 
@@ -56,6 +65,11 @@ def meant_to_run(container: Container) -> bool:
         or container.check is not None
         or asked(container, "labelled") is not None
     )
+
+
+def _is_it_still(mirror: Mirror, container: Container, target: str) -> bool:
+    bearer = mirror.of_target(target)
+    return container.running or bearer is None or not bearer.running
 
 
 def _first_of_each(changes: Iterable[Change]) -> Iterable[Change]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 LEFT_DOWN_WAIT = 2.0
 """Seconds after the engine is back in which it may still start what it means to start."""
+LOOP_QUIET = 120.0
+"""Seconds after the last of them in which it is in the loop still: the engine waits for a minute at most in between."""
 SHORT_RUN = 10.0
 """Seconds: for the engine too, what ran longer is no loop, and it restarts it without delay (moby, restartmanager)."""
 LOOP_COUNT, LOOP_WITHIN = 5, 600.0
@@ -170,6 +173,18 @@ def _restarted_by_engine(found: Entry, end: End, lasted: float) -> list[Change]:
     kept.looping = True
     note = f"the engine restarted it {len(kept.restarts)} times within {LOOP_WITHIN / 60:.0f} minutes"
     return [troubles.of_container(found, "container.restart_loop", end.at, "live", note=note, lasted=lasted)]
+
+
+def loops(mirror: Mirror, now: float) -> Iterator[Change]:
+    """Of each container that the engine restarts again and again at present, that it does. `now`: wall seconds.
+
+    What is told of its ends is over as soon as it runs again, so none of that stands for long.
+    """
+    for found in mirror.entries.values():
+        times = [at for at in found.kept.restarts if now - at < LOOP_WITHIN] if found.kept.looping else []
+        if len(times) >= LOOP_COUNT and now - times[-1] < LOOP_QUIET and found.container.running:
+            note = f"the engine restarted it {len(times)} times within {LOOP_WITHIN / 60:.0f} minutes"
+            yield troubles.of_container(found, "container.restart_loop", times[0], "live", note=note)
 
 
 def observed(mirror: Mirror, found: Entry, seen: Container, now: float, origin: Origin, blind: bool) -> list[Change]:
