@@ -78,7 +78,7 @@ class DaemonCommands:
                     since=each.since,
                     reason=each.reason,
                 )
-                for each in given_up(daemon.history, daemon.mirror)
+                for each in given_up(daemon.history, daemon.mirror, daemon.treatment.rules)
             ],
             unwell=[
                 UnwellRow(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dockmend.decide import History
 from dockmend.mirror import Mirror
 from dockmend.model import target_of
+from dockmend.pipeline.rules_in_force import RulesInForce
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,9 @@ class GivenUp:
     reason: str
 
 
-def given_up(history: History, mirror: Mirror) -> list[GivenUp]:
-    """The oldest first. A target that is well, that a person stopped or that is gone is not among them."""
+def given_up(history: History, mirror: Mirror, rules: RulesInForce) -> list[GivenUp]:
+    """The oldest first. A target that is well, that a person stopped or that is gone is not among them, nor one that is
+    there again and does not ask for the rule any more."""
     open_breakers = [(key, mine) for key, mine in history.targets.items() if mine.breaker_at is not None]
     if not open_breakers:
         return []
@@ -30,7 +32,7 @@ def given_up(history: History, mirror: Mirror) -> list[GivenUp]:
     found = [
         GivenUp(rule, target, standing[target], mine.breaker_at or 0.0, mine.breaker_reason)
         for (rule, target), mine in open_breakers
-        if target in standing
+        if target in standing and (rules.named(rule) is None or rules.about(rule, target) is not None)
     ]
     return sorted(found, key=lambda each: (each.since, each.rule, each.target))
 

@@ -26,7 +26,9 @@ class DaemonSource:
         self._commands = DaemonCommands(daemon)
 
     def metrics(self) -> Callable[[], bytes]:
-        broken = [(each.object_name, each.rule) for each in given_up(self._daemon.history, self._daemon.mirror)]
+        daemon = self._daemon
+        left = given_up(daemon.history, daemon.mirror, daemon.treatment.rules)
+        broken = [(each.object_name, each.rule) for each in left]
         why_not = not_acting(self._daemon)
         wrong = list(self._daemon.label_errors.counts())
         ill = [(each.object_name, each.cause, each.covered) for each in self._daemon.unwell()]

@@ -113,7 +113,12 @@ class Breakers:
     def _due(self, key: str) -> None:
         name, target = self._names[key]
         rule, mine = self.rules.about(name, target), self.history.targets.get((name, target))
-        if rule is None or mine is None or mine.breaker_at is None:
+        if mine is None or mine.breaker_at is None:
+            self.drop(name, target)
+            return
+        if rule is None:
+            if self.rules.named(name) is not None:  # what is there now asks for nothing of the kind
+                self.close(name, target)
             self.drop(name, target)
             return
         if mine.healed_at is None and key not in self._offered:

@@ -37,8 +37,7 @@ class RulesInForce:
         rule = self.all.by_name(incident.rule)
         if rule is not None and rule.asks is not None and not incident.attempts:
             # What was begun is finished: it may have stopped some of them.
-            guests = self._present.guests(owner_in(incident.target) or "")
-            return None if guests and not any(self.asks(incident, each) for each in guests) else rule
+            return rule if self._somebody_asks(rule, incident.target) else None
         if rule is None or rule.tailor is None:
             return rule
         subject = self._present.container(incident.object_id) or self._present.of_target(incident.target)
@@ -56,8 +55,16 @@ class RulesInForce:
         return "its rule is no longer in force" if gone else "the labels that asked for it are gone"
 
     def about(self, name: str, target: str) -> Rule | None:
-        """A rule as it is for what bears a target now: its limits, whatever the trouble."""
+        """A rule as it is for what bears a target now: its limits, whatever the trouble. None if it is gone, or if what
+        is there asks for nothing of the kind."""
         rule = self.all.by_name(name)
-        if rule is None or rule.tailor is None:
-            return rule
-        return rule.tailored(self._present.of_target(target))
+        if rule is None or not self._somebody_asks(rule, target):
+            return None
+        return rule if rule.tailor is None else rule.tailored(self._present.of_target(target))
+
+    def _somebody_asks(self, rule: Rule, target: str) -> bool:
+        """False if a rule is for those that ask by labels, and of a group that is there nobody does."""
+        if rule.asks is None:
+            return True
+        guests = self._present.guests(owner_in(target) or "")
+        return not guests or any(rule.wanted_with(each, self._present.owners(each)) for each in guests)

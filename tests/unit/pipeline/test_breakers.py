@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import structlog
 
+from dockmend.app.given_up import given_up as given_up_on
 from dockmend.model import Change
 from dockmend.pipeline import breakers
-from tests.unit.pipeline.clinic import TARGET, Clinic, clinic, rule_text
+from tests.unit.pipeline.clinic import HEAL, ID, TARGET, Clinic, clinic, rule_text
 
 TWICE = rule_text(
     limits="{attempts: 2 per 15m, backoff: 1s to 300s}", escalate='[{publish: {topic: "lost {container.name}"}}]'
@@ -147,3 +148,20 @@ async def test_after_a_start_each_open_one_is_planned_again():
         one.incidents.open.clear()
         one.treatment.breakers.plan()
         assert list(one.treatment.breakers.timers._at) == [f"heal\n{TARGET}"]
+
+
+async def test_one_of_a_label_is_closed_if_what_is_there_again_does_not_ask():
+    async with clinic(HEAL.replace("match: all", "match: {name: nobody}"), heal="labelled") as one:
+        labels = {"dockmend.heal": "true", "dockmend.heal.attempts": "1 per 15m"}
+        one.engine.set(labels=labels)
+        one.learn(one.engine.containers[ID])
+        one.health_after = "unhealthy"
+        one.sicken()
+        await one.quiet()
+        assert [each.rule for each in given_up_on(one.history, one.mirror, one.treatment.rules)] == ["label:heal"]
+        one.engine.set(labels={})
+        one.learn(one.engine.containers[ID])
+        assert given_up_on(one.history, one.mirror, one.treatment.rules) == []
+        await one.breaker_due()
+        assert one.history.of("label:heal", TARGET).breaker_at is None
+        assert one.restarts == 1
