@@ -10,7 +10,7 @@ import pytest
 
 from tests.integration.healing import actions_seen, closed, daemon
 from tests.integration.test_guests import has_network
-from tests.lab import Daemon, PrivateEngine
+from tests.lab import TOOLBOX, Daemon, PrivateEngine
 from tests.lab.waiting import eventually
 
 HEAL = ("--label", "dockmend.heal=true")
@@ -159,3 +159,38 @@ def test_an_owner_without_the_label_leaves_its_guests(docker: PrivateEngine) -> 
         docker.sicken("witness", wait=False)
         closed(one, "healed", name="witness")
         assert actions_seen(docker, "torrent", began, "restart", "start", "kill") == []
+
+
+def test_one_guest_that_asks_is_brought_back_alone(docker: PrivateEngine) -> None:
+    docker.run("vpn", command=("sleep", "86400"))
+    docker.run("torrent", "--network", "container:vpn", "--label", "dockmend.rejoin=true")
+    docker.run("indexer", "--network", "container:vpn")
+    with daemon(docker, {}) as one:
+        began = docker.now()
+        docker.docker("restart", "-t", "1", "vpn")
+        eventually(lambda: has_network(docker, "torrent"), 60, what="the guest that asks has its network again")
+        eventually(lambda: one.incidents() and all(row["state"] == "closed" for row in one.incidents()),
+                   what="everything is closed")  # fmt: skip
+        assert [(row["rule"], row["outcome"]) for row in one.incidents()] == [("label:rejoin", "healed")]
+        assert actions_seen(docker, "indexer", began, "restart", "start", "kill") == []
+
+
+def test_labels_of_an_image_ask_for_nothing_however_they_came_there(docker: PrivateEngine) -> None:
+    """Of one committed from a container that asks, run with and without the same label; and of one whose tag moved."""
+    docker.patient("asks", *HEAL)
+    docker.docker("commit", "asks", "committed:1")
+    docker.docker("tag", TOOLBOX, "moving:1")
+    docker.patient("before", *HEAL, image="moving:1")
+    docker.docker("tag", "committed:1", "moving:1")
+    for name, options in {"plain": (), "said-again": HEAL}.items():
+        docker.patient(name, *options, image="moving:1")
+    with daemon(docker, {}) as one:
+        for name in ("plain", "said-again"):
+            docker.sicken(name)
+        docker.sicken("before", wait=False)
+        closed(one, "healed", name="before")
+        assert told(one).keys() == {"before"}
+        notes = one.command("doctor").stdout.decode()
+        for name in ("plain", "said-again"):
+            assert docker.health(name) == "unhealthy"
+            assert f"container {name}: label dockmend.heal=true comes from its image" in notes

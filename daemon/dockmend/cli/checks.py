@@ -199,7 +199,8 @@ def _of_image(container: Container, known: set[str]) -> list[Finding]:
         Finding(
             "note", "labels",
             f"container {container.name}: label {key}={value} comes from its image, so it does not count",
-            "set it on the container, or name the image under policy.trusted_images in the settings",
+            "set it on the container, with another value than the image's, or name the image under"
+            " policy.trusted_images in the settings",
         )
         for key, value in sorted(container.image_labels.items())
         if key in known or means_something(key) or key.startswith("dockmend.")
