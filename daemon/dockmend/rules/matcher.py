@@ -208,7 +208,7 @@ def _same(known: _Known, subject: Object) -> bool:
     if old.labels is not subject.labels and old.labels != subject.labels:  # dictionaries are compared key by key
         return False
     if isinstance(subject, Container):
-        if not isinstance(old, Container) or old.image != subject.image:
+        if not isinstance(old, Container) or old.image != subject.image or old.image_unknown != subject.image_unknown:
             return False
     elif not isinstance(old, (Network, Volume)) or old.driver != subject.driver:
         return False

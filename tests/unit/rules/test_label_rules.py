@@ -73,6 +73,9 @@ def test_who_opts_out_is_left_alone_also_if_nobody_knows_whose_labels_they_are()
     assert not answering(unknown, "container.unhealthy", "all")
     of_image = Container(id="1", name="web", image_labels=said)
     assert answering(of_image, "container.unhealthy", "all")
+    matcher = Matcher(with_label_rules(RuleSet(), "all"))
+    found = [bool(matcher.candidates(happens("container.unhealthy", each))) for each in (unknown, of_image, unknown)]
+    assert found == [False, True, False]
 
 
 def test_a_one_off_is_nobodys() -> None:
