@@ -37,3 +37,18 @@ def test_what_no_rule_is_about_is_unwell_until_it_is_well_or_a_person_stops_it(d
         docker.docker("rm", "crashed")
         eventually(lambda: unwell(one) == {}, what="nothing is unwell any more")
         assert one.command("status").returncode == 0
+
+
+def test_a_crash_loop_is_unwell_while_it_lasts_and_what_a_person_paused_is_not(docker: PrivateEngine) -> None:
+    docker.patient("paused")
+    with daemon(docker, {}) as one:
+        docker.run("loop", "--restart", "always", command=("sh", "-c", "sleep 0.3; exit 1"))
+        docker.sicken("paused")
+        loop = {"loop": ("looping", False)}
+        eventually(lambda: unwell(one) == loop | {"paused": ("unhealthy", False)}, 60, what="both are unwell")
+        docker.docker("pause", "paused")
+        eventually(lambda: unwell(one) == loop, what="what is paused is left out")
+        docker.docker("stop", "-t", "1", "loop")
+        eventually(lambda: unwell(one) == {}, what="a person stopped the loop")
+        docker.docker("unpause", "paused")
+        eventually(lambda: unwell(one) == {"paused": ("unhealthy", False)}, what="it goes on as it was")
