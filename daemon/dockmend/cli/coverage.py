@@ -84,9 +84,10 @@ def covers(containers: Iterable[Container], rules: RuleSet, guards: Guards) -> l
 
 def cover(container: Container, rules: RuleSet, guards: Guards, ties: Ties) -> Cover:
     """Which rules of a set would act on a container, going by what they match and listen to."""
+    wrong = tuple(str(each) for each in wishes(container.labels).errors)
     forbidden = guards.forbids(container)
     if forbidden is not None:
-        return Cover((), (), forbidden.reason)
+        return Cover((), (), forbidden.reason, labels=wrong)
     acting: list[Rule] = []
     shadows: list[str] = []
     reasons: list[str] = []
@@ -101,7 +102,7 @@ def cover(container: Container, rules: RuleSet, guards: Guards, ties: Ties) -> C
             shadows.append(rule.name)
         elif why_not is None:
             acting.append(rule)
-    wrong = (*(str(each) for each in wishes(container.labels).errors), *_overruled(acting))
+    wrong = (*wrong, *_overruled(acting))
     if acting:
         return Cover(tuple(rule.name for rule in acting), tuple(shadows), "", labels=wrong)
     if shadows:

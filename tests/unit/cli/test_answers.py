@@ -182,6 +182,9 @@ def test_coverage_names_labels_that_are_wrong_or_overruled():
         )
         found = cover(container("a", labels={"dockmend.heal": "true"}), rules, Guards(), Ties())
         assert found.labels == (f"label:heal overruled by rule mine for {troubles}",)
+    found = cover(container("a", labels={"dockmend.ignore": "please"}), rules, Guards(), Ties())
+    assert found.why == "labelled dockmend.ignore=true"
+    assert found.labels == ("label dockmend.ignore=please: expected true or false (or yes, no, on, off, 1, 0)",)
     wrong = container("a", labels={"dockmend.heal": "true", "dockmend.heal.on": "crahsed"})
     found = cover(wrong, with_label_rules(load_texts({}, host="h"), "labelled"), Guards(), Ties())
     assert (found.rules, found.why) == ((), "")
