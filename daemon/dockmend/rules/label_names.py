@@ -86,6 +86,9 @@ def means_something(label: str) -> bool:
 
 def is_ours(label: str) -> bool:
     """Whether a label begins with dockmend's prefix, in any case: what is written another way is a slip."""
+    first = label[:1]
+    if first not in "dD" and not first.isspace():
+        return False  # most labels of most containers, for each change
     return label[:9] == PREFIX or label.strip()[:9].lower() == PREFIX
 
 
