@@ -10,18 +10,51 @@ import click
 
 from dockmend.cli.options import client, options, seconds
 from dockmend.cli.text import ago, clean, emit, say, show, span, when
+from dockmend.errors import DockmendError
 
 
 @click.command()
 @options("state", "socket", "json")
-def status(as_json: bool, **flags: Any) -> int:
-    """How the running daemon is; exit 1 if it is degraded or has no engine, or if a container is unwell."""
+@click.option("--health", is_flag=True, help="One line for a container's health check: does dockmend itself work?")
+def status(as_json: bool, health: bool, **flags: Any) -> int:
+    """How the running daemon is; exit 1 if it is degraded or has no engine, or if a container is unwell.
+
+    With --health: exit 1 only for what dockmend itself is to blame for: rejected rules, a journal that cannot be
+    written, or no answer. An engine that is away, or a container that is unwell, is no reason to restart dockmend.
+    """
+    if health:
+        return _tell_health(flags, as_json)
     found = client(flags).ask("status")
     if as_json:
         emit(found)
     else:
         _tell_status(found, time.time())
     return 1 if found["degraded"] or found["given_up"] or found.get("unwell") or not found["engine"]["up"] else 0
+
+
+OWN_FAULTS = ("rules", "journal", "daemon")
+"""Parts whose failure makes the container of dockmend unhealthy; all others are somebody else's, and pass."""
+
+
+def _tell_health(flags: dict[str, Any], as_json: bool) -> int:
+    """The verdict on one line: the engine keeps it beside the health check's exit code, which is 0 or 1."""
+    try:
+        degraded: dict[str, str] = client(flags).ask("status")["degraded"]
+    except DockmendError as error:
+        degraded = {"daemon": str(error)}
+    faults = {part: why for part, why in degraded.items() if part in OWN_FAULTS}
+    others = {part: why for part, why in degraded.items() if part not in OWN_FAULTS}
+    if as_json:
+        emit({"healthy": not faults, "faults": faults, "others": others})
+    elif faults:
+        say(f"unhealthy: {_joined(faults)}")
+    else:
+        say(f"healthy; no reason to restart dockmend: {_joined(others)}" if others else "healthy")
+    return 1 if faults else 0
+
+
+def _joined(parts: dict[str, str]) -> str:
+    return "; ".join(f"{part}: {why}" for part, why in parts.items())
 
 
 def _tell_status(found: dict[str, Any], now: float) -> None:

@@ -137,6 +137,33 @@ def test_status_says_no_by_its_exit_code(change, dockmend, state):
     assert dockmend("status", "--state", folder).code == 1
 
 
+@pytest.mark.parametrize(
+    ("degraded", "code", "told"),
+    [
+        ({}, 0, "healthy\n"),
+        ({"rules": "web.yaml is wrong"}, 1, "unhealthy: rules: web.yaml is wrong\n"),
+        ({"journal": "disk full", "engine": "gone"}, 1, "unhealthy: journal: disk full\n"),
+        ({"engine": "gone"}, 0, "healthy; no reason to restart dockmend: engine: gone\n"),
+        ({"mqtt": "\x1bb"}, 0, "healthy; no reason to restart dockmend: mqtt: \\x1bb\n"),
+    ],
+)  # fmt: skip
+def test_a_container_is_unhealthy_for_its_own_faults_only(degraded, code, told, dockmend, state):
+    folder, daemon = state
+    lost = {"rule": "r", "target": "container:web", "object_name": "web", "since": 5.0, "reason": "tried 5 times"}
+    engine = {**STATUS["engine"], "up": "engine" not in degraded}
+    daemon.answers["status"] = {**STATUS, "degraded": degraded, "engine": engine, "given_up": [lost]}
+    ran = dockmend("status", "--health", "--state", folder)
+    assert (ran.code, ran.out, ran.err) == (code, told, "")
+    answer = json.loads(dockmend("status", "--health", "--json", "--state", folder).out)
+    assert answer["healthy"] is (code == 0)
+    assert {**answer["faults"], **answer["others"]} == degraded
+
+
+def test_a_container_in_which_no_dockmend_answers_is_unhealthy(dockmend, tmp_path):
+    ran = dockmend("status", "--health", "--state", tmp_path)
+    assert (ran.code, ran.out[:28]) == (1, "unhealthy: daemon: no dockme")
+
+
 def test_rules(dockmend, state):
     folder, daemon = state
     ran = dockmend("rules", "--state", folder)
