@@ -26,13 +26,15 @@ _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # a fifo mus
 class Untrusted(Exception):
     """Others may have written what a path leads to; the text says what to do.
 
-    `place` is what they may write: the file, a folder above it, or a link. `foreign`: it belongs to one of them.
+    `place` is what they may write: the file, a folder above it, or a link. `owner`: name or uid of the one to whom
+    it belongs, as `policy.rules_owner` takes it; None if that is not what is wrong. `also`: what is wrong beside that.
     """
 
-    def __init__(self, place: str, reason: str, *, foreign: bool = False) -> None:
-        super().__init__(reason)
+    def __init__(self, place: str, reason: str, *, owner: str | None = None, also: str = "") -> None:
+        super().__init__(reason + also)
         self.place = place
-        self.foreign = foreign
+        self.owner = owner
+        self.also = also
 
 
 class UnknownOwner(ValueError):
@@ -153,25 +155,34 @@ class _Walk:
         self.here, self.shown = descriptor, place
 
     def _judge(self, seen: os.stat_result, place: str) -> None:
+        open_to = self._open_to(seen, place)
         if seen.st_uid not in self.owners:
             names = [_user(uid) for uid in sorted(self.owners)]
             wrong = f"belongs to {_user(seen.st_uid)}, not to {' or '.join(names)}: "
             wrong += f"`chown {names[-1]} {shlex.quote(place)}` mends that"
-            raise Untrusted(place, wrong, foreign=True)
+            raise Untrusted(place, wrong, owner=_name(seen.st_uid), also=f"; it {open_to}" if open_to else "")
+        if open_to:
+            raise Untrusted(place, open_to)
+
+    def _open_to(self, seen: os.stat_result, place: str) -> str:
+        """Who else may write it, why that matters and what mends it; empty if nobody may."""
         if stat.S_ISLNK(seen.st_mode):
-            return  # its mode means nothing: who may replace it, the folder's mode says
+            return ""  # its mode means nothing: who may replace it, the folder's mode says
         shared = seen.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if shared and stat.S_ISDIR(seen.st_mode) and seen.st_mode & stat.S_ISVTX:
-            return  # as /tmp: what is in it only its own owner replaces, and who that is, is judged next
-        if shared:
-            whom = "everybody" if seen.st_mode & stat.S_IWOTH else "its group"
-            why = "what is in it can be replaced" if stat.S_ISDIR(seen.st_mode) else "dockmend goes by what it says"
-            mend = f"`chmod go-w {shlex.quote(place)}` mends that"
-            raise Untrusted(place, f"may be written by {whom}, and {why}: {mend}")
+        if not shared or (stat.S_ISDIR(seen.st_mode) and seen.st_mode & stat.S_ISVTX):
+            return ""  # as /tmp: what is in it only its own owner replaces, and who that is, is judged next
+        whom = "everybody" if seen.st_mode & stat.S_IWOTH else "its group"
+        why = "what is in it can be replaced" if stat.S_ISDIR(seen.st_mode) else "dockmend goes by what it says"
+        return f"may be written by {whom}, and {why}: `chmod go-w {shlex.quote(place)}` mends that"
 
 
-def _user(uid: int) -> str:
+def _name(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"user {uid}"
+        return str(uid)
+
+
+def _user(uid: int) -> str:
+    name = _name(uid)
+    return f"user {name}" if name.isdecimal() else name

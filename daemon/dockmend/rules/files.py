@@ -60,8 +60,10 @@ def _note(path: Path, read: _Read, contents: dict[str, bytes], problems: list[Pr
 def _problem(path: Path, error: OSError | Untrusted) -> Problem:
     if isinstance(error, OSError):
         return Problem.of_file(str(path), f"cannot be read: {(error.strerror or str(error)).lower()}")
-    set_it = ", or set policy.rules_owner" if error.foreign else ""
-    return Problem.of_file(error.place, f"{error}{set_it}")
+    if error.owner is None:
+        return Problem.of_file(error.place, str(error))
+    told = str(error).removesuffix(error.also)
+    return Problem.of_file(error.place, f"{told}, or set policy.rules_owner: {error.owner}{error.also}")
 
 
 def rule_names(folder: Path | int) -> list[str]:

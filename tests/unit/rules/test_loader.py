@@ -351,7 +351,7 @@ def test_a_link_in_a_folder_that_others_may_write_does_not_lead_to_a_file_that_r
     os.chown(folder / "a.yaml", 4242, 4242, follow_symlinks=False)
     assert refusal(folder, host="lab", owner="root") == (
         f"{folder}/a.yaml: belongs to user 4242, not to root: `chown root {folder}/a.yaml` mends that, "
-        "or set policy.rules_owner"
+        "or set policy.rules_owner: 4242"
     )
 
 
@@ -402,9 +402,24 @@ def test_files_of_a_user_who_is_named_by_number_or_runs_dockmend(
     path = write(tmp_path, "a.yaml", RULE)
     os.chown(path, 4242, 4242)
     assert refusal(tmp_path, host="lab", owner="root") == (
-        f"{path}: belongs to user 4242, not to root: `chown root {path}` mends that, or set policy.rules_owner"
+        f"{path}: belongs to user 4242, not to root: `chown root {path}` mends that, or set policy.rules_owner: 4242"
     )
     assert len(load_rules(tmp_path, host="lab", owner=owner, runs_as=runs_as).rules) == 1
+
+
+@as_root
+def test_rules_on_a_share_of_a_nas_are_told_the_setting_and_the_mode_at_once(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.yaml", RULE)
+    os.chown(path, 4242, 100)
+    path.chmod(0o777)
+    open_to = f"may be written by everybody, and dockmend goes by what it says: `chmod go-w {path}` mends that"
+    assert refusal(tmp_path, host="lab", owner="root") == (
+        f"{path}: belongs to user 4242, not to root: `chown root {path}` mends that, or set policy.rules_owner: 4242; "
+        f"it {open_to}"
+    )
+    assert refusal(tmp_path, host="lab", owner="4242") == f"{path}: {open_to}"
+    path.chmod(0o744)
+    assert len(load_rules(tmp_path, host="lab", owner="4242").rules) == 1
 
 
 def test_an_owner_who_does_not_exist(tmp_path: Path) -> None:
