@@ -19,6 +19,20 @@ venv: ## the virtual environment with everything for development
 run: ## dockmend in the foreground, on rules.d/ and state/; more flags: make run ARGS="--dry-run"
 	@deploy/run.sh $(ARGS)
 
+.PHONY: install uninstall
+install: ## as root: dockmend as a service of systemd; once more to upgrade it; see docs/install.md
+	@deploy/install.sh
+uninstall: ## as root: takes it away again; what cannot be had again stays and is named, unless PURGE=yes
+	@deploy/uninstall.sh
+
+.PHONY: image proxy release
+image: ## the container image `dockmend`: make image BASE=python:3.13-slim, or an image that the engine has
+	@deploy/image.sh dockmend
+proxy: ## the image `dockmend-proxy` of deploy/compose.proxy.yaml: make proxy BASE=debian:stable-slim
+	@deploy/image.sh proxy
+release: venv ## on a tag: wheel, source archive, bill of materials, checksums in dist/; the image too with BASE=NAME
+	@deploy/release.sh
+
 .PHONY: check lint types layers unit
 check: lint types layers unit ## lint, types, layers and unit tests: no engine needed, under a minute
 lint: venv

@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . deploy/apt.sh
+. deploy/python.sh
 
 kind=${1:-runtime}
 venv=${VENV:-.venv}
@@ -19,30 +20,8 @@ if up_to_date "$kind" && "$venv/bin/python" -c 'import dockmend' 2>/dev/null; th
     exit 0
 fi
 
-# A Python of 3.11 or newer that can make virtual environments, pip included.
-usable() { "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
-find_python() {
-    local candidate
-    for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3}; do
-        if "$1" "$candidate"; then
-            printf '%s\n' "$candidate"
-            return
-        fi
-    done
-    return 1
-}
-
-if ! python=$(find_python usable); then
-    if ! on_debian || [ "$(id -u)" != 0 ]; then
-        say "no Python 3.11 or newer with its venv module was found (looked for: ${PYTHON:-python3}). On Debian or Ubuntu: apt-get install python3-venv; elsewhere name one: make run PYTHON=/path/to/python3"
-        exit 3
-    fi
-    install_packages python3 python3-venv || exit 3
-    python=$(find_python usable) || {
-        say "${PYTHON:-python3} is too old or is not there: dockmend needs Python 3.11 or newer with its venv module"
-        exit 3
-    }
-fi
+# shellcheck disable=SC2086 # several names
+python=$(find_python ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11 /usr/bin/python3})
 
 if ! usable "$venv/bin/python"; then
     say "making $venv with $("$python" --version)"

@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.."
 
 packages=(docker.io docker-cli docker-compose iptables iproute2 busybox-static mosquitto mosquitto-clients prometheus systemd procps zstd curl openssl stress-ng)
 packages+=(python3-venv) # `make unit-313`
+packages+=(mmdebstrap systemd-container pipx) # the packages: tests/lab/base.sh
 packages+=(podman runc netavark aardvark-dns catatonit)
 
 if ! on_debian; then

@@ -297,7 +297,8 @@ def _in_clear(mqtt: Mqtt | None, listen: Address | None) -> list[str]:
     if listen is not None and not listen.loopback:
         found.append(
             f"http.listen {listen}: there is no TLS, so tokens and answers cross the network in clear text: listen on "
-            "127.0.0.1 behind a proxy with TLS, and use http.metrics_listen for what is open"
+            "127.0.0.1 (in a container, publish the port there alone) behind a proxy with TLS, and use "
+            "http.metrics_listen for what is open"
         )
     return found
 

@@ -109,6 +109,6 @@ def test_every_target_of_make_it_names_is_there(path):
 
 
 def test_what_it_installs_is_there():
-    for path in ("systemd/dockmend.service", "deploy/compose.yaml", "requirements/runtime.txt", "rules.d", "Makefile"):
+    for path in ("deploy/compose.yaml", "rules.d", "Makefile"):
         assert path in README or path == "Makefile"
         assert (TOP / path).exists()

@@ -1,0 +1,230 @@
+"""The container image and the Compose files, from a clone of another user's with a umask of 077, on a real engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import PrivateEngine, eventually, sweep
+from tests.lab.packages import BASE, OFFLINE, USER, Clone, base_image
+
+LABELLED = ("--label", "dockmend.heal=true")
+QUICKLY = ("--health-interval=1s", "--health-retries=1", "--health-start-period=0s")
+BIGGEST = 60_000_000
+"""Bytes that dockmend may take above the base image."""
+
+
+class Host:
+    """An engine with both images, built by a user of its group from a clone that only that user can read."""
+
+    def __init__(self, engine: PrivateEngine, clone: Clone) -> None:
+        self.engine = engine
+        self.clone = clone
+        self._environment = {
+            "DOCKER_HOST": engine.url, "DOCKER_SOCKET": str(engine.socket), "BASE": base_image(engine), **OFFLINE
+        }  # fmt: skip
+
+    def command(self, *words: str, check: bool = True) -> str:
+        """A command of that user's in the clone: standard output and standard error."""
+        group = self.engine.socket.stat().st_gid
+        done = self.clone.run(*words, groups=(group,), environment=self._environment, check=check)
+        return done.stdout + done.stderr
+
+    def compose(self, file: str, *words: str) -> str:
+        return self.command("docker", "compose", "--file", f"deploy/{file}", *words)
+
+    def inside(self, *words: str, name: str = "dockmend") -> str:
+        return self.engine.docker("exec", name, *words, check=False)
+
+    def incident(self, name: str) -> dict[str, Any]:
+        """The first closed incident of a container, by the dockmend in its container."""
+
+        def closed() -> dict[str, Any] | None:
+            found = json.loads(self.inside("dockmend", "incidents", "--json", "--container", name) or "[]")
+            return next((each for each in found if each["outcome"]), None)
+
+        incident = eventually(closed, what=f"an incident of {name} is closed")
+        assert incident is not None
+        return incident
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[Host]:
+    sweep()
+    engine, clone = PrivateEngine(), Clone()
+    try:
+        engine.start()
+        engine.folder.chmod(0o711)  # as /run is: who may use the socket reaches it
+        engine.toolbox_image()
+        host = Host(engine, clone)
+        host.command("make", "image", "proxy")
+        yield host
+    finally:
+        engine.stop()
+        clone.remove()
+
+
+@pytest.fixture
+def host(built: Host) -> Iterator[Host]:
+    yield built
+    built.engine._remove_containers()
+    built.engine.docker("volume", "prune", "--all", "--force")
+
+
+def verdicts(host: Host, name: str) -> list[tuple[int, str]]:
+    """What the health checks of a container said so far."""
+    log = host.engine.inspect(name)["State"]["Health"]["Log"] or ()
+    return [(each["ExitCode"], each["Output"].strip()) for each in log]
+
+
+def test_the_clone_of_a_user_is_a_whole_installation(host: Host):
+    host.compose("compose.yaml", "up", "--detach")
+    host.engine.patient("web", *LABELLED)
+    host.engine.patient("other")
+    eventually(lambda: "1 enabled" in (said := host.inside("dockmend", "status")) or "2 enabled" in said)
+    eventually(lambda: "label:heal" in host.inside("dockmend", "coverage"), what="web is seen")
+    host.engine.sicken("web")
+    host.engine.sicken("other")
+    assert host.incident("web")["outcome"] == "healed"
+    assert json.loads(host.inside("dockmend", "incidents", "--json", "--container", "other")) == []
+    assert host.inside("dockmend", "rules", "--json").count('"builtin": true') == 2
+    assert host.inside("dockmend", "rules", "--json").count('"builtin": false') == 0
+    assert host.inside("dockmend", "status", "--health") == "healthy"
+    eventually(lambda: host.engine.health("dockmend") == "healthy", what="the engine says so too")
+    page = "import urllib.request as r; print(r.urlopen('http://localhost:9468/metrics').status)"
+    assert host.inside("python3", "-c", page) == "200"
+    host.compose("compose.yaml", "up", "--detach", "--force-recreate")
+    assert host.incident("web")["outcome"] == "healed"  # the journal is in the volume
+    host.compose("compose.yaml", "down", "--volumes")
+    assert host.engine.docker("ps", "--all", "--quiet", "--filter", "name=dockmend") == ""
+    assert host.engine.docker("volume", "ls", "--quiet") == ""
+
+
+def test_the_image_is_small_and_says_what_it_is(host: Host):
+    def of(image: str) -> dict[str, Any]:
+        return dict(json.loads(host.engine.docker("image", "inspect", image))[0])
+
+    above = of("dockmend")["Size"] - of(BASE)["Size"]
+    assert 0 < above < BIGGEST, f"{above / 1e6:.1f} MB above the base"
+    labels = {
+        key.removeprefix("org.opencontainers.image."): value
+        for key, value in of("dockmend")["Config"]["Labels"].items()
+    }
+    assert {"title", "description", "licenses", "version", "base.name"} <= labels.keys()
+    assert (labels["version"], labels["base.name"]) == ("0.1.0", BASE)
+    assert host.engine.docker("run", "--rm", "--entrypoint", "ls", "dockmend", "/etc/dockmend/rules.d") == ""
+
+
+def test_rules_of_a_share_take_one_setting_that_the_error_names(host: Host, tmp_path: Path):
+    folder = tmp_path / "rules.d"
+    folder.mkdir()
+    file = folder / "web.yaml"
+    file.write_text("version: 1\nrules: [{name: mine, when: container.unhealthy, match: {name: web}, then: restart}]\n")
+    os.chown(file, 99, 100)
+    file.chmod(0o744)
+    mounted = (
+        "--volume",
+        f"{folder}:/etc/dockmend/rules.d:ro",
+        "--volume",
+        f"{host.engine.socket}:/var/run/docker.sock",
+    )
+    host.engine.docker("run", "--detach", "--name", "refused", *QUICKLY, *mounted, "dockmend")
+    eventually(lambda: host.engine.health("refused") == "unhealthy", what="it is unhealthy")
+    code, said = verdicts(host, "refused")[-1]
+    assert (code, said.partition(",")[0]) == (
+        1,
+        "unhealthy: rules: the rule files are wrong and there is no last good set: nothing is done",
+    )
+    log = host.command("docker", "logs", "refused")
+    assert "or set policy.rules_owner: 99" in log
+    setting = ("--env", "DOCKMEND_POLICY_RULES_OWNER=99")
+    host.engine.docker("run", "--detach", "--name", "taken", *QUICKLY, *setting, *mounted, "dockmend")
+    eventually(lambda: host.engine.health("taken") == "healthy", what="it is healthy")
+    assert '"mine"' in host.inside("dockmend", "rules", "--json", name="taken")
+
+
+def test_an_engine_that_is_away_makes_nobody_restart_dockmend(host: Host):
+    nowhere = ("--env", "DOCKMEND_ENGINE=unix:///none.sock")
+    host.engine.docker("run", "--detach", "--name", "lonely", *QUICKLY, *nowhere, "dockmend")
+    eventually(lambda: "engine" in host.inside("dockmend", "status", "--health", name="lonely"), what="it is missed")
+    eventually(lambda: verdicts(host, "lonely")[-1][1].startswith("healthy; no reason"), what="the check says so")
+    assert verdicts(host, "lonely")[-1][0] == 0
+    assert host.engine.health("lonely") == "healthy"
+
+
+def test_a_daemon_that_stands_still_is_unhealthy(host: Host):
+    mounted = ("--volume", f"{host.engine.socket}:/var/run/docker.sock")
+    host.engine.docker("run", "--detach", "--name", "still", *QUICKLY, "--health-timeout=5s", *mounted, "dockmend")
+    eventually(lambda: host.engine.health("still") == "healthy", what="it is healthy")
+    host.engine.docker("kill", "--signal", "STOP", "still")
+    eventually(lambda: host.engine.health("still") == "unhealthy", what="it is unhealthy")
+    host.engine.docker("kill", "--signal", "CONT", "still")
+
+
+def test_without_root_in_the_sockets_group(host: Host, tmp_path: Path):
+    state = Path("/srv", f"{tmp_path.name}-{os.getpid()}")
+    state.mkdir(mode=0o700)
+    os.chown(state, USER, USER)
+    try:
+        group = str(host.engine.socket.stat().st_gid)
+        host.engine.docker(
+            "run", "--detach", "--name", "dockmend", "--user", str(USER), "--group-add", group, "--volume",
+            f"{host.engine.socket}:/var/run/docker.sock", "--volume", f"{state}:/var/lib/dockmend", "dockmend",
+        )  # fmt: skip
+        host.engine.patient("web", *LABELLED)
+        eventually(lambda: "label:heal" in host.inside("dockmend", "coverage"), what="web is seen")
+        host.engine.sicken("web")
+        assert host.incident("web")["outcome"] == "healed"
+        assert (state / "journal.sqlite3").stat().st_uid == USER
+    finally:
+        host.engine.docker("rm", "--force", "dockmend")
+        shutil.rmtree(state)
+
+
+ASK = """
+import http.client, socket, sys
+asked = http.client.HTTPConnection("engine")
+asked.sock = socket.socket(socket.AF_UNIX)
+asked.sock.connect("/run/engine/docker.sock")
+asked.putrequest(sys.argv[1], sys.argv[2], skip_host=False)
+asked.putheader("Content-Length", "0")
+asked.endheaders()
+print(asked.getresponse().status)
+"""
+REFUSED = (
+    "POST /containers/create", "POST /v1.45/containers/web/exec", "PUT /v1.45/containers/web/archive?path=/",
+    "DELETE /v1.45/containers/web", "POST /build", "GET /v1.45/containers/web/archive?path=/", "HEAD /_ping",
+    "POST //containers/create", "POST /v1.45/containers/web/../create", "POST /v1.45/containers/web%2f..%2fcreate",
+    "POST /v1.45/containers/x/restart/../../create", "GET /v1.45/containers/web/logs?stdout=1", "GET /v1.45/secrets",
+    "POST /v1.45/containers/%2e%2e/containers/create", "POST /v1.45/images/create?fromImage=x", "GET /v1.45//info",
+)  # fmt: skip
+
+
+def test_behind_the_proxy_it_heals_and_all_else_is_refused(host: Host):
+    host.compose("compose.proxy.yaml", "up", "--detach")
+    host.engine.patient("web", *LABELLED)
+    host.engine.docker("network", "create", "lane")
+    host.engine.docker("network", "connect", "lane", "web")
+    host.engine.patient("anew", *LABELLED, "--label", "dockmend.heal.action=recreate")
+    eventually(lambda: host.inside("dockmend", "coverage").count("label:heal") == 2, what="both are seen")
+    host.engine.sicken("web")
+    assert host.incident("web")["outcome"] == "healed"
+    before = host.engine.inspect("anew")["Id"]
+    host.engine.sicken("anew")
+    told = eventually(lambda: "403" in host.inside("dockmend", "incidents", "--json") and "yes", what="it is refused")
+    assert told
+    assert host.engine.inspect("anew")["Id"] == before
+    for each in REFUSED:
+        method, path = each.split()
+        assert host.inside("python3", "-c", ASK, method, path) == "403", each
+    assert host.inside("python3", "-c", ASK, "GET", "/v1.45/containers/web/json") == "200"
+    refused = host.engine.docker("logs", "dockmend-proxy")
+    assert "refused: POST /containers/create, answered 403" in refused
+    assert re.search(r"refused: GET \S*/containers/json", refused) is None
