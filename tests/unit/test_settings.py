@@ -76,6 +76,7 @@ COLLECTIONS = {
     "policy.protect.name": ("['*-db', vault]", "policy: {protect: {name: ['*-db', vault]}}"),
     "policy.protect.image": ("vault:*", "policy: {protect: {image: 'vault:*'}}"),
     "policy.trusted_images": ("[a:1]", "policy: {trusted_images: [a:1]}"),
+    "notify": ("{ops: {logs: 1}}", "notify: {ops: {logs: 1}}"),
     "http": ("{listen: null}", "http: {listen: null}"),
 }
 """A variable's value, and the settings file that says the same."""
@@ -220,7 +221,32 @@ WRONG = [
     ("mqtt: {host: h, commands: [pause]}", "1:27: mqtt.commands: not yet in this version: mqtt.commands"),
     ("mqtt: {host: h, homeassistant: true}", "not yet in this version: mqtt.homeassistant"),
     ("stores: {offsite: {url: 's3://b'}}", "1:9: stores: not yet in this version: stores"),
-    ("notify: {ops: {}}", "1:9: notify: not yet in this version: notify"),
+    ("notify: {ops: {urls: a}}", "1:16: unknown key 'urls' in notify.ops: expected one of url_file, at_once"),
+    ("notify: {ops: {url: 'ntfy://h/t'}}", "secrets are not written here, name the file that holds it with url_file"),
+    ("notify: {ops: }", "1:15: notify.ops: expected keys and values, found nothing"),
+    ("notify: [ops]", "1:9: notify: expected keys and values, found a list"),
+    ("notify: {'a b': {}}", "1:9: notify: 'a b' is no name for a channel: expected up to 32 letters, digits"),
+    ("notify: {none: {}}", "'none' is no name for a channel"),
+    (
+        "notify: {ops: {at_once: [gave-up]}}",
+        "1:26: notify.ops.at_once.0: unknown kind 'gave-up' (did you mean \"gave_up\"?)",
+    ),
+    (
+        "notify: {ops: {digest: [updated]}}",
+        "expected one of down, gave_up, flapping, resolved, degraded, needs_you, healed",
+    ),
+    ("notify: {ops: {digest: [told]}}", "unknown kind 'told'"),
+    ("notify: {ops: {digest: [5]}}", "notify.ops.digest.0: expected kinds of messages (down,"),
+    ("notify: {ops: {digest: healed}}", "1:24: notify.ops.digest: expected a list, found 'healed'"),
+    ("notify: {ops: {at_once: [down], digest: [down]}}", "1:15: notify.ops: down stands in at_once and in digest"),
+    ("notify: {ops: {severity: grave}}", "notify.ops.severity: expected one of info, warning, critical"),
+    ("notify: {ops: {severity: 1}}", "notify.ops.severity: expected one of info, warning, critical"),
+    ("notify: {ops: {quiet: '22:00'}}", '1:23: notify.ops.quiet: expected hours such as "22:00-07:00"'),
+    ("notify: {ops: {quiet: '22:00-24:00'}}", 'notify.ops.quiet: expected a time of day such as "08:00"'),
+    ("notify: {ops: {quiet: '8:00-08:00'}}", "notify.ops.quiet: begins when it ends"),
+    ("notify: {ops: {digest_at: 8}}", 'notify.ops.digest_at: expected a time of day such as "08:00"'),
+    ("notify: {ops: {logs: 51}}", "notify.ops.logs: expected 50 or less, found 51"),
+    ("notify: {ops: {logs: yes}}", "notify.ops.logs: expected a whole number, found true"),
     ("http: {tls: {cert: a}}", "1:13: http.tls: not yet in this version: http.tls"),
     ("http: {listen: 9468}", "1:16: http.listen: 9468 is no address"),
     ("http: {listen: '::1:9468'}", "1:16: http.listen: '::1:9468': put the IPv6 address in brackets"),
@@ -433,7 +459,7 @@ def test_the_schema_is_json_and_names_every_key():
     assert set(json.loads(text)["properties"]) == set(FileSettings.model_fields)
 
 
-_KEYS = st.sampled_from([*FileSettings.model_fields, "host", "rate", "allow", "x", ""])
+_KEYS = st.sampled_from([*FileSettings.model_fields, "host", "rate", "url_file", "quiet", "allow", "x", ""])
 
 
 def _nested(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

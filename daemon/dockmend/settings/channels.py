@@ -32,9 +32,9 @@ class Severity(IntEnum):
 
 LISTED: Final = tuple(kind for kind in Kind if kind is not Kind.TOLD)
 """The kinds that `at_once` and `digest` of a channel may name."""
-AT_ONCE: Final = frozenset(LISTED) - {Kind.HEALED}
+AT_ONCE: Final[frozenset[Kind]] = frozenset(LISTED) - {Kind.HEALED}
 """What a channel that does not say gets at once."""
-DIGEST: Final = frozenset({Kind.HEALED})
+DIGEST: Final[frozenset[Kind]] = frozenset({Kind.HEALED})
 """What it gets in its digest."""
 
 

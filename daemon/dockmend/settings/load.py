@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
 from dockmend import file_trust
 from dockmend.errors import InvalidFiles, Problem, UsageError
 from dockmend.file_trust import UnknownOwner, Untrusted
+from dockmend.settings import addresses
 from dockmend.settings import document as documents
 from dockmend.settings.document import Document, Location
 from dockmend.settings.model import FileSettings, LogFormat, Mqtt, Paths, Policy, Settings
@@ -53,10 +54,17 @@ def load(
     source = _source(named, owners)
     own = {key: values.pop(key) for key in OWN if key in values}
     loose = [*said.wrong, *unknown, *overlay(source.data, values)]
+    addresses.with_default(source.data, environ)
     valid, wrong = _validate(source, source.data, values)
     dry_run, log_format, more = _of_the_run(own)
     loose += [*wrong, *more]
     told, notes = _secrets(valid, source, environ, owners) if valid is not None and secrets else ({}, [])
+    found = addresses.Found()
+    if valid is not None and secrets:
+        found = addresses.read(valid.notify, valid.heartbeat_url_file, source, environ, owners)
+        loose += found.loose
+        notes += found.warnings
+        told |= {"heartbeat": found.heartbeat} if found.heartbeat is not None else {}
     _refuse(source.problems, loose)
     assert valid is not None  # else there was a problem
     settings = Settings.model_construct(
@@ -68,6 +76,7 @@ def load(
         warnings=(*said.warnings, *notes, *_in_clear(valid.mqtt, valid.http.listen)),
     )
     settings._secrets.update(told)  # noqa: SLF001 - private so that no dump or repr holds them
+    settings._urls.update(found.urls)  # noqa: SLF001 - the same
     return settings
 
 
@@ -99,6 +108,7 @@ def check_file(path: Path, owners: frozenset[int] | None = None) -> list[Problem
             if (file := getattr(getattr(valid, part), key, None)) is not None:
                 _judge(path.parent / file, source, (part, key), owners)
         _certificates(valid, source, path.parent, owners)
+        addresses.check(valid.notify, valid.heartbeat_url_file, source, owners)
     return sorted(set(source.problems))
 
 
@@ -217,8 +227,11 @@ def _unknown(key: str, known: list[str], inside: str) -> str:
 
 
 def _keys_of(model: type[BaseModel], location: Location) -> list[str]:
-    for step in location:
+    steps = iter(location)
+    for step in steps:
         field = model.model_fields.get(str(step))
+        if field is not None and get_origin(field.annotation) is dict:
+            next(steps, None)  # a name of its own, and below it what they all have
         options = (field.annotation, *get_args(field.annotation)) if field else ()
         part = next((option for option in options if isinstance(option, type) and issubclass(option, BaseModel)), None)
         if part is None:

@@ -9,9 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     WithJsonSchema,
@@ -20,6 +18,9 @@ from pydantic import (
 
 from dockmend.rules import catalogue
 from dockmend.rules.patterns import parse_name, parse_pattern
+from dockmend.settings.channels import Channel
+from dockmend.settings.notify import Channels
+from dockmend.settings.parts import File, Lists, Part
 from dockmend.settings.secrets import Secret
 from dockmend.settings.values import Address, address, rate
 
@@ -78,12 +79,6 @@ def _host(value: str) -> str:
     return value
 
 
-def _path(value: Any) -> Any:
-    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-        raise ValueError("expected the path of a file")
-    return Path(value)
-
-
 Rate = Annotated[
     tuple[int, float] | None,
     BeforeValidator(rate),
@@ -112,7 +107,6 @@ def _name(value: Any) -> str:
     return value
 
 
-File = Annotated[Path, BeforeValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})]
 _PATTERNS = WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
 Patterns = Annotated[tuple[Annotated[str, BeforeValidator(_pattern)], ...], BeforeValidator(_names), _PATTERNS]
 """Of label values: the empty text is one like any other."""
@@ -130,24 +124,14 @@ ActionName = Annotated[str, AfterValidator(_action), WithJsonSchema({"enum": sor
 LogFormat = Literal["auto", "console", "json"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
-
-
-class _Lists(_Part):
-    """Lists come as lists from YAML: strict mode would want tuples."""
-
-    model_config = ConfigDict(strict=False)
-
-
-class Limits(_Part):
+class Limits(Part):
     """The host's budget, over all rules and targets."""
 
     rate: Rate = (30, 60.0)
     parallel: int = Field(default=4, ge=1, le=64)
 
 
-class Snapshots(_Lists):
+class Snapshots(Lists):
     """Only bind mounts below one of `bind_roots` can be snapshotted."""
 
     bind_roots: tuple[File, ...] = ()
@@ -161,7 +145,7 @@ class Snapshots(_Lists):
         return self
 
 
-class MqttTls(_Part):
+class MqttTls(Part):
     """Files of certificates; an empty mapping uses the host's own authorities."""
 
     ca: File | None = None
@@ -175,7 +159,7 @@ class MqttTls(_Part):
         return self
 
 
-class Mqtt(_Lists):
+class Mqtt(Lists):
     """The broker. `port` None: 8883 with TLS, else 1883; see `effective_port`. `prefix` None: `dockmend/HOST`."""
 
     host: Annotated[str, AfterValidator(_host)] = Field(min_length=1, max_length=255)
@@ -192,7 +176,7 @@ class Mqtt(_Lists):
         return self.port or (8883 if self.tls is not None else 1883)
 
 
-class Protect(_Lists):
+class Protect(Lists):
     """Containers nothing is ever done to: one key that holds is enough; values are patterns as in rules, or lists."""
 
     labels: dict[str, Patterns] = Field(default_factory=dict)
@@ -208,7 +192,7 @@ class Protect(_Lists):
         return self
 
 
-class Policy(_Lists):
+class Policy(Lists):
     """The ceiling no rule can lift. `allow` None: everything but NOT_BY_DEFAULT and restoring in place."""
 
     allow: tuple[ActionName, ...] | None = None
@@ -223,7 +207,7 @@ class Policy(_Lists):
         return action in self.allow
 
 
-class Http(_Part):
+class Http(Part):
     """The HTTP server; `listen` null switches it off."""
 
     listen: Listen | None = Address("127.0.0.1", 9468)
@@ -233,7 +217,7 @@ class Http(_Part):
     tls: Annotated[dict[str, Any] | None, not_yet("http.tls")] = None
 
 
-class Paths(_Part):
+class Paths(Part):
     """Where things lie on this host: flags and environment only, never the file."""
 
     config: Path | None = None  # None: no settings file was found
@@ -250,7 +234,7 @@ class Paths(_Part):
         return self.state / "snapshots"
 
 
-class FileSettings(_Part):
+class FileSettings(Part):
     """Exactly what `dockmend.yaml` may hold."""
 
     heal: Annotated[Literal["labelled", "all", "off"], BeforeValidator(_heal)] = "labelled"
@@ -259,7 +243,8 @@ class FileSettings(_Part):
     limits: Limits = Limits()
     unknown_cause: Literal["restart policy", "act", "leave"] = "restart policy"
     snapshots: Snapshots = Snapshots()
-    notify: Annotated[dict[str, Any], not_yet("notify")] = Field(default_factory=dict)
+    notify: Channels = Field(default_factory=dict)
+    heartbeat_url_file: File | None = None
     mqtt: Mqtt | None = None
     stores: Annotated[dict[str, Any], not_yet("stores")] = Field(default_factory=dict)
     policy: Policy = Policy()
@@ -275,6 +260,17 @@ class Settings(FileSettings):
     log_format: LogFormat = "auto"
     warnings: tuple[str, ...] = ()
     _secrets: dict[str, Secret] = PrivateAttr(default_factory=dict)
+    _urls: dict[str, tuple[Secret, ...]] = PrivateAttr(default_factory=dict)  # by channel
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        """Where messages go; without their URLs if secrets were not read."""
+        return tuple(each.channel(name, self._urls.get(name, ())) for name, each in self.notify.items())
+
+    @property
+    def heartbeat_url(self) -> Secret | None:
+        """What is asked for each minute while dockmend is healthy."""
+        return self._secrets.get("heartbeat")
 
     @property
     def mqtt_password(self) -> Secret | None:

@@ -51,13 +51,26 @@ def read_secret(path: Path, owners: frozenset[int]) -> tuple[Secret, str | None]
     `owners`: the uids that it and every folder above it must belong to: whoever may write a token, has it.
     Raises OSError, Untrusted, or ValueError with what is wrong with the content (never the content itself).
     """
+    raw, warning = _content(path, owners)
+    return Secret(_line(raw), path), warning
+
+
+def read_lines(path: Path, owners: frozenset[int]) -> tuple[list[tuple[int, Secret]], str | None]:
+    """As `read_secret`, of a file with a secret in each line: (number of the line, secret); blank lines and those that
+    begin with # count for nothing."""
+    raw, warning = _content(path, owners)
+    lines = ((number, line.strip()) for number, line in enumerate(_text(raw).splitlines(), 1))
+    return [(number, Secret(line, path)) for number, line in lines if line and not line.startswith("#")], warning
+
+
+def _content(path: Path, owners: frozenset[int]) -> tuple[bytes, str | None]:
     with file_trust.opened(path, owners) as descriptor:
         raw = file_trust.content(descriptor, path, LARGEST + 1)
         mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
     warning = (
         f"{path} is readable by everyone on this host (mode {mode:04o}): chmod 600 it" if mode & stat.S_IROTH else None
     )
-    return Secret(_line(raw), path), warning
+    return raw, warning
 
 
 def own_secret(path: Path) -> Secret:
@@ -98,14 +111,19 @@ def _make(path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _line(raw: bytes) -> str:
-    """The one line of text that a file of a secret holds. Raises ValueError."""
+def _text(raw: bytes) -> str:
+    """What a file of secrets holds. Raises ValueError."""
     if len(raw) > LARGEST:
         raise ValueError(f"is larger than {LARGEST // 1024} KiB: that is no secret of a line")
     try:
-        text = raw.decode().rstrip("\r\n")
+        return raw.decode()
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8 text") from None
+
+
+def _line(raw: bytes) -> str:
+    """The one line of text that a file of a secret holds. Raises ValueError."""
+    text = _text(raw).rstrip("\r\n")
     if not text:
         raise ValueError("is empty")
     if "\n" in text or "\0" in text:

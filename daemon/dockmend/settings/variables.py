@@ -5,17 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
 from dockmend.rules import positions
+from dockmend.settings import addresses
 from dockmend.settings.model import FileSettings
 from dockmend.timekeeping import BOOT_VARIABLE
 
 OWN = ("config", "rules", "state", "socket", "dry_run", "log_format")  # no keys of the file
 SHORT = {"listen": "http.listen", "metrics_listen": "http.metrics_listen"}  # the flags' and variables' short names
-_OTHER_VARIABLES = {BOOT_VARIABLE, "DOCKMEND_DEBUG", "DOCKMEND_RUNTIME"}
+_OTHER_VARIABLES = {BOOT_VARIABLE, "DOCKMEND_DEBUG", "DOCKMEND_RUNTIME", addresses.URL, addresses.HEARTBEAT}
 
 
 def _keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
@@ -25,12 +26,14 @@ def _keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
             continue
         key = f"{above}{each.alias or name}"
         yield key
+        if get_origin(each.annotation) is dict:
+            continue  # what it holds has names of its own
         for kind in (each.annotation, *get_args(each.annotation)):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 yield from _keys(kind, f"{key}.")
 
 
-_LATER = {"notify", "stores", "mqtt.commands", "mqtt.homeassistant", "http.tls"}
+_LATER = {"stores", "mqtt.commands", "mqtt.homeassistant", "http.tls"}
 """Keys of the file that are not in this version."""
 VARIABLES = tuple(_keys(FileSettings))
 """The keys of the file that a variable can set: DOCKMEND_ and the key in capitals, dots as underscores."""
@@ -50,6 +53,7 @@ def from_environment(environ: Mapping[str, str]) -> Variables:
     """What the variables say; a value that is empty says nothing."""
     known = {f"DOCKMEND_{key.upper()}": SHORT.get(key, key) for key in (*OWN, *SHORT)}
     known |= {f"DOCKMEND_{key.upper().replace('.', '_')}": key for key in VARIABLES}
+    known[addresses.URL_FILE] = f"notify.{addresses.DEFAULT}.url_file"
     found = Variables()
     for name in sorted(environ):
         if name in known and environ[name] != "":
@@ -58,7 +62,7 @@ def from_environment(environ: Mapping[str, str]) -> Variables:
             if said != value:
                 found.wrong.append(f"{name}: says something else than {other}, which is the same: keep one of them")
         elif name.startswith("DOCKMEND_") and name not in known and name not in _OTHER_VARIABLES:
-            near = difflib.get_close_matches(name, known, 1, 0.8)
+            near = difflib.get_close_matches(name, [*known, *_OTHER_VARIABLES], 1, 0.8)
             hint = f": did you mean {near[0]}?" if near else ""
             found.warnings.append(f"the environment variable {name} means nothing{hint}")
     return found
