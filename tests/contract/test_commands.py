@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dockmend.engine.api_versions import parsed
+from dockmend.engine.client import DockerEngine
+from dockmend.engine.commands import LARGEST_TAIL
 from dockmend.errors import NotFound, Permanent, Temporary
-from tests.lab import eventually_async
+from tests.lab import PrivateEngine, eventually_async
 
 from .labs import Lab
 
@@ -97,3 +99,25 @@ async def test_the_end_of_a_container_is_waited_for_and_its_logs_are_read(lab: L
 async def _read(lab: Lab, name: str) -> None:
     async with lab.client.logs(name):
         pass
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+async def test_the_newest_lines_of_a_log_are_read_with_and_without_a_terminal(
+    docker: PrivateEngine, terminal: bool
+) -> None:
+    options = ("-d", "-t") if terminal else ("-d",)
+    lines = "for each in 1 2 3 4; do echo line $each; done"
+    await docker.adocker("run", *options, "--name", "web", "toolbox", "sh", "-c", f"{lines}; echo wrong >&2")
+    endless = "echo before; head -c 200000 /dev/zero | tr '\\0' x; echo"
+    await docker.adocker("run", *options, "--name", "endless", "toolbox", "sh", "-c", endless)
+    await docker.adocker("wait", "web", "endless")
+    client = DockerEngine(docker.url)
+    try:
+        assert sorted(await client.last_lines("web", 2, terminal=terminal)) == ["line 4", "wrong"]
+        (long,) = await client.last_lines("endless", 20, terminal=terminal)
+        assert set(long) == {"x"}
+        assert LARGEST_TAIL - 2 <= len(long) <= LARGEST_TAIL
+        with pytest.raises(NotFound):
+            await client.last_lines("nope", 2, terminal=False)
+    finally:
+        await client.close()

@@ -206,8 +206,15 @@ class _Routes:
         return _json({"StatusCode": container["State"]["ExitCode"]})
 
     async def logs(self, request: web.Request) -> web.Response:
-        self.engine.container(request.match_info["id"])
-        return web.Response(content_type="application/vnd.docker.multiplexed-stream")
+        container = self.engine.container(request.match_info["id"])
+        lines = self.engine.written.get(container["Id"], [])
+        tail = request.query.get("tail", "all")
+        lines = lines if tail == "all" else lines[-int(tail) :]
+        pieces = [f"{line}\n".encode() for line in lines]
+        if container["Config"].get("Tty"):
+            return web.Response(body=b"".join(pieces), content_type="application/vnd.docker.raw-stream")
+        framed = (bytes((1, 0, 0, 0)) + len(piece).to_bytes(4, "big") + piece for piece in pieces)
+        return web.Response(body=b"".join(framed), content_type="application/vnd.docker.multiplexed-stream")
 
     async def exec_create(self, request: web.Request) -> web.Response:
         return _json({"Id": self.engine.exec_create(request.match_info["id"], await request.json())}, 201)

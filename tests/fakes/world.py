@@ -24,6 +24,7 @@ class World(Commands, Networks):
         self.volumes: dict[str, dict[str, Any]] = {}
         self.images: dict[str, dict[str, Any]] = {}
         self.archives: dict[str, dict[str, Any]] = {}  # volume -> path within it -> tar entry, see archive.py
+        self.written: dict[str, list[str]] = {}  # lines of a container's log, by its id
         self.connect_keeps_mac = False  # as from API 1.54 on; before, MacAddress is taken and ignored
         self._addresses = 1
         for name, driver in (("bridge", "bridge"), ("host", "host"), ("none", "null")):

@@ -64,6 +64,8 @@ class Inside:
         treatment = self.daemon.treatment
         for timers in (treatment.timers, treatment.admission.timers, treatment.breakers.timers):
             timers._changed.set()
+        if self.daemon.telling is not None:
+            self.daemon.telling._changed.set()
 
     async def stories(self, **wanted: object) -> list[tuple[Incident, list[ActionRecord]]]:
         await self.daemon.journal.committed()

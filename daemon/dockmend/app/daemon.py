@@ -22,7 +22,7 @@ from dockmend.app.keeping import Keeping
 from dockmend.app.left_aside import LeftAside
 from dockmend.app.leftovers import Leftovers
 from dockmend.app.memory import keep_small
-from dockmend.app.messaging import Messaging
+from dockmend.app.messages import Messages, telling_of
 from dockmend.app.other_healers import OtherHealers
 from dockmend.app.own import own_containers
 from dockmend.app.pauses import Pauses
@@ -115,14 +115,14 @@ class Daemon:
         self.rules = Rules(settings, self.host, clock.wall)
         self.mqtt = self._mqtt()
         self.label_errors = LabelErrors()
+        self.telling = telling_of(self)
         self.observer = Observers(
             self.metrics,
             LogTeller(self._is_covered),
             self.standing,
             self.label_errors,
-            *((self.mqtt,) if self.mqtt is not None else ()),
+            *(each for each in (self.mqtt, self.telling) if each is not None),
         )
-        self.messaging = Messaging(settings, journal, self.metrics, self.degraded, clock, dice)
         self.pauses = Pauses(clock, self.observer.paused)
         self.pulse = Pulse()
         self.own = Ownership(engine, journal, clock.wall)
@@ -187,7 +187,6 @@ class Daemon:
             self.own.objects.load(await self.journal.instance(), await self.journal.owned())
             known = await taking_up.known_state(self.journal, self.mirror, self.clock)
             self.times = taking_up.Times(known.moved, self.clock())
-            await self.messaging.take_up(known.moved)
             self.history = await taking_up.history_of(self.journal, self.times, self.rules.looks_back)
             await taking_up.tell_own_doing(self.journal, self.mirror, known)
             pauses = [self.times.pause(pause) for pause in await self.journal.pauses()]
@@ -280,10 +279,11 @@ class Daemon:
             ("memory", keep_small),
             ("pauses", self.pauses.run),
             ("command socket", self._serve_commands),
-            *self.messaging.parts(),
         ]
         if self.mqtt is not None:
             parts.append(("mqtt", self.mqtt.run))
+        if self.telling is not None:
+            parts.append(("messages", partial(self._once_listed, Messages(self, self.telling).run)))
         if self.settings.http.listen is not None or self.settings.http.metrics_listen is not None:
             parts.append(("http", self._serve_http))
         if self.notifier.watchdog is not None:

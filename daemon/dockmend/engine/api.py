@@ -170,6 +170,10 @@ class Engine(Protocol):
     def logs(self, container: str) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """What a container without a terminal has written so far, both outputs."""
 
+    async def last_lines(self, container: str, count: int, *, terminal: bool) -> list[str]:
+        """The newest lines that a container has written, both outputs, the oldest first; of much text the end.
+        `terminal`: whether it has one, by its definition."""
+
     async def exec_create(
         self,
         container: str,

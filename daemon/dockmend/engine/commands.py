@@ -20,6 +20,8 @@ from .wire import WireExecution, WireId, execution_decoder, id_decoder
 
 HEADER = 8
 """Bytes before each piece of output: which of the two it is, three zeros, and its length (Engine API, attach)."""
+LARGEST_TAIL = 64 * 1024
+"""Bytes of a log's end that are kept: one line can be of any length."""
 
 
 class Commands(Looking):
@@ -35,6 +37,21 @@ class Commands(Looking):
                 yield pieces
             finally:
                 await pieces.aclose()
+
+    async def last_lines(self, container: str, count: int, *, terminal: bool) -> list[str]:
+        what = f"logs of {short(container)}"
+        query = {"stdout": "1", "stderr": "1", "tail": str(count)}
+        request = path("containers", segment(container, what), "logs", query=query)
+        kept = bytearray()
+        async with self._transport.stream(what, request) as response:
+            pieces = self._as_it_comes(response, what) if terminal else self._pieces(response, what)
+            try:
+                async for piece in pieces:
+                    kept += piece
+                    del kept[:-LARGEST_TAIL]
+            finally:
+                await pieces.aclose()
+        return bytes(kept).decode(errors="replace").splitlines()[-count:]
 
     async def exec_create(
         self,
@@ -73,6 +90,15 @@ class Commands(Looking):
         answer = await self._transport.call(what, path("exec", segment(execution, what), "json"))
         wire: WireExecution = self._transport.decoded(execution_decoder, answer, what)
         return Execution(wire.Running, None if wire.Running else wire.ExitCode, wire.Pid)
+
+    async def _as_it_comes(self, response: aiohttp.ClientResponse, what: str) -> AsyncGenerator[bytes, None]:
+        """What a terminal was sent: there are no headers between."""
+        while True:
+            with translated(what, self._transport.url):
+                chunk = await response.content.readany()
+            if not chunk:
+                return
+            yield chunk
 
     async def _pieces(self, response: aiohttp.ClientResponse, what: str) -> AsyncGenerator[bytes, None]:
         """What was written, without the headers between; a piece may come in parts."""

@@ -15,7 +15,7 @@ from dockmend.errors import Permanent
 LOOKS = frozenset({
     "url", "ahead", "trusted", "connect", "close", "ping", "events", "marker_present", "past", "listing", "inspect",
     "inspect_raw", "inspect_network", "addresses", "networks", "volumes", "inspect_volume", "images", "inspect_image",
-    "inspect_image_raw", "desired_macs", "wait", "logs", "exec_inspect", "get_archive", "started_at",
+    "inspect_image_raw", "desired_macs", "wait", "logs", "last_lines", "exec_inspect", "get_archive", "started_at",
 })  # fmt: skip
 """What changes nothing on the engine; all else does, also what comes to the protocol later."""
 OF_ONE = frozenset({

@@ -72,6 +72,7 @@ class Ending(StrEnum):
     WELL = "well"
     STOPPED = "stopped"  # by a person
     REMOVED = "removed"
+    COMPLETED = "completed"  # it ended by itself with exit code 0
 
 
 class Trouble(Struct, frozen=True):

@@ -57,7 +57,8 @@ class Facts(Struct, frozen=True):
     """What is known of a container in trouble; all of it may be missing. Times are wall seconds.
 
     `check`: what its health check said last; `made_at`: when it was made; `reason`: why its rule gave up; `why_not`:
-    why nothing is done about it; `attempts`: how many tries there were, which are not all listed in `tries`.
+    why nothing is done about it; `attempts`: how many tries there were, which are not all listed in `tries`;
+    `first_at`: when what its rule gave up on was first seen.
     """
 
     exit_code: int | None = None
@@ -66,14 +67,13 @@ class Facts(Struct, frozen=True):
     image: str = ""
     made_at: float = 0.0
     started_at: float = 0.0
-    restart_policy: str = ""
-    compose: bool = False
     lines: tuple[str, ...] = ()
     tries: tuple[Try, ...] = ()
     attempts: int = 0
     reason: str = ""
     why_not: str = ""
     next_try_at: float | None = None
+    first_at: float = 0.0
 
 
 def alarm(trouble: Trouble, facts: Facts, now: float, where: Where) -> Message:
@@ -95,6 +95,7 @@ def resolved(trouble: Trouble, ending: Ending, now: float, where: Where) -> Mess
         Ending.WELL: f"✅ {name} is well again",
         Ending.STOPPED: f"✅ {name} was stopped by a person",
         Ending.REMOVED: f"✅ {name} was removed",
+        Ending.COMPLETED: f"✅ {name} ended with exit code 0",
     }[ending]
     return _message(trouble, Kind.RESOLVED, title, [f"It {_was(trouble)}.", lasted], now, where)
 
@@ -209,7 +210,7 @@ def _needs_you(trouble: Trouble, facts: Facts, now: float, where: Where) -> _Par
 
 
 def _what_happened(trouble: Trouble, facts: Facts, now: float, where: Where) -> list[str]:
-    since, code = where.time(trouble.since, now), facts.exit_code
+    since, code = where.time(facts.first_at or trouble.since, now), facts.exit_code
     said = f': "{defusing.defused(facts.check, LONGEST_REASON)}"' if facts.check else ""
     what = {
         "unhealthy": f"Its health check fails since {since}{said}.",

@@ -109,6 +109,7 @@ def test_a_time_of_another_day_bears_its_day():
         (Ending.WELL, "✅ sonarr is well again"),
         (Ending.STOPPED, "✅ sonarr was stopped by a person"),
         (Ending.REMOVED, "✅ sonarr was removed"),
+        (Ending.COMPLETED, "✅ sonarr ended with exit code 0"),
     ],
 )
 def test_how_it_ended(ending: Ending, title: str):

@@ -1,0 +1,93 @@
+"""What is known of a container in trouble, for a message: from the mirror, the engine and the journal, within two
+seconds. What cannot be had in that time is left out: a message that is late helps less than one that says less."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from dockmend import redaction
+from dockmend.engine.api import Engine
+from dockmend.errors import EngineError, JournalError
+from dockmend.journal.api import Journal
+from dockmend.journal.records import ActionRecord, Incident
+from dockmend.mirror import Mirror
+from dockmend.model import Container, as_written
+from dockmend.notify.alarms import Trouble
+from dockmend.notify.message import Kind
+from dockmend.notify.wording import Facts, Try
+
+WITHIN: Final = 2.0
+"""Seconds for everything that is asked."""
+LINES: Final = 20
+"""Lines of a container's log that a message holds at most; a channel may take fewer."""
+LOOKED_THROUGH: Final = 20
+"""The newest incidents of a container among which the one is looked for that was given up."""
+
+
+@dataclass(slots=True)
+class FactFinding:
+    """`why_not(container)`: why nothing is done about it; `next_try(rule, target)`: when its rule tries again by
+    itself (seconds of dockmend's clock), None if it does not."""
+
+    engine: Engine
+    mirror: Mirror
+    journal: Journal
+    why_not: Callable[[Container], str]
+    next_try: Callable[[str, str], float | None]
+
+    async def of(self, trouble: Trouble) -> Facts:
+        """Never raises for what the engine or the journal cannot tell."""
+        if trouble.kind not in (Kind.DOWN, Kind.GAVE_UP):
+            return Facts()
+        container = self.mirror.of_target(trouble.target)
+        facts = self._seen(container) if container is not None else Facts()
+        try:
+            async with asyncio.timeout(WITHIN):
+                if trouble.kind is Kind.GAVE_UP:
+                    facts = await self._tried(trouble, facts)
+                if container is not None:
+                    facts = await self._told(container, facts)
+        except (TimeoutError, EngineError, JournalError):
+            pass  # the message says what is known
+        return facts
+
+    def _seen(self, container: Container) -> Facts:
+        return Facts(
+            exit_code=container.exit_code, error=container.error, image=as_written(container.image, container.labels),
+            made_at=container.created_at, started_at=container.started_at, why_not=self.why_not(container),
+        )  # fmt: skip
+
+    async def _tried(self, trouble: Trouble, facts: Facts) -> Facts:
+        facts = replace(facts, reason=trouble.note, next_try_at=self.next_try(trouble.rule, trouble.target))
+        for incident in await self.journal.incidents(container=trouble.target, limit=LOOKED_THROUGH):
+            if incident.rule == trouble.rule and incident.attempts:
+                story = await self.journal.story(incident.id)
+                return _with_tries(facts, incident, story[1] if story is not None else [])
+        return facts
+
+    async def _told(self, container: Container, facts: Facts) -> Facts:
+        raw = await self.engine.inspect_raw(container.id)
+        config = raw.get("Config") or {}
+        known = redaction.known_values(_environment(config), (container.name, container.image))
+        checks = ((raw.get("State") or {}).get("Health") or {}).get("Log") or []
+        check = str(checks[-1].get("Output", "")) if checks else ""
+        facts = replace(facts, check=redaction.text(check.strip(), known))
+        lines = await self.engine.last_lines(container.id, LINES, terminal=bool(config.get("Tty")))
+        return replace(facts, lines=tuple(redaction.text(line, known) for line in lines))
+
+
+def _with_tries(facts: Facts, incident: Incident, actions: list[ActionRecord]) -> Facts:
+    tries = tuple(
+        Try(each.action, each.began_at, each.outcome or "", each.detail) for each in actions if each.part == "then"
+    )
+    return replace(facts, attempts=incident.attempts, tries=tries, first_at=incident.opened_at)
+
+
+def _environment(config: Mapping[str, Any]) -> dict[str, str]:
+    pairs = (str(each).partition("=") for each in config.get("Env") or ())
+    return {name: value for name, _, value in pairs}

@@ -1,0 +1,76 @@
+"""Messages to people: what the parts of the daemon that tell and deliver stand on. Only built if there is a channel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dockmend.app.fact_finding import FactFinding
+from dockmend.app.given_up import given_up
+from dockmend.app.telling import Parts, Telling, local
+from dockmend.app.troubles import Troubles
+from dockmend.decide import rest_of
+from dockmend.model import Container
+from dockmend.notify.message import Severity
+from dockmend.notify.outbox import Outbox
+from dockmend.notify.routing import Now, Router
+from dockmend.notify.wording import SEVERITIES
+from dockmend.rules.label_rules import asked
+
+if TYPE_CHECKING:
+    from dockmend.app.daemon import Daemon
+
+
+def telling_of(daemon: Daemon) -> Telling | None:
+    """None if nobody is to be told: there is no channel, or another dockmend acts on this engine and tells."""
+    if not daemon.settings.channels or daemon.settings.only or daemon.turn.holder is not None:
+        return None
+    return Telling(daemon.host, daemon.clock.wall)
+
+
+class Messages:
+    """To be made once the daemon's parts are there."""
+
+    def __init__(self, daemon: Daemon, telling: Telling) -> None:
+        self._daemon = daemon
+        self._telling = telling
+        self.channels = {each.name: each for each in daemon.settings.channels}
+        self.outbox = Outbox({name: len(each.urls) for name, each in self.channels.items()}, daemon.journal)
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        rows, last = await self._daemon.journal.outbox()
+        self.outbox.load(rows, last, self._daemon.times.moved)
+        await self._telling.run(self._parts())
+
+    def _parts(self) -> Parts:
+        daemon, clock = self._daemon, self._daemon.clock
+        troubles = Troubles(
+            mirror=daemon.mirror, unwell=daemon.unwell,
+            given_up=lambda: given_up(daemon.history, daemon.mirror, daemon.treatment.rules),
+            paused=lambda target: daemon.pauses.until("", target) is not False,
+            asked_for=lambda container: asked(container, daemon.settings.heal) is not None, severity=self._severity,
+            up=lambda: daemon.watch.up, clock=clock.wall, ill=self._telling.ill,
+        )  # fmt: skip
+        facts = FactFinding(daemon.engine, daemon.mirror, daemon.journal, self._why_not, self._next_try)
+        return Parts(
+            troubles=troubles, facts=facts, router=Router(self.channels, self.outbox, self._now), mirror=daemon.mirror,
+            journal=daemon.journal, clock=clock,
+        )  # fmt: skip
+
+    def _now(self) -> Now:
+        clock = self._daemon.clock
+        return Now(clock(), local(clock.wall()))
+
+    def _severity(self, rule: str) -> Severity:
+        found = self._daemon.rule(rule)
+        return SEVERITIES[found.severity] if found is not None else Severity.WARNING
+
+    def _why_not(self, container: Container) -> str:
+        forbidden = self._daemon.guards.forbids(container)
+        return forbidden.reason if forbidden is not None else "no rule acts on it"
+
+    def _next_try(self, rule: str, target: str) -> float | None:
+        found, mine = self._daemon.rule(rule), self._daemon.history.targets.get((rule, target))
+        if found is None or mine is None or mine.breaker_at is None:
+            return None
+        return self._daemon.clock.wall_at(mine.breaker_at + rest_of(found.limits))
