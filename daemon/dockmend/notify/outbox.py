@@ -114,7 +114,8 @@ class Outbox:
                 continue
             self._last = max(self._last, row.sequence)
             self._keep(row)
-            self._finish(row)
+            if row.taken:  # it may name fewer URLs than before
+                self._finish(row)
 
     # ---------------------------------------------------------------------------------------- who has something to tell
 

@@ -244,3 +244,9 @@ async def test_the_journal_keeps_it_as_it_was(tmp_path: Path):
     titles(later, url=1)
     assert await journal.outbox() == ([], 2)
     await journal.close()
+
+
+def test_a_channel_without_an_url_keeps_what_it_has():
+    disk = Disk()
+    Outbox({"ops": 0}, disk).put("ops", a_message(0), NOW)
+    assert [row.message.title for row in again(disk, {"ops": 0}).waiting("ops")] == ["web0 is down"]
