@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from dockmend.mirror.ends import GOING_DOWN
 from tests.integration.healing import CRASHED, UNHEALTHY, actions_seen, closed
 from tests.integration.test_ends import kill_main
 from tests.lab import QUICK_HEALTH, Daemon, PrivateEngine, eventually
@@ -217,3 +219,26 @@ def test_a_host_that_is_shut_down(own_engine: Callable[..., PrivateEngine], daem
     one.start(timeout=60)
     nothing_but_the_witness(one, engine)
     assert engine.state("stopped") == "exited"
+
+
+def test_what_a_host_that_was_away_for_long_took_down_runs_again(
+    own_engine: Callable[..., PrivateEngine], daemon: Makes
+):
+    """One without a restart policy that obeys the engine's signal ends with 0, as one whose work is done."""
+    engine = own_engine()
+    engine.run("kept", "--restart", "unless-stopped")
+    engine.run("obeys", command=("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"))
+    engine.run("by-person", command=("sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"))
+    one = daemon(engine.url, rules=ALL)
+    one.stop()
+    engine.docker("stop", "by-person")
+    ended = time.time()
+    engine.terminate()
+    away = GOING_DOWN + 5.0
+    eventually(lambda: time.time() > ended + away, away + 30.0, what="longer than an engine takes to go down")
+    engine.start()
+    eventually(lambda: engine.state("kept") == "running", 60, what="it runs again")
+    one.start(timeout=60)
+    eventually(lambda: engine.state("obeys") == "running", 60, what="it was left down, and is started")
+    assert [row["cause"] for row in one.incidents() if row["object_name"] == "obeys"] == ["left_down"]
+    assert engine.state("by-person") == "exited"
