@@ -131,6 +131,8 @@ class Oracle:
             return self.lost_networks.accepted(slot, seen, last)
         if slot.owner is not None and self._is_down_for_a_reason(slot.owner):
             return True, f"the network of {slot.owner.key} is waited for"
+        if self.along.left_by_second(slot):
+            return True, "only the second dockmend, which ended before it came to it, knows that it is owed"
         if last is None:
             return self._unheard_of(slot), UNHEARD
         told = _told(last)

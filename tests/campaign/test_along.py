@@ -14,8 +14,9 @@ import pytest
 
 from . import fleet
 from .along import Along
+from .driver import SECOND
 from .fleet import Slot
-from .ledger import Act, Intent
+from .ledger import Act, Intent, Ledger, Life, Span
 from .relay import Request
 from .test_parts import ID, oracle_of
 from .verdict import Verdict
@@ -25,16 +26,17 @@ OWNER = Slot("h2", "owner", id=ID, born={ID: 1.0})
 GUEST = Slot("u1", "bystander", owner=OWNER, id="b" * 64, born={"b" * 64: 2.0})
 
 
-def along(calls: list[Request], starts: list[float]) -> Along:
+def along(calls: list[Request], starts: list[float], ledger: Ledger | None = None) -> Along:
     driver: Any = SimpleNamespace(
+        ledger=ledger or Ledger(),
         relay=SimpleNamespace(changes=lambda container: calls if container == ID else []),
         events=SimpleNamespace(of=lambda container, *actions: [Seen(at, "container", "start", ID) for at in starts]),
     )
     return Along(driver, lambda request: request.status == 204)
 
 
-def restart(sent: float, status: int = 204) -> Request:
-    return Request("POST", f"/containers/{ID}/restart", sent, status=status, answered=sent + 1.0)
+def restart(sent: float, status: int = 204, by: str = "") -> Request:
+    return Request("POST", f"/containers/{ID}/restart", sent, status=status, answered=sent + 1.0, by=by)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +54,23 @@ def test_an_uncovered_guest_is_demanded_back_if_dockmend_began_the_run_of_its_ow
 ):
     assert along(calls, starts).demanded(GUEST) is demanded
     assert not along(calls, starts).demanded(Slot("g3", "guest", owner=OWNER))
+
+
+@pytest.mark.parametrize(
+    ("call", "life", "turns", "left"),
+    [
+        (restart(10.0, by=SECOND), Life(1.0, 12.0), [Span(1.0, 12.0)], True),
+        (restart(10.0), Life(1.0, 12.0), [Span(1.0, 12.0)], False),
+        (restart(10.0, by=SECOND), Life(1.0), [Span(1.0)], False),
+        (restart(10.0, by=SECOND), Life(1.0, 500.0), [Span(1.0, 500.0)], False),
+        (restart(10.0, by=SECOND), Life(1.0, 12.0), [Span(1.0, 12.0), Span(30.0, 40.0)], False),
+    ],
+    ids=["it ended", "the first one did it", "it runs", "it had the time", "it had a turn since"],
+)
+def test_a_guest_may_be_left_if_only_a_dockmend_that_ended_knows_of_it(
+    call: Request, life: Life, turns: list[Span], left: bool
+):
+    assert along([call], [10.8], Ledger(second_lives=[life], second_acts=turns)).left_by_second(GUEST) is left
 
 
 @pytest.mark.parametrize(("sent", "belongs"), [(9.0, False), (12.0, True), (500.0, False)])
