@@ -108,7 +108,7 @@ def test_the_second_dockmend_of_an_engine_only_watches_until_the_first_ends(
         closed(second, "dry_run", name="web")
 
         assert first.stop() == 0
-        eventually(lambda: not json.loads(second.cli("status", "--json"))["dry_run"], 60, what="the second one acts")
+        eventually(lambda: not json.loads(second.cli("status", "--json", check=False))["dry_run"], 60, what="the second one acts")
         second.await_ready()
         assert second.metric("dockmend_acting") == 1
         docker.await_health("web", "healthy")
@@ -152,7 +152,7 @@ def test_the_demo_touches_nothing_but_its_own(docker: PrivateEngine, tmp_path: P
     with daemon(docker, "version: 1\nrules: []\n", config="heal: off\n", environment=shared) as acting:
         done = demo(docker, **shared)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert json.loads(acting.cli("status", "--json"))["degraded"] == {}
+        assert json.loads(acting.cli("status", "--json", check=False))["degraded"] == {}  # and one is unwell
     assert (states(docker), set(docker.docker("images", "--quiet").split())) == (left, images)
 
 

@@ -86,7 +86,7 @@ async def create(ctx: Context, params: Any, subject: Object) -> Done:
     told = f"network {definition.name} {'exists again' if standing else 'was made again' if again else 'was made'}"
     network = standing or await make(ctx, definition)
     back, left = await _put_back(ctx, network, members, told)
-    return Done("; ".join([told, *_told(back, left)]), {"network": network.id, "reconnected": [one.id for one in back]})
+    return Done("; ".join([told, *_told(back, left)]), {"network": network.id, **_facts(back, network)})
 
 
 def gone(ctx: Context, subject: Object) -> Network:
@@ -125,6 +125,10 @@ def _as_it_is(standing: Network, wanted: Network) -> Done:
     other = sorted({each.subnet for each in wanted.subnets} - ranges)
     note = f", without the subnet {', '.join(other)}" if other else ""
     return Done(f"network {standing.name} exists already{note}", {"network": standing.id})
+
+
+def _facts(back: list[Container], network: Network) -> dict[str, dict[str, list[str]]]:
+    return {"reconnected": {one.id: [network.name] for one in back}}
 
 
 async def _put_back(
@@ -193,4 +197,4 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
         raise
     except Failed as failure:
         return Settled(done=False, detail=str(failure))
-    return Settled(done=True, detail="; ".join([told, *_told(back, left)]))
+    return Settled(done=True, detail="; ".join([told, *_told(back, left)]), facts=_facts(back, network))

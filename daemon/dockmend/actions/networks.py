@@ -137,14 +137,10 @@ async def _told(ctx: Context, container: Container, back: list[Loss], connected:
     said = [f"reconnected{_to([each.name for each in back])}"] if back else []
     if connected:
         said.append(_already(connected))
-    addresses: dict[str, str] = {}
     for each in back:
         endpoint = seen.networks.get(each.name) if seen is not None else None
-        if endpoint is None:
-            continue
-        addresses[each.name] = endpoint.address or endpoint.ipv4 or ""
         wanted = each.endpoint.mac
-        if wanted and endpoint.mac_in_use and endpoint.mac_in_use.lower() != wanted.lower():
+        if endpoint is not None and wanted and endpoint.mac_in_use and endpoint.mac_in_use.lower() != wanted.lower():
             said.append(
                 f"the engine did not take over its MAC address {wanted} in {each.name}: only making it anew does"
             )
@@ -152,7 +148,8 @@ async def _told(ctx: Context, container: Container, back: list[Loss], connected:
         said.append("started, since its last start failed for want of the network")
     elif seen is not None and not seen.running:
         said.append(f"it was left {seen.state}")
-    return Done("; ".join(said), {"networks": addresses})
+    # Also one that it is not in now: a person took it out of that one again, before this look.
+    return Done("; ".join(said), {"reconnected": {container.id: [each.name for each in back]}})
 
 
 def _already(connected: list[str]) -> str:
@@ -189,7 +186,8 @@ async def settle_reconnect(ctx: Context, record: ActionRecord) -> Settled:
     except Failed as failure:
         return Settled(done=False, detail=str(failure))
     finished = f"the reconnection was finished: {', '.join(back)}" if back else "it had been reconnected"
-    return Settled(done=True, detail=f"{finished}; it was started" if start else finished)
+    facts = {"reconnected": {container.id: back}}  # the others may have been put back by a person
+    return Settled(done=True, detail=f"{finished}; it was started" if start else finished, facts=facts)
 
 
 # ------------------------------------------------------------------------------------------------- into one, out of one
@@ -206,10 +204,7 @@ async def connect(ctx: Context, params: Any, subject: Object) -> Done:
     endpoint = Endpoint(network_id=network.id, aliases=aliases, ipv4=params.ipv4, ipv6=params.ipv6)
     await ctx.remember({"connect": name})
     await join(ctx, container, network, endpoint, f"connect {container.name} to {name}")
-    seen = await look(ctx, container.id)
-    connected = seen.networks.get(name) if seen is not None else None
-    address = (connected.address or connected.ipv4 or "") if connected is not None else ""
-    return Done(f"connected to {name}", {"networks": {name: address}})
+    return Done(f"connected to {name}")
 
 
 async def settle_connect(ctx: Context, record: ActionRecord) -> Settled:

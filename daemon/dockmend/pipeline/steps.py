@@ -196,7 +196,7 @@ class Steps:
                 self._note_leaving(touched.id, intent.record)
             self._heard_out(intent)
         self._noted(incident, intent.record, done.facts)
-        self._note_facts(step, subject, done)
+        self._note_snapshots(step, done)
         if (owed := self.owed.get(intent.record.object_id)) is not None:
             return owed, echo, done
         return self._end(intent.record, "done", done.detail), echo, done
@@ -307,11 +307,14 @@ class Steps:
             self.mirror.expected(container_id, self.clock.wall())
 
     def _noted(self, incident: Incident, record: ActionRecord, facts: Mapping[str, Any]) -> None:
-        """What is verified in the end, and whose end is a person's."""
+        """What is verified in the end, whose end is a person's, and which networks dockmend gave back."""
         if record.action == "restart_dependents" and (now := self.incidents.open.get(incident.id)) is not None:
             members = (*now.members, *(each for each in facts.get("members", ()) if each not in now.members))
             self.incidents.update(incident.id, members=members)
         self._note_left_down(record)
+        for container, networks in facts.get("reconnected", {}).items():
+            for network in networks:
+                self.mirror.reconnected(container, network, self.clock.wall())
         if facts.get("stopped"):
             self.mirror.stopped_by_person(facts["successor"])
 
@@ -330,13 +333,7 @@ class Steps:
             self.mirror.left(container, str(network))
             self.keep(container)
 
-    def _note_facts(self, step: Step, subject: Object | None, done: Done) -> None:
-        if step.action == "reconnect_network" and isinstance(subject, Container):
-            for network in done.facts.get("networks", ()):
-                self.mirror.reconnected(subject.id, network, self.clock.wall())
-        if step.action == "create_network":
-            for container in done.facts.get("reconnected", ()):
-                self.mirror.reconnected(container, getattr(subject, "name", ""), self.clock.wall())
+    def _note_snapshots(self, step: Step, done: Done) -> None:
         if step.action == "snapshot_volume":
             for each in done.facts.get("snapshots", ()):
                 self.observer.snapshot(each["volume"], each["bytes"], self.clock.wall())

@@ -194,6 +194,7 @@ async def test_settling_finishes_with_what_was_written_down():
     settled = await networks.settle_reconnect(web.context, web.record("reconnect_network"))
 
     assert settled.detail == "the reconnection was finished: lane; it was started"
+    assert settled.facts["reconnected"] == {ID: ["lane"]}
     assert web.engine.did() == ["connect", "start"]
 
 
@@ -219,7 +220,26 @@ async def test_a_network_that_a_person_put_back_first_is_not_dockmends_own(befor
     done = await networks.reconnect(web.context, ANY, WEB)
 
     assert done.detail == "was connected already to lane"
-    assert not done.facts.get("networks")
+    assert not done.facts.get("reconnected", {}).get(ID)
+
+
+async def test_a_network_that_a_person_took_away_before_dockmend_looked_was_dockmends_own():
+    """Else their second disconnect is taken for another loss, and they need a third one."""
+    web = stage()
+    looks = 0
+
+    def taken_again() -> None:
+        nonlocal looks
+        looks += web.engine.did() == ["remember", "connect"]
+        if looks == 2:  # the first one makes sure that it is connected
+            web.engine.set(networks={})
+
+    web.engine.on["inspect"] = taken_again
+
+    done = await networks.reconnect(web.context, ANY, WEB)
+
+    assert looks == 2
+    assert done.facts["reconnected"] == {ID: ["lane"]}
 
 
 async def test_what_is_written_down_of_a_network_lacks_its_secrets_and_is_not_made_from():
