@@ -96,6 +96,8 @@ async def join(ctx: Context, container: Container, network: Network, endpoint: E
     seen = await look(ctx, container.id)
     if seen is None:
         raise Failed(f"cannot {what}: the container is gone", again=False)
+    if mine and network.name not in seen.networks:
+        return True  # somebody disconnected it since: that is their will
     if await place(ctx, seen, network.name) != "connected":
         await _by_force(ctx, container, network, endpoint, what)
         mine = True

@@ -223,15 +223,16 @@ async def test_a_network_that_a_person_put_back_first_is_not_dockmends_own(befor
     assert not done.facts.get("reconnected", {}).get(ID)
 
 
-async def test_a_network_that_a_person_took_away_before_dockmend_looked_was_dockmends_own():
-    """Else their second disconnect is taken for another loss, and they need a third one."""
+@pytest.mark.parametrize("look", [1, 2], ids=["which makes sure of it", "for what it tells"])
+async def test_a_network_that_a_person_took_away_before_a_look_of_dockmends_was_given_back(look: int):
+    """Else their second disconnect is undone, or taken for another loss, and they need a third one."""
     web = stage()
     looks = 0
 
     def taken_again() -> None:
         nonlocal looks
         looks += web.engine.did() == ["remember", "connect"]
-        if looks == 2:  # the first one makes sure that it is connected
+        if looks == look:
             web.engine.set(networks={})
 
     web.engine.on["inspect"] = taken_again
@@ -239,6 +240,7 @@ async def test_a_network_that_a_person_took_away_before_dockmend_looked_was_dock
     done = await networks.reconnect(web.context, ANY, WEB)
 
     assert looks == 2
+    assert web.engine.did() == ["remember", "connect"]
     assert done.facts["reconnected"] == {ID: ["lane"]}
 
 
