@@ -168,6 +168,8 @@ class Daemon:
             return
         if before is not None and before.state == "paused":
             self.treatment.look_again("paused")
+        if after is not None and after.health == "healthy" and (before is None or before.health != "healthy"):
+            self.treatment.needed_no_more(after)
         if self.treatment.ending.put_off and (container := after or before) is not None:
             self.treatment.changed(container)
         if healers_changed(before, after):

@@ -103,6 +103,7 @@ class Reloading:
                 self._acts_now(rule.name)
         daemon.intake.use(rules)
         daemon.treatment.rules.use(rules)
+        daemon.treatment.rules_changed()
         daemon.definitions.use(rules)
         daemon.spare_images.use(rules)
         daemon.watch.raw.use(rules)

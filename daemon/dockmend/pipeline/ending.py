@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dockmend.decide import History, Wait, backoff, exhausted
+from dockmend.decide import History, Wait, backoff, exhausted, span_text
 from dockmend.journal.records import Incident, Outcome
 from dockmend.observer import Observer
 from dockmend.pipeline.admission import Admission
@@ -17,6 +17,9 @@ from dockmend.pipeline.steps import StepFailed
 from dockmend.pipeline.timers import Timers
 from dockmend.rules.model import Rule
 
+NOTHING_TRIED_RETRY = 30.0
+"""Seconds between two verifications of one that has no trouble any more and is not well either: such as one whose
+health check has no verdict yet."""
 FROZEN_RETRY = 60.0
 """Seconds after which an incident whose container somebody paused looks anyway: mostly the unpausing wakes it."""
 
@@ -107,6 +110,8 @@ class Ending:
         opened, and it is to be escalated."""
         now = self.clock()
         mine = self.history.of(rule.name, incident.target)
+        # The trouble went after an attempt, and it did not become well: nothing new was tried since.
+        only_verified = mine.ended_at > max(mine.attempts, default=0.0)
         mine.ended_at = now
         self.progress.pop(incident.id, None)
         self.looking.persists(incident)
@@ -114,7 +119,7 @@ class Ending:
             return False
         if not again or exhausted(rule.limits, mine, incident.attempts, now):
             return self.give_up(incident, rule, reason)
-        waits = backoff(rule.limits, mine, now, self.dice) or Wait(now, "backoff", "tried again at once")
+        waits = backoff(rule.limits, mine, now, self.dice) or _without_backoff(now, only_verified)
         self.park(incident.id, Wait(waits.until, "backoff", f"{reason}; {waits.reason}"))
         return False
 
@@ -132,3 +137,10 @@ class Ending:
             return True
         self.close(incident.id, "failed", f"{reason}; tried once more, and its breaker stays open", "exhausted")
         return False
+
+
+def _without_backoff(now: float, only_verified: bool) -> Wait:
+    """What comes after a failure if the rule's backoff asks for no wait. `only_verified`: nothing was tried again."""
+    if only_verified:
+        return Wait(now + NOTHING_TRIED_RETRY, "backoff", f"verified again in {span_text(NOTHING_TRIED_RETRY)}")
+    return Wait(now, "backoff", "tried again at once")

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from dockmend.decide import ACT, Act, Suppress, Wait
 from dockmend.guards import Guards
 from dockmend.journal.records import Incident, Outcome
-from dockmend.model import Change, Object
+from dockmend.model import Change, Container, Object
 from dockmend.observer import Observer
 from dockmend.pipeline.incidents import Incidents
 from dockmend.rules.matcher import Matcher, Owners, order_remedies
@@ -45,6 +45,7 @@ class Treats(Protocol):
     def in_the_way(self, rule: Rule, subject: Object | None, *, even_if_stopped: bool) -> Suppress | None: ...
     def follows_from(self, change: Change) -> str | None: ...
     def removed(self, target: str) -> None: ...
+    def needed_no_more(self, container: Container) -> None: ...
 
 
 class Held(Enum):
@@ -97,6 +98,8 @@ class Intake:
         if change.triggers[0] == STARTED:
             self.treats.renew(change.subject)
         self.again(change)
+        if change.cause == "stopped" and isinstance(change.subject, Container):
+            self.treats.needed_no_more(change.subject)
         if change.triggers[0] in GONE:
             self.matcher.forget(getattr(change.subject, "id", "") or getattr(change.subject, "name", ""))
             self.treats.removed(change.target)

@@ -51,7 +51,8 @@ class RulesInForce:
 
     def why_none(self, incident: Incident) -> str:
         """Why `of` found no rule."""
-        gone = self.all.by_name(incident.rule) is None
+        rule = self.all.by_name(incident.rule)
+        gone = rule is None or not rule.enabled
         return "its rule is no longer in force" if gone else "the labels that asked for it are gone"
 
     def about(self, name: str, target: str) -> Rule | None:

@@ -39,6 +39,8 @@ from dockmend.timekeeping import Clock
 ENGINE_RETRY = 10.0
 """Seconds after which an incident that waits for the engine looks anyway."""
 JOURNAL_RETRY = 5.0
+PATIENT = frozenset({"for", "backoff", "cooldown"})
+"""What an incident waits for that is only time."""
 _CLOSES: dict[str, Outcome] = {
     "dry_run": "dry_run", "owner": "failed", "unknown_owner": "failed", "owner_stopped": "on_purpose",
 }  # fmt: skip
@@ -179,20 +181,40 @@ class Treatment:
         open_ = self.incidents.open.values()
         return any(each.object_id == container_id and each.state != "waiting" for each in open_)
 
-    def supersede(self, incident_id: str, reason: str) -> None:
-        """Another incident takes this one's place: at once if it waits between two attempts, else as soon as its step
-        has ended, or is settled, and `finally` was run."""
+    def supersede(self, incident_id: str, reason: str, untried: Outcome = "recovered") -> None:
+        """No further attempt of an incident is made: another one takes its place, or its rule is gone.
+
+        At once if it waits between two attempts, else as soon as its step has ended, or is settled, and `finally` was
+        run. `untried`: the outcome of one that had no attempt.
+        """
         incident = self.incidents.open.get(incident_id)
         if incident is None:
             return
         if incident.state == "waiting" and not self._in_an_attempt(incident_id):
-            self.ending.drop(incident_id, "interrupted" if incident.attempts else "recovered", reason)
+            self.ending.drop(incident_id, "interrupted" if incident.attempts else untried, reason)
             self._guests_are_free(incident_id)
         else:
             self.ending.superseded[incident_id] = reason
             if incident.state == "waiting":
                 self.submit(incident_id)
             self.verification.pulse.wake(incident.target)
+
+    def rules_changed(self) -> None:
+        """What is open of a rule that is not in force any more ends."""
+        for incident in list(self.incidents.open.values()):
+            rule = self.rules.of(incident)
+            if rule is None or not rule.enabled:
+                self.supersede(incident.id, self.rules.why_none(incident), "interrupted")
+
+    def needed_no_more(self, container: Container) -> None:
+        """It is well again, or somebody stopped it: what waits to treat it looks at once, and not when its time is up.
+
+        Else an incident stands open for the rest of its wait, though nothing will be done.
+        """
+        for incident in list(self.incidents.open.values()):
+            waits = incident.state == "waiting" and incident.waiting_for in PATIENT and incident.id in self.timers
+            if waits and incident.object_id == container.id:
+                self.submit(incident.id)
 
     def _in_an_attempt(self, incident_id: str) -> bool:
         """Whether an attempt was begun and cut short: a step of it is to be settled, or `finally` is still owed."""

@@ -135,6 +135,23 @@ async def test_one_that_gets_well_while_its_next_attempt_waits_is_healed_by_the_
         assert (one.only().outcome, one.restarts) == ("healed", 1)
 
 
+async def test_one_without_a_verdict_is_not_verified_over_and_over():
+    """Its trouble is gone and its check has not passed yet. After a `reset` there is no attempt to wait after."""
+    rules = HEAL + "    verify: {within: 1s}\n    limits: {backoff: 30m to 1h}\n"
+    async with clinic(rules) as one:
+        one.health_after = "starting"
+        one.sicken()
+        await one.quiet()
+        one.history.forget("heal", TARGET)
+        await one.later()
+        before = one.now
+
+        await one.later(3)
+
+        assert one.now - before >= 60.0
+        assert one.only().attempts == 1
+
+
 async def test_exhausted_attempts_open_the_breaker_and_the_next_trouble_is_suppressed():
     async with clinic(TWICE) as one:
         one.health_after = "unhealthy"
