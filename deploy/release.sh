@@ -34,11 +34,17 @@ say "building dockmend $version"
 (cd "$copy" && "$python" -c '
 import sys
 from setuptools import build_meta
-build_meta.build_sdist(sys.argv[1])
-build_meta.build_wheel(sys.argv[1])' "$out" >"$copy/log" 2>&1) || {
+out = sys.argv[1]
+build_meta.build_sdist(out)
+build_meta.build_wheel(out)' "$copy" >"$copy/log" 2>&1) || {
     cat "$copy/log" >&2
     exit 1
 }
+mv "$copy"/dockmend-"$version"-*.whl "$out"
+mkdir "$copy/source"
+tar -xzf "$copy/dockmend-$version.tar.gz" -C "$copy/source"
+tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -C "$copy/source" -c "dockmend-$version" |
+    gzip -n >"$out/dockmend-$version.tar.gz"
 "$python" "$copy/deploy/sbom.py" >"$out/dockmend-$version.cdx.json"
 
 if [ -z "${BASE:-}" ]; then

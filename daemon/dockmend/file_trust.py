@@ -63,7 +63,7 @@ def opened(path: Path, owners: frozenset[int], *, links: bool = True) -> Iterato
     """
     walk = _Walk(owners, links)
     try:
-        walk.along(Path.cwd() / path)
+        walk.along(path.absolute())
         yield walk.here
     finally:
         os.close(walk.here)

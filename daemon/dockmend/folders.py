@@ -19,7 +19,7 @@ def made(folder: Path, mode: int, *, shared: bool = False) -> Path:
 
     Raises OSError, Untrusted.
     """
-    folder = Path.cwd() / folder
+    folder = folder.absolute()
     require_fit(folder, shared=shared)
     folder.mkdir(mode=mode, parents=True, exist_ok=True)
     require_own(folder, shared=shared)
@@ -28,7 +28,7 @@ def made(folder: Path, mode: int, *, shared: bool = False) -> Path:
 
 def require_fit(folder: Path, *, shared: bool = False, runs_as: int | None = None) -> None:
     """As `require_own`, also of one that is still to be made; makes nothing. Raises OSError, Untrusted."""
-    folder = Path.cwd() / folder
+    folder = folder.absolute()
     # Nothing is made below what others can change: it would be made where their link leads.
     existing = next(each for each in (folder, *folder.parents) if os.path.lexists(each))
     require_own(existing, shared=shared or existing != folder, runs_as=runs_as)

@@ -140,7 +140,7 @@ class Machine:
         inside = ["nsenter", f"--target={self._leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         done = subprocess.run(
-            [*inside, "--root", "--wd=/", *command], check=False, capture_output=True, text=True, timeout=600,
+            [*inside, "--root", "--wdns=/", *command], check=False, capture_output=True, text=True, timeout=600,
             stdin=subprocess.DEVNULL, env={"PATH": path, "HOME": "/root", "LANG": "C.UTF-8", **environment},
         )  # fmt: skip
         assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"

@@ -135,3 +135,12 @@ def test_the_link_of_root_to_another_disk_is_followed(folder: Path):
     of_a_stranger(folder / "disk")
     with pytest.raises(Untrusted):
         folders.made(folder / "link", 0o700)
+
+
+def test_a_working_folder_that_is_gone_does_not_matter_to_a_whole_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert folders.made(tmp_path / "state", 0o700).is_dir()
+    folders.require_own(tmp_path / "state")
