@@ -118,6 +118,8 @@ QUICK: dict[str, list[str]] = {
     "tests/integration/test_slow_readers.py": [
         "test_those_who_never_read_cost_little_and_keep_nobody_out[/api/containers]"
     ],
+    # the first thing that the README shows
+    "tests/integration/test_image.py": ["test_the_clone_of_a_user_is_a_whole_installation"],
     # commands and settings
     "tests/integration/test_cli.py": [
         "test_the_demo_heals_tells_and_leaves_nothing",

@@ -66,10 +66,14 @@ def proxy_lines() -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def passes(method: str, path: str) -> bool:
-    """What the proxy's configuration says to a request, as HAProxy reads it; tests/integration has the real one."""
+def passes(method: str, path: str, *, more: bool = False) -> bool:
+    """What the proxy's configuration says to a request, as HAProxy reads it; tests/integration has the real one.
+
+    `more`: with the lines that are commented out.
+    """
     acls: dict[str, list[str]] = {}
-    for line in proxy_lines():
+    lines = (DEPLOY / "haproxy.cfg").read_text().replace("    # acl", "    acl") if more else "\n".join(proxy_lines())
+    for line in map(str.strip, lines.splitlines()):
         if match := re.match(r"acl (\w+) path_reg (\S+)$", line):
             acls.setdefault(match[1], []).append(match[2])
     wanted = {"GET": "look", "POST": "act"}.get(method)
@@ -103,6 +107,22 @@ def test_the_proxy_passes_what_healing_by_labels_needs(method: str, path: str):
 @pytest.mark.parametrize(("method", "path"), REFUSED)
 def test_the_proxy_passes_nothing_else(method: str, path: str):
     assert not passes(method, path)
+
+
+def test_an_image_is_looked_at_by_its_name_and_by_nothing_that_leads_elsewhere():
+    names = {
+        "shop:1": True,
+        "a%2Fb-c%2Fd_e:2": True,
+        "a%2F..%2F..%2Fx": False,
+        "..": False,
+        "a/b": False,
+        "%2Fa": False,
+    }
+    for name, known in names.items():
+        assert not passes("GET", f"/v1.45/images/{name}/json"), name
+        assert passes("GET", f"/v1.45/images/{name}/json", more=True) is known, name
+    assert passes("POST", "/v1.45/containers/create", more=True)
+    assert not passes("POST", "/v1.45/containers/a/exec", more=True)
 
 
 def test_the_proxy_refuses_by_default_and_lets_the_stream_of_events_be_silent():
