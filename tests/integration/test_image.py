@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dockmend import __version__
 from tests.lab import PrivateEngine, eventually, sweep
 from tests.lab.packages import BASE, OFFLINE, USER, Clone, base_image
 
@@ -118,7 +122,7 @@ def test_the_image_is_small_and_says_what_it_is(host: Host):
         for key, value in of("dockmend")["Config"]["Labels"].items()
     }
     assert {"title", "description", "licenses", "version", "base.name"} <= labels.keys()
-    assert (labels["version"], labels["base.name"]) == ("0.1.0", BASE)
+    assert (labels["version"], labels["base.name"]) == (__version__, BASE)
     assert host.engine.docker("run", "--rm", "--entrypoint", "ls", "dockmend", "/etc/dockmend/rules.d") == ""
 
 
@@ -251,3 +255,38 @@ def test_with_the_lines_that_are_commented_out_what_has_to_be_made_anew_is(host:
     host.engine.sicken("anew")
     assert host.incident("anew")["outcome"] == "healed", host.engine.docker("logs", "proxy")
     assert host.engine.inspect("anew")["Id"] != before
+
+
+def test_a_release_is_whole_and_the_same_twice(host: Host, tmp_path: Path):
+    top = tmp_path / "clone"
+    shutil.copytree(host.clone.folder, top)
+    (top / ".venv").symlink_to(sys.prefix)
+    subprocess.run(["git", "init", "--quiet", top], check=True)
+    (top / ".git/info/exclude").write_text(".venv\n")
+    who = ("-c", "user.name=tester", "-c", "user.email=tester@localhost")
+    for words in (("add", "--all"), (*who, "commit", "--quiet", "--message=all"), ("tag", f"v{__version__}")):
+        subprocess.run(["git", "-C", top, *words], check=True)
+
+    def release(**more: str) -> tuple[dict[str, str], str]:
+        """The checksums by file, and what was said."""
+        done = subprocess.run(
+            [top / "deploy/release.sh"], check=False, capture_output=True, text=True, timeout=600,
+            env={**os.environ, "DOCKER_HOST": host.engine.url, **OFFLINE, **more},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        subprocess.run(["sha256sum", "--quiet", "--check", "SHA256SUMS"], cwd=top / "dist", check=True)
+        sums = (line.split() for line in (top / "dist/SHA256SUMS").read_text().splitlines())
+        return {name: each for each, name in sums}, done.stderr
+
+    stem = f"dockmend-{__version__}"
+    image = f"{stem}-image.tar.gz"
+    whole, _ = release(BASE=BASE)
+    assert whole.keys() == {f"{stem}-py3-none-any.whl", f"{stem}.tar.gz", f"{stem}.cdx.json", image}
+    archive = gzip.decompress((top / "dist" / image).read_bytes())
+    assert f"Loaded image: dockmend:{__version__}" in host.engine.docker("load", stdin=archive)
+    again, said = release()
+    assert "no image: BASE=NAME names" in said
+    assert again == {name: each for name, each in whole.items() if name != image}
+    (top / "README.md").write_text("another")
+    with pytest.raises(AssertionError, match="there are changes that are not in the tag"):
+        release()
