@@ -13,7 +13,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from dockmend.decide import CODES
 from dockmend.journal.records import ActionRecord, Incident, Outcome
 from dockmend.model import Actor, Change, Container, Event
+from dockmend.notify.outbox import Outcome as Delivered
 from dockmend.observer import NotActing
+from dockmend.settings.channels import Kind
 from dockmend.tell.families import Family, Histogram
 from dockmend.tell.metrics import GAPS, Metrics
 from dockmend.tell.mqtt import container_state, event_of
@@ -49,6 +51,7 @@ NAMES = {
     "dockmend_acting": set(),
     "dockmend_not_acting": {"reason"},
     "dockmend_mqtt_connected": set(),
+    "dockmend_notifications_total": {"channel", "kind", "outcome"},
     "dockmend_tell_dropped_total": {"sink"},
     "dockmend_rules_reload_success": set(),
     "dockmend_rules_reload_success_timestamp_seconds": set(),
@@ -113,6 +116,8 @@ def exercise(metrics: Metrics) -> None:
     metrics.snapshot(ANONYMOUS, 24, 96.0)
     metrics.mqtt_connected(True)
     metrics.dropped("mqtt", 3)
+    metrics.notification_channels(["ops"])
+    metrics.notification("ops", Kind.DOWN, Delivered.SENT)
 
 
 def test_one_that_only_watches_says_for_which_reasons():
@@ -164,6 +169,8 @@ def test_everything_is_counted():
     assert seen["dockmend_snapshot_bytes_total"][()] == 1024
     assert seen["dockmend_snapshot_last_success_timestamp_seconds"] == {("data",): 95.0, ("anonymous",): 96.0}
     assert seen["dockmend_mqtt_connected"][()] == 1
+    assert seen["dockmend_notifications_total"]["ops", "down", "sent"] == 1
+    assert seen["dockmend_notifications_total"]["ops", "healed", "given_up"] == 0
     assert seen["dockmend_tell_dropped_total"] == {("log",): 0, ("mqtt",): 3}
     assert seen["dockmend_rules_reload_success"][()] == 1
     assert seen["dockmend_rules_reload_success_timestamp_seconds"][()] == 90

@@ -23,6 +23,7 @@ from dockmend.app.left_aside import LeftAside
 from dockmend.app.leftovers import Leftovers
 from dockmend.app.memory import keep_small
 from dockmend.app.messages import Messages, telling_of
+from dockmend.app.messaging import Messaging
 from dockmend.app.other_healers import OtherHealers
 from dockmend.app.own import own_containers
 from dockmend.app.pauses import Pauses
@@ -123,6 +124,7 @@ class Daemon:
             self.label_errors,
             *(each for each in (self.mqtt, self.telling) if each is not None),
         )
+        self.messaging = Messaging(settings, journal, self.metrics, self.degraded, clock, dice)
         self.pauses = Pauses(clock, self.observer.paused)
         self.pulse = Pulse()
         self.own = Ownership(engine, journal, clock.wall)
@@ -189,6 +191,7 @@ class Daemon:
             self.own.objects.load(await self.journal.instance(), await self.journal.owned())
             known = await taking_up.known_state(self.journal, self.mirror, self.clock)
             self.times = taking_up.Times(known.moved, self.clock())
+            await self.messaging.take_up(known.moved)
             self.history = await taking_up.history_of(self.journal, self.times, self.rules.looks_back)
             await taking_up.tell_own_doing(self.journal, self.mirror, known)
             pauses = [self.times.pause(pause) for pause in await self.journal.pauses()]
@@ -281,6 +284,7 @@ class Daemon:
             ("memory", keep_small),
             ("pauses", self.pauses.run),
             ("command socket", self._serve_commands),
+            *self.messaging.parts(),
         ]
         if self.mqtt is not None:
             parts.append(("mqtt", self.mqtt.run))

@@ -11,7 +11,6 @@ from dockmend.app.troubles import Troubles
 from dockmend.decide import rest_of
 from dockmend.model import Container
 from dockmend.notify.message import Severity
-from dockmend.notify.outbox import Outbox
 from dockmend.notify.routing import Now, Router
 from dockmend.notify.wording import SEVERITIES
 from dockmend.rules.label_rules import asked
@@ -34,12 +33,10 @@ class Messages:
         self._daemon = daemon
         self._telling = telling
         self.channels = {each.name: each for each in daemon.settings.channels}
-        self.outbox = Outbox({name: len(each.urls) for name, each in self.channels.items()}, daemon.journal)
+        self.outbox = daemon.messaging.outbox
 
     async def run(self) -> None:
         """Runs until cancelled."""
-        rows, last = await self._daemon.journal.outbox()
-        self.outbox.load(rows, last, self._daemon.times.moved)
         await self._telling.run(self._parts())
 
     def _parts(self) -> Parts:

@@ -184,7 +184,7 @@ class Outbox:
 
     def _finish(self, row: Row, end: State = State.SENT) -> bool:
         """Ends a row that every URL of its channel is done with."""
-        done = row.taken >= set(range(self._channels[row.channel]))
+        done = bool(row.taken) and row.taken >= set(range(self._channels[row.channel]))
         if done:
             self._end(row, end)
         return done

@@ -13,7 +13,9 @@ from dockmend.decide import CODES
 from dockmend.engine import vocabulary
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.model import Container, Event, Volume
+from dockmend.notify.outbox import Outcome
 from dockmend.observer import NotActing, Observer
+from dockmend.settings.channels import Kind
 from dockmend.tell.families import OTHER, Families, Family, Histogram, label
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -103,6 +105,11 @@ class Metrics(Observer):
         self._mqtt.values.clear()  # without a broker there is no value, and nothing to alert on
         self._dropped = Family(
             "dockmend_tell_dropped_total", "Messages dropped because nobody took them in time.", ("sink",)
+        )
+        self._notifications = Family(
+            "dockmend_notifications_total",
+            "What came of messages at a URL of a channel; each try that failed is counted.",
+            ("channel", "kind", "outcome"),
         )
         self._reload = Family("dockmend_rules_reload_success", "1 if the last load of the rules succeeded.")
         self._reload_at = Family(
@@ -254,6 +261,16 @@ class Metrics(Observer):
     def mqtt_connected(self, up: bool) -> None:
         """The broker was connected or lost; never called where none is configured."""
         self._mqtt.set(to=float(up))
+
+    def notification(self, channel: str, kind: Kind, outcome: Outcome) -> None:
+        self._notifications.add(channel, kind, outcome)
+
+    def notification_channels(self, names: Iterable[str]) -> None:
+        """Shows the channels' counters with 0 before there is a message."""
+        for name in names:
+            for kind in Kind:
+                for outcome in Outcome:
+                    self._notifications.expect(name, kind, outcome)
 
     def dropped(self, sink: str, count: int = 1) -> None:
         """Messages to `sink` (mqtt, log) that were dropped."""

@@ -92,6 +92,12 @@ def test_with_fewer_urls_than_before_a_message_that_all_of_them_took_is_done():
     assert not disk.rows
 
 
+def test_what_was_put_for_a_channel_without_a_url_stays_over_a_restart():
+    disk = Disk()
+    Outbox({"ops": 0}, disk).put("ops", a_message(0), NOW)
+    assert again(disk, {"ops": 0}).depth("ops") == 1
+
+
 def test_only_what_nobody_can_have_seen_is_taken_back():
     disk = Disk()
     outbox = Outbox({"ops": 1}, disk)

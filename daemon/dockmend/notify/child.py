@@ -1,0 +1,137 @@
+"""The process that hands messages to apprise: a request a line on standard input, an answer a line on standard output.
+
+It is a process because a call of the library cannot be ended from a thread, and because importing it costs 36 MiB that
+are given back when the process goes. It ends as soon as its standard input does, so none outlives dockmend. Requests of
+one URL come one after the other; those of different URLs run in threads of their own, so one that hangs holds up none
+of the others; who started this process ends it when one does (sender.py).
+
+What comes in is not looked at here but for its form: the URL is the owner's, who may name any service; the text is a
+stranger's, and is passed on as text.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import resource
+import sys
+import threading
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import msgspec
+
+LARGEST_ANSWER: Final = 16 * 1024
+"""Bytes of one line of standard output."""
+MOST_LINES: Final = 10
+"""Of what the library logged about one message."""
+LONGEST_LINE: Final = 500
+"""Characters of one of them."""
+_MEMORY: Final = 512 * 1024 * 1024
+"""Bytes: a receiver whose answer has no end fills the memory of this process, and no more."""
+_WHY: Final = "Socket Exception"
+"""How the one line of the library's debugging output begins that says why nobody answered; others hold the message."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """`type`: info, success, warning or failure, as the library has them."""
+
+    id: int
+    url: str
+    title: str
+    body: str
+    type: str = "info"
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """`said`: what the library logged; it may quote the URL."""
+
+    id: int
+    accepted: bool
+    said: tuple[str, ...] = ()
+
+
+def main() -> None:
+    """Answers requests until standard input ends."""
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # whatever a library prints is no answer
+    _confine()
+    services = Services()
+    lock = threading.Lock()
+    for line in sys.stdin.buffer:
+        request = msgspec.json.decode(line, type=Request)
+        threading.Thread(target=_serve, args=(services, request, answers, lock), daemon=True).start()
+    os._exit(0)  # what a thread still does nobody waits for
+
+
+def _serve(services: Services, request: Request, answers: BinaryIO, lock: threading.Lock) -> None:
+    try:
+        answer = services.send(request)
+    except BaseException as error:  # noqa: BLE001 - whatever a plugin does wrong is an answer, and ends no other's
+        answer = Answer(id=request.id, accepted=False, said=(f"{type(error).__name__} in the library",))
+    line = msgspec.json.encode(answer)
+    if len(line) > LARGEST_ANSWER:
+        line = msgspec.json.encode(msgspec.structs.replace(answer, said=()))
+    with lock, contextlib.suppress(OSError):
+        answers.write(line + b"\n")
+
+
+class Services:
+    """The library's services by URL: each knows when it was last asked, and how fast it may be asked again."""
+
+    def __init__(self) -> None:
+        import apprise  # noqa: PLC0415 - only this process loads it
+
+        self._apprise = apprise
+        self._asset = apprise.AppriseAsset(
+            body_format=apprise.NotifyFormat.TEXT, interpret_emojis=False, interpret_escapes=False,
+            http_redirects=False,  # a POST that is redirected becomes a GET, and is taken for accepted
+            pgp_autogen=False, pem_autogen=False, allow_templates=False,
+            storage_mode=apprise.PersistentStoreMode.MEMORY,
+            service_timeout=0,  # who started this process watches the time
+        )  # fmt: skip
+        self._services: dict[str, Any] = {}
+
+    def send(self, request: Request) -> Answer:
+        """One message to one service; blocks."""
+        service = self._services.get(request.url)
+        if service is None:
+            service = self._services[request.url] = self._apprise.Apprise(asset=self._asset)
+            plugin = self._apprise.Apprise.instantiate(request.url, asset=self._asset)
+            if plugin is None:
+                del self._services[request.url]
+                return Answer(id=request.id, accepted=False, said=("apprise does not understand this URL",))
+            if "overflow=" not in request.url:
+                # What a service does not take is cut, not refused: half a message is better than none.
+                plugin.overflow_mode = self._apprise.OverflowMode.TRUNCATE
+            service.add(plugin)
+        result = service.notify(
+            body=request.body, title=request.title, notify_type=request.type, log_level=logging.DEBUG
+        )
+        said = [f"{each.level}: {each.message}" for each in result.logs() if _tells(each.level, each.message)]
+        return Answer(
+            id=request.id, accepted=bool(result), said=tuple(line[:LONGEST_LINE] for line in said[:MOST_LINES])
+        )
+
+
+def _tells(level: str, message: str) -> bool:
+    return level not in ("TRACE", "DEBUG", "INFO") or message.startswith(_WHY)
+
+
+def _confine() -> None:
+    """No more memory than it needs, no files, no core that would hold the URLs; the first to go if memory is short."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    for what, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_DATA, _MEMORY)):
+        _, hard = resource.getrlimit(what)
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard),) * 2)
+    logging.getLogger("apprise").addHandler(logging.NullHandler())
+    logging.getLogger("apprise").propagate = False
+    logging.getLogger("apprise").setLevel(logging.DEBUG)
+    logging.raiseExceptions = False
+
+
+if __name__ == "__main__":
+    main()
