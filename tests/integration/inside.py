@@ -18,6 +18,7 @@ from dockmend.journal.sqlite import SqliteJournal
 from dockmend.settings import Settings
 from tests.fakes.engine import FakeEngine
 from tests.integration.stories import stories
+from tests.lab import PrivateEngine
 from tests.lab.waiting import eventually_async
 from tests.unit.machine import Machine
 
@@ -91,7 +92,7 @@ class Inside:
 
 @asynccontextmanager
 async def inside(
-    ward: Ward, folder: Path, rules: str, machine: Machine | None = None, **settings: Any
+    ward: Ward | PrivateEngine, folder: Path, rules: str, machine: Machine | None = None, **settings: Any
 ) -> AsyncIterator[Inside]:
     """Ready when entered: the first list was taken up. `machine`: that of an earlier run, whose time goes on."""
     machine = machine or Machine()
