@@ -42,7 +42,7 @@ async def test_disconnected_container_is_back_with_alias_and_address(acting: Act
     assert pings(docker, "peer", "shop") == "10.89.0.50"
     assert pings(docker, "peer", "web") == "10.89.0.50"
     assert done.detail == "reconnected to lane"
-    assert done.facts == {"networks": {"lane": "10.89.0.50"}}
+    assert done.facts == {"reconnected": {docker.inspect("web")["Id"]: ["lane"]}}
     assert (await acting.run("reconnect_network", ANY, "web")).detail == "was connected already to lane"
 
 

@@ -46,7 +46,8 @@ async def test_who_has_the_address_is_said_and_the_next_start_does_not_suffer(ac
     assert endpoint(docker, "web", "lane") is None  # what a refused connect leaves would fail the next start
     docker.docker("restart", "--time", "1", "web")
     docker.docker("rm", "--force", "thief")
-    assert (await acting.run("reconnect_network", ANY, "web")).facts["networks"]["lane"]
+    done = await acting.run("reconnect_network", ANY, "web")
+    assert done.facts == {"reconnected": {docker.inspect("web")["Id"]: ["lane"]}}
     kept = endpoint(docker, "web", "lane")
     assert kept["IPAddress" if family == "ipv4" else "GlobalIPv6Address"] == address
 

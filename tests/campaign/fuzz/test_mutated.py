@@ -48,17 +48,21 @@ async def test_a_hostile_broker(campaign_seed: int, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(mqtt, "PATIENCE", 0.5)  # each greeting that is none takes all of it
     mutator, dice = Mutator(campaign_seed, PACKETS), random.Random(campaign_seed)
     greeted, up = 0, 0
+    serving: set[asyncio.Task[None] | None] = set()
 
     async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal greeted
         greeted += 1
-        with contextlib.suppress(OSError):
-            await reader.read(1000)
-            if dice.random() < 0.8:
-                writer.write(CONNACK)
-            for _ in range(dice.randint(1, 20)):
-                writer.write(mutator.next())
-            await writer.drain()
+        serving.add(asyncio.current_task())
+        try:
+            with contextlib.suppress(OSError):
+                await reader.read(1000)
+                if dice.random() < 0.8:
+                    writer.write(CONNACK)
+                for _ in range(dice.randint(1, 20)):
+                    writer.write(mutator.next())
+                await writer.drain()
+        finally:
             writer.close()
 
     def state(connected: bool, why: str) -> None:
@@ -74,6 +78,7 @@ async def test_a_hostile_broker(campaign_seed: int, monkeypatch: pytest.MonkeyPa
         assert not task.done()
         assert up > 0
         await end_all([task])  # as dockmend ends it: a connection that breaks may hide the first cancellation
+    await asyncio.gather(*(each for each in serving if each is not None))  # the client is gone, so each of them ends
 
 
 async def test_raw_bytes_over_http(campaign_seed: int) -> None:
