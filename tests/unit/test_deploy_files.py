@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from dockmend import __version__
+from dockmend.settings import addresses
 from dockmend.settings.variables import VARIABLES
 
 TOP = Path(__file__).resolve().parents[2]
@@ -49,7 +50,7 @@ def test_compose_needs_no_other_file_and_takes_no_strangers_image(name: str):
 def test_compose_sets_only_variables_that_there_are_and_publishes_to_this_host(name: str):
     service = services(name)["dockmend"]
     known = {f"DOCKMEND_{key.upper().replace('.', '_')}" for key in VARIABLES}
-    assert {each for each in service["environment"] if each != "TZ"} <= known
+    assert {each for each in service["environment"] if each != "TZ"} <= known | {addresses.URL}
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
 
 

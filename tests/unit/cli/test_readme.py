@@ -11,6 +11,7 @@ import yaml
 
 from dockmend.cli.frame import COMMANDS, Commands, root
 from dockmend.rules.loader import load_texts
+from dockmend.rules.owner_labels import wishes
 from dockmend.settings import check_file, schema
 from dockmend.settings.model import FileSettings
 from dockmend.settings.variables import VARIABLES
@@ -19,7 +20,9 @@ from tests.unit.rules.schema_subset import errors
 TOP = Path(__file__).resolve().parents[3]
 README = (TOP / "README.md").read_text()
 CLI = (TOP / "docs" / "cli.md").read_text()
+RULES = (TOP / "docs" / "rules.md").read_text()
 DOCUMENTS = sorted(TOP.glob("*.md")) + sorted(TOP.glob("docs/**/*.md")) + sorted(TOP.glob("bench/*.md"))
+SOCKET = "/var/run/docker.sock"
 FOLDERS = "tests|docs|daemon|bench|deploy|systemd|requirements"
 
 
@@ -29,17 +32,36 @@ def blocks(text: str) -> list[str]:
     return ["\n".join(line.removeprefix("    ") for line in block.splitlines()) for block in found]
 
 
+def test_the_container_it_shows_is_what_the_file_for_compose_runs():
+    [shown] = [yaml.safe_load(block) for block in blocks(README) if "image: dockmend" in block]
+    file = yaml.safe_load((TOP / "deploy" / "compose.yaml").read_text())
+    short, whole = shown["services"]["dockmend"], file["services"]["dockmend"]
+    assert {key for key in short if short[key] != whole[key]} == {"environment", "volumes"}
+    assert short["volumes"] == [
+        each.replace("${DOCKER_SOCKET:-/var/run/docker.sock}", short["volumes"][0].split(":")[0])
+        for each in whole["volumes"]
+    ]
+    assert set(shown["volumes"]) == set(file["volumes"])
+    assert set(short["environment"]) == {"TZ", "DOCKMEND_NOTIFY_URL"}
+    assert set(short["environment"]) <= set(whole["environment"])
+
+
+def test_the_labels_it_shows_are_understood():
+    [shown] = [yaml.safe_load(block) for block in blocks(README) if "network_mode" in block]
+    labels = [each.get("labels", {}) for each in shown["services"].values()]
+    assert sum(len(each) for each in labels) == 3
+    for each in labels:
+        assert wishes(each).errors == ()
+
+
 def test_the_rules_it_shows_load():
-    shown = [block for block in blocks(README) if block.startswith("version: 1")]
-    assert shown
-    for block in shown:
-        assert load_texts({"README.md": block}, host="h").rules
+    shown = [block for block in blocks(RULES) if block.startswith("version: 1")]
+    assert len(shown) > 1
+    assert load_texts({"rules.md": shown[0]}, host="h").rules
 
 
-def test_the_settings_it_shows_hold(tmp_path):
-    [shown] = [block for block in blocks(README) if block.startswith("heal: ")]
-    (tmp_path / "dockmend.yaml").write_text(shown)
-    assert check_file(tmp_path / "dockmend.yaml") == []
+def test_it_is_read_in_a_minute():
+    assert len(README.splitlines()) < 150
 
 
 def test_the_settings_reference_holds_and_has_every_key(tmp_path):
@@ -58,11 +80,11 @@ def test_the_errors_it_shows_are_those_that_come(dockmend, tmp_path, monkeypatch
         "    limits: {cooldown: off, attempts: 5}\n"
     )
     monkeypatch.chdir(tmp_path)
-    [shown] = [block for block in blocks(README) if block.startswith("$ dockmend check")]
+    [shown] = [block for block in blocks(RULES) if block.startswith("$ dockmend check")]
     assert dockmend("check", "rules.d").err == shown.partition("\n")[2] + "\n"
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/settings.md"])
+@pytest.mark.parametrize("path", ["docs/settings.md"])
 def test_an_editor_that_goes_by_the_schema_finds_nothing_wrong_with_the_settings_shown(path):
     [shown] = [block for block in blocks((TOP / path).read_text()) if block.startswith("heal: ")]
     told = schema()
@@ -109,6 +131,5 @@ def test_every_target_of_make_it_names_is_there(path):
 
 
 def test_what_it_installs_is_there():
-    for path in ("deploy/compose.yaml", "rules.d", "Makefile"):
-        assert path in README or path == "Makefile"
-        assert (TOP / path).exists()
+    assert "docker compose -f deploy/compose.yaml up" in README
+    assert (TOP / "deploy/compose.yaml").exists()
