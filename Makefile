@@ -112,7 +112,7 @@ fuzz: venv ## everything that reads from outside: make fuzz INPUTS=1000000 SEED=
 .PHONY: bench
 bench: venv ## the measurements of bench/README.md
 	@tests/lab/install.sh
-	@for each in events mass_removal history latency footprint snapshot dependents; do \
+	@for each in events mass_removal history latency footprint messages snapshot dependents; do \
 	  echo "== bench/$$each.py"; PYTHONPATH=. $(BIN)/python "bench/$$each.py" || exit 1; \
 	done
 
