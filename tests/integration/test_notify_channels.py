@@ -71,8 +71,9 @@ class Post:
     async def comes(self, outcome: Outcome, channel: str = "ops", count: int = 1) -> None:
         await eventually_async(lambda: self.count(outcome, channel) >= count, what=f"{count} {outcome} of {channel}")
 
-    def why(self, lane: str = "ops/1") -> str:
-        return self.delivery.failing.get(lane, "")
+    def why(self, channel: str = "ops") -> str:
+        lane = self.delivery.lanes[channel][0]
+        return lane.error if lane.failing else ""
 
 
 @asynccontextmanager

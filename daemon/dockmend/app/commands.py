@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from dockmend import __version__, redaction
+from dockmend.app.channel_commands import channels_of, tried
 from dockmend.app.given_up import given_up
 from dockmend.app.standing_by import not_acting
 from dockmend.control.api import (
@@ -22,6 +23,7 @@ from dockmend.control.api import (
     RuleRow,
     Rules,
     Status,
+    Tried,
     UnwellRow,
 )
 from dockmend.decide import Suppress, held_by_person, span_text
@@ -169,6 +171,12 @@ class DaemonCommands:
     async def containers(self) -> list[dict[str, Any]]:
         found = sorted(self._daemon.mirror.containers(), key=lambda each: each.name)
         return [container_row(each) for each in found]
+
+    async def channels(self) -> list[dict[str, Any]]:
+        return channels_of(self._daemon)
+
+    async def notify_test(self, actor: str, channel: str, url: int, kind: str) -> Tried:
+        return await tried(self._daemon, channel, url, kind)
 
     async def pause(
         self, actor: str, rule: str | None = None, container: str | None = None, for_: float | None = None

@@ -6,11 +6,15 @@ import os
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 from dockmend.journal.api import Journal
 from dockmend.notify.outbox import Outbox
 from dockmend.settings import Settings
 from dockmend.tell.metrics import Metrics
+
+if TYPE_CHECKING:
+    from dockmend.notify.delivery import Delivery
 
 OWN_FAULTS = ("rules", "journal", "daemon")
 """Parts whose failure is dockmend's own: no heartbeat while one of them lasts. An engine that is away is none, and is
@@ -37,6 +41,7 @@ class Messaging:
         self._degraded = degraded
         self._clock = clock
         self._dice = dice
+        self.delivery: Delivery | None = None
         self.look_again: Callable[[], None] = lambda: None
         """For whoever moves the clock."""
         metrics.notification_channels(each.name for each in self.channels)
@@ -52,9 +57,9 @@ class Messaging:
             from dockmend.notify.sender import Sender  # noqa: PLC0415 - the same
 
             sender = partial(Sender, self._clock, os.environ)
-            delivery = Delivery(self.channels, self.outbox, sender, self._clock, self._dice)
-            self.look_again = delivery.look_again
-            yield "delivery", delivery.run
+            self.delivery = Delivery(self.channels, self.outbox, sender, self._clock, self._dice)
+            self.look_again = self.delivery.look_again
+            yield "delivery", self.delivery.run
         if self._heartbeat is not None:
             from dockmend.notify.heartbeat import Heartbeat  # noqa: PLC0415 - only where there is one
 

@@ -33,13 +33,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "reset": ("daemon", "Close a rule's breaker for a target and forget its attempts."),
     "reload": ("daemon", "Read the rules again, all or nothing."),
     "trigger": ("daemon", "Let a rule act on an object now."),
+    "notify": ("notify", "Where messages go; send a sample of each kind."),
     "snapshots": ("snapshots", "Snapshots of volumes: list, create, verify, diff, restore, prune."),
     "demo": ("demo", "Break a throw-away container on this host's engine and see it healed."),
     "doctor": ("doctor", "Check engine, rights, disk, clock, broker, rules, labels, other healers."),
 }
 """Name -> (module of dockmend.cli, one line of help): the help page is shown without importing any of them."""
 
-LATER = frozenset({"test", "images", "rights", "fleet", "notify", "migrate"})
+LATER = frozenset({"test", "images", "rights", "fleet", "migrate"})
 """Commands that the interface names and this version does not have."""
 
 

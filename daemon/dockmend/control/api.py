@@ -135,6 +135,13 @@ class Done(TypedDict):
     incident: str | None
 
 
+class Tried(TypedDict):
+    """What came of one message at one URL. `said`: what the library logged, without the URL."""
+
+    accepted: bool
+    said: list[str]
+
+
 class Commands(Protocol):
     """Implemented by the app, on the daemon's own loop. Nothing here waits for an engine's action to end."""
 
@@ -154,6 +161,9 @@ class Commands(Protocol):
     async def containers(self) -> list[dict[str, Any]]:
         """model.Container as the mirror holds them, by name, each with its `target`."""
 
+    async def channels(self) -> list[dict[str, Any]]:
+        """notify.listing.ChannelRow as dictionaries: where messages go; no URLs."""
+
     async def pause(
         self, actor: str, rule: str | None = None, container: str | None = None, for_: float | None = None
     ) -> Done:
@@ -169,8 +179,11 @@ class Commands(Protocol):
     async def trigger(self, actor: str, rule: str, name: str, even_if_stopped: bool = False) -> Done:
         """Has a rule act on an object now. `even_if_stopped`: also on one that somebody stopped or paused."""
 
+    async def notify_test(self, actor: str, channel: str, url: int, kind: str) -> Tried:
+        """Sends a sample of a kind of message to one URL of a channel, by its number from 0, and waits for it."""
 
-CHANGING = frozenset({"pause", "resume", "reset", "reload", "trigger"})
+
+CHANGING = frozenset({"pause", "resume", "reset", "reload", "trigger", "notify_test"})
 """The commands that are given the actor."""
 
 ARGUMENTS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
@@ -180,11 +193,13 @@ ARGUMENTS: dict[str, dict[str, tuple[type | tuple[type, ...], bool]]] = {
     "incidents": {"container": (str, False), "since": ((int, float), False), "limit": (int, False)},
     "incident": {"id": (str, True)},
     "containers": {},
+    "channels": {},
     "pause": {"rule": (str, False), "container": (str, False), "for_": ((int, float), False)},
     "resume": {"rule": (str, False), "container": (str, False)},
     "reset": {"rule": (str, True), "target": (str, True)},
     "reload": {},
     "trigger": {"rule": (str, True), "name": (str, True), "even_if_stopped": (bool, False)},
+    "notify_test": {"channel": (str, True), "url": (int, True), "kind": (str, True)},
 }
 """Each command's arguments: type, and whether it must be there. What is not listed is refused."""
 

@@ -13,6 +13,8 @@ from typing import Final
 
 import structlog
 
+from dockmend.notify.listing import Lane
+from dockmend.notify.message import Message
 from dockmend.notify.outbox import Outbox, Row
 from dockmend.notify.sender import Sender, Verdict
 from dockmend.settings.channels import Channel
@@ -45,16 +47,29 @@ class Delivery:
         self._sender = sender
         self._clock = clock
         self._dice = dice
-        self.failing: dict[str, str] = {}
-        """Why the last try at a channel's URL was not accepted, for a person."""
+        self._sending: Sender | None = None
+        self.lanes: dict[str, dict[int, Lane]] = {
+            each.name: {number: Lane() for number in range(len(each.urls))} for each in self._channels
+        }
+        """By channel and number of the URL. Times are those of `clock`."""
 
     async def run(self) -> None:
         """Until cancelled."""
         async with self._sender() as sender, asyncio.TaskGroup() as group:
-            for channel in self._channels:
-                for number, url in enumerate(channel.urls):
-                    group.create_task(self._lane(sender, channel, number, url))
-            await asyncio.Event().wait()
+            self._sending = sender
+            try:
+                for channel in self._channels:
+                    for number, url in enumerate(channel.urls):
+                        group.create_task(self._lane(sender, channel, number, url))
+                await asyncio.Event().wait()
+            finally:
+                self._sending = None
+
+    async def try_now(self, channel: Channel, number: int, message: Message) -> Verdict:
+        """Hands one message to one URL, beside the outbox: nothing is kept, and nothing is tried again."""
+        if self._sending is None:
+            return Verdict(accepted=False, said=("messages are not sent at the moment: try again",))
+        return await self._sending.send(channel.urls[number], message, channel.logs)
 
     def look_again(self) -> None:
         """The clock was moved."""
@@ -85,18 +100,19 @@ class Delivery:
                 wait = min(wait * 2, MOST)
 
     def _refused(self, channel: str, number: int, row: Row, verdict: Verdict) -> None:
-        why = "; ".join(verdict.said) or "it was not accepted"
-        lane = f"{channel}/{number + 1}"
-        if lane not in self.failing:
+        why, lane = "; ".join(verdict.said) or "it was not accepted", self.lanes[channel][number]
+        if not lane.failing:
             log.warning("a message was not accepted and is tried again", channel=channel, url=number + 1, reason=why)
-        self.failing[lane] = why
+        lane.failing, lane.failed_at, lane.error = True, self._clock(), why
         self._outbox.failed(row)
         if count := self._outbox.give_up(channel, number, self._clock() - KEPT):
             log.error("messages were given up on", channel=channel, url=number + 1, messages=count, reason=why)
 
     def _well(self, channel: str, number: int) -> None:
-        if self.failing.pop(f"{channel}/{number + 1}", None) is not None:
+        lane = self.lanes[channel][number]
+        if lane.failing:
             log.info("messages are accepted again", channel=channel, url=number + 1)
+        lane.failing, lane.delivered_at = False, self._clock()
 
 
 async def _either(event: asyncio.Event, seconds: float) -> None:

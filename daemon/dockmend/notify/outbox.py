@@ -147,6 +147,10 @@ class Outbox:
     def depth(self, channel: str) -> int:
         return len(self._rows[channel])
 
+    def due(self, channel: str) -> list[float]:
+        """When each message of a channel is due that not every URL of it took, by dockmend's clock."""
+        return [row.due_at for row in self._rows[channel].values()]
+
     def next(self, channel: str, url: int) -> Row | None:
         """What a URL of a channel is to be sent next, due or not: the first by time, then by number."""
         mine = (row for row in self._rows[channel].values() if url not in row.taken)

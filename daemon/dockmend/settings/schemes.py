@@ -68,6 +68,12 @@ def check_url(url: str) -> None:
         raise ValueError(f"has an unknown scheme{named}")
 
 
+def service_of(url: str) -> str:
+    """The scheme of a URL, which may be shown; of one that is no URL of a service, `unknown`."""
+    scheme = url.partition("://")[0].lower()
+    return scheme if scheme in SCHEMES else "unknown"
+
+
 def check_heartbeat(url: str) -> None:
     """Raises ValueError with what is wrong with the URL of the heartbeat, which it does not show."""
     scheme, mark, rest = url.partition("://")

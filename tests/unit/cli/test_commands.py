@@ -17,7 +17,7 @@ from dockmend.errors import DockmendError, EngineAway, InvalidFiles, Permanent, 
 
 CONTRACT = [
     "run", "check", "schema", "rules", "coverage", "graph", "explain", "record", "status", "incidents", "pause",
-    "resume", "reset", "reload", "trigger", "snapshots", "demo", "doctor",
+    "resume", "reset", "reload", "trigger", "notify", "snapshots", "demo", "doctor",
 ]  # fmt: skip
 """Every command, in the order of `dockmend --help`."""
 
@@ -31,6 +31,7 @@ FLAGS = {
     "incidents": ("--json", "--container", "--since", "--state"),
     "pause": ("--rule", "--container", "--for"),
     "resume": ("--rule", "--container"),
+    "notify": ("--list", "--test", "--json", "--state", "--config"),
     "doctor": ("--json", "--engine", "--state"),
 }
 

@@ -215,3 +215,39 @@ async def test_the_url_is_in_no_log(refused):
             lab.put("ops", 1)
             await lab.tries("json://hunter2", 1)
     assert "hunter2" not in str(logs)
+
+
+async def test_it_is_known_when_each_url_took_a_message_and_why_one_did_not():
+    async with running(Lab({"ops": ["a", "b"]})) as lab:
+        lab.fake.refuses.add("b")
+        lab.put("ops", 1)
+        await lab.has("a", "m1")
+        await lab.tries("b", 1)
+        await eventually_async(lambda: lab.delivery.lanes["ops"][1].failing, what="b failed")
+        a, b = lab.delivery.lanes["ops"][0], lab.delivery.lanes["ops"][1]
+        assert a.delivered_at is not None
+        assert (a.failed_at, a.error, a.failing) == (None, "", False)
+        assert b.failed_at is not None
+        assert (b.delivered_at, b.error) == (None, "error=500")
+        lab.fake.refuses.clear()
+        lab.passes(5)
+        await lab.has("b", "m1")
+        await eventually_async(lambda: not b.failing, what="b took it")
+        assert b.delivered_at is not None
+        assert b.delivered_at >= b.failed_at + 5
+        assert b.error == "error=500"  # the last one stays known
+
+
+async def test_what_is_tried_by_hand_goes_to_one_url_at_once_and_is_not_kept():
+    lab = Lab({"ops": ["a", "b"]}, logs=0)
+    [channel] = lab.delivery._channels
+    verdict = await lab.delivery.try_now(channel, 1, a_message(7, body="sample", last_lines=("log",)))
+    assert verdict == Verdict(False, ("messages are not sent at the moment: try again",))
+    async with running(lab):
+        await eventually_async(lambda: lab.delivery._sending is not None, what="it sends")
+        assert (await lab.delivery.try_now(channel, 1, a_message(7, body="sample", last_lines=("log",)))).accepted
+        lab.fake.refuses.add("b")
+        assert not (await lab.delivery.try_now(channel, 1, a_message(8))).accepted
+    assert lab.fake.got == {"b": ["sample"]}
+    assert (lab.outcomes, lab.disk.rows) == ([], {})
+    assert not lab.delivery.lanes["ops"][1].failing

@@ -256,3 +256,15 @@ def test_a_channel_without_an_url_keeps_what_it_has():
     disk = Disk()
     Outbox({"ops": 0}, disk).put("ops", a_message(0), NOW)
     assert [row.message.title for row in again(disk, {"ops": 0}).waiting("ops")] == ["web0 is down"]
+
+
+def test_when_what_waits_is_due_is_known_by_channel():
+    outbox = Outbox({"ops": 1, "home": 1}, Disk())
+    outbox.put("ops", a_message(0), NOW + 60)
+    outbox.put("ops", a_message(1), NOW)
+    row = outbox.next("ops", 0)
+    assert row is not None
+    outbox.handed(row)
+    assert sorted(outbox.due("ops")) == [NOW, NOW + 60]
+    outbox.sent(row, 0)
+    assert (outbox.due("ops"), outbox.due("home")) == ([NOW + 60], [])
