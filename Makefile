@@ -109,6 +109,10 @@ fuzz: venv ## everything that reads from outside: make fuzz INPUTS=1000000 SEED=
 	@PYTHONPATH=.:daemon $(BIN)/python -m tests.campaign.fuzz --inputs $(INPUTS) --seed $(or $(SEED),1)
 	$(BIN)/pytest tests/campaign/fuzz tests/unit/rules/test_fuzz.py --hypothesis-profile random --campaign-examples $(EXAMPLES) --timeout 0
 
+.PHONY: structure
+structure: venv ## how the code is built, in figures: names, circles, comments, and the way of one event
+	@PYTHONPATH=.:daemon $(BIN)/python -m tests.structure
+
 .PHONY: bench
 bench: venv ## the measurements of bench/README.md
 	@tests/lab/install.sh

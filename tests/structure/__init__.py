@@ -1,0 +1,1 @@
+"""How the code is built, in figures: thermometers for a reader, not targets."""
