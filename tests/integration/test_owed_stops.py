@@ -146,6 +146,25 @@ def test_what_a_person_stops_while_dockmend_stops_it_stays_down(
         assert [each for each in names if "dockmend" in each] == []
 
 
+def test_a_stop_that_is_done_while_dockmends_restart_is_on_its_way(docker: PrivateEngine, proxy: HoldingProxy) -> None:
+    """The person asked first, and the container has ended before dockmend's call arrives: the engine tells of one stop,
+    as it does of a restart alone."""
+    web = patient(docker)
+    with Killed(docker, proxy, RESTART) as killed:
+        stop = threading.Thread(target=docker.docker, args=("stop", "web"))
+        stop.start()
+        eventually(lambda: killed.events.actions("web", "kill"), 30, what="the person's stop waits for the end")
+
+        def ends() -> None:
+            docker.docker("exec", "web", "touch", "/end")
+            stop.join()
+
+        deed = proxy.meanwhile(f"POST /v[0-9.]+/containers/{web}/restart", ends)
+        docker.sicken("web", wait=False)
+        assert deed.done.wait(60)
+        stays_down(killed)
+
+
 def test_what_a_person_restarts_while_dockmend_restarts_it_runs(docker: PrivateEngine, proxy: HoldingProxy) -> None:
     web = patient(docker)
     with Killed(docker, proxy, RESTART) as killed:

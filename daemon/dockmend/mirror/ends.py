@@ -63,6 +63,7 @@ class Run(Struct, omit_defaults=True):
     stops: list[float] = field(default_factory=list)  # when its `stop` events were: several where calls overlapped
     calls: list[str] = field(default_factory=list)  # ids of dockmend's own actions that asked for its stop
     renewals: list[str] = field(default_factory=list)  # those of them that begin the next run as well
+    called_at: float = 0.0  # the only one of them had not left before that time; 0.0 where that is not known
     patience: float = 0.0  # the shortest stop timeout of those calls; 0.0 where it is not known
     signals: bool = False  # signals of it may be dockmend's own beyond those that its calls explain
     forestalled: bool = False  # it ended, or was stopped, as dockmend was about to ask for something, and had not yet
@@ -254,6 +255,8 @@ def asked_by_another(run: Run, container: Container, *, followed: bool = False) 
     if not run.stops:  # dockmend's calls found it down
         return followed
     asking = [at for at, number in signals if number != signal.SIGKILL]
+    if own == 1 and any(at < run.called_at for at in asking):
+        return True  # dockmend's call found it down, and sent no signal
     first = min(at for at, _ in run.kills)
     due = first + run.patience - KILL_EARLY
     early = any(number == signal.SIGKILL and first < at < due for at, number in signals)

@@ -332,6 +332,12 @@ class Mirror(OwnDoing):
     def engine_back(self, now: float) -> list[Change]:
         return [looks.of_engine("engine.back", now)]
 
+    def restart_took(self, container_id: str, seconds: float) -> None:
+        """dockmend's own restart was answered, so many seconds (at least) after its call had left."""
+        found = self.entries.get(container_id)
+        if found is not None:
+            runs.called(self, found, seconds)
+
     def clock_set(self, by: float) -> None:
         """The wall clock was set by that many seconds: what is due, is due after as long as before."""
         self.put_off(by)

@@ -68,6 +68,19 @@ def owe(mirror: Mirror, found: Entry) -> None:
         mirror.changed.add(found.container.id)
 
 
+def called(mirror: Mirror, found: Entry, took: float) -> None:
+    """dockmend's own restart was answered `took` seconds after its call had left: what was asked of the run before
+    earlier than that is a person's.
+
+    By the engine's clock alone, which may be another than ours: it began the next run before it answered.
+    """
+    run, before = found.kept.run, found.previous
+    if before is None or not before.over or before.by != "dockmend":
+        return
+    before.called_at = run.begun - took
+    owe(mirror, found)
+
+
 def over(
     mirror: Mirror,
     found: Entry,

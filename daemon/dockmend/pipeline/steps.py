@@ -67,11 +67,13 @@ WITHIN: tuple[Part, ...] = ("member", "after")
 class Intent:
     """An intent and what was remembered of it so far: what it takes to put right what is left half-done. `written`:
     some of it is on disk, and the engine was asked for something since; `echoes`: what is expected to be heard of its
-    target and of containers that its action made or set right, by id."""
+    target and of containers that its action made or set right, by id; `asked_at`: when the engine was last to be asked
+    for something, by the clock that cannot be set and by the wall's."""
 
     record: ActionRecord
     written: bool = False
     echoes: dict[str, Echo] = field(default_factory=dict)
+    asked_at: tuple[float, float] | None = None
 
 
 class StepFailed(Exception):
@@ -171,8 +173,9 @@ class Steps:
             self.living.note(incident.id, step, subject)
         try:
             done = await self._call(action.run, intent, incident, rule, step, subject)
+            took = self._took(intent)
             if touched is not None and self._may_undo_a_stop(step, touched):
-                await self._look_for_a_stop(replace(intent.record, detail=done.detail))
+                await self._look_for_a_stop(replace(intent.record, detail=done.detail), took)
         except StepFailed as error:
             self._refused(intent, error)
             raise
@@ -237,10 +240,18 @@ class Steps:
         if owes is not None:
             self._end(owes, "done", owes.detail)
 
-    async def _look_for_a_stop(self, record: ActionRecord) -> None:
+    def _took(self, intent: Intent) -> float | None:
+        """Seconds from a restart's call to its answer, as the wall's clock or the one that cannot be set tells more;
+        None of anything else."""
+        if intent.asked_at is None or intent.record.action != "restart":
+            return None
+        since, wall = intent.asked_at
+        return max(self.clock() - since, self.clock.wall() - wall)
+
+    async def _look_for_a_stop(self, record: ActionRecord, took: float | None = None) -> None:
         """A person's stop during a restart is lost: the engine goes on. What became of the run before, the stream has
         told once it tells of the run that inspect shows. Raises EngineAway if the engine gives no answer; the record
-        then stays open."""
+        then stays open. `took`: seconds from its call to its answer."""
         try:
             seen = await self.engine.inspect(record.object_id)
         except NotFound:
@@ -253,6 +264,8 @@ class Steps:
             if self.mirror.announced(seen):
                 break
             await asyncio.sleep(TOLD_WITHIN / TOLD_LOOKS)
+        if took is not None:
+            self.mirror.restart_took(record.object_id, took)
         if self.mirror.owes_a_stop(record.object_id):
             self.owed[record.object_id] = record
 
@@ -286,6 +299,7 @@ class Steps:
         before = record.undo.get(record.action)
         undo = before if isinstance(before, dict) else {}
         stage = undo.get("step")
+        intent.asked_at = self.clock(), self.clock.wall()
         if stage == MAKES:
             return
         for echo in intent.echoes.values():

@@ -398,3 +398,45 @@ async def test_what_is_taken_up_twice_is_settled_once() -> None:
         for _ in range(2):
             one.treatment.steps.leave_unsettled(record)
         assert one.treatment.steps.unsettled == {"i1": [record]}
+
+
+async def test_a_stop_that_was_asked_for_before_dockmends_call_and_done_before_it_arrives() -> None:
+    """Then dockmend's call finds it down and sends no signal: one stop is told of, which is the person's."""
+    async with clinic() as one:
+        restart = one.engine.on["restart"]
+
+        def a_person_asks() -> None:
+            if not one.engine.did("restart"):
+                one.emit("kill", signal="15")
+                one.now += 0.01
+                one.journal.on_commit = lambda: None
+
+        def arrives() -> None:
+            one.now += 0.005  # the call is under way
+            for action in ("die", "stop"):
+                one.emit(action, exitCode="0")
+            one.engine.set(state="exited", exit_code=0, health="", finished_at=one.now)
+            restart()
+
+        one.journal.on_commit = a_person_asks
+        one.engine.on["restart"] = arrives
+        one.sicken()
+        await one.quiet()
+        assert said(one) == BY_PERSON
+        assert one.engine.did("remember") == ["restart", "stop"]
+
+
+@pytest.mark.parametrize("step", [0.0, 3600.0, -3600.0], ids=["not set", "set forth", "set back"])
+async def test_dockmends_own_signal_is_no_persons_whatever_becomes_of_the_wall_clock(step: float) -> None:
+    async with clinic() as one:
+        restart = one.engine.on["restart"]
+
+        def arrives() -> None:
+            restart()
+            one.set_by += step
+
+        one.engine.on["restart"] = arrives
+        one.sicken()
+        await one.quiet()
+        assert one.only().outcome == "healed"
+        assert one.engine.did("remember") == ["restart"]
