@@ -140,7 +140,13 @@ async def test_an_engine_that_does_not_answer_is_told_after_a_minute_and_nothing
 
 @pytest.mark.parametrize(
     ("label", "channels"),
-    [("phone", ["phone"]), ("none", []), ("ops,phone", ["ops", "phone"]), ("opps", ["ops", "phone"])],
+    [
+        ("phone", ["phone"]),
+        ("none", []),
+        ("ops,phone", ["ops", "phone"]),
+        ("opps", ["ops", "phone"]),
+        ("phone, opps", ["ops", "phone"]),
+    ],
 )
 async def test_a_label_names_the_channels(
     ward: Ward, tmp_path: Path, post: Post, label: str, channels: list[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from dockmend.app.commands import DaemonCommands
 from dockmend.app.daemon import Daemon
+from dockmend.cli import execute
 from dockmend.errors import UsageError
 from dockmend.notify import sender as sending
 from dockmend.notify.message import Message
@@ -49,6 +51,8 @@ async def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     monkeypatch.setattr(sending, "Sender", Receivers)
     Receivers.got = []
     fake = await FakeEngine(tmp_path).start()
+    fake.add_container("web", labels={"dockmend.notify": "opps"})
+    fake.add_container("db", labels={"dockmend.notify": "ops, home"})
     own: Settings = settings(tmp_path).model_copy(update={"notify": {"ops": NotifyChannel(), "home": NotifyChannel()}})
     own._urls.update({
         "ops": (Secret(f"ntfy://a/{SECRET}"), Secret(f"json://b/{SECRET}")), "home": (Secret(f"ntfy://c/{SECRET}"),),
@@ -102,3 +106,19 @@ async def test_of_what_does_not_exist_no_sample_is_sent(channel, url, kind, said
         await DaemonCommands(daemon).notify_test("uid 0", channel, url, kind)
     assert said in str(error.value)
     assert Receivers.got == []
+
+
+async def test_a_label_that_names_a_channel_that_there_is_not_is_counted_and_shown(
+    daemon: Daemon, capfd: pytest.CaptureFixture[str]
+):
+    await until(lambda: len(list(daemon.mirror.containers())) == 2, "both are listed")
+    assert list(daemon.label_errors.counts()) == [("web", 1)]
+    state = str(daemon.settings.paths.state)
+    own = ["--state", state, "--socket", str(daemon.settings.paths.socket), "--json"]
+    for command, wrong in (("coverage", "labels"), ("doctor", "text")):
+        capfd.readouterr()
+        await asyncio.to_thread(execute, [command, *own])
+        rows = json.loads(capfd.readouterr().out)
+        told = [str(row[wrong]) for row in rows if "there is no channel" in str(row[wrong])]
+        assert len(told) == 1, command
+        assert 'dockmend.notify=opps: there is no channel "opps" (did you mean "ops"?): expected home, ops' in told[0]

@@ -13,7 +13,7 @@ WRONG = Container(id="a" * 64, name="web", labels={"dockmend.heal": "flase", "do
 
 
 def test_each_wrong_label_is_told_once() -> None:
-    errors = LabelErrors()
+    errors = LabelErrors({"ops"})
     with structlog.testing.capture_logs() as told:
         errors.container(None, WRONG)
         errors.container(WRONG, replace(WRONG, state="running"))
@@ -24,7 +24,7 @@ def test_each_wrong_label_is_told_once() -> None:
 
 
 def test_they_are_counted_until_their_container_is_gone_under_the_name_it_has() -> None:
-    errors = LabelErrors()
+    errors = LabelErrors({"ops"})
     errors.container(None, WRONG)
     assert list(errors.counts()) == [("web", 2)]
     renamed = replace(WRONG, name="shop")
@@ -43,6 +43,19 @@ def test_a_stranger_cannot_make_the_metric_grow_without_end() -> None:
 
 
 def test_what_has_no_wrong_label_is_not_held() -> None:
-    errors = LabelErrors()
+    errors = LabelErrors({"ops"})
     errors.container(None, Container(id="b" * 64, name="fine", labels={"dockmend.heal": "true"}))
     assert list(errors.counts()) == []
+
+
+def test_a_channel_that_does_not_exist_is_told_and_counted() -> None:
+    errors = LabelErrors({"ops", "home"})
+    wrong = Container(id="c" * 64, name="web", labels={"dockmend.notify": "opps"})
+    with structlog.testing.capture_logs() as told:
+        errors.container(None, wrong)
+        errors.container(wrong, replace(wrong, state="running"))
+        errors.container(None, Container(id="d" * 64, name="db", labels={"dockmend.notify": "ops, home"}))
+    [line] = told
+    assert (line["container"], line["label"], line["off"]) == ("web", "dockmend.notify", "notify")
+    assert 'there is no channel "opps" (did you mean "ops"?): expected home, ops, or none' in line["why"]
+    assert list(errors.counts()) == [("web", 1)]

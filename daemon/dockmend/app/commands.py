@@ -131,6 +131,7 @@ class DaemonCommands:
             policy=daemon.guards.policy.model_dump(mode="json", exclude_defaults=True),
             rate=own.limits.rate,
             texts=dict(await daemon.rules.shown()),
+            channels=list(own.notify),
             healers=list(daemon.rules.healers),
             observes=daemon.rules.observes,
             dry_run=own.dry_run,

@@ -115,7 +115,7 @@ class Daemon:
         self.degraded = self.standing.parts
         self.rules = Rules(settings, self.host, clock.wall)
         self.mqtt = self._mqtt()
-        self.label_errors = LabelErrors()
+        self.label_errors = LabelErrors(frozenset(settings.notify))
         self.telling = telling_of(self)
         self.observer = Observers(
             self.metrics,

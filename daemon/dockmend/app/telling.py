@@ -196,11 +196,8 @@ class Telling(Observer):
     def _channels_of(self, target: str) -> tuple[str, ...] | None:
         """The channels that a container's owner names by its label; None: all."""
         container = self._parts.mirror.of_target(target)
-        named = wishes(container.labels).notify if container is not None else None
-        if not named:
-            return named
-        known = tuple(each for each in named if each in self._parts.router.channels)
-        return known or None  # a label that names no channel there is, is wrong: it keeps nobody from hearing
+        # A label that names a channel that there is not, is wrong, and keeps nobody from hearing.
+        return wishes(container.labels, self._parts.router.channels).notify if container is not None else None
 
     def _tell_heals(self) -> None:
         closed, self._closed = self._closed, []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -153,8 +153,11 @@ def healers(containers: Iterable[Container]) -> list[Finding]:
     return found or [Finding("ok", "healers", "no container of another healer runs here")]
 
 
-def labels(containers: Iterable[Container], rule_texts: Iterable[str]) -> list[Finding]:
-    """Labels that look as if they should steer dockmend, and do not. `rule_texts`: labels that rules name are known."""
+def labels(
+    containers: Iterable[Container], rule_texts: Iterable[str], channels: Collection[str] | None = None
+) -> list[Finding]:
+    """Labels that look as if they should steer dockmend, and do not. `rule_texts`: labels that rules name are known.
+    `channels`: the names that a label may give; None: they are not known."""
     known: set[str] = set()
     for text in rule_texts:
         known.update(_LABEL_IN_RULES.findall(text))
@@ -166,7 +169,7 @@ def labels(containers: Iterable[Container], rule_texts: Iterable[str]) -> list[F
             found.append(_unknown_image(container))
         else:
             found += _of_image(container, known)
-        errors = wishes(container.labels).errors
+        errors = wishes(container.labels, channels).errors
         found += [_wrong(container, each) for each in errors]
         told = {each.label for each in errors}
         for key, value in sorted(container.labels.items()):
@@ -225,6 +228,8 @@ def _wrong(container: Container, error: LabelError) -> Finding:
     todo = f"set it right and make the container anew; until then {error.function.value} is off for it"
     if error.function is Function.IGNORE:
         todo = "make the container anew with or without it: until it is set right, the container is left alone"
+    if error.function is Function.NOTIFY:
+        todo = "set it right and make the container anew; until then its messages go to all channels"
     return Finding("problem", "labels", f"container {container.name}: {error}", todo)
 
 

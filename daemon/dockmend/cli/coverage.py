@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from dockmend.cli.text import emit, show
 from dockmend.cli.ties import Ties
 from dockmend.mirror.troubles import END_TRIGGERS
 from dockmend.model import Container, target_of
-from dockmend.rules.label_names import means_something
+from dockmend.rules.label_names import Function, means_something
 from dockmend.rules.owner_labels import wishes
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def coverage(as_json: bool, **flags: Any) -> int:
     rules = asked.ruleset(listing.containers)
     owned = owned_of(asked.settings.paths)
     guards = Guards(asked.settings.policy, owned=owned)
-    rows = covers([each for each in listing.containers if not owned.hides(each)], rules, guards)
+    rows = covers([each for each in listing.containers if not owned.hides(each)], rules, guards, asked.channels)
     for idle in idle_protections(asked.settings.policy.protect, (each for each, _ in rows)):
         click.echo(f"warning: policy.protect: {idle} fits no container here", err=True)
     if as_json:
@@ -67,11 +67,16 @@ def coverage(as_json: bool, **flags: Any) -> int:
     return 0
 
 
-def covers(containers: Iterable[Container], rules: RuleSet, guards: Guards) -> list[tuple[Container, Cover]]:
-    """Every container, by name, and what covers it: on its own, or with what it shares namespaces with."""
+def covers(
+    containers: Iterable[Container], rules: RuleSet, guards: Guards, channels: Collection[str] | None = None
+) -> list[tuple[Container, Cover]]:
+    """Every container, by name, and what covers it: on its own, or with what it shares namespaces with.
+
+    `channels`: the names that a label may give; None: they are not known.
+    """
     known = sorted(containers, key=lambda each: each.name)
     ties = Ties(known)
-    found = {each.id: cover(each, rules, guards, ties) for each in known}
+    found = {each.id: cover(each, rules, guards, ties, channels) for each in known}
     acting = {container_id: covered.rules for container_id, covered in found.items()}
     rows: list[tuple[Container, Cover]] = []
     for each in known:
@@ -82,9 +87,12 @@ def covers(containers: Iterable[Container], rules: RuleSet, guards: Guards) -> l
     return rows
 
 
-def cover(container: Container, rules: RuleSet, guards: Guards, ties: Ties) -> Cover:
-    """Which rules of a set would act on a container, going by what they match and listen to."""
-    wrong = tuple(str(each) for each in wishes(container.labels).errors)
+def cover(
+    container: Container, rules: RuleSet, guards: Guards, ties: Ties, channels: Collection[str] | None = None
+) -> Cover:
+    """Which rules of a set would act on a container, going by what they match and listen to. `channels`: as above."""
+    errors = wishes(container.labels, channels).errors
+    wrong = tuple(map(str, errors))
     forbidden = guards.forbids(container)
     if forbidden is not None:
         return Cover((), (), forbidden.reason, labels=wrong)
@@ -107,7 +115,8 @@ def cover(container: Container, rules: RuleSet, guards: Guards, ties: Ties) -> C
         return Cover(tuple(rule.name for rule in acting), tuple(shadows), "", labels=wrong)
     if shadows:
         reasons.append(f"only dry runs: {', '.join(shadows)}")
-    why = "; ".join(dict.fromkeys(reasons)) or ("" if wrong else _nothing(container, rules))
+    told = any(each.function is not Function.NOTIFY for each in errors)  # that keeps nobody from healing it
+    why = "; ".join(dict.fromkeys(reasons)) or ("" if told else _nothing(container, rules))
     return Cover((), tuple(shadows), why, labels=wrong)
 
 

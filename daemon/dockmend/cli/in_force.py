@@ -30,7 +30,8 @@ class InForce:
     """`texts`: the rule files as the daemon loaded them, by path; None: no daemon was asked, the files are read.
 
     `healers`: other healers the daemon knows of; `observes`: it acts on nothing as its rules are wrong; `said`: what
-    the answer is based on, for a person.
+    the answer is based on, for a person. `channels`: names of those for messages; None: a daemon of another version
+    does not tell.
     """
 
     settings: Settings
@@ -38,6 +39,7 @@ class InForce:
     texts: dict[str, bytes] | None = None
     healers: tuple[str, ...] = ()
     observes: bool = False
+    channels: frozenset[str] | None = None
 
     def ruleset(self, containers: Iterable[Container] = ()) -> RuleSet:
         """The rules, the built-in one too. Raises InvalidFiles. `containers`: those of the host, without a daemon."""
@@ -62,7 +64,8 @@ def in_force(flags: dict[str, Any], *, quiet: bool = False) -> InForce:
     """
     found = _of_daemon(flags)
     if found is None:
-        found = InForce(own := settings(flags), _of_files(flags, own))
+        own = settings(flags)
+        found = InForce(own, _of_files(flags, own), channels=frozenset(own.notify))
     if found.texts is None and not quiet:
         tell_aside(found.said)
     return found
@@ -97,7 +100,9 @@ def _of_daemon(flags: dict[str, Any]) -> InForce | None:
     rate = (int(told["rate"][0]), float(told["rate"][1])) if told["rate"] else None
     own = own.model_copy(update={"limits": own.limits.model_copy(update={"rate": rate})})
     texts = {path: text.encode("utf-8", "surrogateescape") for path, text in told["texts"].items()}
-    return InForce(own, f"the running dockmend, {told['rules']}", texts, tuple(told["healers"]), bool(told["observes"]))
+    channels = frozenset(told["channels"]) if "channels" in told else None
+    said, healers = f"the running dockmend, {told['rules']}", tuple(told["healers"])
+    return InForce(own, said, texts, healers, bool(told["observes"]), channels)
 
 
 def _of_files(flags: dict[str, Any], own: Settings) -> str:

@@ -98,6 +98,7 @@ class InForce(TypedDict):
     policy: dict[str, Any]
     rate: tuple[int, float] | None
     texts: dict[str, str]
+    channels: list[str]  # names
     healers: list[str]
     observes: bool
     dry_run: bool

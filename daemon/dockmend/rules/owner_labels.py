@@ -7,7 +7,7 @@ do nothing, and say so, is what its owner can find out about.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from typing import Final, Literal, TypeVar, cast
@@ -85,9 +85,9 @@ class Wishes(Struct, frozen=True):
     """What one container's owner asks for.
 
     `heal`: None if nothing is said, False if the owner opts out (or a label of it is wrong); `rejoin` the same.
-    `depends`: (name of a container, condition). `notify`: names of channels; None if nothing is said, empty for
-    `none`. `stop_timeout`: seconds, of autoheal's label; it counts also if `heal` says nothing, for those whom a
-    setting heals. `errors`: MOST_ERRORS of them at most.
+    `depends`: (name of a container, condition). `notify`: names of channels; None if nothing is said or the label is
+    wrong, empty for `none`. `stop_timeout`: seconds, of autoheal's label; it counts also if `heal` says nothing, for
+    those whom a setting heals. `errors`: MOST_ERRORS of them at most.
     """
 
     heal: Heal | Literal[False] | None = None
@@ -149,14 +149,18 @@ def causes(value: str) -> frozenset[Cause]:
     return frozenset(_cause(word) for word in words)
 
 
-def wishes(labels: Mapping[str, str]) -> Wishes:
-    """What the labels of a container's owner ask for. Never raises: what is wrong is among the `errors`."""
-    return _Reader(labels).read()
+def wishes(labels: Mapping[str, str], channels: Collection[str] | None = None) -> Wishes:
+    """What the labels of a container's owner ask for. Never raises: what is wrong is among the `errors`.
+
+    `channels`: the names of the channels that there are; None: they are not known here, so any name may be right.
+    """
+    return _Reader(labels, channels).read()
 
 
 class _Reader:
-    def __init__(self, labels: Mapping[str, str]) -> None:
+    def __init__(self, labels: Mapping[str, str], channels: Collection[str] | None) -> None:
         self.labels = labels
+        self.channels = channels
         self.values: dict[str, tuple[str, str]] = {}  # key: the label as it was written, its value
         self.errors: list[LabelError] = []
 
@@ -166,7 +170,7 @@ class _Reader:
         rejoin = self._one("rejoin", truth)
         # What says `ignore` in a way that nobody understands asks to be left alone: that is the safe reading.
         ignore = self._one("ignore", truth)
-        notify = self._one("notify", _channels)
+        notify = self._one("notify", self._known_channels)
         depends = self._one("depends.on", _depends)
         stop_timeout = self._stop_timeout_of_autoheal()
         wrong = {each.function for each in self.errors}
@@ -210,6 +214,16 @@ class _Reader:
         except LanguageError as error:
             self.errors.append(LabelError(label, value, error.message, KEYS[key]))
             return None
+
+    def _known_channels(self, value: str) -> tuple[str, ...]:
+        names = _channels(value)
+        if self.channels is not None and (unknown := [each for each in names if each not in self.channels]):
+            there = ", ".join(sorted(self.channels))
+            rest = f"expected {there}, or none; its messages go to all of them" if there else "none is configured"
+            raise LanguageError(
+                f"there is no channel {quoted(unknown[0])}{did_you_mean(unknown[0], self.channels)}: {rest}"
+            )
+        return names
 
     def _heal(self) -> Heal | Literal[False] | None:
         said, theirs = self._one("heal", truth), self._of_others()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import structlog
 
@@ -14,7 +14,10 @@ log = structlog.get_logger("dockmend.labels")
 
 
 class LabelErrors(Observer):
-    def __init__(self) -> None:
+    """`channels`: the names of the channels that there are, which a label may name."""
+
+    def __init__(self, channels: Collection[str]) -> None:
+        self._channels = channels
         self._wrong: dict[str, tuple[str, int]] = {}  # by container id: its name, how many of its labels are wrong
 
     def container(self, before: Container | None, after: Container | None) -> None:
@@ -24,7 +27,7 @@ class LabelErrors(Observer):
             return
         if before is not None and before.labels is after.labels and before.name == after.name:
             return  # most changes: labels are as they were
-        errors = wishes(after.labels).errors
+        errors = wishes(after.labels, self._channels).errors
         if not errors:
             self._wrong.pop(after.id, None)
             return

@@ -342,6 +342,24 @@ def test_doctor_finds_labels_that_mean_nothing(labels, level, said):
     assert said in found.todo
 
 
+@pytest.mark.parametrize("channels", [{"ops"}, set()])
+def test_doctor_names_a_channel_that_does_not_exist(channels):
+    web = container("web", labels={"dockmend.notify": "opps"})
+    [found] = checks.labels([web], [], channels)
+    assert (found.level, 'there is no channel "opps"' in found.text) == ("problem", True)
+    assert "until then its messages go to all channels" in found.todo
+    [found] = checks.labels([web], [], None)  # a daemon of another version does not tell which there are
+    assert found.level == "ok"
+
+
+def test_coverage_names_a_channel_that_does_not_exist_and_still_says_why_nothing_is_done():
+    rules = with_label_rules(load_texts({}, host="h"), "labelled")
+    found = cover(container("a", labels={"dockmend.notify": "opps"}), rules, Guards(), Ties(), {"ops"})
+    assert found.labels[0].startswith('label dockmend.notify=opps: there is no channel "opps"')
+    assert found.why == "no rule matches"
+    assert cover(container("a", labels={"dockmend.notify": "ops"}), rules, Guards(), Ties(), {"ops"}).labels == ()
+
+
 def test_doctor_says_which_rule_a_label_needs_that_none_in_force_names():
     web = container("web", labels={"dockmend.raise-memory": "true", "dockmend.depends-on": "db"})
     [found] = checks.labels([web], [])

@@ -231,7 +231,7 @@ IN_FORCE: dict[str, Any] = {
     "config": "/d/dockmend.yaml", "rules": "/d/rules.d", "state": "/d/state", "engine": "unix:///d.sock", "heal": "off",
     "policy": {"allow": ["restart"], "protect": {"name": ["*-db"]}}, "rate": [5, 60.0],
     "texts": {"/d/rules.d/a.yaml": ONE_RULE},
-    "healers": [], "observes": False, "dry_run": True,
+    "channels": ["ops", "home"], "healers": [], "observes": False, "dry_run": True,
 }  # fmt: skip
 
 
@@ -244,6 +244,9 @@ def test_commands_speak_about_the_rules_and_settings_of_the_daemon(state, capsys
     assert (str(own.paths.rules), str(own.paths.state), own.engine) == ("/d/rules.d", "/d/state", "unix:///d.sock")
     assert (own.policy.allows("restart"), own.policy.allows("stop"), own.limits.rate) == (True, False, (5, 60.0))
     assert own.dry_run
+    assert found.channels == frozenset({"ops", "home"})
+    daemon.answers["in_force"] = {key: value for key, value in IN_FORCE.items() if key != "channels"}
+    assert in_force({"state": folder}).channels is None  # a daemon of another version does not tell
     assert capsys.readouterr().err == ""
 
 
@@ -260,7 +263,7 @@ def test_a_flag_asks_about_other_rules_and_that_is_said(state, capsys, tmp_path)
 
 def test_without_a_daemon_it_is_said_which_rules_are_read(tmp_path, capsys):
     found = in_force({"state": tmp_path})
-    assert found.texts is None
+    assert (found.texts, found.channels) == (None, frozenset())
     assert f"no dockmend answers at {tmp_path}/dockmend.sock: rules of /etc/dockmend/rules.d" in capsys.readouterr().err
 
 

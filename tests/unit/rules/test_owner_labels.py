@@ -209,6 +209,22 @@ def test_channels():
     assert wishes({"dockmend.notify": "none"}).notify == ()
 
 
+@pytest.mark.parametrize("value", ["opps", "ops, opps", "Ops"])
+def test_a_channel_that_does_not_exist_is_an_error_and_its_messages_go_to_all(value):
+    said = wishes({"dockmend.notify": value, "dockmend.heal": "true"}, ["ops", "home"])
+    assert (said.notify, said.heal) == (None, Heal())
+    [error] = said.errors
+    assert error.function is Function.NOTIFY
+    assert "expected home, ops, or none; its messages go to all of them" in error.text
+
+
+def test_channels_that_exist_are_no_error():
+    assert wishes({"dockmend.notify": "home,ops"}, {"ops", "home"}) == Wishes(notify=("home", "ops"))
+    assert wishes({"dockmend.notify": "none"}, ()) == Wishes(notify=())
+    [error] = wishes({"dockmend.notify": "ops"}, ()).errors
+    assert error.text == 'there is no channel "ops": none is configured'
+
+
 @given(st.dictionaries(st.sampled_from([
     "dockmend.heal", "dockmend.heal.on", "dockmend.heal.after", "dockmend.heal.attempts", "dockmend.heal-stop-timeout",
     "dockmend.heal.action", "dockmend.rejoin", "dockmend.ignore", "dockmend.notify", "autoheal",
