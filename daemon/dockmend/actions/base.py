@@ -96,6 +96,11 @@ async def _no_parts(action: str, params: Any, subject: Container) -> Done:
     raise Failed(f"{action} of {subject.name}: nobody carries out parts here", again=False)
 
 
+async def _nobody_stopped(member: Container, since: float) -> bool:
+    """Where nobody listens to the stream."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a running action is given."""
@@ -115,6 +120,8 @@ class Context:
     asks: Callable[[Container], bool] = lambda container: True  # whether one asks for the rule, if that is of labels
     part: Callable[[str, Any, Container], Awaitable[Done]] = _no_parts
     """Takes another action as a part of this one, journalled on its own; raises Failed."""
+    obey: Callable[[Container, float], Awaitable[bool]] = _nobody_stopped
+    """Stops again what a person stopped since a time (wall seconds) and another program began again; True if so."""
     found_down: Callable[[str], None] = lambda container: None  # a stop that was asked for found it over, by its id
     expect: Callable[[str], Echo] = _unheard  # opens the echo of a container that the action makes, by its id
     definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = _unknown  # last known, by a container's id

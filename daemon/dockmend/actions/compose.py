@@ -69,7 +69,7 @@ class Restart:
         container = await look(self.ctx, node)
         if container is None or container.running:
             return  # gone: somebody's will; or it has begun anew
-        if self.ctx.view.stopped(node) and not self.ctx.view.taken_down(node):
+        if self._is_left_down(container):
             self.spared.append(f"{container.name} was left alone: somebody stopped it meanwhile")
             return
         for edge in self.graph.edges_of(node):
@@ -80,6 +80,9 @@ class Restart:
         else:
             await self.ctx.part("start", None, container)
         self.told.append(container.name)
+
+    def _is_left_down(self, container: Container) -> bool:
+        return self.ctx.view.stopped(container.id) and not self.ctx.view.taken_down(container.id)
 
     def _has_begun(self, container: Container) -> bool:
         return container.started_at > self.began[container.id]
@@ -105,7 +108,7 @@ class Restart:
             why = "is gone"
         elif completes and (seen.state != "exited" or seen.exit_code != 0):
             why = f"did not complete ({seen.state}, exit code {seen.exit_code})"
-        elif not completes and dependency.id in self.began and not seen.running:
+        elif not completes and dependency.id in self.began and not seen.running and not self._is_left_down(seen):
             why = f"does not run ({seen.state})"
         elif healthy and seen.running and seen.health not in ("", "healthy"):
             why = f"is {seen.health}"

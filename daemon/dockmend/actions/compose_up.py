@@ -42,6 +42,8 @@ PLUGINS = (
 ENDING = 4.0
 """Seconds that the program has to end once it is asked to."""
 POLL = 0.2
+LINE, NAMES = 1024, 1000
+"""Bytes of a line of its output that are looked at, and how many containers that it starts are remembered."""
 
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,200}")
 _SERVICE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9._-]{0,200}")
@@ -76,7 +78,9 @@ async def compose_up(ctx: Context, params: Any, subject: Object) -> Done:
         *services,
     ]  # fmt: skip
     await ctx.remember({"compose_up": {"until": ctx.clock() + ctx.timeout}})
-    code, output = await _run(ctx, command)
+    began_at = ctx.clock()
+    code, output, started = await _run(ctx, command)
+    spared += await _stopped_meanwhile(ctx, project, started, began_at)
     said = "".join(f"; {each}" for each in spared)
     if code != 0:
         raise Failed(f"compose up of {project} ended with exit code {code}{output.told()}{said}")
@@ -94,6 +98,14 @@ async def _brought_back(ctx: Context, missing: Container) -> None:
         found = ctx.view.of_target(target)
     if found is not None:
         await succeed(ctx, missing.id, found.id)
+
+
+async def _stopped_meanwhile(ctx: Context, project: str, started: Started, since: float) -> list[str]:
+    """What a person stopped while the program ran, and it began again, is stopped again; who that was."""
+    mine = [each for each in ctx.view.containers() if is_of(each, project) and each.name in started.names]
+    return [
+        f"{each.name} was stopped again: somebody stopped it meanwhile" for each in mine if await ctx.obey(each, since)
+    ]
 
 
 def _labels(ctx: Context, container: Container, project: str) -> Mapping[str, str]:
@@ -179,7 +191,23 @@ def trust(path: Path, kind: Callable[[int], bool]) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- the program
-async def _run(ctx: Context, command: list[str]) -> tuple[int, Output]:
+class Started:
+    """The containers that the program says it starts, from lines such as " Container shop-web-1  Starting"."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self._rest = b""
+
+    def add(self, piece: bytes) -> None:
+        *lines, rest = (self._rest + piece).split(b"\n")
+        self._rest = rest[-LINE:]
+        for line in lines:
+            words = line[:LINE].decode(errors="replace").split()
+            if len(words) == 3 and words[0] == "Container" and words[2] == "Starting" and len(self.names) < NAMES:
+                self.names.add(words[1])
+
+
+async def _run(ctx: Context, command: list[str]) -> tuple[int, Output, Started]:
     """To its end; whatever cuts it short ends it, and what it began."""
     environment = {"PATH": PATH, "DOCKER_HOST": ctx.engine.url, "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
     try:
@@ -189,13 +217,14 @@ async def _run(ctx: Context, command: list[str]) -> tuple[int, Output]:
         )  # fmt: skip
     except OSError as error:  # no memory, no process, no file descriptor left
         raise Failed(f"{command[0]} could not be started: {error.strerror or error}") from error
-    output = Output()
+    output, started = Output(), Started()
     assert process.stdout is not None
     try:
         await ctx.remember({"compose_up": {"until": ctx.clock() + ctx.timeout, "process": identity(process.pid)}})
         while piece := await process.stdout.read(1 << 16):
             output.add(piece)
-        return await process.wait(), output
+            started.add(piece)
+        return await process.wait(), output, started
     finally:
         if process.returncode is None:
             await _end(process)

@@ -7,10 +7,10 @@ import math
 from dockmend.mirror import looks
 from dockmend.mirror.due import Due
 from dockmend.mirror.echo import GRACE, Echo
-from dockmend.mirror.ends import Run
+from dockmend.mirror.ends import Run, cause_of
 from dockmend.mirror.entry import Entry
 from dockmend.mirror.view import ANNOUNCED, View
-from dockmend.model import Change
+from dockmend.model import Change, Container
 
 SPANS_KEPT, ACTED_KEPT = 8, 4096
 """Actions that were cut short as they ended a container: how many are remembered of each, and of how many containers.
@@ -77,6 +77,26 @@ class OwnDoing(View, Due):
         if run.by == "dockmend" and not run.calls and not run.signals:
             run.by = ""
         self.changed.add(container_id)
+
+    def was_to_stop(self, container_id: str) -> bool:
+        """Whether dockmend asked for the stop of the run in hand, or was about to when a person was quicker."""
+        found = self.entries.get(container_id)
+        return found is not None and bool(found.kept.run.calls or found.kept.run.forestalled)
+
+    def undoes_a_stop(self, seen: Container, since: float) -> bool:
+        """Whether a run that another program began undid a person's stop of after `since` (wall seconds): then one is
+        owed, as for a run of dockmend's own."""
+        found = self.entries.get(seen.id)
+        before = found.previous if found is not None else None
+        if found is None or before is None or not seen.running or found.kept.run.over:
+            return False
+        if not before.over or before.died_at < since or before.by or before.restarted:
+            return False
+        if cause_of(before, found.container, self.engine_start, blind=True) != "stopped":
+            return False
+        found.kept.run.owed = True
+        self.changed.add(seen.id)
+        return True
 
     def signals(self, container_id: str) -> None:
         """dockmend itself signals the run in hand, or a call of its that was to stop it failed halfway."""

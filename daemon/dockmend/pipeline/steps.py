@@ -168,13 +168,14 @@ class Steps:
         self.observer.action(intent.record)
         # On disk it is once the action has awaited `remember`, which each does before its first change: one commit.
         touched = subject if isinstance(subject, Container) and not step.tells and action.touches else None
+        could_undo = touched is not None and self._could_undo_a_stop(step, touched)
         echo = self._expect(intent, touched) if touched is not None else None
         if part in _OF_RULE:
             self.living.note(incident.id, step, subject)
         try:
             done = await self._call(action.run, intent, incident, rule, step, subject)
             took = self._took(intent)
-            if touched is not None and self._may_undo_a_stop(step, touched):
+            if could_undo or (touched is not None and self.mirror.owes_a_stop(touched.id)):
                 await self._look_for_a_stop(replace(intent.record, detail=done.detail), took)
         except StepFailed as error:
             self._refused(intent, error)
@@ -204,12 +205,11 @@ class Steps:
             return owed, echo, done
         return self._end(intent.record, "done", done.detail), echo, done
 
-    def _may_undo_a_stop(self, step: Step, touched: Container) -> bool:
-        """Whether a step began a run after one that a person could stop meanwhile. What did not run cannot be stopped:
-        the engine answers that it is so already, and nothing tells of it."""
-        if step.action not in STARTING:
-            return False
-        return touched.running or self.mirror.owes_a_stop(touched.id)
+    def _could_undo_a_stop(self, step: Step, touched: Container) -> bool:
+        """Whether a step begins a run after one that a person can stop meanwhile, or could as dockmend stopped it: what
+        is told of that may still be on its way. What nobody stopped and does not run cannot be stopped: the engine
+        answers that it is so already, and nothing tells of it."""
+        return step.action in STARTING and (touched.running or self.mirror.was_to_stop(touched.id))
 
     def _action(self, step: Step, subject: Object | None) -> Action:
         """Raises StepFailed if it may not be done to this object."""
@@ -260,14 +260,17 @@ class Steps:
             raise
         except EngineError as error:
             raise EngineAway(str(error)) from error
-        for _ in range(TOLD_LOOKS):
-            if self.mirror.announced(seen):
-                break
-            await asyncio.sleep(TOLD_WITHIN / TOLD_LOOKS)
+        await self._told_of(seen)
         if took is not None:
             self.mirror.restart_took(record.object_id, took)
         if self.mirror.owes_a_stop(record.object_id):
             self.owed[record.object_id] = record
+
+    async def _told_of(self, seen: Container) -> None:
+        for _ in range(TOLD_LOOKS):
+            if self.mirror.announced(seen):
+                break
+            await asyncio.sleep(TOLD_WITHIN / TOLD_LOOKS)
 
     async def _owes_still(self, container_id: str) -> bool:
         """A person's restart may have overlapped: that is no stop, and is told of once it is over."""
@@ -424,6 +427,15 @@ class Steps:
         self.mirror.stopped_by_person(member.id)
         return True
 
+    async def _obey(self, incident: Incident, rule: Rule | None, member: Container, since: float) -> bool:
+        """See Context.obey."""
+        try:
+            seen = await self.engine.inspect(member.id)
+        except NotFound:
+            return False
+        await self._told_of(seen)
+        return self.mirror.undoes_a_stop(seen, since) and await self._stop_again(incident, rule, seen)
+
     async def settle(self, record: ActionRecord, incident: Incident, rule: Rule | None) -> Settled:
         """What became of an intent without an outcome; puts right what it left half-done, and closes its record."""
         action = REGISTRY.get(record.action)
@@ -511,6 +523,9 @@ class Steps:
             self.mirror.asks(container_id, self.clock.wall())
             return echo
 
+        async def obey(member: Container, since: float) -> bool:
+            return await self._obey(incident, rule, member, since)
+
         async def part(action: str, params: Any, member: Container) -> Done:
             return await self._part(incident, rule, action, params, member)
 
@@ -518,7 +533,7 @@ class Steps:
             engine=self.engine, own=self.own, view=self.mirror, teller=self.teller, incident=incident,
             clock=self.clock.from_here(), state=self.state, bind_roots=self.bind_roots, render=render,
             remember=remember, timeout=timeout, definition=self.definition, forbids=forbids, expect=expect, part=part,
-            found_down=found_down, asks=asks,
+            found_down=found_down, asks=asks, obey=obey,
             verify=rule.verify if rule else Verify(), claims=self.claims,
             heir=Heirs(self.mirror, self.incidents).succeed,
         )  # fmt: skip

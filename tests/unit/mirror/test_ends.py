@@ -426,3 +426,28 @@ def test_a_signal_of_any_length_in_an_event_is_no_fault():
     host.emit("kill", signal="9" * 5000)
     end(host, 1)
     assert [change.cause for change in host.seen] == ["crashed"]
+
+
+@pytest.mark.parametrize(
+    ("events", "since", "owed"),
+    [
+        (("kill", "die", "stop", "start"), 0.0, True),
+        (("kill", "die", "stop", "start"), 9.0, False),
+        (("kill", "die", "stop", "start", "restart"), 0.0, False),
+        (("die", "start"), 0.0, False),
+        (("kill", "die", "stop"), 0.0, False),
+    ],
+    ids=["stopped and begun again", "stopped before that", "a person's restart", "it crashed", "it stays down"],
+)
+def test_whether_what_another_program_began_undid_a_persons_stop(
+    events: tuple[str, ...], since: float, owed: bool
+) -> None:
+    host = started()
+    since += host.now
+    for action in events:
+        host.now += 0.1
+        host.emit(action, signal="15", exitCode="143" if "stop" in events else "1")
+    seen = host.container(started_at=host.now - 0.05) if "start" in events else host.ended(143)
+    host.look(seen)
+    assert host.mirror.undoes_a_stop(seen, since) is owed
+    assert host.mirror.owes_a_stop(ID) is owed

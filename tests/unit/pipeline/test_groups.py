@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -405,6 +406,34 @@ async def test_one_that_others_hang_on_and_a_person_stops_before_its_turn_is_lef
         town.up()
         await one.quiet()
         assert town.done == [("stop", "deep"), ("start", "deep")]
+
+
+async def test_a_stop_beside_that_of_a_group_is_heeded_though_it_is_told_of_after_the_members_start():
+    """Of two stops at once the engine tells of the second late; the member was started in between."""
+    deep = replace(
+        WEB, id="4" * 64, name="deep", check=None, health="", started_at=960.0, network_mode="bridge",
+        labels={"dockmend.depends-on": "guest1"},
+    )  # fmt: skip
+    async with clinic(RULES) as one:
+        town = Town(one, guest(1), deep)
+        town.down()
+        start: Any = one.engine.start
+
+        async def told_late(container_id: str) -> None:
+            if container_id != deep.id:
+                await start(container_id)
+                return
+            town.done.append(("start", "deep"))
+            one.now += 0.5
+            containers = one.engine.containers
+            containers[deep.id] = replace(containers[deep.id], state="running", exit_code=None, started_at=one.now)
+            asyncio.get_running_loop().call_later(0.05, town.emit, deep.id, "stop", "start")
+
+        one.engine.start = told_late  # type: ignore[assignment, method-assign]
+        town.up()
+        await one.quiet()
+        assert town.done == [("stop", "deep"), ("restart", "guest1"), ("start", "deep"), ("stop", "deep")]
+        assert one.mirror.stopped(deep.id)
 
 
 async def test_members_are_judged_by_the_engines_clock_where_that_was_set():
