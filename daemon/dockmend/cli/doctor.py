@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dockmend.cli import checks
+from dockmend.cli.channel_checks import channels
 from dockmend.cli.checks import Finding
 from dockmend.cli.in_force import OVERRULING, InForce, in_force
-from dockmend.cli.options import address_of, engine_of, of_journal, options, owned_of
+from dockmend.cli.options import address_of, daemon_uid, engine_of, of_journal, options, owned_of
 from dockmend.cli.text import emit, say
 from dockmend.errors import DockmendError, EngineAway, EngineError, InvalidFiles, JournalError, NotFound, UsageError
 
@@ -32,7 +33,7 @@ MARKS = {"ok": "ok      ", "note": "note    ", "problem": "PROBLEM "}
 @click.command()
 @options("config", "rules", "engine", "state", "socket", "json")
 def doctor(as_json: bool, **flags: Any) -> int:
-    """Checks engine, rights, disk, clock, broker, rules, labels, other healers; says what to do about each.
+    """Checks engine, rights, disk, clock, broker, messages, rules, labels, other healers; says what to do about each.
 
     Changes nothing. Exit code 1 if something keeps dockmend from doing its work.
     """
@@ -50,7 +51,7 @@ def doctor(as_json: bool, **flags: Any) -> int:
 async def _findings(flags: dict[str, Any]) -> list[Finding]:
     from dockmend.guards import idle_protections
 
-    asked, found = _settings(flags)
+    asked, whole, found = _settings(flags)
     settings = asked.settings
     found += _state(settings)
     pid, of_daemon = await _daemon(settings)
@@ -58,7 +59,8 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
     found += _tokens(settings)
     listing, of_engine = await _engine(settings)
     found += of_engine
-    found += await _broker(settings)
+    found += await _broker(whole)
+    found += await channels(whole, settings.paths.socket if pid is not None else None)
     owned = owned_of(settings.paths)
     containers = [each for each in listing.containers if not owned.hides(each)] if listing else []
     rules, texts, of_rules = _rules(asked, containers)
@@ -75,25 +77,44 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
     return found
 
 
-def _settings(flags: dict[str, Any]) -> tuple[InForce, list[Finding]]:
-    """The daemon's rules and settings, else those of the files; if they are wrong the defaults, so that the rest can
-    still be looked at."""
+def _settings(flags: dict[str, Any]) -> tuple[InForce, Settings, list[Finding]]:
+    """The daemon's rules and settings, else those of the files; and what the file says now, with its secrets.
+
+    If they are wrong the defaults, so that the rest can still be looked at.
+    """
     from dockmend.settings import Settings as Plain
-    from dockmend.settings import find_paths, load
+    from dockmend.settings import find_paths
 
     try:
         asked = in_force(flags, quiet=True)
-        rest = dict(flags)
-        warnings = load(rest, config=rest.pop("config", None)).warnings  # the daemon's own say nothing of these
     except UsageError as error:
-        wrong = [str(each) for each in error.problems] if isinstance(error, InvalidFiles) else str(error).splitlines()
         paths = find_paths({key: flags.get(key) for key in ("rules", "state", "socket")})
         plain = InForce(Plain(paths=paths, engine=flags.get("engine")), "the defaults")
-        todo = "mend it: `dockmend run` will not start"
-        return plain, [Finding("problem", "settings", each, todo) for each in wrong]
-    notes = [Finding("note", "settings", each) for each in warnings]
+        return plain, plain.settings, _wrong(error)
+    said = Finding("ok", "asks", asked.said)
+    try:
+        whole = _whole(asked, flags)
+    except UsageError as error:
+        return asked, asked.settings, [said, *_wrong(error)]
+    notes = [Finding("note", "settings", each) for each in whole.warnings]
     where = str(asked.settings.paths.config) if asked.settings.paths.config else "no settings file: the defaults hold"
-    return asked, [Finding("ok", "asks", asked.said), *(notes or [Finding("ok", "settings", where)])]
+    return asked, whole, [said, *(notes or [Finding("ok", "settings", where)])]
+
+
+def _whole(asked: InForce, flags: dict[str, Any]) -> Settings:
+    """What the settings file that is in force says now, with the secrets that can be read here. Raises UsageError."""
+    from dockmend.settings import load
+
+    rest = dict(flags)
+    config, of_daemon = rest.pop("config", None), asked.settings.paths.config if asked.texts is not None else None
+    if config is None and of_daemon is not None and os.access(of_daemon, os.R_OK):  # in a container it is elsewhere
+        config = of_daemon
+    return load(rest, config=config, runs_as=daemon_uid(asked.settings.paths.state), as_daemon=False)
+
+
+def _wrong(error: UsageError) -> list[Finding]:
+    wrong = [str(each) for each in error.problems] if isinstance(error, InvalidFiles) else str(error).splitlines()
+    return [Finding("problem", "settings", each, "mend it: `dockmend run` will not start") for each in wrong]
 
 
 def _state(settings: Settings) -> list[Finding]:

@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "notify": ("notify", "Where messages go; send a sample of each kind."),
     "snapshots": ("snapshots", "Snapshots of volumes: list, create, verify, diff, restore, prune."),
     "demo": ("demo", "Break a throw-away container on this host's engine and see it healed."),
-    "doctor": ("doctor", "Check engine, rights, disk, clock, broker, rules, labels, other healers."),
+    "doctor": ("doctor", "Check engine, rights, disk, clock, broker, messages, rules, labels, other healers."),
 }
 """Name -> (module of dockmend.cli, one line of help): the help page is shown without importing any of them."""
 

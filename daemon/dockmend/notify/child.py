@@ -35,13 +35,15 @@ _WHY: Final = "Socket Exception"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """`type`: info, success, warning or failure, as the library has them."""
+    """`type`: info, success, warning or failure, as the library has them. `only_look`: nothing is sent, and accepted is
+    a URL that the library understands."""
 
     id: int
     url: str
-    title: str
-    body: str
+    title: str = ""
+    body: str = ""
     type: str = "info"
+    only_look: bool = False
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +59,10 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever a library prints is no answer
     _confine()
-    services = Services()
+    try:
+        services: Services | None = Services()
+    except ImportError:
+        services = None
     lock = threading.Lock()
     for line in sys.stdin.buffer:
         request = msgspec.json.decode(line, type=Request)
@@ -65,9 +70,12 @@ def main() -> None:
     os._exit(0)  # what a thread still does nobody waits for
 
 
-def _serve(services: Services, request: Request, answers: BinaryIO, lock: threading.Lock) -> None:
+def _serve(services: Services | None, request: Request, answers: BinaryIO, lock: threading.Lock) -> None:
     try:
-        answer = services.send(request)
+        if services is None:
+            answer = Answer(id=request.id, accepted=False, said=("apprise cannot be loaded",))
+        else:
+            answer = services.send(request)
     except BaseException as error:  # noqa: BLE001 - whatever a plugin does wrong is an answer, and ends no other's
         answer = Answer(id=request.id, accepted=False, said=(f"{type(error).__name__} in the library",))
     line = msgspec.json.encode(answer)
@@ -95,17 +103,11 @@ class Services:
 
     def send(self, request: Request) -> Answer:
         """One message to one service; blocks."""
-        service = self._services.get(request.url)
+        service = self._service(request.url)
         if service is None:
-            service = self._services[request.url] = self._apprise.Apprise(asset=self._asset)
-            plugin = self._apprise.Apprise.instantiate(request.url, asset=self._asset)
-            if plugin is None:
-                del self._services[request.url]
-                return Answer(id=request.id, accepted=False, said=("apprise does not understand this URL",))
-            if "overflow=" not in request.url:
-                # What a service does not take is cut, not refused: half a message is better than none.
-                plugin.overflow_mode = self._apprise.OverflowMode.TRUNCATE
-            service.add(plugin)
+            return Answer(id=request.id, accepted=False, said=("apprise does not understand this URL",))
+        if request.only_look:
+            return Answer(id=request.id, accepted=True)
         result = service.notify(
             body=request.body, title=request.title, notify_type=request.type, log_level=logging.DEBUG
         )
@@ -113,6 +115,20 @@ class Services:
         return Answer(
             id=request.id, accepted=bool(result), said=tuple(line[:LONGEST_LINE] for line in said[:MOST_LINES])
         )
+
+    def _service(self, url: str) -> Any:
+        """What the library makes of a URL; None: it does not understand it. Asks nobody."""
+        service = self._services.get(url)
+        if service is None:
+            plugin = self._apprise.Apprise.instantiate(url, asset=self._asset)
+            if plugin is None:
+                return None
+            if "overflow=" not in url:
+                # What a service does not take is cut, not refused: half a message is better than none.
+                plugin.overflow_mode = self._apprise.OverflowMode.TRUNCATE
+            service = self._services[url] = self._apprise.Apprise(asset=self._asset)
+            service.add(plugin)
+        return service
 
 
 def _tells(level: str, message: str) -> bool:

@@ -102,10 +102,17 @@ class Sender:
 
     async def send(self, url: Secret, message: Message, logs: int) -> Verdict:
         """One message to one URL; returns when it was accepted or refused, or the time is over. Raises nothing."""
-        self._number += 1
-        request = Request(
-            id=self._number, url=url.reveal(), title=message.title, body=message.text(logs), type=type_of(message)
+        return await self._ask(
+            Request(id=0, url=url.reveal(), title=message.title, body=message.text(logs), type=type_of(message))
         )
+
+    async def look(self, url: Secret) -> Verdict:
+        """Whether the library can be loaded and understands a URL; nothing is sent. As `send`."""
+        return await self._ask(Request(id=0, url=url.reveal(), only_look=True))
+
+    async def _ask(self, request: Request) -> Verdict:
+        self._number += 1
+        request = msgspec.structs.replace(request, id=self._number)
         deadline = self._clock() + self._patience
         try:
             child = await self._started()

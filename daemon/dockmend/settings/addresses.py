@@ -48,8 +48,11 @@ def read(
     source: Document,
     environ: Mapping[str, str],
     owners: frozenset[int],
+    *,
+    as_daemon: bool = True,
 ) -> Found:
-    """Reads every URL. `owners`: the uids that a file and the folders above it must belong to."""
+    """Reads every URL. `owners`: the uids that a file and the folders above it must belong to. `as_daemon`: see
+    settings.load; a channel whose URLs are not found then has none."""
     found, base = Found(), Path(source.path).parent if source.path else Path()
     for name, channel in channels.items():
         if name == DEFAULT and (given := environ.get(URL)):
@@ -59,6 +62,8 @@ def read(
             continue
         place: Location = ("notify", name, "url_file")
         path = base / channel.url_file if channel.url_file is not None else _credential(f"notify.{name}", environ)
+        if path is None and not as_daemon:
+            continue
         if path is None:
             source.problem(
                 ("notify", name),
@@ -66,8 +71,9 @@ def read(
                 + (f", {URL_FILE} or {URL}" if name == DEFAULT else ""),
             )
             continue
-        found.urls[name] = _of_file(path, place, check_url, source, owners, found.warnings)
-    _heartbeat(heartbeat, base, source, environ, owners, found)
+        found.urls[name] = _of_file(path, place, check_url, source, owners, found.warnings, as_daemon=as_daemon)
+    path = base / heartbeat if heartbeat is not None else _credential("heartbeat", environ)
+    _heartbeat(path, source, environ, owners, found, as_daemon)
     return found
 
 
@@ -82,19 +88,25 @@ def check(
             _of_file(base / file, place, right, source, owners, [], missing_is_wrong=False)
 
 
+def not_looked_at(key: str, path: Path) -> str:
+    """What a command says of a file that only the daemon may read."""
+    return f"{key}: {path} may not be read by this user, so it is not checked"
+
+
 def _heartbeat(
-    file: Path | None,
-    base: Path,
+    path: Path | None,
     source: Document,
     environ: Mapping[str, str],
     owners: frozenset[int],
     found: Found,
+    as_daemon: bool,
 ) -> None:
     urls: tuple[Secret, ...] = ()
     if given := environ.get(HEARTBEAT):
         urls = _of_variable(HEARTBEAT, [given], check_heartbeat, found)
-    elif (path := base / file if file is not None else _credential("heartbeat", environ)) is not None:
-        urls = _of_file(path, ("heartbeat_url_file",), check_heartbeat, source, owners, found.warnings)
+    elif path is not None:
+        place: Location = ("heartbeat_url_file",)
+        urls = _of_file(path, place, check_heartbeat, source, owners, found.warnings, as_daemon=as_daemon)
         if len(urls) > 1:
             source.problem(("heartbeat_url_file",), f"heartbeat_url_file: {path} holds more than one URL")
     found.heartbeat = urls[0] if urls else None
@@ -125,12 +137,15 @@ def _of_file(
     warnings: list[str],
     *,
     missing_is_wrong: bool = True,
+    as_daemon: bool = True,
 ) -> tuple[Secret, ...]:
     key = ".".join(map(str, place))
     try:
         lines, warning = read_lines(path, owners)
     except OSError as error:
-        if missing_is_wrong:
+        if isinstance(error, PermissionError) and not as_daemon:
+            warnings.append(not_looked_at(key, path))
+        elif missing_is_wrong:
             source.problem(place, f"{key}: {path} cannot be read: {error.strerror or error}")
         return ()
     except Untrusted as error:

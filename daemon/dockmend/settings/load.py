@@ -34,14 +34,17 @@ def load(
     config: Path | None = None,
     secrets: bool = True,
     runs_as: int | None = None,
+    *,
+    as_daemon: bool = True,
 ) -> Settings:
     """The settings in force.
 
     `flags`: by name (`rules`, `state`, `socket`, `engine`, `listen`, `metrics_listen`, `dry_run`, `log_format`, or
     a key of the file with dots); None values do not count. `config`: the flag `--config`; a file that is named must
     exist. Paths in the file are relative to its folder. Without `secrets` the files of secrets are not read.
-    `runs_as`: the uid of the daemon, whose files count beside root's; None: this process's.
-    Raises InvalidFiles, or UsageError where a flag or a variable is wrong too.
+    `runs_as`: the uid of the daemon, whose files count beside root's; None: this process's. Without `as_daemon` what
+    only the daemon may have is not missed: a systemd credential, and a file that this user may not read, which a
+    warning names. Raises InvalidFiles, or UsageError where a flag or a variable is wrong too.
     """
     environ = os.environ if environ is None else environ
     said = from_environment(environ)
@@ -58,10 +61,10 @@ def load(
     valid, wrong = _validate(source, source.data, values)
     dry_run, log_format, more = _of_the_run(own)
     loose += [*wrong, *more]
-    told, notes = _secrets(valid, source, environ, owners) if valid is not None and secrets else ({}, [])
+    told, notes = _secrets(valid, source, environ, owners, as_daemon) if valid is not None and secrets else ({}, [])
     found = addresses.Found()
     if valid is not None and secrets:
-        found = addresses.read(valid.notify, valid.heartbeat_url_file, source, environ, owners)
+        found = addresses.read(valid.notify, valid.heartbeat_url_file, source, environ, owners, as_daemon=as_daemon)
         loose += found.loose
         notes += found.warnings
         told |= {"heartbeat": found.heartbeat} if found.heartbeat is not None else {}
@@ -254,9 +257,14 @@ def _shown(value: Any) -> str:
 
 
 def _secrets(
-    settings: FileSettings, source: Document, environ: Mapping[str, str], owners: frozenset[int]
+    settings: FileSettings,
+    source: Document,
+    environ: Mapping[str, str],
+    owners: frozenset[int],
+    as_daemon: bool,
 ) -> tuple[dict[str, Secret], list[str]]:
-    """Reads each secret from its file, else from a systemd credential of its name (`mqtt.password`)."""
+    """Reads each secret from its file, else from a systemd credential of its name (`mqtt.password`). `as_daemon`: see
+    `load`."""
     credentials = environ.get("CREDENTIALS_DIRECTORY")
     base = Path(source.path).parent if source.path else Path()
     secrets, warnings = {}, []
@@ -273,6 +281,9 @@ def _secrets(
             secrets[name], warning = read_secret(path, owners)
             warnings += [warning] if warning else []
         except OSError as error:
+            if isinstance(error, PermissionError) and not as_daemon:
+                warnings.append(addresses.not_looked_at(f"{part}.{key}", path))
+                continue
             source.problem((part, key), f"{part}.{key}: {path} cannot be read: {error.strerror or error}")
         except Untrusted as error:
             source.problem((part, key), f"{part}.{key}: {error.place} {error}")

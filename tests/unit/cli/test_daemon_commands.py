@@ -39,7 +39,7 @@ RULES: dict[str, Any] = {
 
 class Scripted:
     def __init__(self) -> None:
-        self.answers: dict[str, Any] = {"status": STATUS, "rules": RULES}
+        self.answers: dict[str, Any] = {"status": STATUS, "rules": RULES, "channels": []}
         self.calls: list[tuple[str, dict[str, Any]]] = []
 
     def __getattr__(self, name: str) -> Any:
