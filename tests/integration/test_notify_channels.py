@@ -277,6 +277,10 @@ def test_killed_between_outcome_and_hand_over_the_message_comes_with_the_next_st
         daemon.start(ready=False)
         eventually(lambda: len(hook.got) == 3, what="both came")
         assert [each[:4] for each in hook.titles] == ["web1", "web1", "web2"]
+        taken = 'dockmend_notifications_total{channel="default",kind="gave_up",outcome="sent"} 2.0'
+        eventually(
+            lambda: taken in metric(daemon, "dockmend_notifications_total"), what="dockmend knows that it took them"
+        )
         daemon.stop()
         assert depth(daemon) == 0
         for file in (daemon.folder / "log", daemon.state / "journal.sqlite3"):
