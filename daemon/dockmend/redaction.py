@@ -20,6 +20,12 @@ SHORTEST = 4
 """Characters of a known value that is looked for in texts: a shorter one is part of many words."""
 CERTAIN = 6
 """Characters from which on a known value is taken out of the middle of a word too."""
+LARGEST_KNOWN = 128 * 1024
+"""Characters of all known values together that are looked for."""
+MOST_WORK = 100_000_000
+"""Known values times the characters of a text in which they are looked for: a tenth of a second."""
+MOST_GAPS = 100_000
+"""Known values times the gaps in a text: the same."""
 
 # ---------------------------------------------------------------------------------------------------------------- names
 _PARTS = re.compile(r"[A-Z]*[a-z0-9]+|[A-Z0-9]+")
@@ -104,35 +110,67 @@ def _is_value(value: str) -> bool:
 
 
 def _without_known(said: str, known: Iterable[str]) -> str:
-    """Known values as they are, and as URLs and shells write them; also where a cut went through one."""
+    """Known values as they are, and as URLs and shells write them; also where a cut went through one.
+
+    An image may bring an environment that nobody can look for in time: of a text beside such a one nothing is kept.
+    """
+    known = tuple(known)
+    if sum(map(len, known)) > LARGEST_KNOWN:
+        return MARK if said else said
     wanted: set[str] = set()
     for value in known:
         for line in (value, *value.splitlines()):
             line = line.strip()  # noqa: PLW2901 - output is written down without what surrounds a line
             if len(line) >= SHORTEST:
                 wanted |= {line, quote(line, safe=""), quote(line), line.replace('"', '\\"')}
-    if not wanted:
-        return said
     longest = sorted(wanted, key=len, reverse=True)
-    alternatives = (
-        re.escape(each) if len(each) >= CERTAIN else rf"(?<![A-Za-z0-9]){re.escape(each)}(?![A-Za-z0-9])"
-        for each in longest
-    )
-    said = re.sub("|".join(alternatives), MARK, said)
+    if len(longest) * len(said) > MOST_WORK:
+        return MARK
+    for each in longest:
+        if each not in said:
+            continue
+        if len(each) >= CERTAIN:
+            said = said.replace(each, MARK)
+        else:
+            said = re.sub(rf"(?<![A-Za-z0-9]){re.escape(each)}(?![A-Za-z0-9])", MARK, said)
     return _cut(said, longest) if "…" in said else said
 
 
-def _cut(said: str, values: Iterable[str]) -> str:
+def _cut(said: str, values: Sequence[str]) -> str:
     """Where the middle or the end of a text was left out (…), a part of a value may stand beside the gap."""
     pieces = said.split("…")
+    last = len(pieces) - 1
+    if len(pieces) * len(values) > MOST_GAPS:
+        return MARK
     for value in values:
-        for size in range(len(value) - 1, SHORTEST - 1, -1):
-            for number, piece in enumerate(pieces):
-                if number + 1 < len(pieces) and (bare := piece.rstrip()).endswith(value[:size]):
-                    pieces[number] = bare[:-size] + MARK
-                if number > 0 and (bare := pieces[number].lstrip()).startswith(value[-size:]):
-                    pieces[number] = MARK + bare[size:]
+        for number, piece in enumerate(pieces):
+            if number < last and (size := _begun(bare := piece.rstrip(), value)):
+                pieces[number] = bare[:-size] + MARK
+            if number > 0 and (size := _ended(bare := pieces[number].lstrip(), value)):
+                pieces[number] = MARK + bare[size:]
     return "…".join(pieces)
+
+
+def _begun(text: str, value: str) -> int:
+    """With how many characters of the begin of a value, but not with all of it, a text ends."""
+    end = text[-(len(value) - 1) :]
+    at = end.find(value[:SHORTEST])
+    while at >= 0:
+        if value.startswith(end[at:]):
+            return len(end) - at
+        at = end.find(value[:SHORTEST], at + 1)
+    return 0
+
+
+def _ended(text: str, value: str) -> int:
+    """With how many characters of the end of a value, but not with all of it, a text begins."""
+    begin = text[: len(value) - 1]
+    at = begin.rfind(value[-SHORTEST:])
+    while at >= 0:
+        if value.endswith(begin[: at + SHORTEST]):
+            return at + SHORTEST
+        at = begin.rfind(value[-SHORTEST:], 0, at + SHORTEST - 1)
+    return 0
 
 
 # -------------------------------------------------------------------------------------------------------- command lines

@@ -100,6 +100,16 @@ def test_a_cut_leaves_no_part_of_a_known_value():
     assert redaction.text(said, ["hunter2s"]) == "begins ***… 40 bytes …*** and ends ***…"
 
 
+def test_an_environment_that_a_stranger_made_huge_holds_nothing_up():
+    """Each of these took minutes, in which nothing else was done."""
+    assert redaction.text("x…" * 5000, ["y" * 100_000]) == "x…" * 5000
+    repeated = "a" * 30_000
+    assert redaction.text(f"{repeated}…", [f"{'a' * 15_000}{'b' * each}" for each in range(1, 8)]).endswith(f"{MARK}…")
+    assert redaction.text("a line", ["y" * 100, *(f"{each:06d}" for each in range(100_000))]) == MARK
+    assert redaction.text("abcd…" * 5000, [f"{each:06d}" for each in range(5000)]) == MARK, "not looked for: not told"
+    assert redaction.text("", ["y" * 1_000_000]) == ""
+
+
 @pytest.mark.parametrize(
     ("key", "value", "shown"),
     [

@@ -4,7 +4,8 @@ seconds. What cannot be had in that time is left out: a message that is late hel
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,13 +19,15 @@ from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Container, as_written
 from dockmend.notify.alarms import Trouble
-from dockmend.notify.message import Kind
+from dockmend.notify.message import Kind, cut
 from dockmend.notify.wording import Facts, Try
 
 WITHIN: Final = 2.0
 """Seconds for everything that is asked."""
 LINES: Final = 20
 """Lines of a container's log that a message holds at most; a channel may take fewer."""
+LONGEST_LINE: Final = 1000
+"""Characters of one of them in which secrets are looked for; a message shows fewer."""
 LOOKED_THROUGH: Final = 20
 """The newest incidents of a container among which the one is looked for that was given up."""
 
@@ -46,14 +49,21 @@ class FactFinding:
             return Facts()
         container = self.mirror.of_target(trouble.target)
         facts = self._seen(container) if container is not None else Facts()
-        try:
+        # Each is kept as soon as it is there: what cannot be had takes nothing of the others away.
+        with contextlib.suppress(TimeoutError, EngineError):
             async with asyncio.timeout(WITHIN):
                 if trouble.kind is Kind.GAVE_UP:
-                    facts = await self._tried(trouble, facts)
+                    next_try_at = self.next_try(trouble.rule, trouble.target)
+                    facts = replace(facts, reason=trouble.note, next_try_at=next_try_at)
+                    with contextlib.suppress(JournalError):
+                        facts = await self._tried(trouble, facts)
                 if container is not None:
-                    facts = await self._told(container, facts)
-        except (TimeoutError, EngineError, JournalError):
-            pass  # the message says what is known
+                    raw = await self.engine.inspect_raw(container.id)
+                    config = raw.get("Config") or {}
+                    known = redaction.known_values(_environment(config), (container.name, container.image))
+                    facts = replace(facts, check=redaction.text(_said_last(raw), known))
+                    lines = await self.engine.last_lines(container.id, LINES, terminal=bool(config.get("Tty")))
+                    facts = replace(facts, lines=_without_secrets(lines, known))
         return facts
 
     def _seen(self, container: Container) -> Facts:
@@ -63,22 +73,22 @@ class FactFinding:
         )  # fmt: skip
 
     async def _tried(self, trouble: Trouble, facts: Facts) -> Facts:
-        facts = replace(facts, reason=trouble.note, next_try_at=self.next_try(trouble.rule, trouble.target))
         for incident in await self.journal.incidents(container=trouble.target, limit=LOOKED_THROUGH):
             if incident.rule == trouble.rule and incident.attempts:
                 story = await self.journal.story(incident.id)
                 return _with_tries(facts, incident, story[1] if story is not None else [])
         return facts
 
-    async def _told(self, container: Container, facts: Facts) -> Facts:
-        raw = await self.engine.inspect_raw(container.id)
-        config = raw.get("Config") or {}
-        known = redaction.known_values(_environment(config), (container.name, container.image))
-        checks = ((raw.get("State") or {}).get("Health") or {}).get("Log") or []
-        check = str(checks[-1].get("Output", "")) if checks else ""
-        facts = replace(facts, check=redaction.text(check.strip(), known))
-        lines = await self.engine.last_lines(container.id, LINES, terminal=bool(config.get("Tty")))
-        return replace(facts, lines=tuple(redaction.text(line, known) for line in lines))
+
+def _said_last(raw: Mapping[str, Any]) -> str:
+    """What the health check said last."""
+    checks = ((raw.get("State") or {}).get("Health") or {}).get("Log") or []
+    return str(checks[-1].get("Output", "")).strip() if checks else ""
+
+
+def _without_secrets(lines: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """All lines are looked at together: a key is written in several."""
+    return tuple(redaction.text("\n".join(cut(line, LONGEST_LINE) for line in lines), known).split("\n"))
 
 
 def _with_tries(facts: Facts, incident: Incident, actions: list[ActionRecord]) -> Facts:
