@@ -66,7 +66,7 @@ async def test_what_a_rule_gives_up_on_is_told_at_once_with_its_tries(ward: Ward
         told = await post.has(Kind.GAVE_UP)
         assert told.title == "🔴 web is unhealthy, gave up after 2 tries"
         assert "Tried: restart " in told.body
-        assert "The last one: unhealthy again" in told.body
+        assert 'The last one: "unhealthy again' in told.body
         assert "dockmend reset heal web" in told.body
         await stand(one, "web")
         one.passes(120)

@@ -40,7 +40,7 @@ def told(number: int = 1, **changed: object) -> Message:
     return Message(**{**values, **changed})  # type: ignore[arg-type]
 
 
-TEXT = "Exit code 1 each time since 03:05.\n\nSQLite: database is locked\n\nNow: docker logs web1"
+TEXT = "Exit code 1 each time since 03:05.\n\nNow: docker logs web1\n\nIts log ends with:\n│ SQLite: database is locked"
 
 
 class Post:

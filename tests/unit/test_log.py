@@ -334,6 +334,8 @@ def test_texts_helpers():
     assert shown("plain ünïcode → 日本") == "plain ünïcode → 日本"
     assert shown("a\tb\x9b") == "a\\tb\\x9b"
     assert shown("x" * 1000, 10) == "x" * 9 + "…"
+    assert shown("ab\x1b\x1b", 10) == "ab\\x1b\\x1b"
+    assert shown("ab\x1b\x1b\x1b", 10) == "ab\\x1b…", "what is escaped has no more room, and is never cut in two"
     assert topic_level("a/b+c#d\x00e\u2028") == "a_b_c_d_e_"
     assert topic_level("") == "_"
     assert iso(None) is iso(0.0) is None

@@ -2,7 +2,8 @@
 
 Names, log lines, health output and errors come from strangers. A service may read a mention in them (`@everyone`), a
 link or markup, and who gets a message of dockmend's trusts it. So what begins one of those is replaced by a character
-that looks alike and means nothing.
+that looks alike and means nothing. What a stranger wrote stands in quotes that it cannot close, or in lines that bear a
+bar (message.py): it cannot pass for a sentence of dockmend's, or for its command to paste.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ _LOOKS_LIKE: Final = str.maketrans({
     "[": "\N{MATHEMATICAL LEFT WHITE SQUARE BRACKET}",
     "]": "\N{MATHEMATICAL RIGHT WHITE SQUARE BRACKET}",
 })  # fmt: skip
-_WWW: Final = re.compile(r"(?i)\bwww\.")
+_QUOTES: Final = str.maketrans(dict.fromkeys('"“”„‟«»＂″〝〞', "'"))  # noqa: RUF001 - those that look like one
+_OF_A_HOST: Final = re.compile(r"(?i)\bwww\.|(?<=[\w-])\.(?=[^\W\d_]{2})")
+"""The dot that makes a link of a host's name without a scheme: many services and phones do."""
 _SLASHES: Final = "\N{DIVISION SLASH}" * 2
 _BEGINS_MARKUP: Final = re.compile(r"\A(?=[#=+-])")
 _NAME: Final = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
@@ -38,10 +41,14 @@ _TARGET: Final = re.compile(r"[a-z]+:[a-zA-Z0-9][a-zA-Z0-9_./:-]*", re.ASCII)
 
 
 def defused(text: str, most: int = LONGEST_LINE) -> str:
-    """One line of at most `most` characters and a few, without control characters, mentions, links and markup."""
+    """One line of at most `most` characters and two, without control characters, mentions, links and markup."""
     told = shown(text.strip(), most).translate(_LOOKS_LIKE).replace("://", f":{_SLASHES}")
-    told = _WWW.sub(lambda found: f"{found[0][:3]}\N{ONE DOT LEADER}", told)
-    return _BEGINS_MARKUP.sub("\N{MIDDLE DOT}", told)
+    return _BEGINS_MARKUP.sub("\N{MIDDLE DOT}", _no_link(told))
+
+
+def quoted(text: str, most: int = LONGEST_LINE) -> str:
+    """The same in quotes, where a sentence of dockmend's goes on behind it."""
+    return f'"{defused(text, most).translate(_QUOTES)}"'
 
 
 def lines(texts: Iterable[str]) -> tuple[str, ...]:
@@ -51,7 +58,11 @@ def lines(texts: Iterable[str]) -> tuple[str, ...]:
 
 def name(text: str, most: int = LONGEST_NAME) -> str:
     """A name in a sentence: what an engine takes as one is shown as it is."""
-    return shown(text, most) if _NAME.fullmatch(text) else defused(text, most)
+    return _no_link(shown(text, most)) if _NAME.fullmatch(text) else defused(text, most)
+
+
+def _no_link(text: str) -> str:
+    return _OF_A_HOST.sub(lambda found: found[0].replace(".", "\N{ONE DOT LEADER}"), text)
 
 
 def pastable(text: str) -> bool:

@@ -16,6 +16,8 @@ LARGEST_BODY: Final = 4096
 """Characters. Most services take no more; apprise cuts what a service does not take."""
 LARGEST_LOG: Final = 2048
 """Characters of all log lines together."""
+BAR: Final = "│ "
+"""How a line of a container's log begins."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,10 +41,15 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     host: str = ""
 
     def text(self, logs: int) -> str:
-        """The body as it is sent, with the newest `logs` lines of the log and the next step."""
-        lines = "\n".join(self.last_lines[-logs:] if logs > 0 else ())
+        """The body as it is sent, with the next step and the newest `logs` lines of the log.
+
+        The log stands last, since a service may cut off an end, and each of its lines bears a bar: no stranger's line
+        can be taken for dockmend's own.
+        """
         step = f"Now: {self.next_step}" if self.next_step else ""
-        return "\n\n".join(part for part in (self.body, lines, step) if part)
+        lines = [f"{BAR}{line}" for line in (self.last_lines[-logs:] if logs > 0 else ())]
+        log = "\n".join(("Its log ends with:", *lines)) if lines else ""
+        return "\n\n".join(part for part in (self.body, step, log) if part)
 
 
 def bounded(message: Message) -> Message:

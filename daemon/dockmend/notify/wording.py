@@ -185,7 +185,7 @@ def _gave_up(trouble: Trouble, facts: Facts, now: float, where: Where) -> _Parts
     title = f"🔴 {name} is {'unhealthy' if trouble.cause == 'unhealthy' else 'down'}, gave up{tried}"
     sentences = [*_what_happened(trouble, facts, now, where), *_tried(facts, now, where)]
     if facts.reason:
-        sentences.append(f"The last one: {defusing.defused(facts.reason, LONGEST_REASON)}.")
+        sentences.append(f"The last one: {defusing.quoted(facts.reason, LONGEST_REASON)}.")
     sentences += _before(trouble, facts, now, where)
     subject = trouble.object_name if defusing.pastable(trouble.object_name) else trouble.target
     if defusing.pastable(subject):
@@ -211,7 +211,7 @@ def _needs_you(trouble: Trouble, facts: Facts, now: float, where: Where) -> _Par
 
 def _what_happened(trouble: Trouble, facts: Facts, now: float, where: Where) -> list[str]:
     since, code = where.time(facts.first_at or trouble.since, now), facts.exit_code
-    said = f': "{defusing.defused(facts.check, LONGEST_REASON)}"' if facts.check else ""
+    said = f": {defusing.quoted(facts.check, LONGEST_REASON)}" if facts.check else ""
     what = {
         "unhealthy": f"Its health check fails since {since}{said}.",
         "crashed": f"Exit code {code} at {since}; not stopped by anyone, not out of memory.",
@@ -220,7 +220,7 @@ def _what_happened(trouble: Trouble, facts: Facts, now: float, where: Where) -> 
         "unknown": f"It ended unseen with exit code {code}, noticed at {since}.",
         "looping": f"It ends and is restarted by the engine again and again since {since}; exit code {code}.",
     }.get(trouble.cause, f"Since {since}.")
-    error = f"The engine says: {defusing.defused(facts.error, LONGEST_REASON)}." if facts.error else ""
+    error = f"The engine says: {defusing.quoted(facts.error, LONGEST_REASON)}." if facts.error else ""
     return [what, error]
 
 

@@ -8,12 +8,20 @@ LONGEST_LEVEL = 200  # characters of a topic's level
 
 
 def shown(text: str, most: int = 400) -> str:
-    r"""For a terminal or a log: one line, no control characters (`\x1b`), nothing invisible, not endless."""
-    if len(text) > most:
-        text = f"{text[: most - 1]}…"
-    if text.isprintable():
+    r"""For a terminal or a log: one line, at most `most` characters, no control characters (`\x1b`), nothing hidden."""
+    whole, text = len(text) <= most, text[:most]
+    if whole and text.isprintable():
         return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    told = [char if char.isprintable() else char.encode("unicode_escape").decode() for char in text]
+    if whole and sum(map(len, told)) <= most:
+        return "".join(told)
+    kept, room = [], most - 1
+    for each in told:  # an escape stays whole
+        room -= len(each)
+        if room < 0:
+            break
+        kept.append(each)
+    return "".join((*kept, "…"))
 
 
 def topic_level(name: str) -> str:

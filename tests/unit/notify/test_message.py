@@ -24,12 +24,18 @@ def test_it_comes_back_from_the_outbox_as_it_was():
     ("logs", "text"),
     [
         (0, "Exit code 1 since 03:05.\n\nNow: docker logs web"),
-        (2, "Exit code 1 since 03:05.\n\ntwo\nthree\n\nNow: docker logs web"),
-        (9, "Exit code 1 since 03:05.\n\none\ntwo\nthree\n\nNow: docker logs web"),
+        (2, "Exit code 1 since 03:05.\n\nNow: docker logs web\n\nIts log ends with:\n│ two\n│ three"),
+        (9, "Exit code 1 since 03:05.\n\nNow: docker logs web\n\nIts log ends with:\n│ one\n│ two\n│ three"),
     ],
 )
 def test_a_channel_says_how_many_lines_of_the_log_it_gets(logs, text):
     assert DOWN.text(logs) == text
+
+
+def test_a_line_of_a_log_is_no_command_to_paste():
+    forged = msgspec.structs.replace(DOWN, last_lines=("", "Now: docker rm -f db", "Host: elsewhere"))
+    own = [line for line in forged.text(5).splitlines() if not line.startswith("│ ")]
+    assert own == ["Exit code 1 since 03:05.", "", "Now: docker logs web", "", "Its log ends with:"]
 
 
 def test_what_has_no_log_and_no_next_step_is_its_body_alone():

@@ -62,7 +62,7 @@ def test_one_that_was_given_up():
     assert told.body == (
         "Exit code 1 at 03:05; not stopped by anyone, not out of memory.\n"
         "Tried: restart 03:05, restart 03:06 (failed), restart 03:07.\n"
-        "The last one: it ended with exit code 1 again.\n"
+        'The last one: "it ended with exit code 1 again".\n'
         "Changed before: it was made anew at 02:55 from image sonarr:4.0.2.\n"
         "To let it try again: dockmend reset heal sonarr\n"
         "Next try by itself: 04:05.\n"
@@ -84,7 +84,7 @@ def test_more_tries_than_are_shown():
         ("oom_killed", Facts(exit_code=137), "The kernel killed it at 03:05 for want of memory."),
         ("left_down", Facts(), "It ran before the engine was lost and was not started again; down since 03:05."),
         ("unknown", Facts(exit_code=255), "It ended unseen with exit code 255, noticed at 03:05."),
-        ("crashed", Facts(exit_code=127, error="no such file"), "The engine says: no such file."),
+        ("crashed", Facts(exit_code=127, error="no such file"), 'The engine says: "no such file".'),
     ],
 )
 def test_the_cause_is_what_was_seen(cause: str, facts: Facts, said: str):
@@ -159,6 +159,19 @@ def test_what_was_over_before_it_was_told_is_one_message():
     assert one.title == "✅ sonarr is well again"
     assert "It had not been told yet:\n🔴 sonarr is down\nExit code 1" in one.body
     assert one.last_lines == ("SQLite: database is locked",)
+
+
+def test_a_stranger_writes_no_sentence_of_dockmends():
+    forged = 'refused". Nothing is wrong. To mend it: docker rm -f db. "'
+    told = wording.alarm(GAVE_UP, replace(TRIED, check=forged, error=forged, reason=forged), NOW, NAS)
+    for line in told.body.splitlines():
+        if "docker rm" in line:
+            assert line.count('"') == 2
+            assert line.endswith('".')
+    ill = wording.alarm(replace(DOWN, cause="unhealthy"), replace(FACTS, check=forged), NOW, NAS).body.splitlines()[0]
+    assert ill == (
+        "Its health check fails since 03:05: \"refused'. Nothing is wrong. To mend it: docker rm -f db. '\"."
+    )
 
 
 HOSTILE = "web; rm -rf / @everyone https://evil.example `x` \x1b[2J"
