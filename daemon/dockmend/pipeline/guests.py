@@ -1,7 +1,8 @@
 """Guests: what lives in the namespaces of a container that an attempt restarts, starts, stops or makes anew.
 
 They are part of that attempt: what befalls them by it is its consequence and nobody else's trouble, and they are
-brought back at its end.
+brought back at its end. So are the other members of a Compose project that an attempt restarts: what is wrong with them
+waits for what becomes of that.
 """
 
 from __future__ import annotations
@@ -30,13 +31,23 @@ _OF_RULE = ("then", "finally", "escalate")
 @dataclass(slots=True)
 class Guests:
     """`touched`, by incident: ids of containers whose run its attempt ended or began, and whose guests are still to be
-    brought back; the oldest first."""
+    brought back; the oldest first. `together`, by incident: ids of the containers beside its own that its attempt takes
+    with it, as they are of one Compose project."""
 
     mirror: Mirror
     guards: Guards
     touched: dict[str, dict[str, None]] = field(default_factory=dict)
+    together: dict[str, set[str]] = field(default_factory=dict)
 
     # --- what an attempt touches ---------------------------------------------------------------------------------
+
+    def begins(self, incident_id: str, steps: Iterable[Step], subject: Object | None) -> None:
+        """An attempt begins. What was wrong with the others of its project when it began is to wait from then on, and
+        not from its step on: else a project is restarted once for each of them."""
+        if isinstance(subject, Container):
+            ended = (self._ended(step, subject) for step in steps if step.action in COMPOSE and step.target is None)
+            if mine := {each.id for found in ended for each in found} - {subject.id}:
+                self.together[incident_id] = mine
 
     def note(self, incident_id: str, step: Step, subject: Object | None) -> None:
         """A step is about to be taken."""
@@ -61,6 +72,7 @@ class Guests:
 
     def over(self, incident_id: str) -> None:
         self.touched.pop(incident_id, None)
+        self.together.pop(incident_id, None)
 
     def to_bring_back(self, incident_id: str) -> list[str]:
         """Ids of the containers that have guests whom an attempt may have cut off. Asks the engine nothing."""
@@ -105,9 +117,18 @@ class Guests:
 
     def origin(self, change: Change) -> str | None:
         """The incident whose attempt a change is a consequence of."""
-        if not self.touched or CONSEQUENCES.isdisjoint(change.triggers) or change.cause == "stopped":
+        if CONSEQUENCES.isdisjoint(change.triggers) or change.cause == "stopped":
             return None
-        return self.treated_with(change.subject)
+        return self.treated_with(change.subject) or self.restarted_with(change.subject)
+
+    def restarted_with(self, subject: Object | None) -> str | None:
+        """The incident whose attempt takes a container with it, as one of a Compose project."""
+        if not self.together or not isinstance(subject, Container):
+            return None
+        for incident_id, mine in self.together.items():
+            if subject.id in mine or subject.id in map(self.mirror.identities.heir_of, mine):
+                return incident_id
+        return None
 
     def treated_with(self, subject: Object | None) -> str | None:
         """The incident whose attempt is to bring a container back with its owner."""

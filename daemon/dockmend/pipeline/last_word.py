@@ -37,15 +37,19 @@ class LastWord:
         self, incident: Incident, rule: Rule, subject: Object | None, now: float
     ) -> Suppress | Wait | None:
         """What those have to say in whose namespaces it lives, and those that live in its own."""
-        if rule.remedies and self._comes_back_anyway(incident, subject):
-            return Wait(now + OWNER_RETRY, "owner", "it comes back with its owner, which is being treated")
+        if rule.remedies and (why := self._comes_back_anyway(incident, subject)):
+            return Wait(now + OWNER_RETRY, "owner", why)
         return self.groups.hold(incident, rule, subject, now) or self.living.cut_off(rule, rule.then, subject)
 
-    def _comes_back_anyway(self, incident: Incident, subject: Object | None) -> bool:
-        """Whether an attempt at its owner is under way, which is to bring it back. Its closing wakes this one."""
+    def _comes_back_anyway(self, incident: Incident, subject: Object | None) -> str:
+        """Which attempt is under way that is to bring it back; "" if there is none. Its closing wakes this one."""
         if incident.trigger not in (*CONSEQUENCES, ASKED) or incident.cause == "stopped":
-            return False
-        return self.living.treated_with(subject) not in (None, incident.id)
+            return ""
+        if self.living.treated_with(subject) not in (None, incident.id):
+            return "it comes back with its owner, which is being treated"
+        if self.living.restarted_with(subject) not in (None, incident.id):
+            return "it comes back with its Compose project, which is being treated"
+        return ""
 
     def _of_target(self, incident: Incident, rule: Rule, subject: Object | None, now: float) -> Verdict:
         verdict = of_target(rule, incident.target, self.history, self.host, now, failures=incident.attempts)

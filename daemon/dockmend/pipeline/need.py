@@ -85,7 +85,8 @@ class Need:
         if incident.network and self.mirror.left_network(incident.object_id, incident.network):
             self.ending.close(incident.id, "on_purpose", left_on_purpose(incident.network), "on_purpose")
         elif not incident.attempts:
-            self.ending.close(incident.id, "recovered", "recovered on its own")
+            by = "with what was treated beside it" if incident.waiting_for == "owner" else "on its own"
+            self.ending.close(incident.id, "recovered", f"recovered {by}")
         elif isinstance(subject, Container) and not subject.running:
             if self.mirror.stopped(subject.id):
                 self.ending.close(incident.id, "on_purpose", "stopped by a person", "stopped")

@@ -343,6 +343,7 @@ class Treatment:
             if verdict is ACT and not over:
                 began_at = self.clock()
                 incident = self._begin(incident, rule, began_at, resumed=resumed)
+                self.steps.living.begins(incident.id, rule.then, seen.subject)
                 failure = await self._attempt(incident, rule, seen.subject, None if resumed else began_at)
         if over:
             await self._treat(incident, rule)
