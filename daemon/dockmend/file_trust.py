@@ -14,6 +14,7 @@ import pwd
 import shlex
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 MAX_LINKS = 40
@@ -27,7 +28,8 @@ class Untrusted(Exception):
     """Others may have written what a path leads to; the text says what to do.
 
     `place` is what they may write: the file, a folder above it, or a link. `owner`: name or uid of the one to whom
-    it belongs, as `policy.rules_owner` takes it; None if that is not what is wrong. `also`: what is wrong beside that.
+    it belongs, as `policy.rules_owner` takes it; None if that is not what is wrong. `also`: what is wrong beside that,
+    which a uid there passes as well (see Share).
     """
 
     def __init__(self, place: str, reason: str, *, owner: str | None = None, also: str = "") -> None:
@@ -35,6 +37,18 @@ class Untrusted(Exception):
         self.place = place
         self.owner = owner
         self.also = also
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What belongs to this uid passes whoever else may write it: somebody who knows that has said so.
+
+    A share of a NAS gives all its files one owner and mode 0777, and nobody can change that. `passed`: the places that
+    passed for this reason alone.
+    """
+
+    uid: int
+    passed: list[str] = field(default_factory=list)
 
 
 class UnknownOwner(ValueError):
@@ -56,12 +70,12 @@ def trusted_uids(owner: str = "root", runs_as: int | None = None) -> frozenset[i
 
 
 @contextlib.contextmanager
-def opened(path: Path, owners: frozenset[int], *, links: bool = True) -> Iterator[int]:
+def opened(path: Path, owners: frozenset[int], *, links: bool = True, share: Share | None = None) -> Iterator[int]:
     """A descriptor of the file or folder at `path`: a file's is open for reading, a folder's is a place only.
 
     Links are followed where a trusted user made them, or refused without `links`. Raises OSError, Untrusted.
     """
-    walk = _Walk(owners, links)
+    walk = _Walk(owners, links, share)
     try:
         walk.along(path.absolute())
         yield walk.here
@@ -70,12 +84,12 @@ def opened(path: Path, owners: frozenset[int], *, links: bool = True) -> Iterato
 
 
 @contextlib.contextmanager
-def opened_in(folder: int, shown: Path, name: str, owners: frozenset[int]) -> Iterator[int]:
+def opened_in(folder: int, shown: Path, name: str, owners: frozenset[int], share: Share | None = None) -> Iterator[int]:
     """As `opened`, for an entry of a folder that is held open; `shown` is the folder's path for messages.
 
     Raises OSError, Untrusted.
     """
-    walk = _Walk(owners, links=True, start=folder, shown=str(shown))
+    walk = _Walk(owners, links=True, share=share, start=folder, shown=str(shown))
     try:
         walk.steps([name])
         yield walk.here
@@ -89,10 +103,10 @@ def check(path: Path, owners: frozenset[int], *, links: bool = True) -> os.stat_
         return os.fstat(descriptor)
 
 
-def read(path: Path, owners: frozenset[int] | None, most: int) -> bytes:
+def read(path: Path, owners: frozenset[int] | None, most: int, share: Share | None = None) -> bytes:
     """At most `most` bytes of a regular file; None as `owners`: whoever wrote it. Raises OSError, Untrusted."""
     if owners is not None:
-        with opened(path, owners) as descriptor:
+        with opened(path, owners, share=share) as descriptor:
             return content(descriptor, path, most)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -112,9 +126,17 @@ def content(descriptor: int, path: Path, most: int) -> bytes:
 class _Walk:
     """One walk: `here` is what it has reached, held open, and `shown` the path of that."""
 
-    def __init__(self, owners: frozenset[int], links: bool, start: int | None = None, shown: str = "/") -> None:
+    def __init__(
+        self,
+        owners: frozenset[int],
+        links: bool,
+        share: Share | None = None,
+        start: int | None = None,
+        shown: str = "/",
+    ) -> None:
         self.owners = owners
         self.links = links
+        self.share = share
         self.left = MAX_LINKS
         self.shown = shown
         self.here = os.dup(start) if start is not None else os.open("/", _FOLDER)
@@ -160,8 +182,12 @@ class _Walk:
             names = [_user(uid) for uid in sorted(self.owners)]
             wrong = f"belongs to {_user(seen.st_uid)}, not to {' or '.join(names)}: "
             wrong += f"`chown {names[-1]} {shlex.quote(place)}` mends that"
-            raise Untrusted(place, wrong, owner=_name(seen.st_uid), also=f"; it {open_to}" if open_to else "")
-        if open_to:
+            if open_to:
+                raise Untrusted(place, wrong, owner=str(seen.st_uid), also=f"; it {open_to}")
+            raise Untrusted(place, wrong, owner=_name(seen.st_uid))
+        if open_to and self.share is not None and seen.st_uid == self.share.uid:
+            self.share.passed.append(place)
+        elif open_to:
             raise Untrusted(place, open_to)
 
     def _open_to(self, seen: os.stat_result, place: str) -> str:

@@ -131,8 +131,9 @@ def test_rules_of_a_share_take_one_setting_that_the_error_names(host: Host, tmp_
     folder.mkdir()
     file = folder / "web.yaml"
     file.write_text("version: 1\nrules: [{name: mine, when: container.unhealthy, match: {name: web}, then: restart}]\n")
-    os.chown(file, 99, 100)
-    file.chmod(0o744)
+    for each in (file, folder):
+        os.chown(each, 99, 100)
+        each.chmod(0o777)
     mounted = (
         "--volume",
         f"{folder}:/etc/dockmend/rules.d:ro",
@@ -147,7 +148,7 @@ def test_rules_of_a_share_take_one_setting_that_the_error_names(host: Host, tmp_
         "unhealthy: rules: the rule files are wrong and there is no last good set: nothing is done",
     )
     log = host.command("docker", "logs", "refused")
-    assert "or set policy.rules_owner: 99" in log
+    assert "or set policy.rules_owner: 99, which takes it as it is" in log
     setting = ("--env", "DOCKMEND_POLICY_RULES_OWNER=99")
     host.engine.docker("run", "--detach", "--name", "taken", *QUICKLY, *setting, *mounted, "dockmend")
     eventually(lambda: host.engine.health("taken") == "healthy", what="it is healthy")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from dockmend.app.rules import LAST_GOOD, Rules
 from dockmend.rules.loader import load_texts
@@ -58,3 +60,23 @@ async def test_one_that_others_could_have_written_is_not_used(one: Rules) -> Non
     (one.settings.paths.state / LAST_GOOD / "a.yaml").chmod(0o666)
     assert (await one.start()).rules == ()
     assert one.observes
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+async def test_rules_that_others_may_write_are_warned_of_at_each_load(one: Rules) -> None:
+    folder = one.settings.paths.rules
+    os.chown(folder, 4242, 100)
+    folder.chmod(0o777)
+    with structlog.testing.capture_logs() as told:
+        await one.start()
+    assert "rules_owner: 4242" in str([each.get("problem") for each in told])
+    assert one.observes, "it is refused until somebody says so"
+    policy = one.settings.policy.model_copy(update={"rules_owner": "4242"})
+    share = Rules(one.settings.model_copy(update={"policy": policy}), "lab", lambda: 0.0)
+    for load in (share.start, lambda: share.reload("4242")):
+        with structlog.testing.capture_logs() as told:
+            assert [rule.name for rule in (await load()).rules] == ["NAME"]
+        [line] = told
+        assert (line["event"], line["log_level"]) == ("rule files are open to others", "warning")
+        assert f"{folder}: warning: others than user 4242 may write this" in line["problem"]
+    assert share.problems == (line["problem"],)

@@ -119,6 +119,7 @@ class Rules:
                 ": the last good set is in force" if kept else " and there is no last good set: nothing is done"
             )
             return self.current
+        _warn(files)
         return self.use(files, contents)
 
     async def reload(self, owner: str) -> RuleSet:
@@ -129,6 +130,7 @@ class Rules:
             self.problems = tuple(str(problem) for problem in error.problems)
             raise
         self.observes = False
+        _warn(files)
         return self.use(files, contents)
 
     def _last_good(self) -> tuple[RuleSet, Mapping[str, bytes]] | None:
@@ -162,6 +164,13 @@ class Rules:
 
 def _without_secrets(texts: Mapping[str, bytes]) -> dict[str, str]:
     return {path: without_secrets(text).decode("utf-8", "surrogateescape") for path, text in texts.items()}
+
+
+def _warn(files: RuleSet) -> None:
+    """Who else gives orders, at each load: nobody else would notice."""
+    for problem in files.warnings:
+        if problem.line == 0:
+            log.warning("rule files are open to others", problem=str(problem))
 
 
 def _tell(problems: tuple[str, ...]) -> None:

@@ -116,7 +116,7 @@ def rules(as_json: bool, **flags: Any) -> int:
         show(headers, [_row(row, now) for row in found["rules"]], "no rules are in force")
     for problem in found["problems"]:
         click.echo(clean(problem), err=True)
-    return 1 if found["problems"] else 0
+    return 1 if any(": warning: " not in problem for problem in found["problems"]) else 0
 
 
 def _row(row: dict[str, Any], now: float) -> tuple[object, ...]:

@@ -54,7 +54,7 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
     asked, whole, found = _settings(flags)
     settings = asked.settings
     found += _state(settings)
-    pid, of_daemon = await _daemon(settings)
+    pid, warned, of_daemon = await _daemon(settings)
     found += of_daemon
     found += _tokens(settings)
     listing, of_engine = await _engine(settings)
@@ -63,7 +63,7 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
     found += await channels(whole, settings.paths.socket if pid is not None else None)
     owned = owned_of(settings.paths)
     containers = [each for each in listing.containers if not owned.hides(each)] if listing else []
-    rules, texts, of_rules = _rules(asked, containers)
+    rules, texts, of_rules = _rules(asked, containers, warned)
     found += of_rules
     if not any(flags.get(each) is not None for each in OVERRULING):
         found += await asyncio.to_thread(_unit, settings, pid, rules, containers)
@@ -187,20 +187,20 @@ def _unit(settings: Settings, pid: int | None, rules: RuleSet, containers: list[
     return sandbox(unit, settings, socket=socket, execs="exec" in acts, projects=projects)
 
 
-async def _daemon(settings: Settings) -> tuple[int | None, list[Finding]]:
-    """The process id of the daemon that answers; and how it is."""
+async def _daemon(settings: Settings) -> tuple[int | None, list[str], list[Finding]]:
+    """The process id of the daemon that answers, what it was warned of as it read its rules, and how it is."""
     from dockmend.control.client import Client
 
     client = Client(settings.paths.socket, 10)
     try:
         status = await asyncio.to_thread(client.ask, "status")
-        problems = (await asyncio.to_thread(client.ask, "rules"))["problems"] if "rules" in status["degraded"] else []
+        problems = (await asyncio.to_thread(client.ask, "rules"))["problems"]
     except DockmendError as error:
-        return None, [Finding("note", "daemon", str(error), "start it with `dockmend run`, or as a service")]
+        return None, [], [Finding("note", "daemon", str(error), "start it with `dockmend run`, or as a service")]
     text = f"process {status['pid']}, version {status['version']}"
     found = [Finding("ok", "daemon", text)]
     found += [checks.degraded(part, why, problems) for part, why in status["degraded"].items()]
-    return int(status["pid"]), found
+    return int(status["pid"]), [each for each in problems if ": warning: " in each], found
 
 
 async def _engine(settings: Settings) -> tuple[Listing | None, list[Finding]]:
@@ -292,8 +292,8 @@ async def _broker(settings: Settings) -> list[Finding]:
     return [Finding("problem", "broker", f"{where}: {why}", todo)]
 
 
-def _rules(asked: InForce, containers: list[Any]) -> tuple[Any, list[str], list[Finding]]:
-    """The rules, the texts of their files, and what is wrong with them."""
+def _rules(asked: InForce, containers: list[Any], warned: list[str]) -> tuple[Any, list[str], list[Finding]]:
+    """The rules, the texts of their files, and what is wrong with them. `warned`: what the daemon was warned of."""
     from dockmend.rules.files import read_files
     from dockmend.rules.model import RuleSet
 
@@ -307,7 +307,7 @@ def _rules(asked: InForce, containers: list[Any]) -> tuple[Any, list[str], list[
     except InvalidFiles as error:
         todo = "mend them: a reload changes nothing and a start uses the last good set until then"
         return RuleSet(), texts, [Finding("problem", "rules", str(each), todo) for each in error.problems]
-    notes = [Finding("note", "rules", str(each)) for each in rules.warnings]
+    notes = [Finding("note", "rules", each) for each in dict.fromkeys([*map(str, rules.warnings), *warned])]
     own = sum(1 for rule in rules.rules if not rule.builtin)
     builtin = own != len(rules.rules)
     if asked.texts is not None or folder.exists():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dockmend import file_trust
 from dockmend.errors import Problem
-from dockmend.file_trust import UnknownOwner, Untrusted
+from dockmend.file_trust import Share, UnknownOwner, Untrusted
 from dockmend.rules.positions import MAX_BYTES
 
 SUFFIXES = (".yaml", ".yml")
@@ -27,23 +27,44 @@ def read_files(
     """The contents of the files by path, and what is wrong with those that cannot be used.
 
     Of a folder every *.yaml and *.yml, without its sub-folders; what editors and package managers leave behind (hidden
-    files, `x.yaml~`, `#x.yaml#`, `x.yaml.dpkg-old`) is left alone. `owner`, `runs_as`: see loader.load_rules.
+    files, `x.yaml~`, `#x.yaml#`, `x.yaml.dpkg-old`) is left alone. `owner`, `runs_as`: see loader.load_rules. What
+    others may write and counts all the same is among the problems as a warning.
     """
     contents: dict[str, bytes] = {}
     problems: list[Problem] = []
     for path in [Path(paths)] if isinstance(paths, str | Path) else [Path(path) for path in paths]:
         try:
             owners = file_trust.trusted_uids(owner, runs_as) if owner is not None else None
+            share = _share(owner)
             if path.is_dir():
-                for name, read in _folder(path, owners):
+                for name, read in _folder(path, owners, share):
                     _note(path / name, read, contents, problems)
             else:
-                _note(path, _one(path, owners), contents, problems)
+                _note(path, _one(path, owners, share), contents, problems)
+            problems += _passed(share)
         except UnknownOwner as error:
             problems.append(Problem.of_file(str(path), f"{error}: expected policy.rules_owner to name one"))
         except (OSError, Untrusted) as error:
             problems.append(_problem(path, error))
     return contents, problems
+
+
+def _share(owner: str | None) -> Share | None:
+    """A uid as `policy.rules_owner` stands for a share of a NAS; a user by name can close what is theirs, and so can
+    root."""
+    uid = int(owner) if owner is not None and owner.isascii() and owner.isdecimal() else 0
+    return Share(uid) if uid else None
+
+
+def _passed(share: Share | None) -> list[Problem]:
+    if share is None or not share.passed:
+        return []
+    what = f"this and {len(share.passed) - 1} more" if len(share.passed) > 1 else "this"
+    why = (
+        f"others than user {share.uid} may write {what}, which counts as policy.rules_owner is {share.uid}: whoever can"
+        " write there gives dockmend orders; `chmod -R go-w` mends that, if the file system keeps modes"
+    )
+    return [Problem.of_file(share.passed[0], why, "warning")]
 
 
 _Read = bytes | OSError | Untrusted
@@ -62,8 +83,10 @@ def _problem(path: Path, error: OSError | Untrusted) -> Problem:
         return Problem.of_file(str(path), f"cannot be read: {(error.strerror or str(error)).lower()}")
     if error.owner is None:
         return Problem.of_file(error.place, str(error))
-    told = str(error).removesuffix(error.also)
-    return Problem.of_file(error.place, f"{told}, or set policy.rules_owner: {error.owner}{error.also}")
+    told, setting = str(error).removesuffix(error.also), f"or set policy.rules_owner: {error.owner}"
+    if error.also:
+        setting += f", which takes it as it is{error.also}"
+    return Problem.of_file(error.place, f"{told}, {setting}")
 
 
 def rule_names(folder: Path | int) -> list[str]:
@@ -73,25 +96,25 @@ def rule_names(folder: Path | int) -> list[str]:
     return sorted(name for name in names if name.endswith(SUFFIXES) and not name.startswith((".", "#", "~")))
 
 
-def _one(path: Path, owners: _Owners) -> _Read:
+def _one(path: Path, owners: _Owners, share: Share | None = None) -> _Read:
     try:
-        return file_trust.read(path, owners, MAX_BYTES + 1)
+        return file_trust.read(path, owners, MAX_BYTES + 1, share)
     except (OSError, Untrusted) as error:
         return error
 
 
-def _folder(path: Path, owners: _Owners) -> Iterator[tuple[str, _Read]]:
+def _folder(path: Path, owners: _Owners, share: Share | None) -> Iterator[tuple[str, _Read]]:
     """The rule files of a folder by name, all from the one folder that was judged. Raises OSError, Untrusted."""
     if owners is None:
         for name in rule_names(path):
             yield name, _one(path / name, None)
         return
-    with file_trust.opened(path, owners) as place:
+    with file_trust.opened(path, owners, share=share) as place:
         folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place)
         try:
             for name in rule_names(folder):
                 try:
-                    with file_trust.opened_in(folder, path, name, owners) as trusted:
+                    with file_trust.opened_in(folder, path, name, owners, share) as trusted:
                         yield name, file_trust.content(trusted, path / name, MAX_BYTES + 1)
                 except (OSError, Untrusted) as error:
                     yield name, error

@@ -43,6 +43,12 @@ class Place:
         self.rules.symlink_to(self.other)
         return self.rules
 
+    def on_a_share(self, folder: Path) -> None:
+        """The uid of a NAS share's files is named."""
+        folder.chmod(0o777)
+        given(self.rule).chmod(0o666)
+        self.config.write_text("policy: {rules_owner: 99}\n")
+
     def with_secret(self) -> Path:
         self.config.write_text(SECRET)
         self.secret.write_text("secret\n")
@@ -84,11 +90,13 @@ OF_ROOT: dict[str, Callable[[Place], object]] = {
     "the folder is a link of another": lambda p: given(p.moved()),
     "a secret of another": lambda p: given(p.with_secret()),
     "a file of the owner that is named": lambda p: (given(p.rule), p.config.write_text("policy: {rules_owner: 99}\n")),
+    "a share of a NAS": lambda p: p.on_a_share(given(p.rules)),
+    "a folder of root's on a share": lambda p: p.on_a_share(p.rules),
 }
 if os.geteuid() == 0:  # only root gives files away
     CASES |= OF_ROOT
 FINE = {"nothing is wrong", "a link to what is in order", "the folder is a link", "a secret in order",
-        "a file of the owner that is named"}  # fmt: skip
+        "a file of the owner that is named", "a share of a NAS"}  # fmt: skip
 
 
 def told_by_run(place: Place) -> set[str]:

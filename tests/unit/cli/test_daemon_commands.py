@@ -174,6 +174,9 @@ def test_rules(dockmend, state):
     daemon.answers["rules"] = {**RULES, "problems": ["a.yaml:1:1: bad"]}
     ran = dockmend("rules", "--state", folder)
     assert (ran.code, ran.err) == (1, "a.yaml:1:1: bad\n")
+    daemon.answers["rules"] = {**RULES, "problems": ["/r: warning: others may write it"]}
+    ran = dockmend("rules", "--state", folder)
+    assert (ran.code, ran.err) == (0, "/r: warning: others may write it\n"), "a warning is no error"
 
 
 @pytest.mark.parametrize(
@@ -276,6 +279,15 @@ def test_without_a_daemon_it_is_said_which_rules_are_read(tmp_path, capsys):
 )
 def test_a_policy_comes_out_of_the_daemons_answer_as_it_went_in(policy):
     assert Policy.model_validate(policy.model_dump(mode="json", exclude_defaults=True)) == policy
+
+
+def test_doctor_shows_what_the_daemon_was_warned_of(dockmend, state):
+    folder, daemon = state
+    daemon.answers["in_force"] = {**IN_FORCE, "state": str(folder)}
+    daemon.answers["rules"] = {**RULES, "problems": ["/r: warning: others may write it", "/r/a.yaml:1:1: an error"]}
+    told = dockmend("doctor", "--state", folder, "--engine", "unix:///does/not/exist").out
+    assert "note    rules     /r: warning: others may write it\n" in told
+    assert "an error" not in told
 
 
 def test_doctor_shows_the_first_error_of_rules_that_were_rejected_and_where_the_others_are(dockmend, state):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -408,18 +409,49 @@ def test_files_of_a_user_who_is_named_by_number_or_runs_dockmend(
 
 
 @as_root
-def test_rules_on_a_share_of_a_nas_are_told_the_setting_and_the_mode_at_once(tmp_path: Path) -> None:
-    path = write(tmp_path, "a.yaml", RULE)
-    os.chown(path, 4242, 100)
-    path.chmod(0o777)
-    open_to = f"may be written by everybody, and dockmend goes by what it says: `chmod go-w {path}` mends that"
-    assert refusal(tmp_path, host="lab", owner="root") == (
-        f"{path}: belongs to user 4242, not to root: `chown root {path}` mends that, or set policy.rules_owner: 4242; "
-        f"it {open_to}"
+def test_rules_on_a_share_of_a_nas_need_one_setting_which_the_error_names(tmp_path: Path) -> None:
+    """Such a share gives everything one owner and mode 0777, and nobody can change that."""
+    folder = tmp_path / "share" / "rules.d"
+    folder.mkdir(parents=True)
+    path = write(folder, "a.yaml", RULE)
+    for each in (path, folder, folder.parent):
+        os.chown(each, 4242, 100)
+        each.chmod(0o777)
+    assert refusal(folder, host="lab", owner="root") == (
+        f"{folder.parent}: belongs to user 4242, not to root: `chown root {folder.parent}` mends that, or set "
+        "policy.rules_owner: 4242, which takes it as it is; it may be written by everybody, and what is in it can be "
+        f"replaced: `chmod go-w {folder.parent}` mends that"
     )
-    assert refusal(tmp_path, host="lab", owner="4242") == f"{path}: {open_to}"
-    path.chmod(0o744)
-    assert len(load_rules(tmp_path, host="lab", owner="4242").rules) == 1
+    found = load_rules(folder, host="lab", owner="4242")
+    assert [rule.name for rule in found.rules] == ["a"]
+    [warning] = found.warnings
+    assert str(warning) == (
+        f"{folder.parent}: warning: others than user 4242 may write this and 2 more, which counts as "
+        "policy.rules_owner is 4242: whoever can write there gives dockmend orders; `chmod -R go-w` mends that, if the "
+        "file system keeps modes"
+    )
+    for each in (path, folder, folder.parent):
+        each.chmod(0o755)
+    assert load_rules(folder, host="lab", owner="4242").warnings == ()
+
+
+@as_root
+def test_of_a_share_only_what_belongs_to_the_uid_that_is_named_passes(tmp_path: Path) -> None:
+    path = write(tmp_path, "a.yaml", RULE)
+    path.chmod(0o666)
+    assert f"{path}: may be written by everybody" in refusal(tmp_path, host="lab", owner="4242"), "it is root's"
+    assert f"{path}: may be written by everybody" in refusal(tmp_path, host="lab", owner="0"), "root can close it"
+    os.chown(path, 4242, 100)
+    assert len(load_rules(path, host="lab", owner="4242").rules) == 1
+    assert f"{path}: may be written by everybody" in refusal(tmp_path, host="lab", owner="root", runs_as=4242)
+    os.chown(path, 4243, 100)
+    assert "belongs to user 4243" in refusal(tmp_path, host="lab", owner="4242")
+    os.chown(path, pwd.getpwnam("daemon").pw_uid, 100)
+    told = refusal(tmp_path, host="lab", owner="daemon")
+    assert f"{path}: may be written by everybody" in told, "a user by name can close what is theirs"
+    number, told = pwd.getpwnam("daemon").pw_uid, refusal(path, host="lab", owner="root")
+    assert f"or set policy.rules_owner: {number}, which takes it as it is; it may" in told
+    assert len(load_rules(path, host="lab", owner=str(number)).rules) == 1
 
 
 def test_an_owner_who_does_not_exist(tmp_path: Path) -> None:
