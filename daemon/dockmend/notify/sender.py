@@ -37,6 +37,8 @@ IDLE: Final = 60.0
 """Seconds without a message after which the process ends."""
 LOOK: Final = 0.5
 """Seconds between looks at the clock while something is under way."""
+PIPE_ENDS: Final = 2.0
+"""Seconds for the pipes of a process that was killed to end: one that it started may hold them."""
 COMMAND: Final = (sys.executable, "-I", "-B", "-m", "dockmend.notify.child")
 """-I: nothing of the environment or the current folder says which code runs."""
 _PASSED_ON = frozenset({
@@ -176,13 +178,23 @@ class Sender:
             for number, future in child.pending.items():
                 if not future.done():
                     future.set_result(Answer(id=number, accepted=False, said=("the process for messages ended",)))
-            await child.process.wait()
+            await _closed(child.process)
             self._children.discard(child)
 
     def _unfit(self, child: _Child) -> None:
         child.fit = False
         if self._fit is child:
             self._fit = None
+
+
+async def _closed(process: asyncio.subprocess.Process) -> None:
+    """Waits for the end of a process that was killed, and for that of its pipes: each holds a file descriptor."""
+    assert process.stdin is not None
+    process.stdin.close()
+    with contextlib.suppress(TimeoutError):  # another process may hold the pipe
+        async with asyncio.timeout(PIPE_ENDS):
+            await process.communicate()
+    await process.wait()
 
 
 def type_of(message: Message) -> str:
