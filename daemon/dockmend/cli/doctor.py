@@ -66,7 +66,8 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
     rules, texts, of_rules = _rules(asked, containers, warned)
     found += of_rules
     if not any(flags.get(each) is not None for each in OVERRULING):
-        found += await asyncio.to_thread(_unit, settings, pid, rules, containers)
+        named = whole.model_copy(update={"paths": settings.paths, "engine": settings.engine})
+        found += await asyncio.to_thread(_unit, named, pid, rules, containers)
     if listing is not None:
         found += checks.protection(idle_protections(settings.policy.protect, containers))
         found += checks.labels(containers, texts, asked.channels)

@@ -102,7 +102,21 @@ def _needed(settings: Settings) -> dict[str, Path]:
     if settings.engine_root is not None:
         found["engine_root"] = settings.engine_root
     found |= {f"the bind root {each}": each for each in settings.snapshots.bind_roots}
+    base = paths.config.parent if paths.config is not None else Path()
+    found |= {what: base / path for what, path in _secrets(settings).items() if path is not None}
     return {what: path.absolute() for what, path in found.items()}
+
+
+def _secrets(settings: Settings) -> dict[str, Path | None]:
+    """The files of secrets that the settings name."""
+    mqtt, http = settings.mqtt, settings.http
+    return {
+        **{f"the URLs of channel {name}": each.url_file for name, each in settings.notify.items()},
+        "the URL of the heartbeat": settings.heartbeat_url_file,
+        "the broker's password": mqtt.password_file if mqtt is not None else None,
+        "the token": http.token_file,
+        "the token that may look": http.read_token_file,
+    }
 
 
 def _reads(unit: Mapping[str, str], needed: Mapping[str, Path]) -> Iterator[Finding]:
@@ -160,8 +174,13 @@ def _memory(unit: Mapping[str, str]) -> Iterator[Finding]:
 def _network(unit: Mapping[str, str], settings: Settings) -> Iterator[Finding]:
     wanted = [
         what
-        for what, there in (("the HTTP pages", settings.http.listen), ("the MQTT broker", settings.mqtt))
-        if there is not None
+        for what, there in (
+            ("the HTTP pages", settings.http.listen is not None),
+            ("the MQTT broker", settings.mqtt is not None),
+            ("the services for messages", bool(settings.notify)),
+            ("the heartbeat's monitor", settings.heartbeat_url_file is not None),
+        )
+        if there
     ]
     if not wanted:
         return
