@@ -13,17 +13,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from dockmend.model import TROUBLES, Change
+from dockmend.model import TROUBLES, Change, Container, Object
 from dockmend.rules.model import Limits, Rule, Step
 
 LEAVES_STOPPED_ALONE = frozenset({"start", "restart", "recreate", "unpause", "compose_restart", "compose_up"})
 """Actions that would start what somebody stopped (rules.md, "What is never done")."""
+BEGINS_RUN = frozenset({"start", "restart", "recreate"})
+"""Actions after which a container runs that did not, or runs anew."""
 ENDS_RUN = frozenset({"restart", "stop", "kill", "recreate", "remove", "compose_restart", "compose_up"})
 """Actions that end the run of a container: what lives in its namespaces is cut off from them."""
 CODES = frozenset({
     "attempts", "backoff", "breaker", "budget", "condition", "condition_error", "cooldown", "cut_off", "dry_run",
     "engine", "for", "ignored", "itself", "journal", "on_purpose", "other_rule", "owner", "owner_stopped", "paused",
-    "policy", "protected", "rate", "recovered", "running", "stopped", "times", "unknown_owner", "window",
+    "policy", "protected", "rate", "recovered", "running", "stopped", "swarm", "times", "unknown_owner", "window",
 })  # fmt: skip
 """Every code a decision can carry, from here, from the guards and from the pipeline: metrics show no others."""
 HALF_OPEN_AFTER = 900.0
@@ -207,6 +209,25 @@ def would_start(steps: Iterable[Step]) -> bool:
 def makes_again(step: Step) -> bool:
     """Whether a step makes a container that is missing again: a `run` that names no image."""
     return step.action == "run" and getattr(step.params, "image", None) is None
+
+
+def a_task_of(container: Container) -> str:
+    """Why one that is a task of a Swarm service is not begun anew."""
+    service = f" {container.swarm_service}" if container.swarm_service else ""
+    return f"it is a task of the Swarm service{service}, and Swarm makes another one in place of one that ended"
+
+
+def begins_a_task(steps: Iterable[Step], subject: Object | None) -> Suppress | None:
+    """Why steps that begin a run are not taken on a task of a Swarm service: once it has ended, Swarm starts another
+    one, beside which it would run. A step that names another `target` is judged when that is known."""
+    if not isinstance(subject, Container) or subject.swarm_service is None:
+        return None
+    for step in steps:
+        begins = step.action in BEGINS_RUN or makes_again(step)
+        begins = begins or (step.action == "reconnect_network" and not subject.running)
+        if begins and step.target is None:
+            return Suppress("swarm", f"{a_task_of(subject)}: {step.action} is not for it")
+    return None
 
 
 def limits(rule: Rule, target: str, history: History, host: Host, now: float, failures: int = 0) -> Verdict:

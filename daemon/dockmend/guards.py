@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from dockmend.bounds import NAME, OWNERS
-from dockmend.decide import ENDS_RUN, Suppress, Verdict, standing
+from dockmend.decide import ENDS_RUN, Suppress, Verdict, begins_a_task, standing
 from dockmend.model import Change, Container, Object
 from dockmend.owned import OwnedObjects
 from dockmend.rules.fields import field_values
@@ -76,6 +76,8 @@ class Guards:
         if isinstance(verdict, Suppress):
             return verdict
         if rule.remedies and (forbidden := self.forbids(change.subject)):
+            return forbidden
+        if rule.remedies and (forbidden := begins_a_task(rule.then, change.subject)):
             return forbidden
         if not rule.actions <= self._allowed and (forbidden := self.forbidden_step(rule.then)):
             return forbidden

@@ -42,6 +42,7 @@ COMPOSE_PROJECT, COMPOSE_SERVICE, COMPOSE_NUMBER, COMPOSE_ONEOFF = (
     "com.docker.compose.project", "com.docker.compose.service", "com.docker.compose.container-number",
     "com.docker.compose.oneoff",
 )  # fmt: skip
+SWARM_TASK, SWARM_SERVICE = "com.docker.swarm.task.id", "com.docker.swarm.service.name"
 
 REFERENCE_LABEL = "dockmend.image"
 """The image's reference as it was written, on a container that was made anew from the image's id because the reference
@@ -162,6 +163,12 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
         if not project or not service or self.one_off:
             return None
         return ComposeService(project, service, self.labels.get(COMPOSE_NUMBER, "1"))
+
+    @property
+    def swarm_service(self) -> str | None:
+        """The Swarm service of which it is a task, "" if nothing names that; None if it is no task."""
+        labels = self.holding_labels
+        return labels.get(SWARM_SERVICE, "") if SWARM_TASK in labels else None
 
     @property
     def joined(self) -> str | None:
@@ -344,7 +351,7 @@ def target_of(subject: Object | None, host: str = "") -> str:
     """The name under which limits, breakers and incidents of an object are kept; it outlives ids (rules.md, Target)."""
     if isinstance(subject, Container):
         labels = subject.labels
-        if service := labels.get("com.docker.swarm.service.name"):
+        if service := labels.get(SWARM_SERVICE):
             task = labels.get("com.docker.swarm.task.name", "")
             slot = task.removeprefix(service + ".").partition(".")[0] or labels.get("com.docker.swarm.node.id", "")
             return f"service:{service}/{slot}"

@@ -9,8 +9,10 @@ import pytest
 from dockmend.decide import ACT, Suppress
 from dockmend.guards import Guards, idle_protections, trusted
 from dockmend.model import HELPER_LABEL, Change, Container, Volume
-from dockmend.rules.model import ConditionError, Rule, Selector, Step, Trigger
+from dockmend.rules.model import ConditionError, Rule, Selector, Step, TargetRef, Trigger
+from dockmend.rules.parameters import Run as RunParameters
 from dockmend.settings import Policy
+from dockmend.settings.model import ACTIONS
 
 ID = "c" * 64
 
@@ -127,3 +129,37 @@ def test_one_that_is_bound_to_a_container_may_do_nothing_to_another():
         verdict = guards.forbids(other)
         assert verdict is not None
         assert verdict.reason == "this dockmend may act on dddddddddddd only"
+
+
+TASK = {"com.docker.swarm.task.id": "t1", "com.docker.swarm.service.name": "web"}
+
+
+@pytest.mark.parametrize("by", ["owner", "image", "nobody knows"])
+@pytest.mark.parametrize(
+    ("step", "state", "refused"),
+    [
+        (Step("start", None), "exited", True), (Step("restart", None), "running", True),
+        (Step("recreate", None), "exited", True),
+        (Step("run", params=RunParameters.model_construct(image=None)), "exited", True),
+        (Step("run", params=RunParameters.model_construct(image="x")), "exited", False),
+        (Step("reconnect_network", None), "exited", True), (Step("reconnect_network", None), "running", False),
+        (Step("stop", None), "running", False), (Step("kill", None), "running", False),
+        (Step("exec", None), "running", False),
+        (Step("start", None, target=TargetRef(name="other")), "exited", False),
+    ],
+)  # fmt: skip
+def test_a_task_of_a_swarm_service_is_never_begun_anew(step: Step, state: str, refused: bool, by: str):
+    """Swarm makes another one in its place, whoever ended it. An image that says so is no task."""
+    whose: dict[str, dict[str, Any]] = {
+        "owner": {"labels": TASK}, "image": {"image_labels": TASK},
+        "nobody knows": {"image_labels": TASK, "image_unknown": True},
+    }  # fmt: skip
+    verdict = Guards(policy(allow=sorted(ACTIONS))).may(
+        rule(step), change(container(state=state, **whose[by])), 0.0, "host"
+    )
+    if by == "image" or not refused:
+        assert verdict is ACT
+    else:
+        assert isinstance(verdict, Suppress)
+        assert verdict.code == "swarm"
+        assert "it is a task of the Swarm service web, and Swarm makes another one" in verdict.reason

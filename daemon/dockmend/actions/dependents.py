@@ -18,6 +18,7 @@ from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_settle import await_until
 from dockmend.actions.recreate import Anew
 from dockmend.actions.waves import together
+from dockmend.decide import a_task_of
 from dockmend.errors import NotFound
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror.graph import Edge, Graph, build
@@ -157,6 +158,8 @@ class Group:
         why = None
         if self.ctx.forbids is not None:
             why = self.ctx.forbids(container)
+        if why is None and container.swarm_service is not None:
+            why = a_task_of(container)
         if why is None and not self.guests and not self.ctx.asks(container):
             why = UNASKED
         if why is None and not container.running and not self._ours(container):

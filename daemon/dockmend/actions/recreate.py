@@ -16,6 +16,7 @@ from dockmend.actions.definition import Definition, References, define, image_re
 from dockmend.actions.exchange import Exchange, settle_exchange
 from dockmend.actions.refusals import failed
 from dockmend.actions.resolving import resolve
+from dockmend.decide import a_task_of
 from dockmend.engine.looking import short
 from dockmend.engine.wire_networks import endpoint_config
 from dockmend.errors import EngineError, NotFound
@@ -28,7 +29,6 @@ DOWN = frozenset({
     "container.orphaned", ASKED,
 })  # fmt: skip
 """Troubles that may have left a container down, and a person's wish: to heal it is to have it run."""
-_SERVICE = "com.docker.swarm.service.name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +99,8 @@ def _refuse(what: str, container: Container) -> None:
             " nothing to put back",
             again=False,
         )
-    if service := container.labels.get(_SERVICE):
-        raise Failed(
-            f"cannot {what}: it is a task of the Swarm service {service}, which makes its tasks itself", again=False
-        )
+    if container.swarm_service is not None:
+        raise Failed(f"cannot {what}: {a_task_of(container)}", again=False)
     if container.state in ("removing", "dead"):
         raise Failed(f"cannot {what}: it is being removed (its state is {container.state})", again=False)
 

@@ -12,6 +12,7 @@ from dockmend.cli.in_force import in_force
 from dockmend.cli.options import options, owned_of, with_engine
 from dockmend.cli.text import emit, show
 from dockmend.cli.ties import Ties
+from dockmend.decide import begins_a_task
 from dockmend.mirror.troubles import END_TRIGGERS
 from dockmend.model import Container, target_of
 from dockmend.rules.label_names import Function, means_something
@@ -151,6 +152,8 @@ def _why_not(rule: Rule, container: Container, guards: Guards, ties: Ties) -> st
     if container.check is None and all(trigger.name in NEEDS_CHECK for trigger in rule.triggers):
         return f"no health check, which {rule.name} listens to"
     if forbidden := guards.forbidden_step(rule.then):
+        return f"{rule.name}: {forbidden.reason}"
+    if forbidden := begins_a_task(rule.then, container):
         return f"{rule.name}: {forbidden.reason}"
     if cut_off := guards.cuts_off(rule, rule.then, container, ties.guests(container, rule)):
         return f"{rule.name}: {cut_off}"

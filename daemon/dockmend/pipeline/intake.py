@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from msgspec.structs import replace
 
-from dockmend.decide import ACT, Act, Suppress, Wait
+from dockmend.decide import ACT, Act, Suppress, Wait, begins_a_task
 from dockmend.guards import Guards
 from dockmend.journal.records import Incident, Outcome
 from dockmend.model import Change, Container, Object
@@ -303,6 +303,8 @@ class Intake:
         if self.incidents.about(rule.name, whole) is not None:
             return Suppress("running", "an incident of this rule is open for it")
         if forbidden := self.guards.forbids(change.subject) or self.guards.forbidden_step(rule.then):
+            return forbidden
+        if forbidden := begins_a_task(rule.then, change.subject):
             return forbidden
         self.treats.renew(change.subject)
         if refused := self.treats.refuses(rule, change.target):

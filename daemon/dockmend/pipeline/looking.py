@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from dockmend.decide import Suppress, Wait, outside_hours, would_start
+from dockmend.decide import Suppress, Wait, begins_a_task, outside_hours, would_start
 from dockmend.engine.api import Engine
 from dockmend.errors import NotFound
 from dockmend.guards import Guards
@@ -153,7 +153,7 @@ class Looking:
         steps = tuple(steps)
         if any(not step.tells for step in steps) and (forbidden := self.guards.forbids(subject)):
             return forbidden
-        if forbidden := self.guards.forbidden_step(steps):
+        if forbidden := self.guards.forbidden_step(steps) or begins_a_task(steps, subject):
             return forbidden
         down = isinstance(subject, Container) and subject.state == "exited" and self.mirror.stopped(subject.id)
         if down and not incident.even_if_stopped and (starts if incident.actor else would_start)(steps):

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from dockmend import redaction
 from dockmend.actions.base import REGISTRY, Action, Context, Done, Failed, Settled, Teller
+from dockmend.decide import begins_a_task
 from dockmend.engine.api import Engine
 from dockmend.errors import EngineAway, EngineError, JournalError, NotFound, Permanent, Temporary, lacking
 from dockmend.guards import Guards
@@ -217,6 +218,8 @@ class Steps:
         if action is None:
             raise StepFailed(f"{step.action}: not yet in this version", again=False)
         if not step.tells and (forbidden := self.guards.forbids(subject)):
+            raise StepFailed(f"{step.action}: {forbidden.reason}", again=False)
+        if forbidden := begins_a_task((dataclasses.replace(step, target=None),), subject):
             raise StepFailed(f"{step.action}: {forbidden.reason}", again=False)
         if not step.tells and subject is None:
             raise StepFailed(f"{step.action}: there is no object to do it to", again=False)

@@ -59,6 +59,7 @@ class Town:
             self.again = True
 
     again = False
+    health_after = ""  # of the owner, once it was started or restarted
 
     def emit(self, container_id: str, *actions: str) -> None:
         for action in actions:
@@ -98,7 +99,7 @@ class Town:
     async def _restart(self, container_id: str, *_: Any) -> None:
         self._note("restart", container_id)
         self.emit(container_id, "kill", "die", "stop", "start")
-        self.set(container_id, state="running", exit_code=None, started_at=self.began)
+        self._runs(container_id)
         self.emit(container_id, "restart")
 
     async def _stop(self, container_id: str, *_: Any) -> bool:
@@ -110,7 +111,11 @@ class Town:
     async def _start(self, container_id: str) -> None:
         self._note("start", container_id)
         self.emit(container_id, "start")
-        self.set(container_id, state="running", exit_code=None, started_at=self.began)
+        self._runs(container_id)
+
+    def _runs(self, container_id: str) -> None:
+        health = {"health": self.health_after} if container_id == OWNER.id and self.health_after else {}
+        self.set(container_id, state="running", exit_code=None, started_at=self.began, **health)
 
     def _note(self, action: str, container_id: str) -> None:
         self.done.append((action, self.one.engine.containers[container_id].name))
@@ -176,6 +181,22 @@ async def test_a_compose_one_off_in_the_owners_network_is_left_alone():
         await one.quiet()
         assert (one.only().target, one.only().outcome) == (GROUP, "healed")
         assert town.done == [("restart", "guest1")]
+
+
+@pytest.mark.parametrize("then", ["restart", "[stop, start]"])
+async def test_a_one_off_that_lives_alone_in_what_is_restarted_is_left_alone_and_named(then: str):
+    rule = f"version: 1\nrules: [{{name: a, when: container.unhealthy, match: {{name: owner}}, then: {then}}}]"
+    async with clinic(rule) as one:
+        town = Town(one, guest(2, labels={"com.docker.compose.oneoff": "True"}))
+        town.health_after = "healthy"
+        one.engine.containers[OWNER.id] = replace(one.engine.containers[OWNER.id], health="unhealthy")
+        town.emit(OWNER.id, "health_status: unhealthy")
+        one.look()
+        await one.quiet()
+        assert {name for _, name in town.done} == {"owner"}
+        assert one.only().reason == "healthy again; guest2 is left alone: it is a Compose one-off"
+        (record,) = [each for each in one.journal.actions.values() if each.action == "restart_dependents"]
+        assert (record.part, record.detail) == ("guests", "guest2 was left alone: it is a Compose one-off")
 
 
 async def test_who_was_stopped_by_a_person_is_left_alone():
