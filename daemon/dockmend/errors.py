@@ -6,8 +6,12 @@ any of them into one sentence: what went wrong, where, what to do.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
+
+_OF_OTHERS = re.compile(r"OCI runtime|unable to find (?:user|group)|mkdir /", re.IGNORECASE)
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?')
 
 
 class DockmendError(Exception):
@@ -112,3 +116,12 @@ class InvalidFiles(UsageError):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         super().__init__("\n".join(str(problem) for problem in problems))
         self.problems = problems
+
+
+def own_words(said: str) -> str:
+    """What the engine itself says in a refusal or in State.Error, to be compared with what it is known to say.
+
+    Its runtime, and its messages about users and folders, repeat what an image names (a command, a user, a working
+    directory), of any wording, mostly in quotes: that is a stranger's text. All of it comes last, or in quotes.
+    """
+    return _QUOTED.sub('""', _OF_OTHERS.split(said, maxsplit=1)[0])

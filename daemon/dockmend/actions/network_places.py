@@ -23,7 +23,7 @@ import msgspec
 from dockmend.actions.base import Context, Failed
 from dockmend.actions.containers_settle import look
 from dockmend.actions.refusals import failed
-from dockmend.errors import EngineAway, EngineError, NotFound
+from dockmend.errors import EngineAway, EngineError, NotFound, own_words
 from dockmend.model import Container, Endpoint, Network, Object
 
 Place = Literal["connected", "missing", "stale"]
@@ -51,7 +51,7 @@ async def inspected(ctx: Context, action: str, what: str, subject: Object) -> Co
 
 def lost_for_good(container: Container) -> bool:
     """True where it is down since its last start failed for want of a network."""
-    return not container.running and bool(LOST_NETWORK.search(container.error))
+    return not container.running and bool(LOST_NETWORK.search(own_words(container.error)))
 
 
 async def place(ctx: Context, container: Container, name: str) -> Place:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from dockmend.actions.base import Failed
-from dockmend.errors import EngineAway, EngineError, NotFound, Temporary
+from dockmend.errors import EngineAway, EngineError, NotFound, Temporary, own_words
 from dockmend.model import Container
 
 
@@ -28,6 +28,9 @@ def _refusal(pattern: str, sentence: str, again: bool) -> Refusal:
     return Refusal(re.compile(pattern, re.IGNORECASE), sentence, again)
 
 
+DISK_FULL = "the engine's disk is full"
+_ENDS_FULL = re.compile(r"no space left on device(?:: unknown)?$", re.IGNORECASE)
+"""Said by the runtime too, of what an image named; what comes last is its own word."""
 REFUSALS: tuple[Refusal, ...] = (
     _refusal(
         r"did not receive an exit event",
@@ -65,7 +68,7 @@ REFUSALS: tuple[Refusal, ...] = (
     ),
     _refusal(r"port is already allocated|bind.*address already in use", "a port it publishes is taken", again=True),
     _refusal(r"invalid signal", "the engine knows no such signal", again=False),
-    _refusal(r"no space left on device", "the engine's disk is full", again=True),
+    _refusal(r"no space left on device", DISK_FULL, again=True),
     _refusal(r"cannot start a paused container", "it is paused, not stopped: unpause it instead", again=False),
     _refusal(r"removal of container \S+ is already in progress|is being removed", "it is being removed", again=False),
 )
@@ -109,9 +112,12 @@ def failed(error: EngineError, what: str, container: Container) -> Failed:
     said = str(error)
     if container.joined is not None and container.joined in said and "no such container" in said.lower():
         return owner_gone(what, container)
+    words = own_words(said)
     for refusal in REFUSALS:
-        if refusal.pattern.search(said):
+        if refusal.pattern.search(words):
             return Failed(f"cannot {what}: {refusal.sentence} (engine: {said})", refusal.again)
+    if _ENDS_FULL.search(said):
+        return Failed(f"cannot {what}: {DISK_FULL} (engine: {said})")
     return Failed(f"cannot {what}: {said}", again=isinstance(error, Temporary))
 
 

@@ -178,8 +178,13 @@ def orphaned(mirror: Mirror, found: Entry, now: float, origin: Origin) -> Iterab
         yield from orphan(mirror, found, now, origin, why)
 
 
-_JOIN_FAILED = re.compile(r"cannot join network\b.*non running container|No such container: ", re.IGNORECASE)
-"""State.Error of a container whose last start failed for its owner's sake (moby's texts)."""
+_JOIN_FAILED = re.compile(
+    r"(?:joining network namespace of container: )?"
+    r"(?:cannot join network\b[^:]*non running container|No such container): ",
+    re.IGNORECASE,
+)
+"""How State.Error begins of a container whose last start failed for its owner's sake (moby's texts, Engine 26 and 28).
+Further on may stand what an image names, in any wording."""
 
 
 def join_failed(container: Container) -> bool:
@@ -187,7 +192,7 @@ def join_failed(container: Container) -> bool:
 
     Whoever stopped it before has since wanted it to run: the engine clears the error with the next start only.
     """
-    return container.joined is not None and bool(_JOIN_FAILED.search(container.error))
+    return container.joined is not None and _JOIN_FAILED.match(container.error) is not None
 
 
 def _told_owner(container: Container) -> str:

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 
 from dockmend.actions import network_making, networks
 from dockmend.actions.base import Failed
+from dockmend.actions.network_places import lost_for_good
 from dockmend.errors import EngineAway, NotFound, Permanent
-from dockmend.model import Endpoint, Network
+from dockmend.model import Container, Endpoint, Network
 from dockmend.rules.parameters import CreateNetwork
 from tests.unit.actions.stage import ID, WEB, Script, Stage
 
@@ -263,3 +264,16 @@ async def test_what_is_written_down_of_a_network_lacks_its_secrets_and_is_not_ma
     settled = await network_making.settle(web.context, replace(record, params={}))
     assert settled.done
     assert web.engine.networks["lane"].labels == {"token": "hunter2"}
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        ("network 37f79ccf6be4 not found", True),
+        ("could not find a network matching network mode shop: network shop not found", True),
+        ('OCI runtime create failed: exec: "network x not found": executable file not found in $PATH', False),
+        ("unable to find user network x not found: no matching entries in passwd file", False),
+    ],
+)
+def test_that_its_network_was_gone_the_engine_says_and_no_image(error: str, lost: bool):
+    assert lost_for_good(Container(id=ID, name="web", state="exited", error=error)) is lost

@@ -312,6 +312,34 @@ def test_an_owner_that_was_never_seen_is_named_by_compose_where_that_is_plain(de
     assert host.mirror.orphans(group) == [present(host)]
 
 
+RUNC = "failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process:"
+
+
+@pytest.mark.parametrize(
+    ("error", "failed"),
+    [
+        (f"cannot join network of a non running container: {OWNER}", True),  # 26
+        ("cannot join network namespace of a non running container: container owner is exited", True),  # 28
+        (f"No such container: {OWNER}", True),
+        (f"joining network namespace of container: No such container: {OWNER}", True),
+        (f'{RUNC} exec: "No such container: {OWNER}": executable file not found in $PATH: unknown', False),
+        (f"{RUNC} exec: stat /cannot join network of a non running container: x: no such file or directory", False),
+        ("unable to find user No such container: no matching entries in passwd file", False),
+        ("", False),
+    ],
+)
+def test_that_it_could_not_join_the_engine_says_and_no_image(error: str, failed: bool):
+    """Which command or user there is none of, an image's author words as they like."""
+    host = joined()
+    host.now += 1
+    for action in ("kill", "die", "stop"):
+        host.emit(action, signal="15", exitCode="143")
+    host.look(host.ended(128, error=error))
+    host.wait(1)
+    assert host.mirror.stopped(ID) is not failed
+    assert ("orphaned" in host.mirror.entries[ID].kept.standing) is failed
+
+
 def test_one_that_could_not_join_is_an_orphan_though_it_was_stopped_before():
     host = joined()
     host.now += 1
