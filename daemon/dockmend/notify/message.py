@@ -20,12 +20,24 @@ BAR: Final = "│ "
 """How a line of a container's log begins."""
 
 
+class Part(msgspec.Struct, frozen=True):
+    """One message of those that a list stands for, or the newest of several about one trouble (`count`)."""
+
+    key: str
+    title: str
+    at: float
+    severity: Severity
+    over: bool = False  # it tells the end of a trouble
+    count: int = 1
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """What is told.
 
     `key`: the trouble, as in `down/TARGET`; a `resolved` has the key of what it resolves. `title`: up to LONGEST_TITLE
     characters. `body`: plain text. `last_lines`: of the container's log, apart, so that a channel may leave them out.
     `next_step`: a command line to paste; "" if there is none. `at`: wall seconds. `host`: where it happened.
+    `parts`: of a list, what it stands for.
     """
 
     kind: Kind
@@ -39,6 +51,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     next_step: str = ""
     at: float
     host: str = ""
+    parts: tuple[Part, ...] = ()
 
     def text(self, logs: int) -> str:
         """The body as it is sent, with the next step and the newest `logs` lines of the log.

@@ -1,6 +1,7 @@
 """Where a message goes and when: which channels take it, at once, in the digest, or after the quiet hours.
 
-What comes too often becomes one message with a list, and an alarm that has not gone out when its trouble is over
+What comes too often becomes one message with a list: what stands comes first in it, and of that what is grave. What is
+critical counts apart. So no flood of messages hides another. An alarm that has not gone out when its trouble is over
 becomes one message with that. The outbox holds what waits; nothing else is remembered but when something was put.
 """
 
@@ -10,19 +11,20 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Final, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dockmend.notify.message import Channel, Kind, Message, bounded
+from dockmend.notify.message import Channel, Kind, Message, Part, Severity, bounded
 from dockmend.notify.wording import over_before_told
 
 AT_ONCE_MOST, WITHIN = 10, 60.0
 """So many messages within so many seconds go to a channel one by one; what is more goes as one."""
 LISTED: Final = 40
 """Messages that a list names; of more it says how many."""
+LONGEST_KEY: Final = 200
+"""Characters of a trouble's key that tell it from another in a list."""
 LIST: Final = "list/"
 DIGEST: Final = "digest/"
 """How the keys begin of messages that stand for several; how many follows."""
@@ -99,7 +101,7 @@ class Router:
     channels: Mapping[str, Channel]
     outbox: Outbox
     now: Callable[[], Now]
-    _put_at: dict[str, deque[float]] = field(default_factory=dict)
+    _put_at: dict[tuple[str, bool], deque[float]] = field(default_factory=dict)
 
     def send(self, messages: Iterable[Addressed]) -> list[tuple[str, ...]]:
         """Puts messages that come together; for each, who is to get it."""
@@ -123,10 +125,13 @@ class Router:
         self._put_list(channel, DIGEST, waiting, messages, due_at, now)
 
     def _at_once(self, channel: Channel, messages: list[Message], now: Now) -> None:
+        """What is critical counts apart: no flood of lesser messages makes it a line of a list."""
         messages = [self._with_what_it_ends(channel, each) for each in messages]
-        messages.sort(key=lambda each: due(channel, each, now))
-        for due_at, together in groupby(messages, key=lambda each: due(channel, each, now)):
-            self._put(channel, list(together), due_at, now)
+        groups: dict[tuple[float, bool], list[Message]] = {}
+        for each in messages:
+            groups.setdefault((due(channel, each, now), _critical(each)), []).append(each)
+        for (due_at, critical), together in sorted(groups.items(), key=lambda each: each[0]):
+            self._put(channel, together, due_at, critical, now)
 
     def _with_what_it_ends(self, channel: Channel, message: Message) -> Message:
         """An alarm that nobody has seen goes out as one message with its end."""
@@ -139,16 +144,20 @@ class Router:
         taken_back = [row.message for row in alarms if self.outbox.drop(row.sequence)]
         return over_before_told(taken_back[-1], message) if taken_back else message
 
-    def _put(self, channel: Channel, messages: list[Message], due_at: float, now: Now) -> None:
+    def _put(self, channel: Channel, messages: list[Message], due_at: float, critical: bool, now: Now) -> None:
         """Those that are due together: one by one, or as a list where that would be too many."""
         later = due_at > now.clock
-        waiting = [row for row in self.outbox.waiting(channel.name) if not row.message.key.startswith(DIGEST)]
+        waiting = [
+            row for row in self.outbox.waiting(channel.name)
+            if not row.message.key.startswith(DIGEST) and _critical(row.message) is critical
+        ]  # fmt: skip
+        lately = self._put_at.setdefault((channel.name, critical), deque(maxlen=AT_ONCE_MOST))
         if later:  # kept for the end of the quiet hours: all that wait for it would go out at once
             together = [row for row in waiting if row.due_at > now.clock + WITHIN]
             many = len(together) + len(messages) > AT_ONCE_MOST
         else:
             together = [row for row in waiting if row.message.key.startswith(LIST) and row.due_at <= now.clock + WITHIN]
-            many = bool(together) or self._lately(channel.name, now) + len(messages) > AT_ONCE_MOST
+            many = bool(together) or sum(at > now.clock - WITHIN for at in lately) + len(messages) > AT_ONCE_MOST
             if many and len(messages) <= AT_ONCE_MOST:
                 due_at = min((row.due_at for row in together), default=now.clock + WITHIN)  # more of them follow
         if many:
@@ -157,10 +166,7 @@ class Router:
         for each in messages:
             self.outbox.put(channel.name, each, due_at)
             if not later:
-                self._put_at.setdefault(channel.name, deque(maxlen=AT_ONCE_MOST)).append(now.clock)
-
-    def _lately(self, channel: str, now: Now) -> int:
-        return sum(1 for at in self._put_at.get(channel, ()) if at > now.clock - WITHIN)
+                lately.append(now.clock)
 
     def _put_list(
         self, channel: Channel, prefix: str, waiting: Sequence[Row], messages: list[Message], due_at: float, now: Now
@@ -170,39 +176,60 @@ class Router:
         self.outbox.put(channel.name, _listed(prefix, [*taken_back, *messages], now), due_at)
 
 
+def _critical(message: Message) -> bool:
+    return message.severity >= Severity.CRITICAL
+
+
 def _listed(prefix: str, messages: Sequence[Message], now: Now) -> Message:
     """One for several; one of them that stands for several itself is taken apart."""
+    parts = [part for each in messages for part in _parts(each)]
     count = sum(map(_count, messages))
-    entries = [line for each in messages for line in _lines(each, now)]
-    more = count - min(len(entries), LISTED)
-    gravest = max(messages, key=lambda each: each.severity)
+    if len(parts) > LISTED:
+        parts = _of_each_trouble(parts)
+    parts.sort(key=lambda each: (each.over, -each.severity))  # those alike stay in their order
+    parts = parts[:LISTED]
+    more = count - sum(part.count for part in parts)
+    gravest = max(messages, key=lambda each: (each.kind is not Kind.RESOLVED, each.severity))
     title = f"{gravest.host}: {count} messages" if prefix == LIST else f"{gravest.host}: what happened ({count})"
     rest = [f"and {more} more: dockmend incidents"] if more else []
     return bounded(
         replace(
             gravest,
+            severity=max(each.severity for each in messages),
             key=f"{prefix}{count}",
             target="",
             object_name="",
             title=title,
             last_lines=(),
             next_step="",
-            body="\n".join([*entries[:LISTED], *rest]),
+            body="\n".join([*(_line(part, now) for part in parts), *rest]),
+            parts=tuple(parts),
         )
     )
 
 
-def _stands_for_several(message: Message) -> bool:
-    return message.key.startswith((LIST, DIGEST))
-
-
 def _count(message: Message) -> int:
-    return int(message.key.partition("/")[2]) if _stands_for_several(message) else 1
+    return int(message.key.partition("/")[2]) if message.key.startswith((LIST, DIGEST)) else 1
 
 
-def _lines(message: Message, now: Now) -> list[str]:
-    if _stands_for_several(message):
-        return message.body.split("\n")[:LISTED]
-    at = now.local + timedelta(seconds=message.at - now.local.timestamp())
+def _parts(message: Message) -> Sequence[Part]:
+    if message.parts:
+        return message.parts
+    over = message.kind is Kind.RESOLVED
+    return (Part(message.key[:LONGEST_KEY], message.title, message.at, message.severity, over),)
+
+
+def _of_each_trouble(parts: Sequence[Part]) -> list[Part]:
+    """The newest of each trouble: one that comes and goes leaves room for the others."""
+    newest: dict[str, Part] = {}
+    for part in parts:
+        before = newest.pop(part.key, None)
+        newest[part.key] = part if before is None else replace(part, count=before.count + part.count)
+    return list(newest.values())
+
+
+def _line(part: Part, now: Now) -> str:
+    at = now.local + timedelta(seconds=part.at - now.local.timestamp())
     day = "" if at.date() == now.local.date() else f"{at:%Y-%m-%d} "
-    return [f"{day}{at:%H:%M} {message.title}"]
+    times = f" ({part.count} messages about it)" if part.count > 1 else ""
+    return f"{day}{at:%H:%M} {part.title}{times}"

@@ -187,10 +187,10 @@ def test_the_digest_takes_what_it_names_however_grave():
     assert post.waiting() == [("nas: what happened (1)", "02 09:00:00")]
 
 
-def many(count: int, severity: Severity = Severity.WARNING) -> list[Message]:
+def many(count: int, severity: Severity = Severity.WARNING, start: int = 0) -> list[Message]:
     return [
         replace(DOWN, key=f"down/container:web{number}", title=f"🔴 web{number} is down", severity=severity)
-        for number in range(count)
+        for number in range(start, start + count)
     ]
 
 
@@ -219,18 +219,54 @@ def test_what_follows_a_list_that_waits_is_added_to_it():
 
 def test_many_that_come_together_are_one_message_at_once():
     post = Post(Channel("ops"))
-    post.send(*many(11, Severity.CRITICAL))
+    post.send(*many(11))
     assert post.waiting() == [("nas: 11 messages", "02 08:30:00")]
-    assert post.box.waiting("ops")[0].message.severity is Severity.CRITICAL
     post.send(DOWN)
     assert post.waiting() == [("nas: 12 messages", "02 08:30:00")]
-    assert post.box.waiting("ops")[0].message.severity is Severity.CRITICAL
+
+
+def test_what_is_critical_is_no_line_of_a_list_of_lesser_messages():
+    post = Post(Channel("ops"))
+    post.send(*many(30))
+    post.send(replace(DOWN, severity=Severity.CRITICAL))
+    assert post.waiting() == [("nas: 30 messages", "02 08:30:00"), ("🔴 web is down", "02 08:30:00")]
+    post.send(*many(20, Severity.CRITICAL))
+    assert post.waiting()[-1] == ("nas: 20 messages", "02 08:30:00")
+    assert post.box.waiting("ops")[-1].message.severity is Severity.CRITICAL
+
+
+def test_in_a_list_what_stands_comes_first_and_of_that_what_is_grave():
+    post = Post(Channel("ops"))
+    over = [replace(each, kind=Kind.RESOLVED, title=f"✅ {each.key}") for each in many(60, start=100)]
+    info = [replace(each, severity=Severity.INFO) for each in many(60, start=200)]
+    for together in (over, info, [DOWN]):
+        post.send(*together)
+    (row,) = post.box.waiting("ops")
+    lines = row.message.body.split("\n")
+    assert lines[0] == "08:30 🔴 web is down"
+    assert lines[1] == "08:30 🔴 web200 is down"
+    assert lines[-1] == "and 81 more: dockmend incidents"
+    assert (row.message.kind, row.message.severity) == (Kind.DOWN, Severity.WARNING), "it is shown as what is worst"
+
+
+def test_one_that_comes_and_goes_leaves_room_for_the_others():
+    post = Post(QUIET, local=NIGHT)
+    for number in range(120):
+        post.send(replace(DOWN, title=f"🔴 web is down, {number}"))
+        if number == 100:
+            post.send(*many(1))
+    rows = post.box.waiting("ops")
+    lines = [line for row in rows for line in row.message.body.split("\n") if row.message.parts]
+    assert "08:30 🔴 web0 is down" in [each[-len("08:30 🔴 web0 is down") :] for each in lines]
+    assert sum("web is down" in each for each in lines) <= 40
+    assert any("messages about it)" in each for each in lines)
+    assert sum(int(row.message.key.partition("/")[2]) if row.message.parts else 1 for row in rows) == 121
 
 
 def test_a_list_is_bounded_and_says_how_many_there_are():
     post = Post(Channel("ops"))
-    for count in (50, 30, 20):
-        post.send(*many(count))
+    for start, count in ((0, 50), (50, 30), (80, 20)):
+        post.send(*many(count, start=start))
     assert post.waiting() == [("nas: 100 messages", "02 08:30:00")]
     lines = post.box.waiting("ops")[0].message.body.split("\n")
     assert lines[-1] == "and 60 more: dockmend incidents"
