@@ -6,6 +6,7 @@ import asyncio
 import email
 import email.policy
 import random
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -203,6 +204,19 @@ async def test_one_that_hangs_is_given_up_at_its_deadline_and_holds_up_no_other(
             await eventually_async(lambda: not processes.started(first), what="its process is killed")
             box.put("home", told(3))
             await box.comes(Outcome.SENT, "home", count=2)
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
+async def test_an_answer_without_an_end_is_an_answer_and_fills_no_memory(packed, tmp_path):
+    with web() as hook:
+        packer = zlib.compressobj(9 if packed else 0, zlib.DEFLATED, -zlib.MAX_WBITS)
+        hook.flood = packer.compress(bytes(1 << 24)) + packer.flush(zlib.Z_FULL_FLUSH)
+        async with post(tmp_path, ops=[f"json://127.0.0.1:{hook.port}/"]) as box:
+            box.put("ops", told())
+            await box.comes(Outcome.SENT)
+            [pid] = box.sender.processes
+            status = dict(line.split(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+            assert int(status["VmHWM"].split()[0]) < 128 * 1024, "KiB at most"
 
 
 async def test_one_that_is_down_for_an_hour_gets_everything_in_order(tmp_path):

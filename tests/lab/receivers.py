@@ -43,6 +43,8 @@ class Web:
     held: threading.Event = field(default_factory=threading.Event)
     slow: bool = False
     """Whether an answer trickles: a byte at a time, for ever."""
+    flood: bytes = b""
+    """What an answer consists of, again and again, without an end: of the encoding deflate."""
 
     @property
     def titles(self) -> list[str]:
@@ -69,14 +71,7 @@ def web(port: int | None = None, certificate: Path | None = None, instead_of: Pa
             self.send_response(status)
             if status in (301, 302):
                 self.send_header("Location", f"http://127.0.0.1:{told.port}/elsewhere")
-            self.send_header("Content-Length", "1000000" if told.slow else "2")
-            self.end_headers()
-            if told.slow:
-                while not ended.wait(0.05):
-                    self.wfile.write(b" ")
-                    self.wfile.flush()
-                return
-            self.wfile.write(b"{}")
+            _answer(told, self, ended)
 
         do_GET = do_PUT = do_POST  # noqa: N815 - as the library calls them
 
@@ -112,6 +107,22 @@ def web(port: int | None = None, certificate: Path | None = None, instead_of: Pa
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _answer(told: Web, handler: BaseHTTPRequestHandler, ended: threading.Event) -> None:
+    """The end of the headers, and what follows them."""
+    if told.flood:
+        handler.send_header("Content-Encoding", "deflate")
+    else:
+        handler.send_header("Content-Length", "1000000" if told.slow else "2")
+    handler.end_headers()
+    while told.flood and not ended.is_set():
+        handler.wfile.write(told.flood)
+    while told.slow and not ended.wait(0.05):
+        handler.wfile.write(b" ")
+        handler.wfile.flush()
+    if not told.flood and not told.slow:
+        handler.wfile.write(b"{}")
 
 
 def _server_side(certificate: Path) -> ssl.SSLContext:

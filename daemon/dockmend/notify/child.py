@@ -17,6 +17,7 @@ import os
 import resource
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -28,8 +29,14 @@ MOST_LINES: Final = 10
 """Of what the library logged about one message."""
 LONGEST_LINE: Final = 500
 """Characters of one of them."""
-_MEMORY: Final = 512 * 1024 * 1024
-"""Bytes: a receiver whose answer has no end fills the memory of this process, and no more."""
+LARGEST_HEARD: Final = 256 * 1024
+"""Bytes of a receiver's answer that are read; what follows is nobody's concern."""
+_MEMORY: Final = 256 * 1024 * 1024
+"""Bytes: what a receiver makes the library hold fills the memory of this process, and no more. With dockmend's own it
+is less than MemoryHigh= of the unit, from where on both would be slowed down."""
+_STACK: Final = 2 * 1024 * 1024
+"""Bytes of a thread's stack, which count as its memory. Python 3.13 reads no deeply nested JSON on less."""
+_PR_SET_DUMPABLE: Final = 4
 _WHY: Final = "Socket Exception"
 """How the one line of the library's debugging output begins that says why nobody answered; others hold the message."""
 
@@ -59,14 +66,19 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # whatever a library prints is no answer
     _confine()
+    threading.stack_size(_STACK)
     try:
         services: Services | None = Services()
+        _hear_no_end()
     except ImportError:
         services = None
     lock = threading.Lock()
     for line in sys.stdin.buffer:
         request = msgspec.json.decode(line, type=Request)
-        threading.Thread(target=_serve, args=(services, request, answers, lock), daemon=True).start()
+        try:
+            threading.Thread(target=_serve, args=(services, request, answers, lock), daemon=True).start()
+        except (RuntimeError, MemoryError):  # no memory, or no task of the unit, is left for one more thread
+            _answer(Answer(id=request.id, accepted=False, said=("too many at once",)), answers, lock)
     os._exit(0)  # what a thread still does nobody waits for
 
 
@@ -78,6 +90,10 @@ def _serve(services: Services | None, request: Request, answers: BinaryIO, lock:
             answer = services.send(request)
     except BaseException as error:  # noqa: BLE001 - whatever a plugin does wrong is an answer, and ends no other's
         answer = Answer(id=request.id, accepted=False, said=(f"{type(error).__name__} in the library",))
+    _answer(answer, answers, lock)
+
+
+def _answer(answer: Answer, answers: BinaryIO, lock: threading.Lock) -> None:
     line = msgspec.json.encode(answer)
     if len(line) > LARGEST_ANSWER:
         line = msgspec.json.encode(msgspec.structs.replace(answer, said=()))
@@ -131,6 +147,24 @@ class Services:
         return service
 
 
+def _hear_no_end() -> None:
+    """The library reads all of an answer; from here on that is its beginning, whatever a receiver sends."""
+    import requests  # noqa: PLC0415 - only this process loads it
+
+    whole: Any = requests.models.Response.iter_content
+
+    def beginning(self: Any, chunk_size: int | None = 1, decode_unicode: bool = False) -> Iterator[Any]:
+        room = LARGEST_HEARD
+        for piece in whole(self, chunk_size, decode_unicode):
+            yield piece[:room]
+            room -= len(piece)
+            if room <= 0:
+                self.close()
+                return
+
+    requests.models.Response.iter_content = beginning  # type: ignore[method-assign]
+
+
 def _tells(level: str, message: str) -> bool:
     return level not in ("TRACE", "DEBUG", "INFO") or message.startswith(_WHY)
 
@@ -143,6 +177,10 @@ def _confine() -> None:
         _, hard = resource.getrlimit(what)
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard),) * 2)
+    with contextlib.suppress(Exception):  # a core that is piped to a program knows no limit
+        import ctypes  # noqa: PLC0415 - where that is forbidden, the rest is done all the same
+
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
     logging.getLogger("apprise").addHandler(logging.NullHandler())
     logging.getLogger("apprise").propagate = False
     logging.getLogger("apprise").setLevel(logging.DEBUG)
