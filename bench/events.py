@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -82,8 +83,12 @@ class Decides:
     def keep(self, incident: Incident, subject: object) -> None: ...
     def hold(self, incident: Incident, wait: object) -> None: ...
     def supersede(self, incident_id: str, reason: str) -> None: ...
+    def renew(self, subject: object) -> None: ...
     def refuses(self, rule: object, target: str) -> None: ...
+    def in_the_way(self, rule: object, subject: object, *, even_if_stopped: bool) -> None: ...
+    def follows_from(self, change: object) -> None: ...
     def removed(self, target: str) -> None: ...
+    def needed_no_more(self, container: object) -> None: ...
 
 
 class Rate(NamedTuple):
@@ -131,7 +136,7 @@ async def dockmend(socket: str, count: int, ruleset: RuleSet, leave_open: bool) 
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     await engine.close()
-    assert changes >= count // 3
+    assert changes >= count // 3, changes
     assert treats.acts == (CONTAINERS * 2 if leave_open else count // 3), treats.acts
     return rate(count, begun, ended), changes, treats.acts
 
@@ -185,9 +190,8 @@ def main() -> None:
         figures.setdefault("floor: read and decode", []).append(with_host(count, lambda socket: floor(socket, count)))
         for size, ruleset in sets.items():
             for leave_open in (True, False):
-                found, changes, acts = with_host(
-                    count, lambda socket, r=ruleset, left=leave_open: dockmend(socket, count, r, left)
-                )
+                decided = partial(dockmend, count=count, ruleset=ruleset, leave_open=leave_open)
+                found, changes, acts = with_host(count, decided)
                 name = f"{size} rules, {'open' if leave_open else 'open and close'}"
                 figures.setdefault(name, []).append(found)
                 speed = f"{found.wall:,.0f}/s, {found.cpu:,.0f} a second of CPU"

@@ -56,7 +56,7 @@ class Turns:
             turns._run(handle)
             turns._calls.append((time.thread_time() - before, handle))  # type: ignore[arg-type]
 
-        asyncio.Handle._run = timed  # type: ignore[method-assign]
+        asyncio.Handle._run = timed  # type: ignore[method-assign, assignment]
         loop._selector.select = self._looked  # type: ignore[attr-defined]
 
     def _looked(self, timeout: float | None = None) -> object:

@@ -13,7 +13,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -42,7 +44,7 @@ def hand_over() -> list[float]:
                         "run", "-d", "--name", f"sonarr{number}", "--label", "dockmend.heal=true",
                         "--label", "dockmend.heal.attempts=1 per 1h", "toolbox", "sh", "-c", "sleep 0.3; exit 3",
                     )  # fmt: skip
-                    eventually(lambda wanted=number + 1: len(phone.got) == wanted, what="a message came", every=0.002)
+                    eventually(partial(came, phone, number + 1), what="a message came", every=0.002)
                     arrived = time.time()
                     took.append(arrived - float(incidents(one)[0]["closed_at"]))
             finally:
@@ -52,7 +54,11 @@ def hand_over() -> list[float]:
     return took
 
 
-def incidents(one: Daemon) -> list[dict[str, object]]:
+def came(phone: receivers.Web, count: int) -> bool:
+    return len(phone.got) == count
+
+
+def incidents(one: Daemon) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "dockmend", "incidents", "--json", "--state", str(one.state)]
     found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     assert isinstance(found, list)

@@ -30,6 +30,7 @@ from dockmend.engine.client import DockerEngine
 from dockmend.snapshots.archive import Why, take
 from dockmend.snapshots.helper import ROOT, Source, helper
 from dockmend.snapshots.store import Store
+from tests.fakes.owning import owning
 from tests.lab import PrivateEngine
 
 MIB = 1 << 20
@@ -103,11 +104,12 @@ async def compare(engine: PrivateEngine, name: str, volume: str, rounds: int, fo
     try:
         await client.connect()
         source = Source("volume", volume)
-        async with helper(client, source, "bench", read_only=True) as container:
+        own_objects = owning(client)
+        async with helper(own_objects, source, "bench", read_only=True) as container:
             for number in range(rounds + 1):
                 floors.append(floor(engine, container, folder))
                 began = time.perf_counter()
-                manifest = await take(client, store, source, Why(f"bench-{number}"), time.time)
+                manifest = await take(owning(client), store, source, Why(f"bench-{number}"), time.time)
                 own.append(time.perf_counter() - began)
                 size, packed = manifest.bytes, manifest.compressed_bytes
                 store.remove(manifest.id)
@@ -131,7 +133,7 @@ def _memory(url: str, volume: str, folder: str) -> int:
             await client.connect()
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
             before = _status("VmRSS")
-            manifest = await take(client, store, Source("volume", volume), Why("bench"), time.time)
+            manifest = await take(owning(client), store, Source("volume", volume), Why("bench"), time.time)
             store.remove(manifest.id)
             return _status("VmHWM") - before
         finally:
