@@ -119,7 +119,8 @@ class Guests:
         """The incident whose attempt a change is a consequence of."""
         if CONSEQUENCES.isdisjoint(change.triggers) or change.cause == "stopped":
             return None
-        return self.treated_with(change.subject) or self.restarted_with(change.subject)
+        subject = change.subject
+        return self.treated_with(subject) or self.restarted_with(subject) or self.links_to_treated(subject)
 
     def restarted_with(self, subject: Object | None) -> str | None:
         """The incident whose attempt takes a container with it, as one of a Compose project."""
@@ -127,6 +128,17 @@ class Guests:
             return None
         for incident_id, mine in self.together.items():
             if subject.id in mine or subject.id in map(self.mirror.identities.heir_of, mine):
+                return incident_id
+        return None
+
+    def links_to_treated(self, subject: Object | None) -> str | None:
+        """The incident whose attempt has in hand what a container that is down links to: meanwhile the engine refuses
+        to start it, and its attempts would be used up by that."""
+        if not self.touched or not isinstance(subject, Container) or not subject.links or subject.running:
+            return None
+        for incident_id, touched in self.touched.items():
+            mine = filter(None, map(self.mirror.container, {*touched, *map(self.mirror.identities.heir_of, touched)}))
+            if any(each.id != subject.id and each.plain_name in subject.linked for each in mine):
                 return incident_id
         return None
 

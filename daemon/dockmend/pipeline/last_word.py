@@ -49,6 +49,8 @@ class LastWord:
             return "it comes back with its owner, which is being treated"
         if self.living.restarted_with(subject) not in (None, incident.id):
             return "it comes back with its Compose project, which is being treated"
+        if self.living.links_to_treated(subject) not in (None, incident.id):
+            return "what it links to is being treated, and the engine does not start it meanwhile"
         return ""
 
     def _of_target(self, incident: Incident, rule: Rule, subject: Object | None, now: float) -> Verdict:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from msgspec.structs import replace
 
-from dockmend.errors import EngineAway, Permanent
+from dockmend.errors import EngineAway, Permanent, Temporary
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Container
 from tests.unit.pipeline.clinic import Clinic, clinic
@@ -128,6 +129,35 @@ async def test_what_befalls_guests_by_the_attempt_is_no_other_rules_trouble():
         assert [each.rule for each in one.journal.incidents.values()] == ["heal"]
         assert sorted(town.done[1:]) == [("restart", "guest1"), ("start", "guest2")]
         assert one.only().outcome == "healed"
+
+
+async def test_what_links_to_the_one_that_is_treated_is_not_started_before_that_runs():
+    """The engine refuses that: two quick attempts would be all that it gets."""
+    linked = guest(1, network_mode="", links=("/owner:/guest1/alias",))
+    async with clinic(HEAL.replace("then: restart", "then: [stop, start]") + REJOIN) as one:
+        town = Town(one, linked)
+        restarts_make_well(town)
+        stop: Any = one.engine.stop
+        start: Any = one.engine.start
+
+        async def crashes_meanwhile(container_id: str, *more: Any) -> bool:
+            ended: bool = await stop(container_id, *more)
+            town.crash(linked.id)
+            for _ in range(200):  # time for what it must not begin
+                await asyncio.sleep(0)
+            return ended
+
+        async def started(container_id: str) -> None:
+            if container_id == linked.id and not one.engine.containers[OWNER.id].running:
+                town.done.append(("refused", "guest1"))
+                raise Temporary("Cannot link to a non running container: /owner AS /guest1/alias", 500)
+            await start(container_id)
+
+        one.engine.stop, one.engine.start = crashes_meanwhile, started  # type: ignore[assignment, method-assign]
+        sicken(one, town)
+        await one.quiet()
+        assert town.done == [("stop", "owner"), ("start", "owner"), ("start", "guest1")]
+        assert {each.outcome for each in one.journal.incidents.values()} == {"healed"}
 
 
 async def test_a_guest_that_does_not_come_back_is_not_called_healed_and_is_offered_to_the_rules():
