@@ -24,7 +24,7 @@ from dockmend.settings.channels import Channel
 from dockmend.settings.secrets import Secret
 from tests.lab.daemon import Daemon
 from tests.lab.programs import free_port
-from tests.lab.receivers import mail, own_certificate, silent, web
+from tests.lab.receivers import Got, mail, own_certificate, silent, web
 from tests.lab.waiting import eventually, eventually_async
 from tests.unit.machine import Machine
 
@@ -108,11 +108,10 @@ async def test_mail(tmp_path):
     assert isinstance(envelope.content, bytes)
     message = email.message_from_bytes(envelope.content, policy=email.policy.default)
     assert message["subject"] == "web1 is down, gave up after 3 tries"
-    body = message.get_body(("plain", "html"))
-    assert body is not None
-    shown = body.get_content()
-    assert "größer" in shown
-    assert "<b>" not in shown or body.get_content_type() == "text/plain", "markup of a stranger is text"
+    shown = {each.get_content_type(): each.get_content() for each in message.walk() if not each.is_multipart()}
+    assert "größer <b>bold</b> & more" in shown.pop("text/plain")
+    for html in shown.values():  # as most programs show it
+        assert "größer &lt;b&gt;bold&lt;/b&gt; &amp; more" in html, "markup of a stranger is text"
 
 
 async def test_a_webhook(tmp_path):
@@ -135,27 +134,35 @@ async def test_ntfy(tmp_path):
     assert (got.json["topic"], got.json["title"], got.json["message"]) == ("ops", told().title, TEXT)
 
 
-async def test_discord(tmp_path):
-    """The library knows one host for it, so a proxy answers in its place."""
-    certificate = own_certificate(tmp_path, "discord.com")
+DISCORD = f"discord://417429632418316298/{'t' * 60}"
+
+
+async def at_discord(folder: Path, message: Message) -> Got:
+    """What Discord gets. The library knows one host for it, so a proxy answers in its place."""
+    certificate = own_certificate(folder, "discord.com")
     with web(instead_of=certificate) as proxy:
-        environ = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "REQUESTS_CA_BUNDLE": str(tmp_path / "cert.pem")}
-        async with post(tmp_path, environ=environ, ops=[f"discord://417429632418316298/{'t' * 60}"]) as box:
-            box.put("ops", told())
+        environ = {"HTTPS_PROXY": f"http://127.0.0.1:{proxy.port}", "REQUESTS_CA_BUNDLE": str(folder / "cert.pem")}
+        async with post(folder, environ=environ, ops=[DISCORD]) as box:
+            box.put("ops", message)
             await eventually_async(lambda: bool(box.outcomes), what="an outcome")
             assert box.count(Outcome.SENT) == 1, box.why()
     [got] = proxy.got
+    return got
+
+
+async def test_discord(tmp_path):
+    got = await at_discord(tmp_path, told())
     assert got.path == f"/api/webhooks/417429632418316298/{'t' * 60}"
     assert TEXT in got.json["content"]
     assert told().title in got.json["content"]
 
 
-async def test_what_is_too_long_for_a_service_is_cut_and_accepted(tmp_path):
-    with web() as ntfy:
-        async with post(tmp_path, ops=[f"ntfy://127.0.0.1:{ntfy.port}/ops"]) as box:
-            box.put("ops", told(body="x" * 20_000))
-            await box.comes(Outcome.SENT)
-    assert len(ntfy.got) == 1
+async def test_what_is_too_long_for_a_service_is_cut(tmp_path):
+    """Discord takes 2000 characters, and refuses what is longer; a message has up to 4096."""
+    content = (await at_discord(tmp_path, told(body="x" * 20_000))).json["content"]
+    assert told().title in content
+    assert "x" * 1800 in content
+    assert len(content) <= 2000
 
 
 # ------------------------------------------------------------------------------------------------ receivers that fail
@@ -344,6 +351,43 @@ def test_no_heartbeat_while_its_own_rules_are_rejected():
         assert daemon.metric("dockmend_degraded", part="rules") == 1
         daemon.stop()
         assert monitor.got == []
+
+
+KINDS = "down, gave_up, flapping, resolved, degraded, needs_you, healed"
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["with the daemon", "without a daemon"])
+def test_samples_arrive_and_it_is_said_who_did_not_accept_one(runs):
+    """With the daemon its own URLs are tried, which the command does not know."""
+    with web() as hook, web() as refusing, mail() as (port, letters):
+        refusing.answers = [200, 403]
+        urls = (
+            f"json://user:{HIDDEN}@127.0.0.1:{hook.port}/secret-path", f"ntfy://127.0.0.1:{refusing.port}/secret-topic",
+            f"mailto://127.0.0.1:{port}?from=dockmend@nas.example&to=me@here.example",
+        )  # fmt: skip
+        with dockmend(DOCKMEND_NOTIFY_URL=" ".join(urls)) as daemon:
+            if runs:
+                daemon.start(ready=False)
+                eventually(lambda: daemon.status("/healthz") == 200, what="it runs")
+                daemon.environment.clear()  # of what follows: the command
+            done = daemon.command("notify", "--test", "default", found=runs)
+            out, err = done.stdout.decode(), done.stderr.decode()
+            listed = daemon.command("notify", "--list", found=runs).stdout.decode()
+            log = daemon.text
+    assert done.returncode == 1
+    assert out.splitlines()[:2] == [
+        f"default, URL 1 (json): accepted: {KINDS}",
+        "default, URL 2 (ntfy): NOT ACCEPTED: gave_up; accepted before: down; nothing more was sent there",
+    ]
+    assert "403" in out.splitlines()[2]
+    assert out.splitlines()[-1] == f"default, URL 3 (mailto): accepted: {KINDS}"
+    assert [each.json["title"].partition(" ")[0] for each in hook.got] == ["TEST"] * 7
+    assert [each.json["type"] for each in hook.got] == ["warning"] * 3 + ["success", "failure", "warning", "success"]
+    assert (len(refusing.got), len(letters)) == (2, 7)
+    assert ("no dockmend answers" in err) is not runs
+    assert ("nothing delivered since dockmend started" in listed) is runs, "samples are no messages"
+    for text in (out, err, listed, log):
+        assert not any(word in text for word in (HIDDEN, "secret-path", "secret-topic", "here.example"))
 
 
 def of_daemon(daemon: Daemon) -> list[int]:
