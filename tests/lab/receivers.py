@@ -69,7 +69,7 @@ def web(port: int | None = None, certificate: Path | None = None, instead_of: Pa
                     return
             status = told.answers.pop(0) if told.answers else 200
             self.send_response(status)
-            if status in (301, 302):
+            if 300 <= status < 400:
                 self.send_header("Location", f"http://127.0.0.1:{told.port}/elsewhere")
             _answer(told, self, ended)
 

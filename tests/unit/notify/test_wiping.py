@@ -14,6 +14,9 @@ CASES = [
     ("mailto://me:p%40ss%20word@mail.example?to=you%40b.c", "login me/p@ss word at mail.example for you@b.c failed"),
     ("json://u:hunter2@host.example/a/path?x=topsecret", "HTTPConnection(host='HOST.EXAMPLE', port=80) url: /A/PATH"),
     ("json://u:hunter2@h/p", "Authorization: Basic dTpodW50ZXIy"),
+    ("json://u:hunter2@h/p", "the header was dTpodW50ZXIy"),
+    ("json://h/größe", r'{"at": "/gr\u00f6\u00dfe"} and /gr%C3%B6%C3%9Fe and gr\xf6\xdfe'),
+    ("json://me:98765@h:8080/p", "wrong login 98765"),
 ]
 
 
@@ -21,7 +24,8 @@ CASES = [
 def test_neither_the_url_nor_a_part_of_it_is_left(url, line):
     [clean] = wiped([line], url)
     for hidden in ("ABC-token", "123456", "987654321", "4174216298", "JHMHI8", "p@ss", "word", "mail.example", "b.c",
-                   "hunter2", "topsecret", "host.example", "path", "dTpodW50ZXIy"):  # fmt: skip
+                   "hunter2", "topsecret", "host.example", "path", "dTpodW50ZXIy", "gr%C3", "u00f6", "xf6",
+                   "98765"):  # fmt: skip
         assert hidden.lower() not in clean.lower()
     assert "***" in clean
 
@@ -29,6 +33,7 @@ def test_neither_the_url_nor_a_part_of_it_is_left(url, line):
 def test_what_is_no_part_of_it_stays():
     said = ["WARNING: Failed to send JSON notification: Unauthorized, error=401.", "HTTPConnection(port=8080) refused"]
     assert wiped(said, "json://u:hunter2@h:8080/") == tuple(said)
+    assert wiped(["port 8080, 8080"], "ntfy://h:8080?x=1") == ("port 8080, 8080",)
 
 
 def test_what_a_stranger_answered_is_one_short_line():
