@@ -10,9 +10,11 @@ import pytest
 import structlog
 
 from dockmend.app.rules import LAST_GOOD, Rules
+from dockmend.errors import InvalidFiles
 from dockmend.rules.loader import load_texts
 from dockmend.rules.model import RuleSet
 from dockmend.settings import Settings
+from dockmend.settings.notify import NotifyChannel
 
 RULE = "version: 1\nrules:\n  - {name: NAME, when: startup, match: all, then: restart}\n"
 
@@ -51,6 +53,18 @@ async def test_it_is_what_a_start_with_wrong_files_stands_on_and_forgets_files_t
     assert sorted(kept(one)) == ["a.yaml"]
     (one.settings.paths.rules / "a.yaml").write_text("rules: [")
     assert [rule.name for rule in (await one.start()).rules] == ["NAME"]
+    assert not one.observes
+
+
+async def test_a_channel_that_was_taken_out_of_the_settings_ends_no_healing(one: Rules) -> None:
+    one.settings = one.settings.model_copy(update={"notify": {"ops": NotifyChannel()}})
+    (one.settings.paths.rules / "a.yaml").write_text(RULE.replace("restart", "{notify: {to: ops, message: x}}"))
+    assert len((await one.start()).rules) == 1
+    one.settings = one.settings.model_copy(update={"notify": {}})
+    with pytest.raises(InvalidFiles, match="unknown channel"):
+        await one.reload("root")
+    assert [rule.name for rule in (await one.start()).rules] == ["NAME"]
+    assert one.degraded is not None
     assert not one.observes
 
 

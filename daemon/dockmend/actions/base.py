@@ -78,6 +78,37 @@ class Teller(Protocol):
     def publish(self, topic: str, payload: str, retain: bool = False) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A rule's own message to people, as the rule has it.
+
+    `title` None: the text's first line; `to`: names of channels, None: those that the container's label names, or all;
+    `fill(text, quoted)`: a text with its fields filled in, each as `quoted` makes it; `mark(channels)`: notes in the
+    step's record where it goes.
+    """
+
+    text: str
+    title: str | None
+    to: tuple[str, ...] | None
+    fill: Callable[[str, Callable[[str], str]], str]
+    mark: Callable[[tuple[str, ...]], None]
+
+
+class Messenger(Protocol):
+    """Where such messages go: into the outbox, from where they are sent."""
+
+    def tell(self, incident: Incident, notice: Notice) -> Done:
+        """The message and what `mark` notes are on disk together or not at all. Raises Failed if there is nobody,
+        JournalError if that cannot be noted (nothing is sent then)."""
+
+
+class Nobody:
+    """The messenger where no channel is configured."""
+
+    def tell(self, incident: Incident, notice: Notice) -> Done:
+        raise Failed("nobody was told: no channel is configured (settings: notify)", again=False)
+
+
 AS_IT_IS = Verify()
 """What is well where no rule says: healthy where there is a check, else running."""
 
@@ -90,6 +121,10 @@ def _unheard(container_id: str) -> Echo:
 async def _unknown(container_id: str) -> Mapping[str, Any] | None:
     """Where no definitions are kept."""
     return None
+
+
+def _nobody(text: str, title: str | None, to: tuple[str, ...] | None) -> Done:
+    raise Failed("nobody is told here", again=False)
 
 
 async def _no_parts(action: str, params: Any, subject: Container) -> Done:
@@ -116,6 +151,7 @@ class Context:
     render: Callable[[str], str]  # fills `{container.name}` and other fields of a string parameter
     remember: Callable[[Mapping[str, Any]], Awaitable[None]]  # journals `undo`, and returns when it is on disk
     timeout: float = 300.0  # seconds the step may take
+    tell: Callable[[str, str | None, tuple[str, ...] | None], Done] = _nobody  # text, title, channels: see `Notice`
     forbids: Callable[[Object], str | None] | None = None  # why another object than the target must be left alone
     asks: Callable[[Container], bool] = lambda container: True  # whether one asks for the rule, if that is of labels
     part: Callable[[str, Any, Container], Awaitable[Done]] = _no_parts

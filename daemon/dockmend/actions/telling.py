@@ -1,9 +1,10 @@
-"""publish and wait: steps that change nothing on the engine."""
+"""notify, publish and wait: steps that change nothing on the engine."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from dockmend.actions.base import Action, Context, Done, Failed, Settled, register
@@ -20,6 +21,15 @@ LONGEST_PAYLOAD = 256 * 1024
 
 _NOT_IN_A_LEVEL = re.compile(r"[+#/\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LEVEL_ENDS = re.compile(r"/(?![^{}]*\})")
+
+
+TOLD = "told"
+"""What is remembered of a step whose message is in the outbox: to which channels it goes."""
+
+
+async def notify(ctx: Context, params: Any, subject: Object) -> Done:
+    """Put a message to people into the outbox; from there it is sent until each URL took it."""
+    return ctx.tell(params.message, params.title, params.to)
 
 
 async def publish(ctx: Context, params: Any, subject: Object) -> Done:
@@ -82,6 +92,19 @@ def _condition(container: Container) -> str:
     return f"{container.state} and {container.health}" if container.health else container.state
 
 
+async def settle_notify(ctx: Context, record: ActionRecord) -> Settled:
+    """That it was put is on disk together with the message."""
+    told = record.undo.get(TOLD)
+    if not isinstance(told, list):
+        return Settled(done=False, detail="nobody had been told yet", untouched=True)
+    return Settled(done=True, detail=told_to(told))
+
+
+def told_to(channels: Sequence[str]) -> str:
+    """What a step of `notify` says that it did."""
+    return f"told {', '.join(channels)}" if channels else "told nobody: no channel takes it"
+
+
 async def settle_publish(ctx: Context, record: ActionRecord) -> Settled:
     """Whether a message went out cannot be known; twice is worse than never."""
     return Settled(done=True, detail="the message may have been published; it is not sent again")
@@ -94,5 +117,6 @@ async def settle_wait(ctx: Context, record: ActionRecord) -> Settled:
 
 def register_all() -> None:
     """Put the telling actions into the registry."""
+    register(Action("notify", notify, settle_notify))
     register(Action("publish", publish, settle_publish))
     register(Action("wait", wait, settle_wait))

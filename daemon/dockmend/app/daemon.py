@@ -22,7 +22,7 @@ from dockmend.app.keeping import Keeping
 from dockmend.app.left_aside import LeftAside
 from dockmend.app.leftovers import Leftovers
 from dockmend.app.memory import keep_small
-from dockmend.app.messages import Messages, telling_of
+from dockmend.app.messages import Messages, messenger_of, router_of, telling_of
 from dockmend.app.messaging import Messaging
 from dockmend.app.other_healers import OtherHealers
 from dockmend.app.own import own_containers
@@ -125,6 +125,7 @@ class Daemon:
             *(each for each in (self.mqtt, self.telling) if each is not None),
         )
         self.messaging = Messaging(settings, journal, self.metrics, self.degraded, clock, dice)
+        self.router = router_of(self)
         self.pauses = Pauses(clock, self.observer.paused)
         self.pulse = Pulse()
         self.own = Ownership(engine, journal, clock.wall)
@@ -232,6 +233,7 @@ class Daemon:
             engine=self.engine, own=self.own, mirror=self.mirror, journal=self.journal, incidents=self.incidents,
             observer=self.observer, guards=self.guards, teller=self.mqtt or Silent(), state=settings.paths.state,
             bind_roots=settings.snapshots.bind_roots, host=self.host, clock=clock, definition=self.definitions.of,
+            messenger=messenger_of(self),
         )  # fmt: skip
         groups = Groups(self.mirror, self.incidents, self.guards)
         self.treatment = Treatment(

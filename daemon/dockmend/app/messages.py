@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dockmend.actions.base import Messenger, Nobody
 from dockmend.app.fact_finding import FactFinding
 from dockmend.app.given_up import given_up
+from dockmend.app.rule_messages import RuleMessages
 from dockmend.app.telling import Parts, Telling, local
 from dockmend.app.troubles import Troubles
 from dockmend.decide import rest_of
 from dockmend.model import Container
 from dockmend.notify.message import Severity
 from dockmend.notify.routing import Now, Router
-from dockmend.notify.wording import SEVERITIES
+from dockmend.notify.wording import SEVERITIES, Where
 from dockmend.rules.label_rules import asked
 
 if TYPE_CHECKING:
@@ -26,14 +28,26 @@ def telling_of(daemon: Daemon) -> Telling | None:
     return Telling(daemon.host, daemon.clock.wall)
 
 
+def router_of(daemon: Daemon) -> Router:
+    """Who puts messages into the outbox: of the daemon's own, and of rules."""
+    clock = daemon.clock
+    channels = {each.name: each for each in daemon.messaging.channels}
+    return Router(channels, daemon.messaging.outbox, lambda: Now(clock(), local(clock.wall())))
+
+
+def messenger_of(daemon: Daemon) -> Messenger:
+    """Who sends what rules tell."""
+    if not daemon.router.channels:
+        return Nobody()
+    return RuleMessages(daemon.router, daemon.mirror, daemon.journal, Where(daemon.host, local), daemon.clock.wall)
+
+
 class Messages:
     """To be made once the daemon's parts are there."""
 
     def __init__(self, daemon: Daemon, telling: Telling) -> None:
         self._daemon = daemon
         self._telling = telling
-        self.channels = {each.name: each for each in daemon.settings.channels}
-        self.outbox = daemon.messaging.outbox
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -50,13 +64,9 @@ class Messages:
         )  # fmt: skip
         facts = FactFinding(daemon.engine, daemon.mirror, daemon.journal, self._why_not, self._next_try)
         return Parts(
-            troubles=troubles, facts=facts, router=Router(self.channels, self.outbox, self._now), mirror=daemon.mirror,
+            troubles=troubles, facts=facts, router=daemon.router, mirror=daemon.mirror,
             journal=daemon.journal, clock=clock,
         )  # fmt: skip
-
-    def _now(self) -> Now:
-        clock = self._daemon.clock
-        return Now(clock(), local(clock.wall()))
 
     def _severity(self, rule: str) -> Severity:
         found = self._daemon.rule(rule)

@@ -70,7 +70,7 @@ class Rules:
         folder = self.settings.paths.rules
         sources = [folder] if folder.exists() else []  # a fresh install has no folder: the built-in rule is enough
         contents, problems = read_files(sources, owner)
-        rules = load_texts(contents, host=self.host, problems=problems)
+        rules = load_texts(contents, host=self.host, problems=problems, channels=self.settings.notify)
         self._keep(contents)
         return rules, contents
 
@@ -142,6 +142,7 @@ class Rules:
         try:
             if not contents and not problems:
                 return None
+            # Not held to the channels: one that was taken out of the settings must not end all healing.
             return load_texts(contents, host=self.host, problems=problems), contents
         except InvalidFiles as error:
             log.warning("the last good rules cannot be used", problems=[str(problem) for problem in error.problems])

@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from dockmend.app.fact_finding import FactFinding
+from dockmend.app.rule_messages import channels_of
 from dockmend.app.troubles import Ill, Troubles
 from dockmend.errors import JournalError
 from dockmend.journal.api import Journal
@@ -30,7 +31,6 @@ from dockmend.notify.message import Kind
 from dockmend.notify.routing import AT_ONCE_MOST, Addressed, Router
 from dockmend.notify.wording import Facts, Where
 from dockmend.observer import Observer
-from dockmend.rules.owner_labels import wishes
 from dockmend.timekeeping import Clock
 
 ALARM: Final = "alarm/"
@@ -194,10 +194,7 @@ class Telling(Observer):
         return worded
 
     def _channels_of(self, target: str) -> tuple[str, ...] | None:
-        """The channels that a container's owner names by its label; None: all."""
-        container = self._parts.mirror.of_target(target)
-        # A label that names a channel that there is not, is wrong, and keeps nobody from hearing.
-        return wishes(container.labels, self._parts.router.channels).notify if container is not None else None
+        return channels_of(self._parts.mirror, target, self._parts.router.channels)
 
     def _tell_heals(self) -> None:
         closed, self._closed = self._closed, []

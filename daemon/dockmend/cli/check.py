@@ -18,7 +18,7 @@ from dockmend.errors import InvalidFiles, Problem, UsageError
 
 if TYPE_CHECKING:
     from dockmend.rules.model import RuleSet
-    from dockmend.settings import Policy
+    from dockmend.settings import Policy, Settings
 
 
 @click.command()
@@ -36,15 +36,15 @@ def check(files: tuple[Path, ...], as_json: bool, content_only: bool, **flags: A
     if files:
         configs = [path for path in files if _holds_settings(path)]
         folder: list[Path] = [path for path in files if path not in configs]
-        problems, policy = _settings_problems(configs, writers), None
+        problems, own = _settings_problems(configs, writers), None
     else:
-        folder, problems, policy = _of_the_run(flags, writers)
+        folder, problems, own = _of_the_run(flags, writers)
         problems += _state(flags, writers) if writers is not None else []
         configs = []
-    found, more = _rules(folder, writers) if folder else (None, [])
+    found, more = _rules(folder, writers, own) if folder else (None, [])
     problems += more
-    if found is not None and policy is not None:
-        problems += _not_allowed(found, policy)
+    if found is not None and own is not None:
+        problems += _not_allowed(found, own.policy)
     problems = sorted(set(problems))  # a folder above both rules and settings is told of once
     errors = [problem for problem in problems if problem.level == "error"]
     if writers is not None and writers.daemon != os.geteuid():
@@ -91,8 +91,8 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'s' if count != 1 else ''}"
 
 
-def _of_the_run(flags: dict[str, Any], writers: _Writers | None) -> tuple[list[Path], list[Problem], Policy | None]:
-    """What `run` would read: the rules' folder, what is wrong with the settings, and their policy."""
+def _of_the_run(flags: dict[str, Any], writers: _Writers | None) -> tuple[list[Path], list[Problem], Settings | None]:
+    """What `run` would read: the rules' folder, what is wrong with the settings, and the settings if nothing is."""
     from dockmend.rules.files import without_folder
 
     try:
@@ -108,7 +108,7 @@ def _of_the_run(flags: dict[str, Any], writers: _Writers | None) -> tuple[list[P
         if flags.get("rules") is not None:
             raise UsageError(f"there is no folder or file {folder}")
         warnings.append(Problem.of_file(str(folder), without_folder(found.heal), "warning"))
-    return ([folder] if folder.exists() else []), warnings, found.policy
+    return ([folder] if folder.exists() else []), warnings, found
 
 
 def _state(flags: dict[str, Any], writers: _Writers) -> list[Problem]:
@@ -133,12 +133,14 @@ def _settings_problems(files: list[Path], writers: _Writers | None) -> list[Prob
     return [problem for path in files for problem in check_file(path, owners)]
 
 
-def _rules(files: list[Path], writers: _Writers | None) -> tuple[RuleSet | None, list[Problem]]:
+def _rules(files: list[Path], writers: _Writers | None, own: Settings | None) -> tuple[RuleSet | None, list[Problem]]:
+    """`own`: the settings that the rules are read with; None: not known, so that any channel may be named."""
     from dockmend.rules.loader import load_rules
 
     owner, runs_as = (writers.rules, writers.daemon) if writers is not None else (None, None)
     try:
-        found = load_rules(files, host=socket.gethostname(), owner=owner, runs_as=runs_as)
+        channels = own.notify if own is not None else None
+        found = load_rules(files, host=socket.gethostname(), owner=owner, runs_as=runs_as, channels=channels)
     except InvalidFiles as error:
         return None, list(error.problems)
     return found, list(found.warnings)

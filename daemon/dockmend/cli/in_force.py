@@ -53,7 +53,10 @@ class InForce:
             return with_label_rules(read, heal, self.healers, acts=not self.observes)
         folder = self.settings.paths.rules
         owner, runs_as = self.settings.policy.rules_owner, daemon_uid(self.settings.paths.state)
-        read = load_rules([folder] if folder.exists() else [], host=host, owner=owner, runs_as=runs_as)
+        read = load_rules(
+            [folder] if folder.exists() else [], host=host, owner=owner, runs_as=runs_as,
+            channels=self.settings.notify,
+        )  # fmt: skip
         return with_label_rules(read, heal, foreign_healers(containers))
 
 

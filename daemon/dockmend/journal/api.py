@@ -7,6 +7,7 @@ One writer thread commits everything queued since the last commit in one transac
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,6 +47,9 @@ class Journal(OwnedRows, Protocol):
     def remove_pause(self, rule: str | None, target: str | None) -> None: ...
     def put_known(self, key: str, value: bytes | None) -> None:
         """Last known state, by key ("container/ID", "cursor", …); None removes it."""
+
+    def together(self) -> AbstractContextManager[None]:
+        """What is put within it is on disk together or not at all. Nothing is awaited within it."""
 
     def put_outbox(self, row: OutboxRow) -> None: ...
     def remove_outbox(self, sequence: int) -> None: ...

@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -166,6 +167,9 @@ class SqliteJournal:
             self._put(("known", key), "DELETE FROM known WHERE key = ?", (key,))
         else:
             self._put(("known", key), "INSERT OR REPLACE INTO known (key, value) VALUES (?, ?)", (key, value))
+
+    def together(self) -> AbstractContextManager[None]:
+        return self._writer.together()
 
     async def committed(self) -> None:
         await self._writer.flush()

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,12 @@ class Writer:
             self._pending[key] = op
             if len(self._pending) == 1 and not self._busy:
                 self._lock.notify()
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What is put within it, by the event loop's thread and without awaiting, is in one transaction."""
+        with self._lock:
+            yield
 
     def shrink(self) -> None:
         """Has the file give back what was freed in it, slice by slice, whenever nothing waits to be written."""

@@ -50,10 +50,12 @@ class Outbox(Protocol):
 
 
 class Addressed(Struct, frozen=True):
-    """A message and who may get it: names of channels; None: every channel that takes its kind."""
+    """A message and who may get it: names of channels; None: every channel that takes its kind. `by_rule`: a rule names
+    them, and it is for them however grave it is."""
 
     message: Message
     to: tuple[str, ...] | None = None
+    by_rule: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +75,8 @@ class Now:
 
 
 def takes(channel: Channel, message: Message) -> bool:
-    """Whether a channel wants a message at all. What a rule sends by name is for it, whatever its kinds."""
-    if message.kind is Kind.TOLD:
-        return True
-    if message.kind in channel.at_once:
+    """Whether a channel wants a message at all. No channel lists what rules tell: its severity decides."""
+    if message.kind in channel.at_once or message.kind is Kind.TOLD:
         return message.severity >= channel.severity
     return message.kind in channel.digest
 
@@ -106,13 +106,19 @@ class Router:
     def send(self, messages: Iterable[Addressed]) -> list[tuple[str, ...]]:
         """Puts messages that come together; for each, who is to get it."""
         batch, now = list(messages), self.now()
-        told = [tuple(name for name in self._named(each.to) if takes(self.channels[name], each.message))
-                for each in batch]  # fmt: skip
+        told = [self.takers(each) for each in batch]
         for name, channel in self.channels.items():
             mine = [each.message for each, names in zip(batch, told, strict=True) if name in names]
             self._digest(channel, [each for each in mine if digested(channel, each)], now)
             self._at_once(channel, [each for each in mine if not digested(channel, each)], now)
         return told
+
+    def takers(self, addressed: Addressed) -> tuple[str, ...]:
+        """Who gets a message."""
+        named = self._named(addressed.to)
+        return tuple(
+            each for each in named if addressed.by_rule or takes(self.channels[each], addressed.message)
+        )  # fmt: skip
 
     def _named(self, to: tuple[str, ...] | None) -> list[str]:
         return [name for name in self.channels if to is None or name in to]

@@ -19,7 +19,8 @@ from dockmend.decide import span_text
 from dockmend.journal.records import Incident
 from dockmend.notify import defusing
 from dockmend.notify.alarms import Ending, Trouble
-from dockmend.notify.message import LONGEST_TITLE, Kind, Message, Severity, bounded
+from dockmend.notify.message import LARGEST_BODY, LONGEST_TITLE, Kind, Message, Severity, bounded
+from dockmend.tell.text import shown
 
 LOG_TAIL: Final = 50
 """Lines that the command asks for which shows a container's log."""
@@ -134,14 +135,28 @@ def flapping(incident: Incident, heals: Sequence[float], now: float, where: Wher
     return _of_incident(Kind.FLAPPING, Severity.WARNING, title, body, incident, now, where, step)
 
 
-def told(text: str, incident: Incident, now: float, where: Where) -> Message:
-    """A rule's own message, with its fields filled in: what its owner wrote may quote strangers."""
-    first, _, rest = text.strip().partition("\n")
-    title = defusing.defused(first, LONGEST_TITLE)
-    body = [*map(defusing.defused, [first, *rest.split("\n")])] if rest or len(first) > LONGEST_TITLE else []
-    severity = SEVERITIES[incident.severity]
-    body.append(f"Rule {defusing.name(incident.rule)}, {defusing.name(incident.object_name or incident.target)}")
-    return _of_incident(Kind.TOLD, severity, title, body, incident, now, where)
+def told(
+    text: str,
+    title: str | None,
+    fill: Callable[[str, Callable[[str], str]], str],
+    incident: Incident,
+    now: float,
+    where: Where,
+) -> Message:
+    """A rule's own message. What its owner wrote stands as it is, links and mentions too; what is filled into it may be
+    a stranger's. `title` None: the text's first line; `fill(text, quoted)`: fills in fields, each as `quoted` makes it.
+    """
+    lines = [shown(line, LARGEST_BODY) for line in fill(text, _filled).strip().split("\n")]
+    heading = shown(fill(title, _filled).strip(), LONGEST_TITLE) if title is not None else ""
+    body = lines if heading or len(lines) > 1 or len(lines[0]) > LONGEST_TITLE else []
+    name, subject = defusing.name(incident.rule), defusing.name(incident.object_name or incident.target)
+    heading = heading or shown(lines[0], LONGEST_TITLE) or f"Rule {name}"  # all of its fields may be empty
+    body = [*body, f"Rule {name}, {subject}"]
+    return _of_incident(Kind.TOLD, SEVERITIES[incident.severity], heading, body, incident, now, where)
+
+
+def _filled(value: str) -> str:
+    return defusing.defused(value, LONGEST_REASON)
 
 
 SEVERITIES: Final = {"info": Severity.INFO, "warning": Severity.WARNING, "critical": Severity.CRITICAL}

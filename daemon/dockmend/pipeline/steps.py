@@ -17,7 +17,8 @@ import structlog
 from msgspec.structs import replace
 
 from dockmend import redaction
-from dockmend.actions.base import REGISTRY, Action, Context, Done, Failed, Settled, Teller
+from dockmend.actions.base import REGISTRY, Action, Context, Done, Failed, Messenger, Nobody, Notice, Settled, Teller
+from dockmend.actions.telling import TOLD
 from dockmend.decide import begins_a_task
 from dockmend.engine.api import Engine
 from dockmend.errors import EngineAway, EngineError, JournalError, NotFound, Permanent, Temporary, lacking
@@ -108,6 +109,7 @@ class Steps:
     host: str
     clock: Clock
     definition: Callable[[str], Awaitable[Mapping[str, Any] | None]] = nothing_kept
+    messenger: Messenger = field(default_factory=Nobody)
     keep: Callable[[str], None] = lambda container: None  # puts what is known of a container on disk
     put_identities: Callable[[], None] = lambda: None  # puts on disk what was learnt of who is who
     unsettled: dict[str, list[ActionRecord]] = field(default_factory=dict)
@@ -505,9 +507,18 @@ class Steps:
             intent.written = True
             self._asks(intent)
 
-        def render(text: str) -> str:
+        def mark(channels: tuple[str, ...]) -> None:
+            noted = replace(intent.record, undo={**intent.record.undo, TOLD: list(channels)})
+            self.journal.put_action(noted)
+            intent.record = noted
+
+        def tell(text: str, title: str | None, to: tuple[str, ...] | None) -> Done:
+            now = self.incidents.open.get(incident.id, incident)
+            return self.messenger.tell(now, Notice(text, title, to, fill, mark))
+
+        def fill(text: str, quoted: Callable[[str], str] = str) -> str:
             values = field_values(change_of(incident, subject), rule, incident.id, self.clock.wall(), self.host)
-            return compile_template(text).render(values)
+            return compile_template(text).render(values, quoted)
 
         def forbids(other: Object) -> str | None:
             if (verdict := self.guards.forbids(other)) is not None:
@@ -534,9 +545,9 @@ class Steps:
 
         return Context(
             engine=self.engine, own=self.own, view=self.mirror, teller=self.teller, incident=incident,
-            clock=self.clock.from_here(), state=self.state, bind_roots=self.bind_roots, render=render,
+            clock=self.clock.from_here(), state=self.state, bind_roots=self.bind_roots, render=fill,
             remember=remember, timeout=timeout, definition=self.definition, forbids=forbids, expect=expect, part=part,
-            found_down=found_down, asks=asks, obey=obey,
+            found_down=found_down, asks=asks, obey=obey, tell=tell,
             verify=rule.verify if rule else Verify(), claims=self.claims,
             heir=Heirs(self.mirror, self.incidents).succeed,
         )  # fmt: skip

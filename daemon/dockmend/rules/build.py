@@ -24,12 +24,14 @@ _TRANSITIONS_ONLY: Final = "`{}` goes with transitions only, not with raw events
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a rule comes from: its file, its line, its place among all rules, and the host that reads it."""
+    """Where a rule comes from: its file, its line, its place among all rules, the host that reads it, and the channels
+    for messages that the settings name there (None: not known)."""
 
     path: str
     line: int
     order: int
     host: str
+    channels: frozenset[str] | None = None
 
 
 def build_rule(scope: Scope, data: dict[str, Any], origin: Origin) -> Rule | None:
@@ -41,7 +43,8 @@ def build_rule(scope: Scope, data: dict[str, Any], origin: Origin) -> Rule | Non
     _emptied(scope, data)
     shape = scope.read(RuleModel, data, (), contexts)
     exclude = read_exclude(scope, data["exclude"], kind, origin.host) if data.get("exclude") is not None else None
-    around = Surroundings(kind, contexts, frozenset(trigger.name for trigger in when.triggers))
+    triggers = frozenset(trigger.name for trigger in when.triggers)
+    around = Surroundings(kind, contexts, triggers, origin.channels)
     then, finally_, escalate = (
         read_steps(scope, key, data[key], around)
         if data.get(key) is not None or (key == "then" and key in data)

@@ -79,7 +79,7 @@ def _specs() -> tuple[ActionSpec, ...]:
         ActionSpec("service_rollback", "group", p.NoParams, _SERVICE | _CONTAINER),
         ActionSpec("service_scale", "group", p.ServiceScale, _SERVICE | _CONTAINER),
         ActionSpec("node_drain", "group", p.NoParams, frozenset({"node"})),
-        ActionSpec("notify", "tell", p.Notify, _ANY, tells=True),
+        ActionSpec("notify", "tell", p.Notify, _ANY, built=True, tells=True),
         ActionSpec("publish", "tell", p.Publish, _ANY, built=True, tells=True),
         ActionSpec("webhook", "tell", p.Webhook, _ANY, tells=True),
         ActionSpec("wait", "tell", p.Wait, _ANY, built=True),

@@ -33,22 +33,35 @@ _KEYS = frozenset(field.alias or name for name, field in RuleModel.model_fields.
 
 
 def load_rules(
-    paths: Path | str | Iterable[Path | str], *, host: str, owner: str | None = None, runs_as: int | None = None
+    paths: Path | str | Iterable[Path | str],
+    *,
+    host: str,
+    owner: str | None = None,
+    runs_as: int | None = None,
+    channels: Iterable[str] | None = None,
 ) -> RuleSet:
     """Loads files, and of folders every *.yaml and *.yml, in the order of their names.
 
     `host` is this host's name. `owner` (a user's name or uid) is whom the files and every folder above them must belong
     to; root and the user that dockmend runs as may own them always. None: whoever. `runs_as`: the uid of that user;
-    None: this process's. Raises InvalidFiles with everything that is wrong.
+    None: this process's. `channels`: see `load_texts`. Raises InvalidFiles with everything that is wrong.
     """
     contents, problems = read_files(paths, owner, runs_as)
-    return load_texts(contents, host=host, problems=problems)
+    return load_texts(contents, host=host, problems=problems, channels=channels)
 
 
-def load_texts(texts: Mapping[str, str | bytes], *, host: str, problems: Sequence[Problem] = ()) -> RuleSet:
-    """Loads texts by path. `problems`: those of files that could not be read. Raises InvalidFiles."""
+def load_texts(
+    texts: Mapping[str, str | bytes],
+    *,
+    host: str,
+    problems: Sequence[Problem] = (),
+    channels: Iterable[str] | None = None,
+) -> RuleSet:
+    """Loads texts by path. `problems`: those of files that could not be read; `channels`: those that the settings name,
+    for messages: a rule that names another is wrong. None: they are not known. Raises InvalidFiles."""
+    known = frozenset(channels) if channels is not None else None
     with _collector_paused():
-        return _load(texts, host, problems)
+        return _load(texts, host, problems, known)
 
 
 @contextmanager
@@ -77,7 +90,9 @@ def digest(texts: Mapping[str, str | bytes]) -> str:
     return whole.hexdigest()
 
 
-def _load(texts: Mapping[str, str | bytes], host: str, problems: Sequence[Problem]) -> RuleSet:
+def _load(
+    texts: Mapping[str, str | bytes], host: str, problems: Sequence[Problem], channels: frozenset[str] | None
+) -> RuleSet:
     found: list[Problem] = list(problems)
     rules: list[Rule] = []
     names: dict[str, tuple[str, int]] = {}
@@ -86,7 +101,7 @@ def _load(texts: Mapping[str, str | bytes], host: str, problems: Sequence[Proble
     for path in sorted(texts):
         text = texts[path]
         document = parse(path, text) if isinstance(text, str) else decode(path, text)
-        reader = _File(document, host, names, order)
+        reader = _File(document, host, names, order, channels)
         rules += reader.rules()
         order = reader.order
         columns.update(reader.columns)
@@ -112,9 +127,17 @@ def _sorted(problems: Iterable[Problem]) -> list[Problem]:
 class _File:
     """Reads the rules of one file. `names` holds the names of all files so far, and where they stand."""
 
-    def __init__(self, document: Document, host: str, names: dict[str, tuple[str, int]], order: int) -> None:
+    def __init__(
+        self,
+        document: Document,
+        host: str,
+        names: dict[str, tuple[str, int]],
+        order: int,
+        channels: frozenset[str] | None,
+    ) -> None:
         self.document = document
         self.host = host
+        self.channels = channels
         self.names = names
         self.order = order
         self.reporter = Reporter(document)
@@ -179,7 +202,7 @@ class _File:
         if defaults is not None:
             known = {key: value for key, value in defaults.value.items() if key in _KEYS and key != "name"}
             data = _merge(known, data)
-        rule = build_rule(scope, data, Origin(self.document.path, node.line, self.order, self.host))
+        rule = build_rule(scope, data, Origin(self.document.path, node.line, self.order, self.host, self.channels))
         if name is not None:
             self._unique(scope, node, name)
         return rule

@@ -347,8 +347,15 @@ class ServiceScale(Params):
 # ----------------------------------------------------------------------------------------------------------------- tell
 class Notify(Params):
     message: Template
-    to: OneOrMany | None = None
-    title: Template | None = None
+    to: OneOrMany | None = None  # channels of the settings; None: as for every other message
+    title: Template | None = None  # None: the message's first line
+
+    @field_validator("message")
+    @classmethod
+    def _says_something(cls, value: str) -> str:
+        if not value.strip():
+            raise wrong_type("a text to send")
+        return value
 
 
 class Publish(Params):

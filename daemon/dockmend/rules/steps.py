@@ -11,7 +11,7 @@ from dockmend.rules.catalogue import ACTIONS, ActionSpec
 from dockmend.rules.durations import some
 from dockmend.rules.language_error import LanguageError, did_you_mean
 from dockmend.rules.model import Step, TargetRef
-from dockmend.rules.parameters import CreateNetwork, Run
+from dockmend.rules.parameters import CreateNetwork, Notify, Run
 from dockmend.rules.positions import Path
 from dockmend.rules.problems import Scope
 from dockmend.rules.schema import TargetModel
@@ -22,17 +22,22 @@ _EXPECTED: Final = "an action such as restart, a mapping such as {restart: {time
 _BARE: Final[dict[str, Any]] = {}
 """The parameters of an action that was written as a mere name."""
 
+_OF_ENVIRONMENT: Final = "default"
+"""The channel that an environment variable makes."""
+
 _PARAMETERLESS: dict[str, Params] = {}
 """Actions without parameters, checked once: most rules of a large set say no more than `then: restart`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a step needs to know of its rule. `kind` is what the rule is about, None where triggers have no object."""
+    """What a step needs to know of its rule. `kind` is what the rule is about, None where triggers have no object;
+    `channels`: those that the settings name, None where that is not known."""
 
     kind: str | None
     contexts: frozenset[str]
     triggers: frozenset[str] = frozenset()
+    channels: frozenset[str] | None = None
 
 
 def read_steps(scope: Scope, key: str, value: Any, around: Surroundings) -> tuple[Step, ...]:
@@ -90,6 +95,8 @@ def _action(
     if isinstance(params, CreateNetwork) and params.name is None and around.triggers != {"network.missing"}:
         message = "`create_network` without a name makes the network again that is missing: expected a `name`"
         scope.error(path, f"{message}, or `when: network.missing`", key=parameters is not _BARE)
+    if isinstance(params, Notify) and around.channels is not None:
+        _channels(scope, path, params, around.channels)
     timeout = _timeout(scope, (*base, "timeout"), options["timeout"]) if "timeout" in options else None
     on_error = options.get("on_error", "fail")
     if on_error not in ("fail", "continue"):
@@ -140,6 +147,23 @@ def _available(scope: Scope, path: Path, spec: ActionSpec, params: BaseModel | N
     for key, name in parts:
         scope.later((*path, key), name, key=True, tolerated=tolerated)
     return not parts
+
+
+def _channels(scope: Scope, path: Path, params: Notify, known: frozenset[str]) -> None:
+    """A channel that nobody configured is a slip. Without any, a rule that names none stays right: what it heals is
+    healed, and its step fails and says why. The same holds for the channel of the environment, which is not the same
+    for a daemon and for a person who checks its rules."""
+    if params.to is None and not known:
+        scope.warn(path, "`notify` tells nobody: no channel is configured (settings: notify)", key=True)
+    for index, name in enumerate(params.to or ()):
+        if name in known:
+            continue
+        place = (*path, "to", index) if scope.find((*path, "to", index)) is not None else (*path, "to")
+        if name == _OF_ENVIRONMENT:
+            scope.warn(place, f'channel "{name}" is not configured here: DOCKMEND_NOTIFY_URL makes it')
+            continue
+        wanted = f"one of {', '.join(sorted(known))}" if known else "a channel of the settings (notify): there is none"
+        scope.error(place, f'unknown channel "{name}"{did_you_mean(name, known)}: expected {wanted}')
 
 
 def _timeout(scope: Scope, path: Path, value: Any) -> float | None:

@@ -45,9 +45,10 @@ class Template:
         """The text itself where it names no field, with `{{` resolved; else None."""
         return None if self.fields else "".join(piece for piece in self.pieces if isinstance(piece, str))
 
-    def render(self, fields: Fields) -> str:
-        """The text with its fields filled in; an absent one is ""."""
-        return "".join(piece if isinstance(piece, str) else piece(fields) for piece in self.pieces)
+    def render(self, fields: Fields, quoted: Callable[[str], str] = str) -> str:
+        """The text with its fields filled in; an absent one is "". `quoted`: makes of what a field holds what may stand
+        in the text."""
+        return "".join(piece if isinstance(piece, str) else quoted(piece(fields)) for piece in self.pieces)
 
 
 def compile_template(text: str, contexts: frozenset[str] = COMMON | {"container"}) -> Template:

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
 
 from dockmend.actions import telling
-from dockmend.actions.base import Failed
+from dockmend.actions.base import Done, Failed
 from dockmend.errors import EngineAway, NotFound, Temporary
 from dockmend.model import HealthCheck, Volume
+from dockmend.rules.parameters import Notify
 from tests.unit.actions.stage import ID, WEB, Stage
 
 CHECKED = replace(WEB, check=HealthCheck(), health="starting")
@@ -17,6 +19,34 @@ CHECKED = replace(WEB, check=HealthCheck(), health="starting")
 
 def message(topic: str, payload: str = "", retain: bool = False) -> SimpleNamespace:
     return SimpleNamespace(topic=topic, payload=payload, retain=retain)
+
+
+async def test_notify_hands_over_what_the_rule_says():
+    asked = []
+
+    def tell(*said):
+        asked.append(said)
+        return Done("told ops")
+
+    context = dataclasses.replace(Stage().context, tell=tell)
+    params = Notify.model_validate({"message": "{container.name} is slow", "to": "ops"})
+    done = await telling.notify(context, params, WEB)
+    assert asked == [("{container.name} is slow", None, ("ops",))]
+    assert done.detail == "told ops"
+
+
+@pytest.mark.parametrize(
+    ("undo", "done", "detail"),
+    [
+        ({}, False, "nobody had been told yet"),
+        ({"told": ["ops", "home"]}, True, "told ops, home"),
+        ({"told": []}, True, "told nobody: no channel takes it"),
+    ],
+)
+async def test_a_notify_that_was_cut_short_is_done_again_only_if_its_message_was_not_put(undo, done, detail):
+    stage = Stage()
+    settled = await telling.settle_notify(stage.context, stage.record("notify", undo))
+    assert (settled.done, settled.untouched, settled.detail) == (done, not done, detail)
 
 
 async def test_publish_hands_over_what_was_rendered():

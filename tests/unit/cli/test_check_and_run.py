@@ -78,6 +78,9 @@ CASES: dict[str, Callable[[Place], object]] = {
     "a secret that is missing": lambda p: p.with_secret().unlink(),
     "a state folder that others may write": lambda p: p.state.chmod(0o770),
     "an owner nobody knows": lambda p: p.config.write_text("policy: {rules_owner: nobody-such}\n"),
+    "a channel nobody configured": lambda p: p.rule.write_text(
+        RULE.replace("restart", "{notify: {to: ops, message: x}}")
+    ),
     "a trigger nobody knows": lambda p: p.rule.write_text(RULE.replace("unhealthy", "unhealty")),
 }
 OF_ROOT: dict[str, Callable[[Place], object]] = {

@@ -39,6 +39,23 @@ async def test_records_come_back_as_they_were_put(journal):
     assert journal.healthy
 
 
+async def test_what_is_put_together_is_written_together(journal):
+    """While something is put together the writer's thread can begin no transaction."""
+
+    def may_begin() -> bool:
+        lock = journal._writer._lock
+        return lock.acquire(blocking=False) and lock.release() is None
+
+    with journal.together():
+        journal.put_action(an_action(1))
+        assert not await asyncio.to_thread(may_begin)
+        journal.put_known("x", b"y")
+    await journal.committed()
+    assert await journal.known_value("x") == b"y"
+    assert await journal.open_actions() == [an_action(1)]
+    assert await asyncio.to_thread(may_begin)
+
+
 async def test_records_are_read_in_pages(journal):
     # Two of one second: the id decides.
     incidents = [an_incident(number, opened_at=NOW + number // 2) for number in range(5)]

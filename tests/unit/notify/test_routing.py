@@ -67,8 +67,10 @@ class Post:
     def passes(self, seconds: float) -> None:
         self.local = datetime.fromtimestamp(self.local.timestamp() + seconds, UTC)
 
-    def send(self, *messages: Message, to: tuple[str, ...] | None = None) -> list[tuple[str, ...]]:
-        return self.router.send([Addressed(each, to) for each in messages])
+    def send(
+        self, *messages: Message, to: tuple[str, ...] | None = None, by_rule: bool = False
+    ) -> list[tuple[str, ...]]:
+        return self.router.send([Addressed(each, to, by_rule) for each in messages])
 
     def waiting(self, channel: str = "ops") -> list[tuple[str, str]]:
         """What waits, and when it is due on the wall."""
@@ -97,8 +99,16 @@ def test_a_message_for_some_channels_goes_to_those_that_there_are():
     post = Post(Channel("ops"), Channel("phone"))
     assert post.send(DOWN, to=("phone", "elsewhere")) == [("phone",)]
     assert post.send(DOWN, to=()) == [()]
+
+
+def test_what_a_rule_tells_goes_to_the_channels_that_it_names_and_else_to_those_of_its_severity():
     told = replace(DOWN, kind=Kind.TOLD, severity=Severity.INFO)
-    assert Post(Channel("ops", at_once=frozenset(), severity=Severity.CRITICAL)).send(told, to=("ops",)) == [("ops",)]
+    post = Post(Channel("ops", at_once=frozenset(), severity=Severity.CRITICAL), Channel("all", digest=frozenset()))
+    assert post.send(told, to=("ops",), by_rule=True) == [("ops",)]
+    assert post.send(told) == [("all",)]
+    assert post.send(told, to=("ops",)) == [()], "named by a container's label"
+    assert post.send(replace(told, severity=Severity.CRITICAL)) == [("ops", "all")]
+    assert post.waiting() == [("🔴 web is down", "02 08:30:00")] * 2, "never in a digest"
 
 
 @pytest.mark.parametrize(

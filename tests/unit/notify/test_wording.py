@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import get_args
 
@@ -10,9 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.journal.records import Incident
-from dockmend.notify import wording
+from dockmend.notify import defusing, wording
 from dockmend.notify.alarms import Ending, Trouble
-from dockmend.notify.message import Kind, Severity
+from dockmend.notify.message import Kind, Message, Severity
 from dockmend.notify.wording import Facts, Try, Where
 from dockmend.rules.model import Rule
 
@@ -143,14 +144,28 @@ def test_what_was_healed_and_what_is_healed_again_and_again():
     assert again.next_step == "dockmend incidents --container web"
 
 
+def told(text: str, title: str | None = None, filled: str = "", incident: Incident = HEALED) -> Message:
+    """Of a rule whose field {x} holds what is `filled` in."""
+
+    def fill(template: str, quoted: Callable[[str], str]) -> str:
+        return template.replace("{x}", quoted(filled))
+
+    return wording.told(text, title, fill, incident, NOW, NAS)
+
+
 def test_a_rules_own_message():
-    short = wording.told("web is slow", HEALED, NOW, NAS)
+    short = told("web is slow")
     assert (short.title, short.body) == ("web is slow", "Rule label:heal, web\nHost: nas")
-    long = wording.told("first @here\nsecond", HEALED, NOW, NAS)
-    assert "@" not in long.title + long.body
-    assert long.body.splitlines()[1] == "second"
+    long = told("first @here https://wiki.example/web\nsecond\x1b[2J")
+    assert long.title == "first @here https://wiki.example/web", "its owner's own link and mention hold"
+    assert long.body.splitlines()[1] == "second\\x1b[2J"
+    assert told("it says {x}", filled="@everyone <b>").title == f"it says {defusing.defused('@everyone <b>')}"
+    titled = told("web is slow", title="Look at {x}", filled="web")
+    assert (titled.title, titled.body.splitlines()[0]) == ("Look at web", "web is slow")
+    assert told("{x}", title="{x}", filled="").title == "Rule label:heal"
+    assert len(told("x" * 100).title) == 80
     for severity in get_args(Rule.__annotations__["severity"]) or ("info", "warning", "critical"):
-        assert wording.told("x", replace(HEALED, severity=severity), NOW, NAS).severity.name.lower() == severity
+        assert told("x", incident=replace(HEALED, severity=severity)).severity.name.lower() == severity
 
 
 def test_what_was_over_before_it_was_told_is_one_message():
@@ -188,7 +203,7 @@ def test_a_stranger_neither_mentions_nor_links_nor_writes_a_command(kind: Kind):
     messages = [
         wording.alarm(trouble, facts, NOW, NAS), wording.resolved(trouble, Ending.WELL, NOW, NAS),
         wording.healed(incident, 1, NOW, NAS), wording.flapping(incident, [NOW], NOW, NAS),
-        wording.told(HOSTILE, incident, NOW, NAS),
+        told("{x}", title="{x}", filled=HOSTILE, incident=incident),
     ]  # fmt: skip
     for each in messages:
         text = "\n".join((each.title, each.body, *each.last_lines))

@@ -235,6 +235,58 @@ def test_warnings(keys: dict[str, str], warning: str) -> None:
     assert f"a.yaml:{warning}" in warnings(**keys)
 
 
+TELLS = """version: 1
+rules:
+  - name: tell
+    when: container.unhealthy
+    match: all
+    then: {{notify: {{{to}message: x}}}}
+"""
+
+
+UNKNOWN = """6:25: rule tell: unknown channel "opps" (did you mean "ops"?): expected one of home, ops"""
+SECOND = """6:31: rule tell: unknown channel "hone" (did you mean "home"?): expected one of home, ops"""
+NONE = """6:25: rule tell: unknown channel "ops": expected a channel of the settings (notify): there is none"""
+UNHEARD = "a.yaml:6:12: warning: rule tell: `notify` tells nobody: no channel is configured (settings: notify)"
+DEFAULT = """a.yaml:6:25: warning: rule tell: channel "default" is not configured here: DOCKMEND_NOTIFY_URL makes it"""
+
+
+@pytest.mark.parametrize(
+    ("to", "channels", "wrong"),
+    [
+        ("to: opps, ", ["ops", "home"], UNKNOWN),
+        ("to: [ops, hone], ", ["ops", "home"], SECOND),
+        ("to: ops, ", [], NONE),
+    ],
+)
+def test_a_channel_that_nobody_configured_is_an_error_at_its_place(to: str, channels: list[str], wrong: str) -> None:
+    text = TELLS.format(to=to)
+    with pytest.raises(InvalidFiles) as raised:
+        load_texts({"a.yaml": text}, host="lab", channels=channels)
+    assert str(raised.value) == f"a.yaml:{wrong}"
+    assert load_texts({"a.yaml": text}, host="lab").warnings == (), "where the channels are not known"
+
+
+@pytest.mark.parametrize(
+    ("to", "channels", "said"),
+    [
+        ("", [], [UNHEARD]),
+        ("", ["ops"], []),
+        ("to: default, ", ["ops"], [DEFAULT]),
+        ("to: default, ", ["default"], []),
+        ("to: [ops, home], ", ["ops", "home"], []),
+    ],
+)
+def test_what_tells_nobody_here_is_said_and_heals_all_the_same(to: str, channels: list[str], said: list[str]) -> None:
+    loaded = load_texts({"a.yaml": TELLS.format(to=to)}, host="lab", channels=channels)
+    assert [str(each) for each in loaded.warnings] == said
+
+
+def test_a_message_says_something() -> None:
+    with pytest.raises(InvalidFiles, match='6:30: rule tell: `message` is the text " ": expected a text to send'):
+        load_texts({"a.yaml": TELLS.format(to="").replace("message: x", 'message: " "')}, host="lab")
+
+
 def test_what_is_not_yet_there_is_marked_unavailable() -> None:
     rule = one(escalate="[{rollback_image: {}}, stop, {snapshot_volume: {consistency: hooks}}]")
     assert [step.available for step in rule.escalate] == [False, True, False]
