@@ -178,7 +178,7 @@ class Steps:
         try:
             done = await self._call(action.run, intent, incident, rule, step, subject)
             took = self._took(intent)
-            if could_undo or (touched is not None and self.mirror.owes_a_stop(touched.id)):
+            if could_undo or (touched is not None and self._undoes_a_stop(step, touched)):
                 await self._look_for_a_stop(replace(intent.record, detail=done.detail), took)
         except StepFailed as error:
             self._refused(intent, error)
@@ -213,6 +213,11 @@ class Steps:
         is told of that may still be on its way. What nobody stopped and does not run cannot be stopped: the engine
         answers that it is so already, and nothing tells of it."""
         return step.action in STARTING and (touched.running or self.mirror.was_to_stop(touched.id))
+
+    def _undoes_a_stop(self, step: Step, touched: Container) -> bool:
+        """The same, told only since the step began. A stop for that person is no such step, though its end may be
+        told of after its answer."""
+        return step.action in STARTING and self.mirror.owes_a_stop(touched.id)
 
     def _action(self, step: Step, subject: Object | None) -> Action:
         """Raises StepFailed if it may not be done to this object."""

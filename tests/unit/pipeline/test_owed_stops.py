@@ -440,3 +440,23 @@ async def test_dockmends_own_signal_is_no_persons_whatever_becomes_of_the_wall_c
         await one.quiet()
         assert one.only().outcome == "healed"
         assert one.engine.did("remember") == ["restart"]
+
+
+async def test_a_stop_for_a_person_of_which_the_stream_tells_after_its_answer_has_its_outcome() -> None:
+    """Until then the run looks as if it still undid that person's stop."""
+    async with clinic() as one:
+        one.swallow_a_stop()
+        stop = one.engine.on["stop"]
+
+        def told_late() -> None:
+            one.engine.set(state="exited", exit_code=143, finished_at=one.now, health="")
+            asyncio.get_running_loop().call_later(0.05, stop)
+
+        one.engine.on["stop"] = told_late
+        one.sicken()
+        await one.quiet()
+        assert said(one) == BY_PERSON
+        assert [(each.action, each.outcome) for each in one.journal.actions.values()] == [
+            ("restart", "done"), ("stop", "done"),
+        ]  # fmt: skip
+        assert not one.treatment.steps.owed
