@@ -148,6 +148,32 @@ def test_not_healed_if_what_was_stopped_for_it_stays_down(
         assert docker.state("shop-worker-1") == "exited"
 
 
+MEANWHILE = {
+    "just before dockmend stops it": ("shop-web-1", "stop"),
+    "once it runs again, as the next one is started": ("shop-worker-1", "start"),
+}
+
+
+@pytest.mark.parametrize("moment", MEANWHILE)
+def test_a_member_that_a_person_stops_meanwhile_stays_down_and_the_others_run(
+    docker: PrivateEngine, proxy: HoldingProxy, shop: Shop, moment: str
+) -> None:
+    name, verb = MEANWHILE[moment]
+    with Killed(docker, proxy, RULE) as killed:
+        call = f"POST /v[0-9.]+/containers/{docker.inspect(name)['Id']}/{verb}"
+        deed = proxy.meanwhile(call, lambda: docker.docker("stop", "--time", "1", "shop-web-1"))
+        sicken(docker)
+
+        assert deed.done.wait(60)
+        closed(killed.daemon, rule="group", outcome="healed", timeout=120)
+
+        assert docker.state("shop-web-1") == "exited"
+        assert docker.state("shop-db-1") == docker.state("shop-worker-1") == "running"
+        starts = killed.events.actions("shop-web-1", "start")
+        assert starts == ([] if verb == "stop" else ["start"])
+        all_told(killed.daemon)
+
+
 STEPS: dict[str, tuple[str, str, When]] = {
     "the first stop is asked for": ("shop-worker-1", "stop", "before"),
     "in the middle of the stops": ("shop-web-1", "stop", "after"),

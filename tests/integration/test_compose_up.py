@@ -168,6 +168,33 @@ def test_killed_in_the_middle_its_program_ends_and_the_project_comes_up(
         proxy.close()
 
 
+def test_what_a_person_stops_while_compose_runs_stays_stopped(
+    docker: PrivateEngine, shop: Shop, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Compose starts each of its services that does not run once it has made what is missing."""
+    proxy = HoldingProxy(docker.socket, tmp_path_factory.mktemp("p"))
+    try:
+        with Killed(docker, proxy, RULE, OFF) as killed:
+            deed = proxy.meanwhile(
+                "POST /v[0-9.]+/containers/create", lambda: docker.docker("stop", "--time", "1", "shop-db-1")
+            )
+            docker.docker("rm", "--force", "shop-worker-1")
+
+            assert deed.done.wait(60)
+            (incident,) = closed(killed.daemon, rule="up", timeout=90)
+
+            assert incident.outcome == "healed", incident
+            assert killed.events.actions("shop-db-1", "start") == ["start"], "compose began it again"
+            assert docker.state("shop-db-1") == "exited"
+            assert docker.state("shop-worker-1") == docker.state("shop-web-1") == "running"
+            story = [each for _, done in stories(killed.daemon) for each in done]
+            (up,) = [each for each in story if each.action == "compose_up"]
+            assert "shop-db-1 was stopped again: somebody stopped it meanwhile" in up.detail
+            all_told(killed.daemon)
+    finally:
+        proxy.close()
+
+
 def programs(shop: Shop) -> list[str]:
     """Processes of compose for this project."""
     found = []
