@@ -67,6 +67,7 @@ class Run(Struct, omit_defaults=True):
     patience: float = 0.0  # the shortest stop timeout of those calls; 0.0 where it is not known
     signals: bool = False  # signals of it may be dockmend's own beyond those that its calls explain
     forestalled: bool = False  # it ended, or was stopped, as dockmend was about to ask for something, and had not yet
+    own: bool = False  # dockmend's call began it
     owed: bool = False  # dockmend asked for this run, and that undid a person's stop of the run before
     oom_at: float = 0.0  # the last `oom` event
     died_at: float = 0.0  # 0.0 while it runs

@@ -31,6 +31,7 @@ def begin(mirror: Mirror, found: Entry, now: float, origin: Origin, run: Run) ->
     run.asked_at = mirror.asked_at(found, run, now)
     echoed = mirror.echoed(found, "start", now)
     found.began_another(run)
+    run.own = echoed or (found.previous is not None and bool(found.previous.renewals))
     owe(mirror, found)
     kept.unhealthy = 0
     for what in ("health", "end", "stuck", "orphaned"):
@@ -56,7 +57,7 @@ def owe(mirror: Mirror, found: Entry) -> None:
     person was quicker than dockmend's call, and dockmend heard of it too late.
     """
     run, before = found.kept.run, found.previous
-    if before is None or not before.over:
+    if before is None or not before.over or not run.own:  # what a person began, a person wants to run
         return
     owed = run.owed
     if before.by == "dockmend":

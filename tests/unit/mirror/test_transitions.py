@@ -589,6 +589,20 @@ def test_that_a_stop_is_owed_no_more_is_to_be_written_down_too():
     assert host.mirror.changed == {ID}
 
 
+def test_what_a_person_began_owes_no_stop_although_dockmend_stopped_it_for_that_person():
+    """A stop that dockmend does again may find it down already: then only the signals are told of, and the start."""
+    host = started()
+    host.mirror.expect(ID, "stop")
+    host.mirror.asks_to_stop(ID, "a1")
+    for action in ("kill", "die"):
+        host.now += 0.01
+        host.emit(action, signal="15", exitCode="143")
+    host.mirror.expected(ID, host.now)
+    host.now += 60
+    host.emit("start")
+    assert not host.mirror.owes_a_stop(ID)
+
+
 def _at(action: str, at: float) -> Event:
     return event("container", action, ID, at, signal="15", exitCode="143")
 
