@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -210,10 +211,13 @@ class Outbox:
         row.state = state
 
     def _shrink(self, channel: str) -> None:
-        """What is least grave goes first, and of that the oldest."""
+        """What is least grave goes first; of that the trouble of which most waits, and of it the oldest."""
         rows = self._rows[channel]
         while len(rows) > MOST_ROWS or self._bytes[channel] > MOST_BYTES:
-            row = min(rows.values(), key=lambda each: (each.message.severity, each.sequence))
+            least = min(each.message.severity for each in rows.values())
+            mine = [each for each in rows.values() if each.message.severity == least]
+            many = Counter(each.message.key for each in mine)
+            row = min(mine, key=lambda each: (-many[each.message.key], each.sequence))
             self._on_outcome(channel, row.message.kind, Outcome.DROPPED)
             log.warning("a message is not sent: too many wait for its channel", channel=channel, kind=row.message.kind)
             self._end(row, State.DROPPED)

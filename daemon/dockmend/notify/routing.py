@@ -158,15 +158,22 @@ class Router:
             if not row.message.key.startswith(DIGEST) and _critical(row.message) is critical
         ]  # fmt: skip
         lately = self._put_at.setdefault((channel.name, critical), deque(maxlen=AT_ONCE_MOST))
+        backlog: list[Row] = []
         if later:  # kept for the end of the quiet hours: all that wait for it would go out at once
             together = [row for row in waiting if row.due_at > now.clock + WITHIN]
             many = len(together) + len(messages) > AT_ONCE_MOST
         else:
             together = [row for row in waiting if row.message.key.startswith(LIST) and row.due_at <= now.clock + WITHIN]
+            # What a receiver that is slow, or away, has not got yet would go out at once too.
+            backlog = [row for row in waiting if row.due_at <= now.clock]
+            if len(backlog) + len(messages) <= AT_ONCE_MOST:
+                backlog = []
+            together += [row for row in backlog if row not in together]
             many = bool(together) or sum(at > now.clock - WITHIN for at in lately) + len(messages) > AT_ONCE_MOST
-            if many and len(messages) <= AT_ONCE_MOST:
+            if many and not backlog and len(messages) <= AT_ONCE_MOST:
                 due_at = min((row.due_at for row in together), default=now.clock + WITHIN)  # more of them follow
         if many:
+            together.sort(key=lambda each: each.sequence)
             self._put_list(channel, LIST, together, messages, due_at, now)
             return
         for each in messages:

@@ -135,6 +135,16 @@ def test_what_is_too_much_goes_the_least_grave_first_and_the_other_channel_keeps
     assert not disk.rows
 
 
+def test_of_one_trouble_that_comes_and_goes_more_is_dropped_than_of_another(monkeypatch):
+    monkeypatch.setattr(module, "MOST_ROWS", 4)
+    outbox = Outbox({"ops": 1}, Disk())
+    outbox.put("ops", a_message(0), NOW)
+    for _ in range(20):
+        outbox.put("ops", a_message(1), NOW)
+    outbox.put("ops", a_message(2), NOW)
+    assert titles(outbox) == ["web0 is down", "web1 is down", "web1 is down", "web2 is down"]
+
+
 def test_what_had_to_make_room_while_it_was_on_its_way_is_no_fault(monkeypatch):
     monkeypatch.setattr(module, "MOST_ROWS", 1)
     disk = Disk()

@@ -208,8 +208,9 @@ def test_ten_in_a_minute_go_one_by_one_and_what_is_more_as_one():
     post = Post(Channel("ops"))
     for each in many(12):
         post.send(each)
+        post.hand_over()
         post.passes(1)
-    assert len(post.waiting()) == 11
+    assert len(post.box.seen) == 10
     assert post.waiting()[-1] == ("nas: 2 messages", "02 08:31:10")
     assert post.box.waiting("ops")[-1].message.body == "08:30 🔴 web10 is down\n08:30 🔴 web11 is down"
     post.passes(120)
@@ -222,6 +223,7 @@ def test_what_follows_a_list_that_waits_is_added_to_it():
     post = Post(Channel("ops"))
     for each in many(11):
         post.send(each)
+        post.hand_over()
     post.passes(59)
     post.send(RESOLVED, to=("ops",))
     assert post.waiting()[-1] == ("nas: 2 messages", "02 08:31:00")
@@ -235,11 +237,28 @@ def test_many_that_come_together_are_one_message_at_once():
     assert post.waiting() == [("nas: 12 messages", "02 08:30:00")]
 
 
+def test_what_waits_for_a_receiver_that_is_away_does_not_come_one_by_one_when_it_is_back():
+    post = Post(Channel("ops"))
+    post.send(DOWN)
+    post.hand_over()  # it did not take this one, which is tried again
+    for each in many(300):
+        post.passes(75)
+        post.send(each)
+    (row,) = post.box.waiting("ops")
+    assert row.message.title == "nas: 300 messages"
+    assert row.due_at <= post.now().clock
+    post.passes(600)
+    post.hand_over()
+    post.send(DOWN)
+    assert [title for title, _ in post.waiting()] == ["🔴 web is down"]
+
+
 def test_what_is_critical_is_no_line_of_a_list_of_lesser_messages():
     post = Post(Channel("ops"))
     post.send(*many(30))
     post.send(replace(DOWN, severity=Severity.CRITICAL))
     assert post.waiting() == [("nas: 30 messages", "02 08:30:00"), ("🔴 web is down", "02 08:30:00")]
+    post.hand_over()
     post.send(*many(20, Severity.CRITICAL))
     assert post.waiting()[-1] == ("nas: 20 messages", "02 08:30:00")
     assert post.box.waiting("ops")[-1].message.severity is Severity.CRITICAL
