@@ -173,6 +173,14 @@ def _ended(text: str, value: str) -> int:
     return 0
 
 
+_ADDRESS = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{0,20}://)[^\s,\"']+")
+
+
+def addresses(said: str) -> str:
+    """A text whose URLs say no more than their scheme: those of message services hold their key anywhere."""
+    return _ADDRESS.sub(rf"\g<1>{MARK}", said)
+
+
 # -------------------------------------------------------------------------------------------------------- command lines
 _PASSWORD_OPTIONS = frozenset({"-p", "-P", "-pw"})
 _OTHERWISE = {
@@ -268,10 +276,10 @@ _MIXED = re.compile(r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=[^0-9]*[0-9])[A-Za-z0-9
 
 def label(key: str, value: str) -> str:
     """A label's value, without what looks like a hash or a token."""
-    if key.startswith(_NO_SECRETS):
-        return text(value)
     if is_secretive(key) and _is_value(value):
         return MARK
+    if key.startswith(_NO_SECRETS):
+        return text(value)
     return _DENSE.sub(lambda found: MARK if _is_token(found[0]) else found[0], text(value))
 
 

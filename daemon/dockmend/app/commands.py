@@ -344,6 +344,9 @@ def container_row(container: Container) -> dict[str, Any]:
     """A container as it is shown to people and programs."""
     row = {**msgspec.to_builtins(container), "target": target_of(container)}
     row.pop("made_as", None)  # a digest of its environment too
+    for place in row.get("networks", {}).values():
+        if "driver_opts" in place:
+            place["driver_opts"] = redaction.labels(place["driver_opts"])
     shown = {key: redaction.labels(row[key]) for key in ("labels", "image_labels") if key in row}
     return row | shown
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dockmend import redaction
 from dockmend.app.engine_lock import Holder
 from dockmend.engine.api import PODMAN, EngineInfo
 from dockmend.model import Container
@@ -201,7 +202,7 @@ def _of_image(container: Container, known: set[str]) -> list[Finding]:
     return [
         Finding(
             "note", "labels",
-            f"container {container.name}: label {key}={value} comes from its image, so it does not count",
+            f"container {container.name}: label {key}={_shown(key, value)} comes from its image, so it does not count",
             "set it on the container, with another value than the image's, or name the image under"
             " policy.trusted_images in the settings",
         )
@@ -210,9 +211,13 @@ def _of_image(container: Container, known: set[str]) -> list[Finding]:
     ]  # fmt: skip
 
 
+def _shown(key: str, value: str) -> str:
+    return redaction.addresses(redaction.label(key, value))
+
+
 def _label(container: Container, key: str, value: str, known: set[str]) -> Finding | None:
     """One that no function of dockmend and no rule reads, and that looks as if it should be."""
-    what = f"container {container.name}: label {key}={value}"
+    what = f"container {container.name}: label {key}={_shown(key, value)}"
     if key in known or means_something(key) or not (key.lower().startswith("dockmend.") or _near(key)):
         return None
     if key in OF_SHIPPED_RULES:

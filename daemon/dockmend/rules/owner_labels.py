@@ -13,7 +13,9 @@ from enum import StrEnum
 from typing import Final, Literal, TypeVar, cast
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
+from dockmend import redaction
 from dockmend.rules.durations import duration, per
 from dockmend.rules.label_names import (
     ELSEWHERE,
@@ -60,12 +62,17 @@ ACTIONS: Final = ("restart", "start", "recreate", "stop")
 
 
 class LabelError(Struct, frozen=True):
-    """A label that is wrong. `text` says what was expected; `function` is off for this container."""
+    """A label that is wrong. `text` says what was expected; `function` is off for this container. What looks like a
+    secret is taken out of `value` and `text`: an address with a key in it stands where a channel's name was meant."""
 
     label: str
     value: str
     text: str
     function: Function
+
+    def __post_init__(self) -> None:
+        force_setattr(self, "value", redaction.addresses(redaction.label(self.label, self.value)))
+        force_setattr(self, "text", redaction.addresses(redaction.text(self.text)))
 
     def __str__(self) -> str:
         return f"label {_cut(self.label)}={_cut(self.value)}: {self.text}"

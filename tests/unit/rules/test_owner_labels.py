@@ -234,3 +234,18 @@ def test_whatever_a_stranger_writes_is_an_answer(labels):
     said = wishes(labels)
     if any(each.function is Function.HEAL for each in said.errors):
         assert said.heal is False
+
+
+@pytest.mark.parametrize(
+    ("label", "value"),
+    [
+        ("dockmend.notify", "discord://1234/hunter22"), ("dockmend.notify", "ops, json://me:hunter22@host/"),
+        ("dockmend.notify.url", "tgram://hunter22/1"), ("dockmend.heal", "password=hunter22"),
+        ("dockmend.depends-on", "https://hook.example/hunter22"),
+    ],
+)  # fmt: skip
+def test_an_error_shows_no_secret_that_stands_in_a_label(label: str, value: str):
+    """Who means a channel may write its URL, and that holds the key; errors go to the log, to doctor, into messages."""
+    (error,) = wishes({label: value}, ["ops"]).errors
+    assert label in str(error)
+    assert "hunter22" not in f"{error} {error!r}"
