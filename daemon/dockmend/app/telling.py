@@ -142,7 +142,9 @@ class Telling(Observer):
                 told.append(msgspec.msgpack.decode(await journal.known_value(key) or b"", type=Alarm))
         self._alarms = Alarms(told)
         heard = await journal.known_value(HEARD)
-        last = msgspec.msgpack.decode(heard, type=Heard) if heard else Heard(now, "")
+        last = Heard(now, "")
+        with contextlib.suppress(msgspec.MsgspecError):  # of another version: what closed before this start is not told
+            last = msgspec.msgpack.decode(heard, type=Heard) if heard else last
         before = [each for each in await journal.recent_incidents(now - DAY) if each.outcome == "healed"]
         missed = {each.id for each in self._closed}
         for incident in before:
@@ -186,7 +188,7 @@ class Telling(Observer):
         now, worded = self._parts.clock.wall(), []
         for word in words:
             if word.say is Say.ALARM:
-                message = wording.alarm(word.trouble, found.get(word.trouble.key, Facts()), now, self._where)
+                message = wording.alarm(word.trouble, found.get(word.trouble.key, Facts()), now, self._where, word.nth)
                 worded.append(Addressed(message, self._channels_of(word.trouble.target)))
             else:
                 message = wording.resolved(word.trouble, word.ending or Ending.WELL, now, self._where)

@@ -6,6 +6,9 @@
     TOLD    → TOLD     what was tried is used up: told once more, since now nothing will be done
     TOLD    → (none)   it is well again, was stopped by a person, or is gone: `resolved`
 
+What comes and goes is told three times within an hour. From then on its end is told once it has been well for ten
+minutes, and nothing in between: whoever gets a message every minute reads none.
+
 Pure: time and what is seen are passed in. What was told is kept by the caller, so that a dockmend that begins anew
 tells nothing twice, and tells the end of what the one before it told.
 """
@@ -37,7 +40,7 @@ class Seen(StrEnum):
     EARLY = "early"  # it stands, not for its grace yet
     DUE = "due"  # it has stood for its grace
     WORSE = "worse"  # the same, and what was told of it before was less
-    UNSURE = "unsure"  # it does not stand, and nothing says that it is well: a container that is starting
+    UNSURE = "unsure"  # it does not stand, and nothing says that it stays so: a container that is starting
     OVER = "over"
 
 
@@ -106,15 +109,22 @@ class Alarm(Struct, frozen=True):
 
 
 class Word(Struct, frozen=True):
-    """One thing to tell. `ending`: how it ended, of one that is resolved; `channels`: who was told of it before."""
+    """One thing to tell. `ending`: how it ended, of one that is resolved; `channels`: who was told of it before; `nth`:
+    of an alarm, the how manyth about this trouble within an hour."""
 
     say: Say
     trouble: Trouble
     ending: Ending | None = None
     channels: tuple[str, ...] = ()
     told_at: float = 0.0
+    nth: int = 1
 
 
+OFTEN, WITHIN = 3, 3600.0
+"""So many alarms about one trouble within so many seconds: it comes and goes."""
+CALM: Final = 600.0
+"""Seconds for which such a one has to be well before that is told."""
+_BY_ITSELF: Final = frozenset({Ending.WELL, Ending.COMPLETED})
 _RANK: Final[Mapping[Kind, int]] = MappingProxyType({Kind.DOWN: 1, Kind.GAVE_UP: 2})
 """What is told of one container: the higher replaces the lower."""
 
@@ -128,6 +138,9 @@ class Alarms:
     def __init__(self, told: Iterable[Alarm] = ()) -> None:
         self.known: dict[str, Alarm] = {each.trouble.key: each for each in told}
         self.changed: set[str] = set()
+        self._told_at: dict[str, list[float]] = {}
+        self._unsteady: dict[str, float | None] = {}
+        """What was told so often, and since when it is well."""
 
     def step(self, now: float, troubles: Iterable[Trouble], ending: Callable[[Trouble], Ending | None]) -> list[Word]:
         """What is to be told, the oldest trouble first. `now`: seconds that only grow; `ending(trouble)`: how one
@@ -172,6 +185,8 @@ class Alarms:
             if key in standing or trouble is None or alarm.trouble.kind not in _RANK or trouble.key in self.known:
                 continue
             del self.known[key]
+            if key in self._unsteady:
+                self._unsteady[trouble.key] = self._unsteady.pop(key)
             renamed = replace(alarm.trouble, key=trouble.key, target=trouble.target, object_name=trouble.object_name)
             self.known[trouble.key] = replace(alarm, trouble=renamed)
             if alarm.phase is Phase.TOLD:
@@ -180,10 +195,12 @@ class Alarms:
     def _look(
         self, now: float, alarm: Alarm, trouble: Trouble | None, ending: Callable[[Trouble], Ending | None]
     ) -> Iterator[Word]:
+        key = alarm.trouble.key
         ended = ending(alarm.trouble) if trouble is None else None
+        if key in self._unsteady and not self._stays_over(now, key, ended):
+            ended = None
         seen = _seen(now, alarm, trouble, ended)
         phase, say = TRANSITIONS[alarm.phase, seen]
-        key = alarm.trouble.key
         if phase is None:
             if self.known.pop(key, None) is not None and alarm.phase is Phase.TOLD:
                 self.changed.add(key)
@@ -193,7 +210,30 @@ class Alarms:
             if phase is Phase.TOLD and after != alarm:
                 self.changed.add(key)
         if say is not Say.NOTHING:
-            yield Word(say, trouble or alarm.trouble, ended, alarm.channels, alarm.told_at)
+            nth = self._nth(now, key, alarm.phase) if say is Say.ALARM else 1
+            yield Word(say, trouble or alarm.trouble, ended, alarm.channels, alarm.told_at, nth)
+
+    def _nth(self, now: float, key: str, before: Phase) -> int:
+        """The how manyth alarm it is; one that only says more of what was told counts with that."""
+        lately = {each: [at for at in told if now - at < WITHIN] for each, told in self._told_at.items()}
+        self._told_at = {each: told for each, told in lately.items() if told}
+        told = self._told_at.setdefault(key, [])
+        if before is Phase.PENDING:
+            told.append(now)
+            if len(told) >= OFTEN:
+                self._unsteady[key] = None
+        return max(1, len(told))
+
+    def _stays_over(self, now: float, key: str, ended: Ending | None) -> bool:
+        """Whether it is over for good: a person ended it, or it is well for long."""
+        if ended is None:
+            self._unsteady[key] = None
+            return False
+        since = self._unsteady[key] = self._unsteady[key] or now
+        if ended in _BY_ITSELF and now - since < CALM:
+            return False
+        del self._unsteady[key]
+        return True
 
 
 def _seen(now: float, alarm: Alarm, trouble: Trouble | None, ended: Ending | None) -> Seen:

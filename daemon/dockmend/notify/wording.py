@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from dockmend.decide import span_text
 from dockmend.journal.records import Incident
 from dockmend.notify import defusing
-from dockmend.notify.alarms import Ending, Trouble
+from dockmend.notify.alarms import CALM, OFTEN, Ending, Trouble
 from dockmend.notify.message import LARGEST_BODY, LONGEST_TITLE, Kind, Message, Severity, bounded
 from dockmend.tell.text import shown
 
@@ -77,10 +77,13 @@ class Facts(Struct, frozen=True):
     first_at: float = 0.0
 
 
-def alarm(trouble: Trouble, facts: Facts, now: float, where: Where) -> Message:
-    """Something is wrong, and a person is to know."""
+def alarm(trouble: Trouble, facts: Facts, now: float, where: Where, nth: int = 1) -> Message:
+    """Something is wrong, and a person is to know. `nth`: the how manyth alarm about it within an hour."""
     write = {Kind.DOWN: _down, Kind.GAVE_UP: _gave_up, Kind.DEGRADED: _degraded, Kind.NEEDS_YOU: _needs_you}
     title, sentences, step = write[trouble.kind](trouble, facts, now, where)
+    if nth >= OFTEN:
+        calm = f"its end is told once that has lasted for {span_text(CALM)}"
+        sentences.append(f"It is the {_ordinal(nth)} alarm about it within an hour: {calm}, and nothing before.")
     return _message(trouble, trouble.kind, title, sentences, now, where, step, facts.lines)
 
 

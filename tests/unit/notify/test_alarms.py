@@ -143,3 +143,34 @@ def test_each_trouble_has_an_alarm_of_its_own(kind: Kind):
     others = [Trouble(f"{kind}/{name}", kind, "", name, 1000.0 + at) for at, name in enumerate("ab")]
     assert [word.trouble.object_name for word in bench.look(*reversed(others))] == ["a", "b"]
     assert [word.trouble.object_name for word in bench.look(others[1])] == ["a"]
+
+
+def test_what_comes_and_goes_is_told_three_times_and_then_once_it_stays_well():
+    bench = Bench()
+    said = []
+    for _ in range(40):
+        words = (*bench.look(DOWN), *bench.look(DOWN, after=60.0), *bench.look(after=1.0), *bench.look(after=140.0))
+        said += [(word.say.value, word.nth) for word in words]
+    assert said == [("alarm", 1), ("resolved", 1), ("alarm", 2), ("resolved", 1), ("alarm", 3)]
+    assert bench.said(after=400.0) == []
+    assert bench.said(after=100.0) == [("resolved", "down")]
+    assert bench.alarms.known == {}
+
+
+def test_what_a_person_ends_is_told_at_once_however_often_it_came():
+    bench = Bench()
+    for _ in range(3):
+        bench.look(DOWN)
+        bench.look(DOWN, after=60.0)
+        bench.look(after=1.0)
+    bench.ending = Ending.STOPPED
+    assert bench.said(after=1.0) == [("resolved", "down")]
+
+
+def test_an_hour_later_it_is_news_again():
+    bench = Bench()
+    for _ in range(5):
+        bench.look(DOWN)
+        assert [each.nth for each in bench.look(DOWN, after=60.0)] in ([1], [2])
+        assert bench.said(after=1.0) == [("resolved", "down")]
+        bench.look(after=2000.0)

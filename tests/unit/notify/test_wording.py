@@ -189,6 +189,14 @@ def test_a_stranger_writes_no_sentence_of_dockmends():
     )
 
 
+def test_the_third_alarm_about_it_says_that_it_is():
+    third = wording.alarm(DOWN, FACTS, NOW, NAS, 3).body.splitlines()[-2]
+    assert third.startswith(
+        "It is the 3rd alarm about it within an hour: its end is told once that has lasted for 10 min"
+    )
+    assert "alarm about it" not in wording.alarm(DOWN, FACTS, NOW, NAS, 2).body
+
+
 HOSTILE = "web; rm -rf / @everyone https://evil.example `x` \x1b[2J"
 
 
