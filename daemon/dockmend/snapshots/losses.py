@@ -31,6 +31,9 @@ INEXACT = frozenset({SPARSE, TIMES})
 FLAGS = "file flags (chattr), SELinux labels, and the times of access and of change are not kept"
 # SELinux labels are on every file of a host that has them, and are given anew when a volume is mounted.
 _NOT_NAMED = frozenset({"security.capability", "security.selinux"})
+LONGEST = 4096
+"""Bytes of a path below the root: what lies deeper is not looked into, as it takes ever longer to get there."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOLE_BLOCK = 512  # st_blocks counts these, whatever the file system's own blocks are
 
 
@@ -72,57 +75,87 @@ def walk(root: Path) -> Losses:
     fractions = Collected(TIMES)
     unreadable = Collected("folders that could not be looked into")
     entries = 0
-    for path, name, status in _walk(os.fsencode(root), unreadable):
+    for folder, own, name, status in _walk(root, unreadable):
         if stat.S_ISSOCK(status.st_mode):
             sockets.add(shown(name))
             continue
         entries += 1
-        for attribute in _lost_attributes(path):
+        for attribute in _lost_attributes(folder, own):
             attributes.add(f"{shown(name)}: {attribute}")
         if status.st_mtime_ns % 1_000_000_000:
             fractions.add()
-        if stat.S_ISREG(status.st_mode) and status.st_blocks * _HOLE_BLOCK < status.st_size and _has_hole(path, status):
+        looks_sparse = stat.S_ISREG(status.st_mode) and status.st_blocks * _HOLE_BLOCK < status.st_size
+        if looks_sparse and _has_hole(folder, own, status):
             sparse.add(shown(name))
     found = (sockets, attributes, sparse, fractions, unreadable)
     return Losses(entries, [each.finding() for each in found if each.count])
 
 
-def _walk(root: bytes, unreadable: Collected) -> Iterator[tuple[bytes, bytes, os.stat_result]]:
-    """Path, name relative to the root, and status of the root and all below it."""
-    yield root, b".", os.lstat(root)
-    folders = [root]
-    while folders:
-        folder = folders.pop()
-        try:
-            listing = os.scandir(folder)
-        except OSError:
-            if folder == root:
-                raise
-            unreadable.add(shown(folder[len(root) + 1 :]))
-            continue
-        with listing:
-            for entry in listing:
-                try:
-                    status = entry.stat(follow_symlinks=False)
-                except OSError:
-                    continue  # gone since the folder was read
-                yield entry.path, entry.path[len(root) + 1 :], status
-                if stat.S_ISDIR(status.st_mode):
-                    folders.append(entry.path)
+def _walk(root: Path, unreadable: Collected) -> Iterator[tuple[int, bytes, bytes, os.stat_result]]:
+    """The folder held open and the name in it, the name relative to the root, and status of the root and all below it.
 
-
-def _lost_attributes(path: bytes) -> list[str]:
+    Containers may write there meanwhile, and put a link in the place of a folder: each is opened name by name, from the
+    root on, and through no link.
+    """
+    top = os.open(root.resolve(), _FOLDER)
     try:
-        names = os.listxattr(path, follow_symlinks=False)
+        yield top, b".", b".", os.fstat(top)
+        folders = [b""]
+        while folders:
+            inside = folders.pop()
+            if len(inside) > LONGEST:
+                unreadable.add(shown(inside))
+                continue
+            try:
+                folder = _opened(top, inside)
+            except OSError:
+                if not inside:
+                    raise
+                unreadable.add(shown(inside))
+                continue
+            try:
+                with os.scandir(folder) as listing:
+                    for entry in listing:
+                        try:
+                            status = entry.stat(follow_symlinks=False)
+                        except OSError:
+                            continue  # gone since the folder was read
+                        own = os.fsencode(entry.name)
+                        name = inside + b"/" + own if inside else own
+                        yield folder, own, name, status
+                        if stat.S_ISDIR(status.st_mode):
+                            folders.append(name)
+            finally:
+                os.close(folder)
+    finally:
+        os.close(top)
+
+
+def _opened(top: int, inside: bytes) -> int:
+    """A folder below one that is held open. Raises OSError, also if there is a link on the way."""
+    here = os.open(".", _FOLDER, dir_fd=top)
+    for part in filter(None, inside.split(b"/")):
+        try:
+            inner = os.open(part, _FOLDER, dir_fd=here)
+        finally:
+            os.close(here)
+        here = inner
+    return here
+
+
+def _lost_attributes(folder: int, own: bytes) -> list[str]:
+    try:
+        names = os.listxattr(b"/proc/self/fd/%d/%s" % (folder, own), follow_symlinks=False)
     except OSError:
         return []  # a file system without them, or the file is gone
     return [name for name in names if name not in _NOT_NAMED]
 
 
-def _has_hole(path: bytes, status: os.stat_result) -> bool:
+def _has_hole(folder: int, own: bytes, status: os.stat_result) -> bool:
     """Fewer blocks than bytes is also what a compressing file system shows: ask for a real hole."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(own, flags, dir_fd=folder)
     except OSError:
         return False
     try:

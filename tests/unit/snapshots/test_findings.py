@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dockmend.snapshots import owner
-from dockmend.snapshots.contents import Contents
+from dockmend.snapshots import losses, owner
+from dockmend.snapshots.clearing import clear
+from dockmend.snapshots.contents import Collected, Contents
 from dockmend.snapshots.losses import readable_root, same_host, walk
 from dockmend.snapshots.manifest import NAMES, Finding
 from dockmend.snapshots.tar import Entry
@@ -74,9 +75,9 @@ def test_the_walk_names_what_the_archive_lacks(tmp_path: Path, monkeypatch: pyte
     for path in tmp_path.rglob("*"):
         os.utime(path, (1, 1), follow_symlinks=False)
     os.utime(tmp_path, (1, 1))
-    losses = walk(tmp_path)
-    assert losses.entries == 6  # the root, below, sparse, dense, link, fifo
-    assert losses.not_kept == [
+    looked = walk(tmp_path)
+    assert looked.entries == 6  # the root, below, sparse, dense, link, fifo
+    assert looked.not_kept == [
         Finding("unix sockets", 1, ["below/socket"]),
         Finding("sparse files: their holes were filled with zeros", 1, ["sparse"]),
     ]
@@ -112,3 +113,41 @@ def test_owners():
     assert not owner.gone(f"{kind}.elsewhere-1.{pid}.1")  # another host's: nothing is known about it
     assert not owner.gone("i0123456789abcde")
     assert not owner.gone("command.x")
+
+
+@pytest.mark.parametrize("swapped", [b"a", b"a/b"])
+def test_a_link_that_takes_a_folders_place_while_it_is_looked_through_leads_nowhere(
+    tmp_path: Path, swapped: bytes
+) -> None:
+    """A container writes into its volume meanwhile: the names of the host's files are not its business."""
+    root, host = tmp_path / "v", tmp_path / "host"
+    (root / "a" / "b" / "c").mkdir(parents=True)
+    (host / "b" / "c").mkdir(parents=True)
+    for folder in (host, host / "b", host / "b" / "c"):
+        (folder / "secret").touch()
+    seen = []
+    unreadable = Collected("folders")
+    for _, _, name, _ in losses._walk(root, unreadable):
+        seen.append(name)
+        if name == swapped:
+            folder = root / os.fsdecode(swapped)
+            folder.rename(tmp_path / "away")
+            folder.symlink_to(host if swapped == b"a" else host / "b")
+    assert [name for name in seen if b"secret" in name] == []
+    assert unreadable.count == 1
+
+
+def test_what_lies_deeper_than_a_path_reaches_is_said_and_not_looked_into(tmp_path: Path) -> None:
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(600):
+        os.mkdir("x" * 9, dir_fd=here)
+        inner = os.open("x" * 9, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+    found = walk(tmp_path)
+    clear(tmp_path)
+    assert found.entries == 411  # the root, and 410 of which the last is named by more than 4,096 bytes
+    assert [(each.what, each.count) for each in found.not_kept if "folders" in each.what] == [
+        ("folders that could not be looked into", 1)
+    ]
