@@ -31,6 +31,10 @@ It must stay below 1.52, from which on inspect leaves out `Config.MacAddress`: n
 address of the main network was configured.
 """
 
+STOP_TAKES_SIGNAL = ApiVersion(1, 42)
+"""From here on `stop` and `restart` send the signal that they are given (Docker 23). Before, it is ignored without a
+word, and the container gets its own stop signal."""
+
 SEVERAL_NETWORKS = ApiVersion(1, 44)
 """From here on a container is made in several networks at once; before, in one, and connected to the others."""
 

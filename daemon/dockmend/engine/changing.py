@@ -12,7 +12,7 @@ import msgspec
 from dockmend.errors import EngineError, NotFound, Permanent
 from dockmend.model import Endpoint, Network, Volume
 
-from .api_versions import SEVERAL_NETWORKS
+from .api_versions import SEVERAL_NETWORKS, STOP_TAKES_SIGNAL
 from .empty_image import archive
 from .faults import only_for, tidy
 from .looking import Looking, is_no_path, is_short_digits, short
@@ -101,6 +101,12 @@ class Changing(Looking):
         if timeout is not None:
             query["t"] = str(math.ceil(timeout))
         if signal:
+            version = self._transport.api_version
+            if version is not None and version < STOP_TAKES_SIGNAL:
+                raise Permanent(
+                    f"the engine speaks API {version}, and sends no other signal than the container's own stop signal"
+                    f" before {STOP_TAKES_SIGNAL}: leave `signal` out, or use `kill`"
+                )
             query["signal"] = signal
         stop = timeout if timeout is not None else self._stop_timeouts.get(container, 10.0)
         return query, max(stop, 0.0) + MARGIN

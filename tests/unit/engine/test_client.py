@@ -334,3 +334,23 @@ async def test_a_name_like_a_set_aside_one_is_judged_in_every_look(fake: FakeEng
     known = (await client.inspect(name)).id
     client.names = OwnedObjects("", [OwnedObject("o1", "container", name, "", "i0abc0abc0abc0ab", "aside", 0.0, known)])
     assert (await client.inspect(name)).plain_name == "db"
+
+
+@pytest.mark.parametrize("call", ["stop", "restart"])
+@pytest.mark.parametrize(("version", "taken"), [("1.41", False), ("1.42", True)])
+async def test_a_signal_that_the_engine_would_ignore_is_refused(
+    fake: FakeEngine, client: DockerEngine, call: str, version: str, taken: bool
+) -> None:
+    """It would send the container's own stop signal, and say nothing of it."""
+    fake.versions = (version, "1.12")
+    fake.add_container("web")
+    await client.connect()
+    fake.requests.clear()
+    await getattr(client, call)("web", 1.0)
+    assert len(fake.requests) == 1
+    if taken:
+        await getattr(client, call)("web", 1.0, "SIGQUIT")
+        return
+    with pytest.raises(Permanent, match="sends no other signal than"):
+        await getattr(client, call)("web", 1.0, "SIGQUIT")
+    assert len(fake.requests) == 1
