@@ -170,6 +170,29 @@ def test_a_wrong_variable_is_named_and_its_url_is_not_shown(environ, expected):
     assert HIDDEN not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (
+            "notify: {ops: {url_file: 'ntfy://HIDDEN/x'}}",
+            "notify.ops.url_file: expected the path of a file, found a URL",
+        ),
+        ("heartbeat_url_file: 'https://HIDDEN/x'", "heartbeat_url_file: expected the path of a file, found a URL"),
+        ("notify: {'ntfy://HIDDEN': {}}", "a URL is no name for a channel"),
+        ("notify: {ops: {at_once: ['ntfy://HIDDEN']}}", "unknown kind: expected one of"),
+        ("notify: 'ntfy://HIDDEN'", "notify: expected keys and values"),
+    ],
+)
+def test_a_url_in_the_place_of_something_else_is_not_shown(folder, written, expected):
+    (folder / "dockmend.yaml").write_text(written.replace("HIDDEN", HIDDEN))
+    with pytest.raises(DockmendError, match=re.escape(expected)) as caught:
+        loaded(folder)
+    assert HIDDEN not in str(caught.value)
+    with pytest.raises(DockmendError, match="found a URL") as caught:
+        load(environ={"DOCKMEND_NOTIFY_URL_FILE": f"ntfy://{HIDDEN}"})
+    assert HIDDEN not in str(caught.value)
+
+
 def test_the_heartbeat_comes_from_the_environment_or_a_file(folder):
     found = load(environ={"DOCKMEND_HEARTBEAT_URL": f"https://h/{HIDDEN}"})
     assert found.heartbeat_url is not None

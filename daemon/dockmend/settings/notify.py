@@ -24,8 +24,13 @@ def _kind(value: Any) -> Any:
         raise ValueError(f"expected kinds of messages ({known})")  # noqa: TRY004 - pydantic's word for it
     if value not in LISTED:
         near = did_you_mean(value, LISTED)
-        raise ValueError(f"unknown kind {value[:40]!r}{near}: expected one of {known}")
+        raise ValueError(f"unknown kind{_named(value)}{near}: expected one of {known}")
     return Kind(value)
+
+
+def _named(value: str) -> str:
+    """What stands there, in an error; a URL is a secret wherever it stands."""
+    return f" {value[:40]!r}" if "://" not in value else ""
 
 
 def _severity(value: Any) -> Any:
@@ -60,7 +65,8 @@ def _names(value: Any) -> Any:
     for name in value:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name == "none":
             raise ValueError(
-                f"{str(name)[:40]!r} is no name for a channel: expected up to 32 letters, digits, `-` and `_`, not none"
+                f"{_named(str(name)).strip() or 'a URL'} is no name for a channel: expected up to 32 letters, digits,"
+                " `-` and `_`, not none"
             )
     if len(value) > MOST_CHANNELS:
         raise ValueError(f"has more than {MOST_CHANNELS} channels")

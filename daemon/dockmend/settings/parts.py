@@ -11,6 +11,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 def _path(value: Any) -> Any:
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise ValueError("expected the path of a file")
+    if "://" in str(value):  # it may hold a secret: it is not shown
+        raise ValueError(
+            "expected the path of a file, found a URL: write that into a file of mode 0600, and name it here"
+        )
     return Path(value)
 
 
