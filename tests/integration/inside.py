@@ -92,9 +92,16 @@ class Inside:
 
 @asynccontextmanager
 async def inside(
-    ward: Ward | PrivateEngine, folder: Path, rules: str, machine: Machine | None = None, **settings: Any
+    ward: Ward | PrivateEngine,
+    folder: Path,
+    rules: str,
+    machine: Machine | None = None,
+    *,
+    ready: bool = True,
+    **settings: Any,
 ) -> AsyncIterator[Inside]:
-    """Ready when entered: the first list was taken up. `machine`: that of an earlier run, whose time goes on."""
+    """Ready when entered: the first list was taken up. `machine`: that of an earlier run, whose time goes on.
+    `ready`: False if the engine is away."""
     machine = machine or Machine()
     (folder / "rules.d").mkdir(exist_ok=True)
     (folder / "state").mkdir(exist_ok=True)
@@ -109,7 +116,9 @@ async def inside(
         async with asyncio.TaskGroup() as group:
             group.create_task(daemon.run(stop, 1.0))
             try:
-                await eventually_async(lambda: hasattr(daemon, "intake") and daemon.intake.open, what="it is ready")
+                await eventually_async(
+                    lambda: hasattr(daemon, "intake") and (daemon.intake.open or not ready), what="it is ready"
+                )
                 yield Inside(daemon, folder / "state", machine)
             finally:
                 stop.set()

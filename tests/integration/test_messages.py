@@ -138,6 +138,33 @@ async def test_an_engine_that_does_not_answer_is_told_after_a_minute_and_nothing
         assert "works again" in (await post.has(Kind.RESOLVED)).title
 
 
+async def test_an_engine_that_is_away_as_dockmend_begins_is_told_and_what_was_told_before_is_not_over(
+    ward: Ward, tmp_path: Path, post: Post
+) -> None:
+    ward.add_container("web", restart="on-failure")
+    machine = Machine()
+    async with inside(ward, tmp_path, NOTHING, machine, notify=OPS) as one:
+        ward.crash("web", 3)
+        await stand(one, "web")
+        one.passes(70)
+        await post.has(Kind.DOWN)
+    await ward.stop()
+    async with inside(ward, tmp_path, NOTHING, machine, ready=False, notify=OPS) as one:
+        telling = one.daemon.telling
+        assert telling is not None
+        await eventually_async(lambda: "degraded/engine" in telling._alarms.known, what="whoever tells has seen it")
+        one.passes(70)
+        assert "the engine does not answer since" in (await post.has(Kind.DEGRADED)).title
+        assert [each.kind for each in post.of()] == [Kind.DOWN, Kind.DEGRADED]
+        ward.remove_container("web", force=True, volumes=False)
+        await ward.start()
+        await eventually_async(lambda: one.daemon.listed, what="the engine is back")
+        await eventually_async(lambda: len(post.of(Kind.RESOLVED)) == 2, what="both are over")
+        assert sorted(each.title.rpartition(": ")[2] for each in post.of(Kind.RESOLVED)) == [
+            "the engine answers", "✅ web was removed",
+        ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("label", "channels"),
     [

@@ -291,7 +291,8 @@ class Daemon:
         if self.mqtt is not None:
             parts.append(("mqtt", self.mqtt.run))
         if self.telling is not None:
-            parts.append(("messages", partial(self._once_listed, Messages(self, self.telling).run)))
+            # From the beginning: an engine that is away then is what a person has to hear of.
+            parts.append(("messages", Messages(self, self.telling).run))
         if self.settings.http.listen is not None or self.settings.http.metrics_listen is not None:
             parts.append(("http", self._serve_http))
         if self.notifier.watchdog is not None:
@@ -395,6 +396,8 @@ class Daemon:
             await self.journal.committed()  # from now on nothing that ends is history that nobody knew
         self.intake.open = True
         self._listed.set()
+        if self.telling is not None:
+            self.telling.listed()
         self.standing.usual = f"watching {len(self.mirror.entries)} containers by {len(self.rules.current.rules)} rules"
         self.standing.tell()
 

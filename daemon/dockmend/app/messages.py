@@ -60,7 +60,7 @@ class Messages:
             given_up=lambda: given_up(daemon.history, daemon.mirror, daemon.treatment.rules),
             paused=lambda target: daemon.pauses.until("", target) is not False,
             asked_for=lambda container: asked(container, daemon.settings.heal) is not None, severity=self._severity,
-            up=lambda: daemon.watch.up, clock=clock.wall, ill=self._telling.ill,
+            up=lambda: daemon.watch.up, listed=lambda: daemon.listed, clock=clock.wall, ill=self._telling.ill,
         )  # fmt: skip
         facts = FactFinding(daemon.engine, daemon.mirror, daemon.journal, self._why_not, self._next_try)
         return Parts(

@@ -70,7 +70,7 @@ class Parts:
 
 
 class Telling(Observer):
-    """An observer that remembers, and a task that tells. `run` it once the engine was listed.
+    """An observer that remembers, and a task that tells.
 
     `ill`: the parts of dockmend that do not work. `wall`: wall seconds.
     """
@@ -111,6 +111,10 @@ class Telling(Observer):
         else:
             before = self.ill.get(part)
             self.ill[part] = Ill(before.since if before is not None else self._wall(), why)
+        self._changed.set()
+
+    def listed(self) -> None:
+        """The engine was listed for the first time: what stands can be told now."""
         self._changed.set()
 
     def connected(self, up: bool) -> None:
@@ -176,7 +180,8 @@ class Telling(Observer):
             if word.say is Say.ALARM:
                 self._alarms.told(word.trouble.key, channels)
         self._keep_alarms()
-        self._tell_heals()
+        if parts.troubles.listed():  # whose label names a channel is known from then on
+            self._tell_heals()
 
     async def _worded(self, words: list[Word]) -> list[Addressed]:
         """As messages. Of many at once only the titles are sent: nothing more is asked for them."""

@@ -39,7 +39,8 @@ class Ill:
 class Troubles:
     """`unwell`, `given_up`: what stands; `paused(target)`: whether a person asked dockmend to leave it for now;
     `asked_for(container)`: whether a label asks that it be brought back; `severity(rule)`: how grave that says it is;
-    `up()`: whether the engine answers; `clock`: wall seconds; `ill`: the parts of dockmend that do not work."""
+    `up()`: whether the engine answers; `listed()`: whether it was listed since dockmend began; `clock`: wall seconds;
+    `ill`: the parts of dockmend that do not work."""
 
     mirror: Mirror
     unwell: Callable[[], list[Unwell]]
@@ -48,15 +49,18 @@ class Troubles:
     asked_for: Callable[[Container], bool]
     severity: Callable[[str], Severity]
     up: Callable[[], bool]
+    listed: Callable[[], bool]
     clock: Callable[[], float]
     ill: Mapping[str, Ill]
 
     def standing(self) -> list[Trouble]:
         """Everything that stands; what a person has in hand is held."""
-        return [*self._of_containers(), *self._of_dockmend()]
+        return [*(self._of_containers() if self.listed() else ()), *self._of_dockmend()]
 
     def ending(self, trouble: Trouble) -> Ending | None:
         """How one ended that does not stand any more; None if nothing is sure yet."""
+        if not self.listed():
+            return None  # what the dockmend before this one told, nothing says anything of yet
         if trouble.kind not in (Kind.DOWN, Kind.GAVE_UP) or owner_in(trouble.target) is not None:
             return Ending.WELL
         if not self.up():
