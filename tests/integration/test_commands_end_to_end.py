@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from tests.integration.healing import daemon
 from tests.integration.stories import all_told, closed, incidents, stories
 from tests.integration.test_rules_d import shipped
@@ -169,11 +167,9 @@ rules:
         docker.run(
             "web", "--memory", "20m", "--memory-swap", "20m", "--restart", "always", command=eats, init=False
         )  # fmt: skip
-        began = time.time()
 
         (incident,) = closed(one, rule="loop", timeout=90)
 
         assert incident.outcome == "healed", incident
         assert docker.inspect("web")["HostConfig"]["Memory"] == 40 << 20
         assert docker.state("web") == "running"
-        assert time.time() - began < 90

@@ -23,7 +23,7 @@ SLOW = (
 )
 """Deaf to SIGTERM in its first run, which ends only once the test says so: a person's stop always comes in time. Below
 an init, so that the next run ends by SIGTERM from its first moment on."""
-
+pytestmark = pytest.mark.timeout(300)
 
 RECREATE = """
 version: 1
@@ -46,7 +46,7 @@ def proxy(docker: PrivateEngine, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 def patient(docker: PrivateEngine) -> str:
-    docker.run("web", "--health-cmd", "test -e /well", *QUICK_HEALTH, "--stop-timeout", "120", command=SLOW)
+    docker.run("web", "--health-cmd", "test -e /well", *QUICK_HEALTH, "--stop-timeout", "60", command=SLOW)
     docker.await_health("web", "healthy")
     return identity(docker, "web")
 
@@ -69,8 +69,9 @@ def a_person_stops_it_too(docker: PrivateEngine, killed: Killed) -> None:
 
 
 def stays_down(killed: Killed) -> None:
-    """The incident is over, everything has its outcome, and it does not run."""
-    closed(killed.daemon, 1)
+    """The incident is over, everything has its outcome, and it does not run. Where the stream was late, one that is
+    deaf had been started meanwhile, and takes its stop timeout to end."""
+    closed(killed.daemon, 1, timeout=150)
     told = [(each.action, each.outcome) for _, done in stories(killed.daemon) for each in done]
     assert all(outcome is not None for _, outcome in told), told
     assert killed.docker.state("web") == "exited", (told, killed.events.actions("web"))
