@@ -7,35 +7,45 @@ about them but to say the commands.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from dockmend.model import Container, aside_name, read_aside
-from dockmend.owned import OwnedObjects
+from dockmend.owned import OwnedObject, OwnedObjects
 
 
 @dataclass(frozen=True, slots=True)
 class Stranded:
-    """`name`: the one that it had, or was to have; `commands`: what puts it right, to be pasted after a look."""
+    """`name`: the one that it had, or was to have; `commands`: what puts it right, to be pasted after a look; `proven`:
+    the journal tells of it."""
 
     container: Container
     name: str
     why: str
     commands: str
+    proven: bool = False
 
 
-def stranded(containers: Iterable[Container], owned: OwnedObjects) -> list[Stranded]:
-    """Those among `containers` that no row of the journal tells of, by name."""
+def _in_hand(row: OwnedObject) -> bool:
+    return True
+
+
+def stranded(
+    containers: Iterable[Container], owned: OwnedObjects, in_hand: Callable[[OwnedObject], bool] = _in_hand
+) -> list[Stranded]:
+    """Those among `containers` that no row of the journal tells of, by name; and those of which one does, if what made
+    it has them no longer `in_hand`."""
     by_name = {each.name: each for each in containers}
     found = []
     for container in sorted(by_name.values(), key=lambda each: each.name):
         aside = read_aside(container.name)
-        if aside is None or owned.of(container) is not None:
+        if aside is None or ((row := owned.of(container)) is not None and in_hand(row)):
             continue
         name, is_old = aside.name, aside.what == "old"
         other = by_name.get(aside_name(name, "new" if is_old else "old", aside.incident))
         told = _of_old if is_old else _of_new
-        found.append(Stranded(container, name, *told(container, name, other, taken=name in by_name)))
+        why, commands = told(container, name, other, taken=name in by_name)
+        found.append(Stranded(container, name, why, commands, proven=row is not None))
     return found
 
 

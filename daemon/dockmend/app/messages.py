@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from dockmend.actions.base import Messenger, Nobody
 from dockmend.app.fact_finding import FactFinding
 from dockmend.app.given_up import given_up
+from dockmend.app.needs import Needs
 from dockmend.app.rule_messages import RuleMessages
 from dockmend.app.telling import Parts, Telling, local
 from dockmend.app.troubles import Troubles
@@ -61,6 +62,10 @@ class Messages:
             paused=lambda target: daemon.pauses.until("", target) is not False,
             asked_for=lambda container: asked(container, daemon.settings.heal) is not None, severity=self._severity,
             up=lambda: daemon.watch.up, listed=lambda: daemon.listed, clock=clock.wall, ill=self._telling.ill,
+            needs=Needs(
+                daemon.mirror, daemon.own.objects, daemon.incidents.open, lambda: daemon.treatment.steps.unsettled,
+                clock.wall_at, clock.wall,
+            ),
         )  # fmt: skip
         facts = FactFinding(daemon.engine, daemon.mirror, daemon.journal, self._why_not, self._next_try)
         return Parts(

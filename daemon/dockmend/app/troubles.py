@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec.structs import replace
+
 from dockmend.app.given_up import GivenUp
 from dockmend.app.unwell import Unwell
 from dockmend.mirror import Mirror
@@ -40,7 +42,7 @@ class Troubles:
     """`unwell`, `given_up`: what stands; `paused(target)`: whether a person asked dockmend to leave it for now;
     `asked_for(container)`: whether a label asks that it be brought back; `severity(rule)`: how grave that says it is;
     `up()`: whether the engine answers; `listed()`: whether it was listed since dockmend began; `clock`: wall seconds;
-    `ill`: the parts of dockmend that do not work."""
+    `ill`: the parts of dockmend that do not work; `needs()`: what only a person can put right."""
 
     mirror: Mirror
     unwell: Callable[[], list[Unwell]]
@@ -52,30 +54,50 @@ class Troubles:
     listed: Callable[[], bool]
     clock: Callable[[], float]
     ill: Mapping[str, Ill]
+    needs: Callable[[], Iterable[Trouble]] = tuple
 
     def standing(self) -> list[Trouble]:
         """Everything that stands; what a person has in hand is held."""
-        return [*(self._of_containers() if self.listed() else ()), *self._of_dockmend()]
+        return [*(self._on_the_engine() if self.listed() else ()), *self._of_dockmend()]
 
     def ending(self, trouble: Trouble) -> Ending | None:
         """How one ended that does not stand any more; None if nothing is sure yet."""
         if not self.listed():
             return None  # what the dockmend before this one told, nothing says anything of yet
-        if trouble.kind not in (Kind.DOWN, Kind.GAVE_UP) or owner_in(trouble.target) is not None:
+        if trouble.kind is Kind.DEGRADED or owner_in(trouble.target) is not None:
             return Ending.WELL
         if not self.up():
             return None
+        if trouble.kind is Kind.NEEDS_YOU:
+            return self._ending_of_need(trouble)
         container = self.mirror.of_target(trouble.target)
         if container is None:
-            coming = any(target_of(each.container) == trouble.target for each in self.mirror.leaving.values())
-            return None if coming else Ending.REMOVED
+            return None if self._is_coming(trouble.target) else Ending.REMOVED
         if container.state == "running":
             return Ending.WELL if self._is_well(container) else None
         if self.mirror.down_on_purpose(container):
             return Ending.STOPPED
         return Ending.COMPLETED if container.state == "exited" and container.exit_code == 0 else None
 
+    def _ending_of_need(self, trouble: Trouble) -> Ending | None:
+        """It is over as soon as it does not stand: by another name, or with another owner, it needs nobody."""
+        found = self.mirror.container(trouble.object_id) or self.mirror.of_target(trouble.target)
+        if found is None:
+            return None if self._is_coming(trouble.target) else Ending.REMOVED
+        return Ending.STOPPED if not found.running and self.mirror.down_on_purpose(found) else Ending.WELL
+
+    def _is_coming(self, target: str) -> bool:
+        """Whether one of this target is about to be made in the place of one that goes."""
+        return any(target_of(each.container) == target for each in self.mirror.leaving.values())
+
     # ------------------------------------------------------------------------------------------------------ from within
+
+    def _on_the_engine(self) -> list[Trouble]:
+        needs = [replace(each, held=not self.up() or self.paused(each.target)) for each in self.needs()]
+        told = {each.target for each in needs}
+        # One that nobody can heal before a person has done what it needs is told once.
+        containers = [each for each in self._of_containers() if each.kind is not Kind.DOWN or each.target not in told]
+        return [*containers, *needs]
 
     def _of_containers(self) -> Iterator[Trouble]:
         unwell = self.unwell()

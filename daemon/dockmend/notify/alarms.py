@@ -79,8 +79,8 @@ class Ending(StrEnum):
 
 
 class Trouble(Struct, frozen=True):
-    """A trouble as it stands now. `since`: wall seconds; `grace`: seconds that it has to stand before it is told;
-    `held`: it is a person's own doing for as long as this is so."""
+    """A trouble as it stands now. `since`: wall seconds; `step`: a command line that puts it right; `grace`: seconds
+    that it has to stand before it is told; `held`: it is a person's own doing for as long as this is so."""
 
     key: str
     kind: Kind
@@ -91,6 +91,7 @@ class Trouble(Struct, frozen=True):
     object_id: str = ""
     cause: str = ""
     note: str = ""
+    step: str = ""
     rule: str = ""
     grace: float = 0.0
     held: bool = False

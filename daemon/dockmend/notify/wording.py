@@ -96,7 +96,7 @@ def resolved(trouble: Trouble, ending: Ending, now: float, where: Where) -> Mess
         return _message(trouble, Kind.RESOLVED, title, [lasted], now, where)
     name = defusing.name(trouble.object_name)
     title = {
-        Ending.WELL: f"✅ {name} is well again",
+        Ending.WELL: f"✅ {name} {'needs you no more' if trouble.kind is Kind.NEEDS_YOU else 'is well again'}",
         Ending.STOPPED: f"✅ {name} was stopped by a person",
         Ending.REMOVED: f"✅ {name} was removed",
         Ending.COMPLETED: f"✅ {name} ended with exit code 0",
@@ -224,7 +224,7 @@ def _degraded(trouble: Trouble, facts: Facts, now: float, where: Where) -> _Part
 
 def _needs_you(trouble: Trouble, facts: Facts, now: float, where: Where) -> _Parts:
     title = f"✋ {defusing.name(trouble.object_name)} needs you: {defusing.defused(trouble.cause)}"
-    return title, [f"{defusing.defused(trouble.note, 2 * LONGEST_REASON)}."], facts.reason
+    return title, [f"{defusing.defused(trouble.note, 2 * LONGEST_REASON)}."], trouble.step
 
 
 def _what_happened(trouble: Trouble, facts: Facts, now: float, where: Where) -> list[str]:
