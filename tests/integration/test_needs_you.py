@@ -1,4 +1,4 @@
-"""What only a person can put right: one message each, with a line to paste, and one when it is over. The real engine."""
+"""What only a person can put right: one message each, with a line to paste, and one when it is over. A real engine."""
 
 from __future__ import annotations
 

@@ -67,6 +67,8 @@ STOPS: dict[str, Way] = {
     "stop twice": cli("stop -t 1 web", "stop -t 1 web"),
 }
 """After these it does not run: what hangs on it gets ill."""
+REMOVALS: dict[str, Way] = {"rm -f": cli("rm -f web"), "stop and rm": cli("stop -t 1 web", "rm web")}
+"""After these it is not there: what hangs on it gets ill."""
 OTHERS: dict[str, Way] = {
     "restart": cli("restart -t 1 web"),
     "stop and start": cli("stop -t 1 web", "start web"),
@@ -122,6 +124,31 @@ async def test_what_a_person_stops_sends_nothing_and_neither_does_what_hangs_on_
             lambda: {each.object_name for each in one.daemon.unwell()} == {"canary"}, what="both are well again"
         )
         assert [each.title for each in post.of()] == ["🔴 canary is down"]
+
+
+@pytest.mark.parametrize("way", REMOVALS)
+async def test_what_a_person_removes_sends_nothing_and_neither_does_what_hangs_on_it(
+    docker: PrivateEngine, tmp_path: Path, post: Post, way: str
+) -> None:
+    await made(docker)
+    async with inside(docker, tmp_path, NOTHING, notify=OPS) as one:
+        await asyncio.to_thread(REMOVALS[way], docker)
+        for name in ("guest", "client"):
+            await asyncio.to_thread(docker.sicken, name)
+        await eventually_async(
+            lambda: {each.object_name for each in one.daemon.unwell()} == {"guest", "client"}, what="both are unwell"
+        )
+        one.passes(3600)
+    async with inside(docker, tmp_path, NOTHING, one.machine, notify=OPS) as one:  # it is known over a restart too
+        await only_the_canary_is_told(one, docker, post)
+        await asyncio.to_thread(docker.patient, "web")
+        known = one.daemon.telling
+        assert known is not None
+        await eventually_async(
+            lambda: all(not each.trouble.held for each in known._alarms.known.values()), what="it is back: they are ill"
+        )
+        one.passes(3600)
+        await post.has(Kind.DOWN, count=3)
 
 
 @pytest.mark.parametrize("way", OTHERS)

@@ -49,8 +49,8 @@ class Needs:
                 continue
             why = (
                 f"it joined the network of container {owner.removeprefix(UNKNOWN)}, which is gone and was never seen"
-                " here: nobody can tell what took its place, and its network leads nowhere; make it again so that it names"
-                " the present one (docker compose up --force-recreate, or docker run --network container:NAME)"
+                " here: nobody can tell what took its place, and its network leads nowhere; make it again, so that it"
+                " names the present one (docker compose up --force-recreate, or docker run --network container:NAME)"
             )
             yield self._trouble("owner", each, "nobody knows the owner of its network", why, _made_again(each))
 

@@ -146,13 +146,16 @@ class Troubles:
         )
 
     def _of_stopped(self, containers: Mapping[str, Container]) -> set[str]:
-        """Those that hang on a container which a person stopped, by its namespaces or by what their owner declared."""
+        """Those that hang on a container which a person stopped or removed, by its namespaces or by what their owner
+        declared."""
         if not containers:
             return set()
-        needs = build(self.mirror.containers(), self.mirror.identities).needs()
+        graph = build(self.mirror.containers(), self.mirror.identities)
+        needs, cut_off = graph.needs(), graph.cut_off(self.mirror.identities.was_taken)
         return {
             target for target, container in containers.items()
-            if any(self._is_down(each) for each in reachable((container.id,), needs))
+            if container.id in cut_off
+            or any(each in cut_off or self._is_down(each) for each in reachable((container.id,), needs))
         }  # fmt: skip
 
     def _is_down(self, container_id: str) -> bool:

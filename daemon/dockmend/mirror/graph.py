@@ -48,6 +48,7 @@ class Graph(Struct, frozen=True):
     edges: tuple[Edge, ...]
     missing: dict[str, str]  # key -> what is named but not there, for a person
     shared: tuple[Shared, ...] = ()
+    lost: dict[str, str] = {}  # key -> by what the memory knows it; see Identities.was_taken
 
     def needs(self, which: Callable[[Edge], bool] = lambda edge: True) -> dict[str, set[str]]:
         """For each container those that it hangs on, as far as they are there: what the planner asks for."""
@@ -73,6 +74,15 @@ class Graph(Struct, frozen=True):
         """What a container is bound to and nobody took the place of, for a person; "" where there is nothing."""
         bound = (each.dependency for each in self.edges_of(dependent) if each.bound)
         return next((self.missing[each] for each in bound if each in self.missing), "")
+
+    def cut_off(self, taken: Callable[[str], bool]) -> set[str]:
+        """Those that hang directly on something that is not there any more, if that was `taken` (see `lost`). Volumes
+        outlive the container that they came from, and what waited for a job has it behind it."""
+        return {
+            edge.dependent for edge in self.edges
+            if edge.kind != "volumes" and edge.condition != "service_completed_successfully"
+            if edge.dependency in self.lost and taken(self.lost[edge.dependency])
+        }  # fmt: skip
 
     def edges_of(self, dependent: str) -> list[Edge]:
         return [edge for edge in self.edges if edge.dependent == dependent]
@@ -100,7 +110,7 @@ def build(containers: Iterable[Container], identities: Identities | None = None)
         for edge in _edges(container, names):
             if edge.dependency != edge.dependent:
                 edges.setdefault((edge.dependent, edge.dependency, edge.kind), edge)
-    return Graph(nodes, tuple(edges.values()), names.missing, _shared(nodes))
+    return Graph(nodes, tuple(edges.values()), names.missing, _shared(nodes), names.lost)
 
 
 class _Names:
@@ -111,6 +121,7 @@ class _Names:
         self.nodes = nodes
         self.services: dict[tuple[str, str], list[str]] = {}
         self.missing: dict[str, str] = {}
+        self.lost: dict[str, str] = {}
         for each in nodes.values():
             if (made := each.compose_service) is not None:
                 self.services.setdefault((made.project, made.service), []).append(each.id)
@@ -119,7 +130,8 @@ class _Names:
         found = self.resolver.container(reference)
         if found is not None:
             return Edge(dependent.id, found.id, kind, **more)
-        return Edge(dependent.id, self._gone(f"container {short(reference)}"), kind, **more)
+        by = reference if is_id(reference) else f"container:{reference}"
+        return Edge(dependent.id, self._gone(f"container {short(reference)}", by), kind, **more)
 
     def namespace(self, dependent: Container, reference: str, kind: EdgeKind) -> Edge:
         """A tie by the id of an owner, which its definition names."""
@@ -134,10 +146,13 @@ class _Names:
         return replace(edge, stale=linked is not None and 0.0 < dependent.created_at < linked.created_at)
 
     def service(self, project: str, service: str) -> list[str]:
-        return self.services.get((project, service)) or [self._gone(f"service {service} of project {project}")]
+        return self.services.get((project, service)) or [
+            self._gone(f"service {service} of project {project}", f"compose:{project}/{service}/")
+        ]
 
-    def _gone(self, what: str) -> str:
+    def _gone(self, what: str, by: str) -> str:
         self.missing[f"?{what}"] = what
+        self.lost[f"?{what}"] = by
         return f"?{what}"
 
 

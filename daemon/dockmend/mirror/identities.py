@@ -29,7 +29,8 @@ class Identity(Struct, frozen=True, omit_defaults=True):
     """`names` and `targets`: all that it was known by, the newest first; `heir`: the id of what dockmend put in its
     place; `stand_in`: the id of the one that a definition which names it was last made onto, whoever made that one;
     `aside`: the name that a recreation of dockmend's gave it, by which the engine tells links to it ever since;
-    `made_as`: how it was made (Container.made_as)."""
+    `made_as`: how it was made (Container.made_as); `taken`: somebody removed it who was not dockmend, though it ran, or
+    was to."""
 
     id: str
     names: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class Identity(Struct, frozen=True, omit_defaults=True):
     stand_in: str = ""
     aside: str = ""
     made_as: str = ""
+    taken: bool = False
 
     def called(self) -> tuple[str, ...]:
         """Targets by which it may be found again, the best first: its own, then those that its names alone make."""
@@ -97,6 +99,10 @@ class Identities:
         """A definition that names `old` is made onto `new`: what `old` meant need not be guessed by a name again."""
         if self._leads_on(old, new):
             self._put(replace(self.known.get(old) or Identity(old), stand_in=new))
+
+    def removed_by_somebody(self, container_id: str) -> None:
+        if (known := self.known.get(container_id)) is not None and not known.taken:
+            self._put(replace(known, taken=True))
 
     def _leads_on(self, old: str, new: str) -> bool:
         """False for one that would take its own place in the end."""
@@ -185,6 +191,13 @@ class Identities:
     def called(self, key: str) -> list[str]:
         """The ids of all that were ever called so."""
         return [each.id for each in self.known.values() if key in each.called()]
+
+    def was_taken(self, by: str) -> bool:
+        """Whether somebody removed what was known `by` an id, a target, or the beginning of a Compose service's targets
+        (`compose:PROJECT/SERVICE/`). To be asked of what is not there."""
+        if by.startswith("compose:"):
+            return any(each.taken and any(key.startswith(by) for key in each.targets) for each in self.known.values())
+        return any(each.taken for each in self.known.values() if by == each.id or by in each.called())
 
     # --- what is forgotten ---------------------------------------------------------------------------------------
 

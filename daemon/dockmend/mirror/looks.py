@@ -277,7 +277,7 @@ def _missing_container(mirror: Mirror, found: Entry, origin: Origin) -> list[Cha
     mirror.changed.add(found.container.id)
     if mirror.of_target(target_of(found.container)) is not None:
         return []
-    if not _is_missed(mirror, found):
+    if not is_missed(mirror, found):
         mirror.on_gone(target_of(found.container))
         return []
     stopped = found.kept.run.stopped
@@ -288,7 +288,7 @@ def _missing_container(mirror: Mirror, found: Entry, origin: Origin) -> list[Cha
     return [change]
 
 
-def _is_missed(mirror: Mirror, found: Entry) -> bool:
+def is_missed(mirror: Mirror, found: Entry) -> bool:
     """False of what its creator made for a moment and took away: it never ran, or had done its work (`docker create`,
     `cp` and `rm`; the steps of a build; jobs that are pruned). The engine removes what runs with `--rm` itself."""
     run, container = found.kept.run, found.container

@@ -274,7 +274,15 @@ def removed(mirror: Mirror, found: Entry, at: float, now: float, origin: Origin)
             await_cause(mirror, found, end)  # held until now: its own timer has passed
     mirror.on_container(found.container, None)
     mine = mirror.echoed(found, "destroy", now) or found.container.id in mirror.taken_away
+    if not mine and looks.is_missed(mirror, found) and not _removed_itself(mirror, found):
+        mirror.identities.removed_by_somebody(found.container.id)
     if not found.container.auto_remove and run.by != "dockmend" and not mine:
         found.kept.removed_at = at
         looks.await_successor(mirror, found, origin)
     return changes
+
+
+def _removed_itself(mirror: Mirror, found: Entry) -> bool:
+    """Whether the engine removed it since it had ended (`--rm`), and nobody had asked for that."""
+    cause, _ = judge(found.kept.run, found.container, mirror.engine_start, blind=False)
+    return found.container.auto_remove and cause != "stopped"

@@ -161,3 +161,20 @@ def test_who_shares_a_network_is_shown_and_hangs_on_nobody():
     assert [(each.network, each.members) for each in graph.shared] == [("lan", ((web.id, ("www",)), (db.id, ())))]
     assert graph.edges == ()
     assert graph.dependents([db.id]) == set()
+
+
+def test_who_hangs_on_what_was_taken_away():
+    nobody = build([one("app", network_mode=f"container:{VPN.id}"), one("web", labels={"dockmend.depends-on": "db"})])
+    assert nobody.cut_off(lambda by: False) == set()
+    assert nobody.cut_off(lambda by: by == VPN.id) == {one("app").id}
+    assert nobody.cut_off(lambda by: by == "container:db") == {one("web").id}
+    service = {
+        PROJECT: "shop",
+        SERVICE: "web",
+        DEPENDS: "db:service_healthy:false,init:service_completed_successfully:",
+    }
+    waits = build([one("web", labels=service), one("reader", volumes_from=("data",))])
+    assert waits.cut_off(lambda by: by == "compose:shop/db/") == {one("web").id}
+    assert waits.cut_off(lambda by: by == "compose:shop/init/") == set(), "a job that was pruned"
+    assert waits.cut_off(lambda by: by == "container:data") == set(), "volumes outlive it"
+    assert build([VPN, one("app", network_mode=f"container:{VPN.id}")]).cut_off(lambda by: True) == set()
