@@ -6,10 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dockmend.app import fact_finding
 from dockmend.app.fact_finding import FactFinding
 from dockmend.errors import EngineError, JournalError
+from dockmend.mirror.identities import Identities
+from dockmend.model import Container
 from dockmend.notify.alarms import Trouble
 from dockmend.notify.message import Kind
 from dockmend.redaction import MARK
@@ -24,6 +27,8 @@ class Asked:
 
     def __init__(self, lines: Any = (), env: tuple[str, ...] = (), check: str = "", journal: Any = None) -> None:
         self.lines, self.env, self.check, self.journal = lines, env, check, journal
+        self.present = container()
+        self.before: Container | None = None  # what had its target before it
 
     async def inspect_raw(self, container_id: str) -> dict[str, Any]:
         return {"Config": {"Env": list(self.env)}, "State": {"Health": {"Log": [{"Output": self.check}]}}}
@@ -37,7 +42,10 @@ class Asked:
         raise JournalError("the disk is full")
 
     def finding(self) -> FactFinding:
-        mirror: Any = SimpleNamespace(of_target=lambda target: container())
+        memory = Identities()
+        if self.before is not None:
+            memory.seen(self.before)
+        mirror: Any = SimpleNamespace(of_target=lambda target: self.present, identities=memory)
         here: Any = self
         return FactFinding(here, mirror, here, lambda each: "no rule acts on it", lambda rule, target: 7.0)
 
@@ -70,3 +78,22 @@ async def test_a_key_in_several_lines_and_a_value_that_a_line_only_begins_are_ta
 async def test_beside_a_huge_environment_nothing_of_the_log_is_told():
     facts = await Asked(lines=["…" * 900] * 20, env=("A=" + "y" * 200_000,), check="refused").finding().of(DOWN)
     assert (facts.check, facts.lines) == (MARK, (MARK,))
+
+
+@pytest.mark.parametrize(
+    ("before", "image", "image_before"),
+    [
+        (None, "web:2", ""),
+        (("web:1", "sha256:1a"), "web:2", "web:1"),
+        (("web:2", "sha256:1a"), "2b", "web:2 (1a)"),
+        (("web:2", "sha256:2b"), "web:2", ""),
+        (("web:1", "sha256:2b"), "web:2", ""),
+    ],
+)
+async def test_the_image_before_is_that_of_what_had_its_target_if_it_was_another(before, image, image_before):
+    asked = Asked()
+    asked.present = replace(asked.present, id="n" * 64, image="web:2", image_id="sha256:2b", created_at=20.0)
+    if before is not None:
+        asked.before = replace(asked.present, id="o" * 64, image=before[0], image_id=before[1], created_at=10.0)
+    facts = await asked.finding().of(DOWN)
+    assert (facts.image, facts.image_before) == (image, image_before)

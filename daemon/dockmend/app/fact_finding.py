@@ -67,8 +67,12 @@ class FactFinding:
         return facts
 
     def _seen(self, container: Container) -> Facts:
+        image, before = as_written(container.image, container.labels), self.mirror.identities.before(container)
+        earlier = before.image if before is not None and before.image_id != container.image_id else ""
+        if before is not None and earlier == image:  # a tag that names another one by now: their ids tell them apart
+            earlier, image = f"{image} ({_short(before.image_id)})", _short(container.image_id)
         return Facts(
-            exit_code=container.exit_code, error=container.error, image=as_written(container.image, container.labels),
+            exit_code=container.exit_code, error=container.error, image=image, image_before=earlier,
             made_at=container.created_at, started_at=container.started_at, why_not=self.why_not(container),
         )  # fmt: skip
 
@@ -96,6 +100,10 @@ def _with_tries(facts: Facts, incident: Incident, actions: list[ActionRecord]) -
         Try(each.action, each.began_at, each.outcome or "", each.detail) for each in actions if each.part == "then"
     )
     return replace(facts, attempts=incident.attempts, tries=tries, first_at=incident.opened_at)
+
+
+def _short(image_id: str) -> str:
+    return image_id.removeprefix("sha256:")[:12]
 
 
 def _environment(config: Mapping[str, Any]) -> dict[str, str]:

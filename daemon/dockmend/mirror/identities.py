@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dockmend.model import Container, target_of
+from dockmend.model import Container, as_written, target_of
 
 GONE_KEPT = 2048
 """Identities kept of containers that are gone and that no definition names; the oldest are forgotten first."""
@@ -30,7 +30,7 @@ class Identity(Struct, frozen=True, omit_defaults=True):
     place; `stand_in`: the id of the one that a definition which names it was last made onto, whoever made that one;
     `aside`: the name that a recreation of dockmend's gave it, by which the engine tells links to it ever since;
     `made_as`: how it was made (Container.made_as); `taken`: somebody removed it who was not dockmend, though it ran, or
-    was to."""
+    was to; `image`, `image_id`, `created_at`: of what it was made, and when (wall seconds)."""
 
     id: str
     names: tuple[str, ...] = ()
@@ -40,6 +40,9 @@ class Identity(Struct, frozen=True, omit_defaults=True):
     aside: str = ""
     made_as: str = ""
     taken: bool = False
+    image: str = ""
+    image_id: str = ""
+    created_at: float = 0.0
 
     def called(self) -> tuple[str, ...]:
         """Targets by which it may be found again, the best first: its own, then those that its names alone make."""
@@ -74,7 +77,12 @@ class Identities:
         self._heard(container.id, container.plain_name, target_of(container))
         known = self.known[container.id]
         if container.made_as and not known.made_as:
-            self._put(replace(known, made_as=container.made_as))
+            known = replace(known, made_as=container.made_as)
+        if container.image_id and not known.image_id:
+            image = as_written(container.image, container.labels)
+            known = replace(known, image=image, image_id=container.image_id, created_at=container.created_at)
+        if known is not self.known[container.id]:
+            self._put(known)
 
     def named(self, container_id: str, name: str) -> None:
         """Only an event told of it: whose its labels are is not known, so that its name is all there is."""
@@ -170,6 +178,16 @@ class Identities:
         """
         names = [each.names[0] for each in self.known.values() if each.names and target in each.called()]
         return names[-1] if names else target.partition(":")[2]
+
+    def before(self, container: Container) -> Identity | None:
+        """What had its target before it, if it is known of what image that was made: the last one."""
+        target = target_of(container)
+        earlier = [
+            each for each in self.known.values()
+            if each.id != container.id and each.image_id and target in each.targets
+            if each.created_at < container.created_at
+        ]  # fmt: skip
+        return max(earlier, key=lambda each: each.created_at, default=None)
 
     def made_another_way(self, old: str, new: str) -> bool:
         """Whether `new` was made another way than `old` and all its heirs. False for one of these, and where that is

@@ -57,6 +57,8 @@ class Try(Struct, frozen=True):
 class Facts(Struct, frozen=True):
     """What is known of a container in trouble; all of it may be missing. Times are wall seconds.
 
+    `image_before`: that of the container whose place it took, if it was another one.
+
     `check`: what its health check said last; `made_at`: when it was made; `reason`: why its rule gave up; `why_not`:
     why nothing is done about it; `attempts`: how many tries there were, which are not all listed in `tries`;
     `first_at`: when what its rule gave up on was first seen.
@@ -66,6 +68,7 @@ class Facts(Struct, frozen=True):
     error: str = ""
     check: str = ""
     image: str = ""
+    image_before: str = ""
     made_at: float = 0.0
     started_at: float = 0.0
     lines: tuple[str, ...] = ()
@@ -260,8 +263,12 @@ def _before(trouble: Trouble, facts: Facts, now: float, where: Where) -> list[st
     """What changed in the day before, as far as the engine and the journal tell."""
     if not facts.made_at or not 0 <= trouble.since - facts.made_at < DAY:
         return []
+    at = where.time(facts.made_at, now)
+    if facts.image and facts.image_before:
+        before, after = map(defusing.defused, (facts.image_before, facts.image))
+        return [f"Changed before: image {before} → {after} at {at}."]
     image = f" from image {defusing.defused(facts.image)}" if facts.image else ""
-    return [f"Changed before: it was made anew at {where.time(facts.made_at, now)}{image}."]
+    return [f"Changed before: it was made anew at {at}{image}."]
 
 
 def _was(trouble: Trouble) -> str:

@@ -209,3 +209,64 @@ def test_neither_there_nor_gone_is_what_the_stream_has_still_to_tell_of():
     host.emit("destroy", id=OTHER, name="new")
     assert mirror.is_gone(OTHER)
     assert not mirror.is_gone(OWNER_ID)
+
+
+@pytest.mark.parametrize(
+    ("actions", "fields", "taken"),
+    [
+        (["kill:9", "die", "destroy"], {}, True),
+        (["kill:15", "die", "stop", "destroy"], {}, True),
+        (["die:1", "destroy"], {}, True),  # it had crashed, and somebody removed it
+        (["die:0", "destroy"], {}, False),  # a job that had done its work
+        (["die:0", "destroy"], {"restart_policy": "always"}, True),
+        (["die:1", "destroy"], {"auto_remove": True}, False),  # the engine removed it
+        (["kill:9", "die", "destroy"], {"auto_remove": True}, True),
+    ],
+)
+def test_whether_somebody_took_away_what_ran_or_was_to(
+    actions: list[str], fields: dict[str, object], taken: bool
+) -> None:
+    host = Host()
+    host.relist(owner(host, **fields), guest(host), first=True)
+    for each in actions:
+        action, _, number = each.partition(":")
+        more = {"signal": number} if action == "kill" else {"exitCode": number or "137"} if action == "die" else {}
+        host.emit(action, id=OWNER_ID, **more)
+        if action == "die":
+            present = host.mirror.container(OWNER_ID)
+            assert present is not None
+            code = int(number or 137)
+            host.look(replace(present, state="exited", exit_code=code, finished_at=host.now))
+            host.wait(10.0)
+    memory = host.mirror.identities
+    assert [memory.was_taken(by) for by in (OWNER_ID, "container:vpn", "container:other")] == [taken, taken, False]
+
+
+def test_a_recreation_of_dockmends_own_takes_nothing_away() -> None:
+    host = Host()
+    host.relist(owner(host), first=True)
+    host.mirror.taken_away.add(OWNER_ID)
+    host.emit("destroy", id=OWNER_ID)
+    assert not host.mirror.identities.was_taken(OWNER_ID)
+
+
+def test_a_compose_service_is_known_by_its_targets() -> None:
+    host = Host()
+    labels = {"com.docker.compose.project": "shop", "com.docker.compose.service": "db"}
+    host.relist(owner(host, labels=labels), first=True)
+    host.emit("destroy", id=OWNER_ID)
+    memory = host.mirror.identities
+    assert memory.was_taken("compose:shop/db/")
+    assert not memory.was_taken("compose:shop/d/")
+
+
+def test_what_had_a_target_before_is_known_by_its_image() -> None:
+    host = Host()
+    host.relist(owner(host, image="vpn:1", image_id="sha256:1"), guest(host), first=True)
+    host.emit("destroy", id=OWNER_ID)
+    new = owner(host, id=OTHER, image="vpn:2", image_id="sha256:2", created_at=980.0)
+    host.look(new)
+    before = host.mirror.identities.before(new)
+    assert before is not None
+    assert (before.image, before.image_id, before.created_at) == ("vpn:1", "sha256:1", 900.0)
+    assert host.mirror.identities.before(replace(new, name="other")) is None

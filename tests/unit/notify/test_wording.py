@@ -144,6 +144,15 @@ def test_what_was_healed_and_what_is_healed_again_and_again():
     assert again.next_step == "dockmend incidents --container web"
 
 
+def test_the_image_that_it_had_before_is_named_if_it_is_known():
+    told = wording.alarm(DOWN, replace(FACTS, image_before="sonarr:4.0.1"), NOW, NAS)
+    assert "Changed before: image sonarr:4.0.1 → sonarr:4.0.2 at 02:55." in told.body
+    same = wording.alarm(DOWN, replace(FACTS, image_before="sonarr:latest (1a2b)", image="3c4d"), NOW, NAS)
+    assert "image sonarr:latest (1a2b) → 3c4d at 02:55" in same.body
+    old = wording.alarm(DOWN, replace(FACTS, image_before="sonarr:4.0.1", made_at=SINCE - 90000), NOW, NAS)
+    assert "Changed before" not in old.body
+
+
 def told(text: str, title: str | None = None, filled: str = "", incident: Incident = HEALED) -> Message:
     """Of a rule whose field {x} holds what is `filled` in."""
 
