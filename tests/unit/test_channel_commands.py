@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
@@ -89,6 +90,22 @@ async def test_it_sends_a_sample_to_one_url(daemon: Daemon):
         (f"ntfy://a/{SECRET}", "TEST ✅ example healed in 1.4 s (2nd time today)"),
         (f"json://b/{SECRET}", "TEST 🔴 example is down"),
     ]
+
+
+@pytest.mark.parametrize(("own", "host"), [(frozenset({"0" * 64}), "fake"), (frozenset(), os.uname().nodename)])
+async def test_in_a_container_messages_name_the_engines_host(
+    own: frozenset[str], host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The system's name in a container is the container's short id, which tells nobody where something is down."""
+    monkeypatch.setattr("dockmend.app.daemon.own_containers", lambda: own)
+    fake = await FakeEngine(tmp_path).start()
+    one: Settings = settings(tmp_path).model_copy(update={"notify": {"ops": NotifyChannel()}})
+    async with running(fake, one) as daemon:
+        await until(daemon._listed.is_set, "the engine was listed")
+        assert daemon.where.host == host
+        assert daemon.telling is not None
+        assert daemon.telling._where is daemon.where
+    await fake.stop()
 
 
 @pytest.mark.parametrize(

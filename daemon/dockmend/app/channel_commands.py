@@ -42,15 +42,13 @@ def channels_of(daemon: Daemon) -> list[dict[str, Any]]:
 
 async def tried(daemon: Daemon, channel: str, url: int, kind: str) -> Tried:
     """Implements control.api.Commands.notify_test."""
-    from dockmend.app.telling import local  # noqa: PLC0415 - only for who asks
-    from dockmend.notify.samples import sample  # noqa: PLC0415 - the same
-    from dockmend.notify.wording import Where  # noqa: PLC0415 - the same
+    from dockmend.notify.samples import sample  # noqa: PLC0415 - only for who asks
 
     channels = {each.name: each for each in daemon.messaging.channels}
     if channel not in channels or not 0 <= url < len(channels[channel].urls):
         raise UsageError(f"there is no such URL of a channel: the channels are {', '.join(channels) or 'none'}")
     if kind not in LISTED or daemon.messaging.delivery is None:
         raise UsageError(f"there is no sample of such a message: there is one of {', '.join(LISTED)}")
-    message = sample(Kind(kind), daemon.clock.wall(), Where(daemon.host, local))
+    message = sample(Kind(kind), daemon.clock.wall(), daemon.where)
     verdict = await daemon.messaging.delivery.try_now(channels[channel], url, message)
     return Tried(accepted=verdict.accepted, said=list(verdict.said))

@@ -22,7 +22,7 @@ from dockmend.app.keeping import Keeping
 from dockmend.app.left_aside import LeftAside
 from dockmend.app.leftovers import Leftovers
 from dockmend.app.memory import keep_small
-from dockmend.app.messages import Messages, messenger_of, router_of, telling_of
+from dockmend.app.messages import Messages, messenger_of, router_of, telling_of, where_of
 from dockmend.app.messaging import Messaging
 from dockmend.app.other_healers import OtherHealers
 from dockmend.app.own import own_containers
@@ -116,6 +116,7 @@ class Daemon:
         self.rules = Rules(settings, self.host, clock.wall)
         self.mqtt = self._mqtt()
         self.label_errors = LabelErrors(frozenset(settings.notify))
+        self.where = where_of(self)
         self.telling = telling_of(self)
         self.observer = Observers(
             self.metrics,
@@ -375,6 +376,8 @@ class Daemon:
         assert self.watch.info is not None
         if not self.turn.look(self.watch.info.identity):
             await asyncio.Event().wait()  # nothing more is done by this daemon: it ends, and another one is built
+        if self.guards.own:  # in a container the system's name is the container's short id, which nobody knows
+            self.where.host = self.watch.info.name or self.host
         if self._listed.is_set():
             self.treatment.engine_back()
             self.spare_images.due.set()

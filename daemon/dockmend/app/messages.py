@@ -26,7 +26,12 @@ def telling_of(daemon: Daemon) -> Telling | None:
     """None if nobody is to be told: there is no channel, or another dockmend acts on this engine and tells."""
     if not daemon.settings.channels or daemon.settings.only or daemon.turn.holder is not None:
         return None
-    return Telling(daemon.host, daemon.clock.wall)
+    return Telling(daemon.where, daemon.clock.wall)
+
+
+def where_of(daemon: Daemon) -> Where:
+    """What messages say of the host until the engine answers: dockmend's own name for it."""
+    return Where(daemon.host, local)
 
 
 def router_of(daemon: Daemon) -> Router:
@@ -40,7 +45,7 @@ def messenger_of(daemon: Daemon) -> Messenger:
     """Who sends what rules tell."""
     if not daemon.router.channels:
         return Nobody()
-    return RuleMessages(daemon.router, daemon.mirror, daemon.journal, Where(daemon.host, local), daemon.clock.wall)
+    return RuleMessages(daemon.router, daemon.mirror, daemon.journal, daemon.where, daemon.clock.wall)
 
 
 class Messages:

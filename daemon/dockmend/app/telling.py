@@ -75,11 +75,11 @@ class Telling(Observer):
     `ill`: the parts of dockmend that do not work. `wall`: wall seconds.
     """
 
-    def __init__(self, host: str, wall: Callable[[], float]) -> None:
+    def __init__(self, where: Where, wall: Callable[[], float]) -> None:
         self.ill: dict[str, Ill] = {}
         self._wall = wall
         self._parts: Parts
-        self._where = Where(host, local)
+        self._where = where
         self._alarms = Alarms()
         self._heals = Heals()
         self._closed: list[Incident] = []

@@ -32,9 +32,9 @@ TRIES_SHOWN: Final = 5
 """Tries that are listed; of more the newest."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Where:
-    """The host's name, and its clock: `local` makes local time of wall seconds."""
+    """The host's name as people know it, and its clock: `local` makes local time of wall seconds."""
 
     host: str
     local: Callable[[float], datetime]
