@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 from dockmend import __version__
+from dockmend.notify import child
 from dockmend.settings import addresses
 from dockmend.settings.variables import VARIABLES
 
@@ -44,6 +45,7 @@ def test_compose_needs_no_other_file_and_takes_no_strangers_image(name: str):
         assert service["pull_policy"] == "never"
         assert service["cap_drop"] == ["ALL"]
         assert service["read_only"] is True
+        assert service["ulimits"] == {"core": 0}
 
 
 @pytest.mark.parametrize("name", COMPOSE)
@@ -52,6 +54,18 @@ def test_compose_sets_only_variables_that_there_are_and_publishes_to_this_host(n
     known = {f"DOCKMEND_{key.upper().replace('.', '_')}" for key in VARIABLES}
     assert {each for each in service["environment"] if each != "TZ"} <= known | {addresses.URL}
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+
+
+def test_the_process_of_messages_takes_dockmend_down_with_it_neither_here_nor_there():
+    """Beside dockmend's own 90 MiB it stays below where systemd begins to slow both down."""
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(TOP / "systemd/dockmend.service")
+    service = unit["Service"]
+    assert service["OOMPolicy"] == "continue"
+    assert service["LimitCORE"] == "0"
+    most = int(service["MemoryHigh"].removesuffix("M"))
+    assert most > child._MEMORY // 2**20 + 90
 
 
 def test_behind_the_proxy_only_the_proxy_has_the_engines_socket():
