@@ -16,6 +16,7 @@ from dockmend.model import Container
 from dockmend.notify.alarms import Trouble
 from dockmend.notify.message import Kind
 from dockmend.redaction import MARK
+from dockmend.settings.channels import MOST_LINES
 from tests.unit.test_model import container
 
 DOWN = Trouble(key="down/container:web", kind=Kind.DOWN, target="container:web", object_name="web", since=1.0)
@@ -36,7 +37,7 @@ class Asked:
     async def last_lines(self, container_id: str, count: int, *, terminal: bool) -> list[str]:
         if isinstance(self.lines, Exception):
             raise self.lines
-        return list(self.lines)
+        return list(self.lines)[-count:]
 
     async def incidents(self, **which: Any) -> list[Any]:
         raise JournalError("the disk is full")
@@ -54,6 +55,11 @@ class Asked:
 async def test_without_a_log_the_health_check_is_told_all_the_same(error):
     facts = await Asked(lines=error, check="refused\n").finding().of(DOWN)
     assert (facts.check, facts.lines, facts.why_not) == ("refused", (), "no rule acts on it")
+
+
+async def test_as_many_lines_as_a_channel_may_ask_for():
+    facts = await Asked(lines=[f"line {each}" for each in range(90)]).finding().of(DOWN)
+    assert (len(facts.lines), facts.lines[-1]) == (MOST_LINES, "line 89")
 
 
 async def test_without_a_journal_the_rest_is_told_all_the_same():

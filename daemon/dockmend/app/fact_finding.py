@@ -21,13 +21,12 @@ from dockmend.model import Container, as_written
 from dockmend.notify.alarms import Trouble
 from dockmend.notify.message import Kind, cut
 from dockmend.notify.wording import Facts, Try
+from dockmend.settings.channels import MOST_LINES
 
 WITHIN: Final = 2.0
 """Seconds for everything that is asked."""
-LINES: Final = 20
-"""Lines of a container's log that a message holds at most; a channel may take fewer."""
 LONGEST_LINE: Final = 1000
-"""Characters of one of them in which secrets are looked for; a message shows fewer."""
+"""Characters of a line of a log in which secrets are looked for; a message shows fewer."""
 LOOKED_THROUGH: Final = 20
 """The newest incidents of a container among which the one is looked for that was given up."""
 
@@ -62,7 +61,7 @@ class FactFinding:
                     config = raw.get("Config") or {}
                     known = redaction.known_values(_environment(config), (container.name, container.image))
                     facts = replace(facts, check=redaction.text(_said_last(raw), known))
-                    lines = await self.engine.last_lines(container.id, LINES, terminal=bool(config.get("Tty")))
+                    lines = await self.engine.last_lines(container.id, MOST_LINES, terminal=bool(config.get("Tty")))
                     facts = replace(facts, lines=_without_secrets(lines, known))
         return facts
 

@@ -30,6 +30,8 @@ class Severity(IntEnum):
     CRITICAL = 2
 
 
+MOST_LINES: Final = 50
+"""Of a container's log that a message may hold."""
 LISTED: Final = tuple(kind for kind in Kind if kind is not Kind.TOLD)
 """The kinds that `at_once` and `digest` of a channel may name."""
 AT_ONCE: Final[frozenset[Kind]] = frozenset(LISTED) - {Kind.HEALED}

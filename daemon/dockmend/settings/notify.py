@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from dockmend.rules.language_error import did_you_mean
-from dockmend.settings.channels import AT_ONCE, DIGEST, LISTED, Channel, Kind, Severity
+from dockmend.settings.channels import AT_ONCE, DIGEST, LISTED, MOST_LINES, Channel, Kind, Severity
 from dockmend.settings.parts import File, Lists
 from dockmend.settings.secrets import Secret
 
@@ -91,7 +91,7 @@ class NotifyChannel(Lists):
     digest: tuple[KindName, ...] | None = None
     severity: SeverityName = Severity.INFO
     quiet: Quiet | None = None
-    logs: int = Field(default=5, ge=0, le=50, strict=True)
+    logs: int = Field(default=5, ge=0, le=MOST_LINES, strict=True)
     digest_at: Minutes = 8 * 60
 
     @model_validator(mode="after")
