@@ -125,6 +125,10 @@ def test_a_systemd_credential_stands_in_for_a_file(folder):
     assert [url.reveal() for url in found.channels[0].urls] == ["ntfy://h/t"]
     assert found.heartbeat_url is not None
     assert found.heartbeat_url.reveal() == "http://127.0.0.1/push"
+    assert found.warnings == ()
+    secret(folder / "notify.phone", "ntfy://h/t\n")
+    [warning] = loaded(folder, {"CREDENTIALS_DIRECTORY": str(folder)}).warnings
+    assert warning.startswith("the systemd credential notify.phone is for no channel: write `phone: {}` under `notify`")
 
 
 def test_the_environment_alone_makes_the_channel_default(folder):

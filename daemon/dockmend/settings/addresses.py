@@ -72,6 +72,7 @@ def read(
             )
             continue
         found.urls[name] = _of_file(path, place, check_url, source, owners, found.warnings, as_daemon=as_daemon)
+    found.warnings += _for_no_channel(channels, environ)
     path = base / heartbeat if heartbeat is not None else _credential("heartbeat", environ)
     _heartbeat(path, source, environ, owners, found, as_daemon)
     return found
@@ -115,6 +116,17 @@ def _heartbeat(
 def _credential(name: str, environ: Mapping[str, str]) -> Path | None:
     folder = environ.get("CREDENTIALS_DIRECTORY")
     return path if folder and (path := Path(folder) / name).is_file() else None
+
+
+def _for_no_channel(channels: Mapping[str, NotifyChannel], environ: Mapping[str, str]) -> list[str]:
+    """Credentials that nobody asks for: their channel is not in the settings."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    given = sorted(each.name.removeprefix("notify.") for each in Path(folder).glob("notify.*")) if folder else []
+    return [
+        f"the systemd credential notify.{name} is for no channel: write `{name}: {{}}` under `notify` in the settings"
+        for name in given
+        if name not in channels
+    ]
 
 
 def _of_variable(name: str, urls: list[str], right: Callable[[str], None], found: Found) -> tuple[Secret, ...]:
