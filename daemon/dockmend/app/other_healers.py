@@ -31,9 +31,9 @@ class OtherHealers:
             return False
         self._rules.healers = healers
         if healers:
-            log.warning("another healer runs here: the built-in rule only says what it would do", healers=list(healers))
+            log.warning("another healer runs here: label:heal only says what it would do", healers=list(healers))
         else:
-            log.warning("no other healer runs here any more: the built-in rule acts")
+            log.warning("no other healer runs here any more: label:heal acts")
         self._put_in_force(self._rules.again())
         return True
 

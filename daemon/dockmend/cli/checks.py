@@ -78,7 +78,8 @@ _DEGRADED = {
 def engine(url: str, info: EngineInfo) -> list[Finding]:
     """Who answers, and what that engine does otherwise than dockmend counts on."""
     who = f"{info.product} {info.version} (API {info.api_version}) on {info.name}"
-    found = [Finding("ok", "engine", f"{url}: {who}, {info.containers} containers")]
+    amount = f"{info.containers} container{'' if info.containers == 1 else 's'}"
+    found = [Finding("ok", "engine", f"{url}: {who}, {amount}")]
     if info.product == PODMAN:
         text = "this is Podman: a `podman stop` can look like a crash to dockmend, and its networks have other names"
         found.append(Finding("note", "engine", text, "let rules be about health, not about ends: see docs/engines.md"))
@@ -138,7 +139,7 @@ def healers(containers: Iterable[Container]) -> list[Finding]:
     running = [each for each in containers if each.running]
     found = [
         Finding(
-            "note", "healers", f"{name} restarts unhealthy containers too: the built-in rule only watches",
+            "note", "healers", f"{name} restarts unhealthy containers too: label:heal only says what it would do",
             f"to let dockmend do it: docker rm -f {name}",
         )
         for name in foreign_healers(running)
@@ -218,7 +219,7 @@ def _shown(key: str, value: str) -> str:
 def _label(container: Container, key: str, value: str, known: set[str]) -> Finding | None:
     """One that no function of dockmend and no rule reads, and that looks as if it should be."""
     what = f"container {container.name}: label {key}={_shown(key, value)}"
-    if key in known or means_something(key) or not (key.lower().startswith("dockmend.") or _near(key)):
+    if key in known or means_something(key) or not seems_ours(key):
         return None
     if key in OF_SHIPPED_RULES:
         todo = f"put {OF_SHIPPED_RULES[key]} of dockmend's rules.d into the folder of your rules"
@@ -238,8 +239,11 @@ def _wrong(container: Container, error: LabelError) -> Finding:
     return Finding("problem", "labels", f"container {container.name}: {error}", todo)
 
 
-def _near(key: str) -> bool:
-    """A slip in `dockmend.` or in one of the other healers' labels: dockmnd.heal, auto-heal, Autoheal."""
+def seems_ours(key: str) -> bool:
+    """A label that begins with `dockmend.`, or has a slip in that or in one of the other healers' labels: dockmnd.heal,
+    auto-heal, Autoheal."""
+    if key.lower().startswith("dockmend."):
+        return True
     if len(key) > 60:
         return False
     head = re.split(r"[._/-]", key.lower(), maxsplit=1)[0]
@@ -306,17 +310,22 @@ def restart_policies(containers: Iterable[Container], rules: RuleSet) -> list[Fi
     asks = [each for each in down if each.restart_policy in ("no", "") and asked(each, "labelled") is not None]
     will = [each.name for each in asks if each.running]
     now = [each.name for each in asks if not each.running and each.finished_at]
-    todo = "a rule with `when: container.left_down` and `then: start` brings them back"
+    todo = (
+        "the label dockmend.heal=true, or a rule with `when: container.left_down` and `then: start`, brings them back"
+    )
+    rule = "a rule with `when: container.left_down` and `then: start` brings them back"
     found = []
     if kept:
         text = f"{_some(kept)} with restart: unless-stopped stay down when the engine is killed and comes back"
-        found.append(Finding("note", "restarts", text, todo))
+        found.append(
+            Finding("note", "restarts", text, f"{todo}; so does `restart: always`, which dockmend itself needs")
+        )
     if will:
         text = f"{_some(will)} ask to be healed and have no restart policy: they stay down when the engine restarts"
-        found.append(Finding("note", "restarts", text, f"docker update --restart unless-stopped NAME, or {todo}"))
+        found.append(Finding("note", "restarts", text, f"docker update --restart unless-stopped NAME, or {rule}"))
     if now:
         text = f"{_some(now)} ask to be healed, are down, and have no restart policy"
-        found.append(Finding("note", "restarts", text, f"docker start NAME if it should run; {todo}"))
+        found.append(Finding("note", "restarts", text, f"docker start NAME if it should run; {rule}"))
     return found or [Finding("ok", "restarts", "nothing that the engine would leave down unnoticed")]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from dockmend.cli.checks import seems_ours
 from dockmend.cli.in_force import in_force
 from dockmend.cli.options import options, owned_of, with_engine
 from dockmend.cli.text import emit, show
@@ -16,6 +17,8 @@ from dockmend.decide import begins_a_task
 from dockmend.mirror.troubles import END_TRIGGERS
 from dockmend.model import Container, target_of
 from dockmend.rules.label_names import Function, means_something
+from dockmend.rules.label_rules import HEAL
+from dockmend.rules.other_healers import foreign_healers
 from dockmend.rules.owner_labels import wishes
 
 if TYPE_CHECKING:
@@ -77,7 +80,8 @@ def covers(
     """
     known = sorted(containers, key=lambda each: each.name)
     ties = Ties(known)
-    found = {each.id: cover(each, rules, guards, ties, channels) for each in known}
+    healers = foreign_healers(known)
+    found = {each.id: cover(each, rules, guards, ties, channels, healers) for each in known}
     acting = {container_id: covered.rules for container_id, covered in found.items()}
     rows: list[tuple[Container, Cover]] = []
     for each in known:
@@ -89,9 +93,15 @@ def covers(
 
 
 def cover(
-    container: Container, rules: RuleSet, guards: Guards, ties: Ties, channels: Collection[str] | None = None
+    container: Container,
+    rules: RuleSet,
+    guards: Guards,
+    ties: Ties,
+    channels: Collection[str] | None = None,
+    healers: Sequence[str] = (),
 ) -> Cover:
-    """Which rules of a set would act on a container, going by what they match and listen to. `channels`: as above."""
+    """Which rules of a set would act on a container, going by what they match and listen to. `channels`: as above.
+    `healers`: others that run here, beside which `label:heal` only does dry runs."""
     errors = wishes(container.labels, channels).errors
     wrong = tuple(map(str, errors))
     forbidden = guards.forbids(container)
@@ -115,7 +125,8 @@ def cover(
     if acting:
         return Cover(tuple(rule.name for rule in acting), tuple(shadows), "", labels=wrong)
     if shadows:
-        reasons.append(f"only dry runs: {', '.join(shadows)}")
+        beside = f", while {', '.join(healers)} runs here too" if healers and HEAL in shadows else ""
+        reasons.append(f"only dry runs: {', '.join(shadows)}{beside}")
     told = any(each.function is not Function.NOTIFY for each in errors)  # that keeps nobody from healing it
     why = "; ".join(dict.fromkeys(reasons)) or ("" if told else _nothing(container, rules))
     return Cover((), tuple(shadows), why, labels=wrong)
@@ -169,6 +180,8 @@ def _nothing(container: Container, rules: RuleSet) -> str:
         return f"no rule matches; {', '.join(said)} is set by its image, which does not count"
     if wishes(container.labels).rejoin and container.joined is None:
         return "no rule matches; its label dockmend.rejoin is for those that share its network"
+    if rules.rules and (vain := [key for key in container.labels if seems_ours(key) and not means_something(key)]):
+        return f"no rule matches, nor is one for its label {', '.join(sorted(vain))}: see `dockmend doctor`"
     return "no rule matches" if rules.rules else "there are no rules"
 
 

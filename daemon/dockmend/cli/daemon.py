@@ -92,7 +92,7 @@ def _tell_status(found: dict[str, Any], now: float) -> None:
         since = when(breaker["opened_at"])
         say(f"breaker    open for {breaker['rule']} on {breaker['target']} since {since}: {breaker['reason']}")
     for healer in found["healers"]:
-        say(f"healer     {healer} runs here too: the built-in rule only says what it would do")
+        say(f"healer     {healer} runs here too: label:heal only says what it would do while it does")
 
 
 def _until(until: float | None) -> str:

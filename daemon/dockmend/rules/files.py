@@ -18,7 +18,7 @@ _Owners = frozenset[int] | None
 
 def without_folder(heal: str) -> str:
     """What is said if the folder of the rules does not exist. `heal`: the setting."""
-    return f"does not exist: {'no rule' if heal == 'off' else 'only the built-in rule'} is in force"
+    return f"does not exist: {'no rule is' if heal == 'off' else 'only those of the labels are'} in force"
 
 
 def read_files(

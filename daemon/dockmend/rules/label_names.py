@@ -108,8 +108,17 @@ def _near(label: str) -> Function | None:
         return None
     if key is not None and (found := KEYS.get(key) or _by_head(key)) is not None:
         return found
-    near = get_close_matches(_letters(label.strip()[len(PREFIX) :]), _LETTERS, 1, 0.82)
+    letters = _letters(label.strip()[len(PREFIX) :])
+    near = get_close_matches(letters, _LETTERS, 1, 0.82) or [each for each in _LETTERS if _swapped(letters, each)]
     return _LETTERS[near[0]] if near else None
+
+
+def _swapped(one: str, other: str) -> bool:
+    """Whether two neighbours changed places, the commonest slip: in a word as short as `hael` no ratio tells it."""
+    if len(one) != len(other):
+        return False
+    unlike = [at for at, letter in enumerate(one) if letter != other[at]]
+    return len(unlike) == 2 and unlike[1] == unlike[0] + 1 and sorted(one) == sorted(other)
 
 
 def _by_head(key: str) -> Function | None:

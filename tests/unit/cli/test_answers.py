@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.cli import checks
-from dockmend.cli.coverage import cover
+from dockmend.cli.coverage import cover, covers
 from dockmend.cli.explain import change_of, changes_of
 from dockmend.cli.explaining import Explainer
 from dockmend.cli.ties import Ties
@@ -165,6 +165,20 @@ def test_coverage_with_the_builtin_rule():
         cover(by_image, rules, Guards(), Ties()).why
         == "no rule matches; dockmend.heal is set by its image, which does not count"
     )
+
+
+@pytest.mark.parametrize("label", ["dockmend.tier", "dockmnd.heal", "auto-heal"])
+def test_coverage_names_a_label_that_no_rule_is_for(label: str):
+    rules = with_label_rules(load_texts({}, host="h"), "labelled")
+    assert label in cover(container("a", labels={label: "true"}), rules, Guards(), Ties()).why
+    assert cover(container("a", labels={"traefik.enable": "true"}), rules, Guards(), Ties()).why == "no rule matches"
+
+
+def test_coverage_says_beside_whom_only_dry_runs_are_done():
+    other = container("auto", image="willfarrell/autoheal")
+    rules = with_label_rules(load_texts({}, host="h"), "labelled", ["auto"])
+    (_, covered), _ = covers([container("a", labels={"dockmend.heal": "true"}), other], rules, Guards())
+    assert covered.why == "only dry runs: label:heal, while auto runs here too"
 
 
 def test_coverage_names_labels_that_are_wrong_or_overruled():

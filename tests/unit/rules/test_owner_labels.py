@@ -79,6 +79,8 @@ def test_all_causes():
         ("dockmend.Heal.on", "crashed", 'did you mean "dockmend.heal.on"?'),
         ("dockmend.healon", "crashed", 'did you mean "dockmend.heal.on"?'),
         ("dockmend.haelon", "crashed", "there is no such label"),
+        ("dockmend.hael", "true", 'did you mean "dockmend.heal"?'),
+        ("dockmend.hela", "true", 'did you mean "dockmend.heal"?'),
         ("Dockmend.heal.after", "5s", 'did you mean "dockmend.heal.after"?'),
         ("dockmend.heal.on ", "crashed", 'did you mean "dockmend.heal.on"?'),
     ],
@@ -116,7 +118,9 @@ def test_a_slip_in_ignore_leaves_the_container_alone(label):
     assert [each.function for each in wishes({label: "true"}).errors] == [Function.IGNORE]
 
 
-@pytest.mark.parametrize("label", ["dockmend.image", "dockmend.tier", "dockmend.health", "dockmend", "dockmendignore"])
+@pytest.mark.parametrize(
+    "label", ["dockmend.image", "dockmend.tier", "dockmend.health", "dockmend.seal", "dockmend", "dockmendignore"]
+)
 def test_what_is_no_slip_in_ignore(label):
     assert not ignores({label: "true"})
     assert wishes({label: "true"}) == Wishes()
