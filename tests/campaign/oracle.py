@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import chain
 from typing import Any
@@ -27,6 +28,9 @@ from .verdict import Verdict
 
 QUIET_WITHIN = 60.0
 """Seconds after the last fault within which everything is to be well, or suppressed for a reason that holds."""
+BUSY_FOR, QUIET_AT_LAST = 20.0, 180.0
+"""Seconds after a call of dockmend's about a container that is not well in which it is still being treated: on a
+machine that is busy three tries take longer than QUIET_WITHIN. Seconds after which that is no excuse."""
 GOES_DOWN = 1.0
 """Seconds before the engine's end within which dockmend may not have looked who stopped a container."""
 CALM = 1.0
@@ -73,17 +77,24 @@ class Oracle:
 
     def settle(self) -> dict[str, dict[str, Any]]:
         """Waits until all is well and nothing is under way, or the time is up; returns the last look."""
-        end = time.monotonic() + QUIET_WITHIN
-        calm_since = time.monotonic()
+        begun = calm_since = time.monotonic()
         while True:
             looks = {slot.key: self.driver.inspect(slot) for slot in self.driver.slots}
-            restless = any(self._wrong(slot, looks[slot.key]) for slot in self.driver.slots)
+            restless = [slot for slot in self.driver.slots if self._wrong(slot, looks[slot.key])]
             now = time.monotonic()
             if restless or self.journal.under_way(time.time() + CALM):
                 calm_since = now
-            if now - calm_since > CALM or now > end:
+            limit = QUIET_AT_LAST if self._treated(restless, time.time()) else QUIET_WITHIN
+            if now - calm_since > CALM or now - begun > limit:
                 return looks
             time.sleep(POLL)
+
+    def _treated(self, restless: Sequence[Slot], now: float) -> bool:
+        """Whether dockmend is in the middle of doing something about each that is not well."""
+        return bool(restless) and all(
+            any(now - (each.answered or each.sent) < BUSY_FOR for each in self.driver.relay.changes(slot.id)[-1:])
+            for slot in restless
+        )
 
     def _wrong(self, slot: Slot, seen: dict[str, Any]) -> bool:
         return self._is_judged(slot) and not self.driver.well(slot, seen) and not self._accepted(slot, seen)[0]

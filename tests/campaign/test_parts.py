@@ -104,6 +104,23 @@ def doubles(oracle: Oracle) -> list[str]:
     return [finding.kind for finding in verdict.findings]
 
 
+@pytest.mark.parametrize(
+    ("calls", "treated"),
+    [
+        ([call("restart", 900.0, 930.0), call("restart", 970.0, 985.0)], True),
+        ([call("restart", 990.0)], True),
+        ([call("restart", 960.0, 979.0)], False),
+        ([], False),
+    ],
+    ids=["answered just now", "under way", "long ago", "never"],
+)
+def test_what_dockmend_is_treating_has_more_time(tmp_path: Path, calls: list[Request], treated: bool) -> None:
+    ill = SimpleNamespace(id=ID)
+    assert oracle_of(tmp_path, calls, [])._treated([ill], 1000.0) is treated  # type: ignore[list-item]
+    other = SimpleNamespace(id="b" * 64)
+    assert not oracle_of(tmp_path, calls, [])._treated([ill, other], 1000.0)  # type: ignore[list-item]
+
+
 @pytest.mark.parametrize("again", ["start", "restart"])
 def test_a_cut_call_is_not_done_by_the_event_of_the_next_one(tmp_path: Path, again: str):
     cut, answered = call("start", 10.0), call(again, 12.0, 12.5)
