@@ -158,7 +158,9 @@ def told(
     name, subject = defusing.name(incident.rule), defusing.name(incident.object_name or incident.target)
     heading = heading or shown(lines[0], LONGEST_TITLE) or f"Rule {name}"  # all of its fields may be empty
     body = [*body, f"Rule {name}, {subject}"]
-    return _of_incident(Kind.TOLD, SEVERITIES[incident.severity], heading, body, incident, now, where)
+    message = _of_incident(Kind.TOLD, SEVERITIES[incident.severity], heading, body, incident, now, where)
+    # What two rules tell of one container is not about one thing: a list that has no room names both.
+    return replace(message, key=f"{message.key}/{incident.rule}")
 
 
 def _filled(value: str) -> str:

@@ -173,6 +173,7 @@ def test_a_rules_own_message():
     assert (titled.title, titled.body.splitlines()[0]) == ("Look at web", "web is slow")
     assert told("{x}", title="{x}", filled="").title == "Rule label:heal"
     assert len(told("x" * 100).title) == 80
+    assert told("x").key != told("x", incident=replace(HEALED, rule="another")).key, "two rules tell of two things"
     for severity in get_args(Rule.__annotations__["severity"]) or ("info", "warning", "critical"):
         assert told("x", incident=replace(HEALED, severity=severity)).severity.name.lower() == severity
 
