@@ -59,12 +59,13 @@ def _trouble(kind: Kind, now: float) -> Trouble:
         key=f"{kind}/{_TARGET}", kind=kind, target=_TARGET, object_name=_NAME, since=since, rule=_RULE,
         cause="its network's owner is unknown" if needs_you else "crashed",
         note="the container that it shares its network with does not exist any more" if needs_you else "",
+        step=f"docker inspect {_NAME}" if needs_you else "",
     )  # fmt: skip
 
 
 def _facts(kind: Kind, now: float) -> Facts:
     if kind in (Kind.DEGRADED, Kind.NEEDS_YOU):
-        return Facts(reason=f"docker inspect {_NAME}" if kind is Kind.NEEDS_YOU else "")
+        return Facts()
     tries = tuple(Try("restart", now - before, "failed") for before in (220, 150, 60))
     return Facts(
         exit_code=1, lines=("SQLite: database is locked",), why_not="no rule acts on it",
