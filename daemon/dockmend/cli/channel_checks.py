@@ -68,10 +68,10 @@ async def _looked_at(known: Iterable[Channel]) -> list[Finding]:
 
 
 def _todo(why: str, file: Path | None) -> str:
+    if why.startswith(("no answer within", "the process for messages did not start within")):
+        return "nothing was sent: this host is too busy now; ask again, or `dockmend notify --test`"
     if "cannot be loaded" in why or "process" in why:
         return "install dockmend anew, with what it needs: docs/install.md"
-    if why.startswith("no answer within"):  # of apprise, which was only asked to read it
-        return "nothing was sent: this host is too busy now; ask again, or `dockmend notify --test`"
     return f"write it as apprise has it, in {file or 'the variable DOCKMEND_NOTIFY_URL'}: docs/notifications.md"
 
 

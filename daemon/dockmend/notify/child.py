@@ -23,6 +23,8 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 
+READY: Final = 0
+"""The id of the answer that nobody asked for: the library is loaded, requests are served from now on."""
 LARGEST_ANSWER: Final = 16 * 1024
 """Bytes of one line of standard output."""
 MOST_LINES: Final = 10
@@ -73,6 +75,7 @@ def main() -> None:
     except ImportError:
         services = None
     lock = threading.Lock()
+    _answer(Answer(id=READY, accepted=services is not None), answers, lock)
     for line in sys.stdin.buffer:
         request = msgspec.json.decode(line, type=Request)
         try:

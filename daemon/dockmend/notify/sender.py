@@ -32,7 +32,10 @@ from dockmend.settings.secrets import Secret
 log = structlog.get_logger("dockmend.notify")
 
 PATIENCE: Final = 30.0
-"""Seconds for one message, with the start of the process."""
+"""Seconds for one message, once the process has loaded the library."""
+START: Final = 300.0
+"""Seconds for that. On a host that is short of processor or memory, when there is something to tell, it takes longer
+than a message may: one that is killed meanwhile begins anew each time, and nothing is ever sent."""
 IDLE: Final = 60.0
 """Seconds without a message after which the process ends."""
 LOOK: Final = 0.5
@@ -58,7 +61,9 @@ class Verdict(NamedTuple):
 @dataclass(slots=True, eq=False)
 class _Child:
     process: asyncio.subprocess.Process
+    started_at: float
     used_at: float
+    ready_at: float | None = None
     fit: bool = True
     pending: dict[int, asyncio.Future[Answer]] = field(default_factory=dict)
 
@@ -115,7 +120,7 @@ class Sender:
     async def _ask(self, request: Request) -> Verdict:
         self._number += 1
         request = msgspec.structs.replace(request, id=self._number)
-        deadline = self._clock() + self._patience
+        asked_at = self._clock()
         try:
             child = await self._started()
         except OSError as error:
@@ -125,18 +130,25 @@ class Sender:
         try:
             assert child.process.stdin is not None
             child.process.stdin.write(msgspec.json.encode(request) + b"\n")
-            while not future.done() and self._clock() < deadline:
+            while not future.done() and self._clock() < self._deadline(child, asked_at):
                 await asyncio.wait([future], timeout=LOOK)
             if future.done():
                 answer = future.result()
                 return Verdict(answer.accepted, wiped(answer.said, request.url))
             self._unfit(child)
+            if child.ready_at is None:
+                return Verdict(accepted=False, said=(f"the process for messages did not start within {START:.0f} s",))
             return Verdict(accepted=False, said=(f"no answer within {self._patience:.0f} s",))
         finally:
             del child.pending[request.id]
             child.used_at = self._clock()
             if not child.fit and not child.pending:
                 _kill(child)
+
+    def _deadline(self, child: _Child, asked_at: float) -> float:
+        if child.ready_at is None:
+            return child.started_at + START
+        return max(asked_at, child.ready_at) + self._patience
 
     async def _started(self) -> _Child:
         async with self._starting:
@@ -148,7 +160,7 @@ class Sender:
                 # A home that is not there: the library's libraries look for settings and passwords in it.
                 env={**self._environ, "HOME": "/dev/null", "LANG": "C.UTF-8"},
             )  # fmt: skip
-            self._fit = child = _Child(process, self._clock())
+            self._fit = child = _Child(process, now := self._clock(), now)
             self._children.add(child)
             self._tasks.create_task(self._follow(child), name="messages")
             return child
@@ -168,6 +180,8 @@ class Sender:
                 if not line:
                     break
                 answer = msgspec.json.decode(line, type=Answer)
+                if child.ready_at is None:
+                    child.ready_at = self._clock()
                 if (future := child.pending.get(answer.id)) is not None and not future.done():
                     future.set_result(answer)
         except (ValueError, msgspec.MsgspecError):

@@ -1,4 +1,7 @@
-"""A process in the place of the one that holds apprise: it does what the body of a message says."""
+"""A process in the place of the one that holds apprise: it does what the body of a message says.
+
+Its argument, if there is one, is a file: until that exists it is still starting.
+"""
 
 import json
 import os
@@ -7,6 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+while len(sys.argv) > 1 and not Path(sys.argv[1]).exists():
+    time.sleep(0.01)
+print(json.dumps({"id": 0, "accepted": True}), flush=True)
 for line in sys.stdin:
     request = json.loads(line)
     said: list[str] = []

@@ -84,6 +84,27 @@ async def test_a_receiver_that_hangs_is_given_up_at_the_deadline_and_holds_up_no
         assert gone(first)()
 
 
+async def test_a_process_that_starts_slowly_is_waited_for(tmp_path: Path):
+    """Killed before it has loaded the library, it would begin anew with each try, and nothing was ever sent."""
+    machine, slow = Machine(), (*CHILD, str(tmp_path / "loaded"))
+    async with Sender(machine.clock(), {}, command=slow) as sender, asyncio.TaskGroup() as group:
+        sent = group.create_task(send(sender, "ok"))
+        await eventually_async(lambda: len(sender._fit.pending) == 1 if sender._fit else False, what="it is asked")
+        machine.passes(module.START - 1)
+        (tmp_path / "loaded").touch()
+        assert await sent == Verdict(accepted=True)
+
+
+async def test_a_process_that_never_starts_is_given_up(tmp_path: Path):
+    machine, never = Machine(), (*CHILD, str(tmp_path / "never"))
+    async with Sender(machine.clock(), {}, command=never) as sender, asyncio.TaskGroup() as group:
+        sent = group.create_task(send(sender, "ok"))
+        await eventually_async(lambda: len(sender._fit.pending) == 1 if sender._fit else False, what="it is asked")
+        machine.passes(module.START)
+        assert await sent == Verdict(accepted=False, said=("the process for messages did not start within 300 s",))
+        await eventually_async(lambda: not sender.processes, what="it was killed")
+
+
 async def test_what_the_process_started_is_killed_with_it():
     async with sending() as (sender, machine):
         pid = int((await send(sender, "child")).said[0])
