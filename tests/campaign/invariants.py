@@ -15,7 +15,7 @@ from . import fleet
 from .cut_off import CutOff
 from .driver import Driver
 from .fleet import Slot
-from .record import Journal
+from .record import Journal, Row
 from .relay import Request
 from .turns import Turns
 from .verdict import Verdict
@@ -26,6 +26,8 @@ HELPER = "dockmend.helper"
 UNFINISHED = (".tmp", ".part", ".partial")
 FAULTS = ("Traceback", "internal error", "fault of dockmend")
 GIVEN_UP = {"attempts", "breaker", "exhausted"}
+PROVES_WITHIN = 300.0
+"""Seconds in which dockmend knows of a loop of at most a minute that it is over, a death of dockmend included."""
 POLL = 0.2
 """Seconds between two looks of one who waits until all is calm."""
 HELPERS_GO = 20.0
@@ -184,7 +186,7 @@ class Invariants:
             code = reasons.get(row["object_id"], "").partition(":")[0].split()
             if row["state"] == "verifying" and GIVEN_UP.intersection(code):
                 continue  # what cannot help goes on for as many attempts as it has
-            if row["opened_at"] >= until:
+            if row["opened_at"] >= until or _proves_itself(row, until):
                 continue
             verdict.found("leftover", f"incident {row['id']} of {row['object_name']} is {row['state']}")
 
@@ -270,6 +272,11 @@ def _covers(row: dict[str, Any], request: Request) -> bool:
     """Whether a record of the journal, of the same container, tells of a call: by its time."""
     until = row.get("ended_at") or time.time()
     return bool(row["began_at"] - CLOCKS <= request.sent <= until + CLOCKS)
+
+
+def _proves_itself(row: Row, now: float) -> bool:
+    """Whether what is verified ended by itself before, so that it has to run for longer than it did then."""
+    return bool(row["state"] == "verifying" and row["lasted"] > 0.0 and now < row["opened_at"] + PROVES_WITHIN)
 
 
 def _zombies(parent: int) -> list[int]:

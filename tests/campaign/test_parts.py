@@ -343,6 +343,25 @@ def test_what_begins_while_a_round_is_judged_is_judged_after_the_next(
 
 
 @pytest.mark.parametrize(
+    ("lasted", "opened_at", "found"),
+    [(52.0, 50.0, []), (0.0, 50.0, ["leftover"]), (52.0, -250.0, ["leftover"])],
+    ids=["it must run for longer than before", "it need not", "for too long"],
+)
+def test_what_has_to_run_for_longer_than_before_is_verified_for_so_long(
+    tmp_path: Path, lasted: float, opened_at: float, found: list[str]
+) -> None:
+    row = {"id": "i1", "object_id": ID, "object_name": "p1", "state": "verifying", "opened_at": opened_at,
+           "lasted": lasted}  # fmt: skip
+    with closing(sqlite3.connect(tmp_path / "journal.sqlite3")) as journal, journal:
+        journal.execute("CREATE TABLE incidents (object_id TEXT, body BLOB, closed_at REAL)")
+        journal.execute("INSERT INTO incidents VALUES (?, ?, NULL)", (ID, json.dumps(row)))
+        journal.execute("CREATE TABLE actions (began_at REAL, body BLOB)")
+    verdict = Verdict()
+    oracle_of(tmp_path, [], [])._invariants._leftover_work(verdict, 100.0)
+    assert [finding.kind for finding in verdict.findings] == found
+
+
+@pytest.mark.parametrize(
     ("still", "ended_at", "unheard"),
     [((), 110.6, True), ((), 112.0, False), ((109.0, 112.5), 112.0, True), ((109.0, 110.5), 112.0, False)],
     ids=["at once", "later", "dockmend stood still", "it stood still before"],
