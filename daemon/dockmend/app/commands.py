@@ -201,7 +201,7 @@ class DaemonCommands:
         target = self._target(container) if container is not None else None
         rule = self._whole_name(rule) if rule is not None else None
         if all((each.rule, each.target) != (rule, target) for each in daemon.pauses.in_force()):
-            raise DockmendError(f"{_what(rule, target)} is not paused: `dockmend status` lists what is")
+            raise DockmendError(f"there is no pause of {_what(rule, target)}: `dockmend status` lists what is")
         daemon.journal.remove_pause(rule, target)
         daemon.pauses.remove(rule, target)
         await daemon.journal.committed()

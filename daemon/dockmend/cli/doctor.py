@@ -223,6 +223,10 @@ async def _engine(settings: Settings) -> tuple[Listing | None, list[Finding]]:
         found += checks.acting(holder_of(info.identity, folders), settings.paths.state)
     except EngineAway as error:
         todo = "start the engine, or name it with --engine or DOCKER_HOST"
+        if "permission denied" in str(error):
+            todo = (
+                "`usermod --append --groups docker NAME`, log in again; for a container `--group-add`: docs/install.md"
+            )
         return None, [Finding("problem", "engine", str(error), todo)]
     except EngineError as error:
         return None, [Finding("problem", "engine", str(error), "run as root, or as a member of the group docker")]
