@@ -77,8 +77,8 @@ def test_the_demo_heals_tells_and_leaves_nothing(docker, tmp_path):
         "verified",
         "closed",
     ]
-    shown = (SOURCE.parent / "README.md").read_text()
-    assert counted(told) == counted(shown), "the README shows what comes"
+    shown = (SOURCE.parent / "docs" / "install.md").read_text()
+    assert counted(told) == counted(shown), "docs/install.md shows what comes"
     assert holdings(docker) == before
     assert docker.health("bystander") == "unhealthy", "the demo touches nothing but its own"
     assert docker.api("GET", f"/containers/{bystander}/json")[1]["RestartCount"] == 0
