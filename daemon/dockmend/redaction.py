@@ -112,7 +112,7 @@ def _is_value(value: str) -> bool:
 def _without_known(said: str, known: Iterable[str]) -> str:
     """Known values as they are, and as URLs and shells write them; also where a cut went through one.
 
-    An image may bring an environment that nobody can look for in time: of a text beside such a one nothing is kept.
+    The values of a huge environment cannot be looked for in time: then the whole text is taken out.
     """
     known = tuple(known)
     if sum(map(len, known)) > LARGEST_KNOWN:

@@ -101,14 +101,14 @@ def test_if_it_names_none_the_label_and_the_severity_decide(labels: dict[str, st
 def test_one_that_is_not_there_any_more_is_said_and_fails_only_if_it_is_the_only_one() -> None:
     post = Post(Channel("home"))
     assert post.tell("ops", "home").detail == "told home; there is no channel ops (settings: notify)"
-    with pytest.raises(Failed, match="nobody was told: there is no channel ops"):
+    with pytest.raises(Failed, match="no message was sent: there is no channel ops"):
         post.tell("ops")
     assert post.waiting("home") == ["web is slow"]
 
 
 def test_without_a_channel_it_fails_and_says_why() -> None:
     notice = Notice("x", None, None, lambda text, quoted: text, lambda channels: None)
-    with pytest.raises(Failed, match="nobody was told: no channel is configured"):
+    with pytest.raises(Failed, match="no message was sent: no channel is configured"):
         Nobody().tell(INCIDENT, notice)
 
 

@@ -98,7 +98,7 @@ class Messenger(Protocol):
     """Where such messages go: into the outbox, from where they are sent."""
 
     def tell(self, incident: Incident, notice: Notice) -> Done:
-        """The message and what `mark` notes are on disk together or not at all. Raises Failed if there is nobody,
+        """The message and what `mark` notes are on disk together or not at all. Raises Failed if there is no channel,
         JournalError if that cannot be noted (nothing is sent then)."""
 
 
@@ -106,7 +106,7 @@ class Nobody:
     """The messenger where no channel is configured."""
 
     def tell(self, incident: Incident, notice: Notice) -> Done:
-        raise Failed("nobody was told: no channel is configured (settings: notify)", again=False)
+        raise Failed("no message was sent: no channel is configured (settings: notify)", again=False)
 
 
 AS_IT_IS = Verify()
@@ -124,7 +124,7 @@ async def _unknown(container_id: str) -> Mapping[str, Any] | None:
 
 
 def _nobody(text: str, title: str | None, to: tuple[str, ...] | None) -> Done:
-    raise Failed("nobody is told here", again=False)
+    raise Failed("no message was sent: actions of this kind run without channels here", again=False)
 
 
 async def _no_parts(action: str, params: Any, subject: Container) -> Done:

@@ -38,7 +38,9 @@ class RuleMessages:
         named = tuple(dict.fromkeys(notice.to)) if notice.to is not None else None
         missing = [each for each in named or () if each not in known]
         if named is not None and len(missing) == len(named):
-            raise Failed(f"nobody was told: there is no channel {', '.join(missing)} (settings: notify)", again=False)
+            raise Failed(
+                f"no message was sent: there is no channel {', '.join(missing)} (settings: notify)", again=False
+            )
         message = wording.told(notice.text, notice.title, notice.fill, incident, self.clock(), self.where)
         to = named if named is not None else channels_of(self.mirror, incident.target, known)
         addressed = Addressed(message, to, by_rule=named is not None)

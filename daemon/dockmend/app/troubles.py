@@ -95,7 +95,7 @@ class Troubles:
     def _on_the_engine(self) -> list[Trouble]:
         needs = [replace(each, held=not self.up() or self.paused(each.target)) for each in self.needs()]
         told = {each.target for each in needs}
-        # One that nobody can heal before a person has done what it needs is told once.
+        # If a container needs a person first, that message is enough: it is not reported as down as well.
         containers = [each for each in self._of_containers() if each.kind is not Kind.DOWN or each.target not in told]
         return [*containers, *needs]
 

@@ -101,9 +101,15 @@ class Writer:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """What is put within it, by the event loop's thread and without awaiting, is in one transaction."""
+        """What is put within it, by the event loop's thread and without awaiting, is in one transaction. If an
+        exception leaves it, nothing of that is written."""
         with self._lock:
-            yield
+            before = self._pending.copy()
+            try:
+                yield
+            except BaseException:
+                self._pending = before
+                raise
 
     def shrink(self) -> None:
         """Has the file give back what was freed in it, slice by slice, whenever nothing waits to be written."""

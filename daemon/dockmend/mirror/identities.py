@@ -212,7 +212,7 @@ class Identities:
 
     def was_taken(self, by: str) -> bool:
         """Whether somebody removed what was known `by` an id, a target, or the beginning of a Compose service's targets
-        (`compose:PROJECT/SERVICE/`). To be asked of what is not there."""
+        (`compose:PROJECT/SERVICE/`). Only meant for a container that does not exist now."""
         if by.startswith("compose:"):
             return any(each.taken and any(key.startswith(by) for key in each.targets) for each in self.known.values())
         return any(each.taken for each in self.known.values() if by == each.id or by in each.called())

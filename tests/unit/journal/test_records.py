@@ -56,6 +56,21 @@ async def test_what_is_put_together_is_written_together(journal):
     assert await asyncio.to_thread(may_begin)
 
 
+async def test_of_what_is_put_together_nothing_is_written_if_one_of_it_cannot_be(journal):
+    def put() -> None:
+        with journal.together():
+            journal.put_action(an_action(1))
+            journal.put_known("x", b"after")
+            raise JournalError("the journal cannot keep up")
+
+    journal.put_known("x", b"before")
+    with pytest.raises(JournalError):
+        put()
+    await journal.committed()
+    assert await journal.known_value("x") == b"before"
+    assert await journal.open_actions() == []
+
+
 async def test_records_are_read_in_pages(journal):
     # Two of one second: the id decides.
     incidents = [an_incident(number, opened_at=NOW + number // 2) for number in range(5)]
