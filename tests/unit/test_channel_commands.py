@@ -64,8 +64,8 @@ async def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
 
 
 async def test_it_says_how_it_goes_with_each_url_and_names_none(daemon: Daemon):
-    daemon.messaging.outbox.put("ops", a_message(), daemon.clock())
-    delivery = daemon.messaging.delivery
+    daemon.message_delivery.outbox.put("ops", a_message(), daemon.clock())
+    delivery = daemon.message_delivery.delivery
     assert delivery is not None
     await until(lambda: delivery.lanes["ops"][1].failing, "the second URL does not accept it")
     found: list[dict[str, Any]] = await DaemonCommands(daemon).channels()
@@ -81,7 +81,7 @@ async def test_it_says_how_it_goes_with_each_url_and_names_none(daemon: Daemon):
 
 async def test_it_sends_a_sample_to_one_url(daemon: Daemon):
     commands = DaemonCommands(daemon)
-    delivery = daemon.messaging.delivery
+    delivery = daemon.message_delivery.delivery
     assert delivery is not None
     await until(lambda: delivery._sending is not None, "it sends")
     assert await commands.notify_test("uid 0", "ops", 0, "healed") == {"accepted": True, "said": ["said"]}

@@ -18,7 +18,7 @@ def channels_of(daemon: Daemon) -> list[dict[str, Any]]:
     """Implements control.api.Commands.channels."""
     from dockmend.notify.listing import Lane, channel_row  # noqa: PLC0415 - only for who asks
 
-    messaging, wall_at = daemon.messaging, daemon.clock.wall_at
+    delivering, wall_at = daemon.message_delivery, daemon.clock.wall_at
 
     def of_wall(lane: Lane) -> Lane:
         delivered, failed = lane.delivered_at, lane.failed_at
@@ -29,11 +29,11 @@ def channels_of(daemon: Daemon) -> list[dict[str, Any]]:
         )
 
     found = []
-    for channel in messaging.channels:
-        lanes = messaging.delivery.lanes[channel.name] if messaging.delivery is not None else {}
+    for channel in delivering.channels:
+        lanes = delivering.delivery.lanes[channel.name] if delivering.delivery is not None else {}
         row = channel_row(
             channel,
-            [wall_at(due) for due in messaging.outbox.due(channel.name)],
+            [wall_at(due) for due in delivering.outbox.due(channel.name)],
             {number: of_wall(lane) for number, lane in lanes.items()},
         )
         found.append(msgspec.to_builtins(row))
@@ -44,11 +44,11 @@ async def tried(daemon: Daemon, channel: str, url: int, kind: str) -> Tried:
     """Implements control.api.Commands.notify_test."""
     from dockmend.notify.samples import sample  # noqa: PLC0415 - only for who asks
 
-    channels = {each.name: each for each in daemon.messaging.channels}
+    channels = {each.name: each for each in daemon.message_delivery.channels}
     if channel not in channels or not 0 <= url < len(channels[channel].urls):
         raise UsageError(f"there is no such URL of a channel: the channels are {', '.join(channels) or 'none'}")
-    if kind not in LISTED or daemon.messaging.delivery is None:
+    if kind not in LISTED or daemon.message_delivery.delivery is None:
         raise UsageError(f"there is no sample of such a message: there is one of {', '.join(LISTED)}")
     message = sample(Kind(kind), daemon.clock.wall(), daemon.where)
-    verdict = await daemon.messaging.delivery.try_now(channels[channel], url, message)
+    verdict = await daemon.message_delivery.delivery.try_now(channels[channel], url, message)
     return Tried(accepted=verdict.accepted, said=list(verdict.said))

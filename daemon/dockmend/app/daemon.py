@@ -22,8 +22,8 @@ from dockmend.app.keeping import Keeping
 from dockmend.app.left_aside import LeftAside
 from dockmend.app.leftovers import Leftovers
 from dockmend.app.memory import keep_small
+from dockmend.app.message_delivery import MessageDelivery
 from dockmend.app.messages import Messages, messenger_of, router_of, telling_of, where_of
-from dockmend.app.messaging import Messaging
 from dockmend.app.other_healers import OtherHealers
 from dockmend.app.own import own_containers
 from dockmend.app.pauses import Pauses
@@ -125,7 +125,7 @@ class Daemon:
             self.label_errors,
             *(each for each in (self.mqtt, self.telling) if each is not None),
         )
-        self.messaging = Messaging(settings, journal, self.metrics, self.degraded, clock, dice)
+        self.message_delivery = MessageDelivery(settings, journal, self.metrics, self.degraded, clock, dice)
         self.router = router_of(self)
         self.pauses = Pauses(clock, self.observer.paused)
         self.pulse = Pulse()
@@ -193,7 +193,7 @@ class Daemon:
             self.own.objects.load(await self.journal.instance(), await self.journal.owned())
             known = await taking_up.known_state(self.journal, self.mirror, self.clock)
             self.times = taking_up.Times(known.moved, self.clock())
-            await self.messaging.take_up(known.moved)
+            await self.message_delivery.take_up(known.moved)
             self.history = await taking_up.history_of(self.journal, self.times, self.rules.looks_back)
             await taking_up.tell_own_doing(self.journal, self.mirror, known)
             pauses = [self.times.pause(pause) for pause in await self.journal.pauses()]
@@ -287,7 +287,7 @@ class Daemon:
             ("memory", keep_small),
             ("pauses", self.pauses.run),
             ("command socket", self._serve_commands),
-            *self.messaging.parts(),
+            *self.message_delivery.parts(),
         ]
         if self.mqtt is not None:
             parts.append(("mqtt", self.mqtt.run))

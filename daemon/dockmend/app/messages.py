@@ -37,8 +37,8 @@ def where_of(daemon: Daemon) -> Where:
 def router_of(daemon: Daemon) -> Router:
     """Who puts messages into the outbox: of the daemon's own, and of rules."""
     clock = daemon.clock
-    channels = {each.name: each for each in daemon.messaging.channels}
-    return Router(channels, daemon.messaging.outbox, lambda: Now(clock(), local(clock.wall())))
+    channels = {each.name: each for each in daemon.message_delivery.channels}
+    return Router(channels, daemon.message_delivery.outbox, lambda: Now(clock(), local(clock.wall())))
 
 
 def messenger_of(daemon: Daemon) -> Messenger:

@@ -1,4 +1,4 @@
-"""What the daemon has for messages to people: the outbox, who delivers it, the heartbeat; loaded as far as needed."""
+"""Delivers messages to people: the outbox, who takes it to each URL, and the heartbeat; loaded as far as needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OWN_FAULTS = ("rules", "journal", "daemon")
 told by a message."""
 
 
-class Messaging:
+class MessageDelivery:
     """`degraded`: what does not work, by part. `outbox` takes messages for the channels of `settings` only."""
 
     def __init__(
