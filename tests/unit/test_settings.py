@@ -427,8 +427,20 @@ def test_settings_of_a_user_whom_only_the_environment_can_name(file):
 
 @pytest.mark.parametrize(("listen", "warned"), [("0.0.0.0:1", True), ("[::1]:1", False), ("10.0.0.1:1", True)])
 def test_tokens_in_clear_text_are_a_warning(listen, warned, file):
-    warnings = load({"listen": listen}, environ={}, config=file("")).warnings
-    assert any("clear text" in each for each in warnings) is warned
+    found = load({"listen": listen}, environ={}, config=file(""), contained=False)
+    assert any("clear text" in each for each in found.warnings) is warned
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("listen", "warned", "noted"),
+    [("0.0.0.0:1", 0, 1), ("[::]:1", 0, 1), ("127.0.0.1:1", 0, 0), ("10.0.0.1:1", 1, 0)],
+)
+def test_in_a_container_listening_on_all_addresses_is_no_warning(listen, warned, noted, file):
+    """Its port may be published on 127.0.0.1 alone, as deploy/compose.yaml does: dockmend cannot know."""
+    found = load({"listen": listen}, environ={}, config=file(""), contained=True)
+    assert (len(found.warnings), len(found.notes)) == (warned, noted)
+    assert all("publish its port on 127.0.0.1 only" in each for each in found.notes)
 
 
 def test_a_password_that_goes_to_a_broker_in_clear_is_a_warning(with_secret):

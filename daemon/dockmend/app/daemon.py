@@ -25,7 +25,6 @@ from dockmend.app.memory import keep_small
 from dockmend.app.message_delivery import MessageDelivery
 from dockmend.app.messages import Messages, messenger_of, router_of, telling_of, where_of
 from dockmend.app.other_healers import OtherHealers
-from dockmend.app.own import own_containers
 from dockmend.app.pauses import Pauses
 from dockmend.app.reloading import Reloading
 from dockmend.app.rules import Rules, watch_folder
@@ -47,6 +46,7 @@ from dockmend.mirror import Mirror
 from dockmend.mirror.proven_names import ProvenNames
 from dockmend.model import Change, Container
 from dockmend.observer import Observers
+from dockmend.own_container import own_containers
 from dockmend.ownership import Ownership
 from dockmend.pipeline.dependents import Dependents
 from dockmend.pipeline.groups import Groups

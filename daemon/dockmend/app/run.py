@@ -41,6 +41,8 @@ def run(settings: Settings, policy: Callable[[], Policy]) -> int:
     outlet = configure(settings.log_format)
     for warning in settings.warnings:
         log.warning(warning)
+    for note in settings.notes:
+        log.info(note)
     rest_the_collector()
     with locked(settings.paths.state), announced(settings.paths.socket, settings.paths.state, os.environ):
         return asyncio.run(_main(settings, policy, outlet))

@@ -99,7 +99,8 @@ def _settings(flags: dict[str, Any]) -> tuple[InForce, Settings, list[Finding]]:
         return asked, asked.settings, [said, *_wrong(error)]
     notes = [Finding("note", "settings", each) for each in whole.warnings]
     where = str(asked.settings.paths.config) if asked.settings.paths.config else "no settings file: the defaults hold"
-    return asked, whole, [said, *(notes or [Finding("ok", "settings", where)])]
+    notes = notes or [Finding("ok", "settings", where)]
+    return asked, whole, [said, *notes, *(Finding("ok", "settings", each) for each in whole.notes)]
 
 
 def _whole(asked: InForce, flags: dict[str, Any]) -> Settings:

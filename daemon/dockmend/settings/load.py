@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from dockmend import file_trust
 from dockmend.errors import InvalidFiles, Problem, UsageError
 from dockmend.file_trust import UnknownOwner, Untrusted
+from dockmend.own_container import in_container
 from dockmend.settings import addresses
 from dockmend.settings import document as documents
 from dockmend.settings.document import Document, Location
@@ -26,6 +27,14 @@ DEFAULT_CONFIG = Path("/etc/dockmend/dockmend.yaml")
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 _SECRETS = {"mqtt.password": ("mqtt", "password_file"), "http.token": ("http", "token_file"),
             "http.read_token": ("http", "read_token_file")}  # fmt: skip
+_CLEAR_TEXT = (
+    "http.listen {}: there is no TLS, so tokens and answers cross the network in clear text: listen on 127.0.0.1 "
+    "behind a proxy with TLS, and use http.metrics_listen for what is open"
+)
+_IN_CONTAINER = (
+    "http.listen {} of this container speaks plain HTTP: publish its port on 127.0.0.1 only, as deploy/compose.yaml "
+    "does; if it is to be reached from further away, put a proxy with TLS before it"
+)
 
 
 def load(
@@ -36,6 +45,7 @@ def load(
     runs_as: int | None = None,
     *,
     as_daemon: bool = True,
+    contained: bool | None = None,
 ) -> Settings:
     """The settings in force.
 
@@ -44,7 +54,8 @@ def load(
     exist. Paths in the file are relative to its folder. Without `secrets` the files of secrets are not read.
     `runs_as`: the uid of the daemon, whose files count beside root's; None: this process's. Without `as_daemon` what
     only the daemon may have is not missed: a systemd credential, and a file that this user may not read, which a
-    warning names. Raises InvalidFiles, or UsageError where a flag or a variable is wrong too.
+    warning names. `contained`: whether it runs in a container; None: looked up. Raises InvalidFiles, or UsageError
+    where a flag or a variable is wrong too.
     """
     environ = os.environ if environ is None else environ
     said = from_environment(environ)
@@ -70,13 +81,15 @@ def load(
         told |= {"heartbeat": found.heartbeat} if found.heartbeat is not None else {}
     _refuse(source.problems, loose)
     assert valid is not None  # else there was a problem
+    in_clear, in_a_container = _reachable(valid.http.listen, contained)
     settings = Settings.model_construct(
         **{name: getattr(valid, name) for name in FileSettings.model_fields if name != "mqtt"},
         mqtt=_anchored(valid.mqtt, Path(source.path).parent),
         paths=_paths({key: value for key, (value, _) in own.items()}, Path(source.path) if source.path else None),
         dry_run=dry_run,
         log_format=log_format,
-        warnings=(*said.warnings, *notes, *_in_clear(valid.mqtt, valid.http.listen)),
+        warnings=(*said.warnings, *notes, *_in_clear(valid.mqtt), *in_clear),
+        notes=tuple(in_a_container),
     )
     settings._secrets.update(told)  # noqa: SLF001 - private so that no dump or repr holds them
     settings._urls.update(found.urls)  # noqa: SLF001 - the same
@@ -310,21 +323,24 @@ def _judge(path: Path, source: Document, location: Location, owners: frozenset[i
         return
 
 
-def _in_clear(mqtt: Mqtt | None, listen: Address | None) -> list[str]:
-    """What crosses a network so that others can read it on the way."""
-    found = []
-    local = mqtt is not None and Address(mqtt.host, 0).loopback
-    if mqtt is not None and mqtt.tls is None and mqtt.password_file is not None and not local:
-        found.append(
-            f"mqtt: the password goes to {mqtt.host} without TLS: set mqtt.tls, or whoever listens on the way has it"
-        )
-    if listen is not None and not listen.loopback:
-        found.append(
-            f"http.listen {listen}: there is no TLS, so tokens and answers cross the network in clear text: listen on "
-            "127.0.0.1 (in a container, publish the port there alone) behind a proxy with TLS, and use "
-            "http.metrics_listen for what is open"
-        )
-    return found
+def _in_clear(mqtt: Mqtt | None) -> list[str]:
+    """Whether the broker's password crosses a network so that others can read it on the way."""
+    if mqtt is None or mqtt.tls is not None or mqtt.password_file is None or Address(mqtt.host, 0).loopback:
+        return []
+    return [f"mqtt: the password goes to {mqtt.host} without TLS: set mqtt.tls, or whoever listens on the way has it"]
+
+
+def _reachable(listen: Address | None, contained: bool | None) -> tuple[list[str], list[str]]:
+    """Of tokens that cross a network so that others can read them: a warning, or a note.
+
+    A container has to listen on all addresses for its port to be published, and cannot know on which of the host's it
+    is: whoever published it on 127.0.0.1 alone needs no warning.
+    """
+    if listen is None or listen.loopback:
+        return [], []
+    if listen.host in ("0.0.0.0", "::") and (in_container() if contained is None else contained):  # noqa: S104 - only compared
+        return [], [_IN_CONTAINER.format(listen)]
+    return [_CLEAR_TEXT.format(listen)], []
 
 
 def _anchored(mqtt: Mqtt | None, folder: Path) -> Mqtt | None:

@@ -252,13 +252,15 @@ class FileSettings(Part):
 
 
 class Settings(FileSettings):
-    """Everything a run needs to know, from flags, environment and file. `warnings` are sentences for the log."""
+    """Everything a run needs to know, from flags, environment and file. `warnings` and `notes`, which warn of nothing,
+    are sentences for the log."""
 
     paths: Paths = Paths()
     dry_run: bool = False
     only: str = ""  # the id of the one container that may be acted on (`dockmend demo`); "": all
     log_format: LogFormat = "auto"
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     _secrets: dict[str, Secret] = PrivateAttr(default_factory=dict)
     _urls: dict[str, tuple[Secret, ...]] = PrivateAttr(default_factory=dict)  # by channel
 

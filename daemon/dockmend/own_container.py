@@ -1,11 +1,14 @@
-"""Which container dockmend itself runs in, if any: nothing is ever done to it."""
+"""Whether dockmend runs in a container, and in which: nothing is ever done to that one."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 _ID = re.compile(r"/containers/([0-9a-f]{64})/[^/]+")
+_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+"""Files that an engine puts into each of its containers: Docker, Podman."""
 _MADE = frozenset({"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"})
 
 
@@ -22,3 +25,8 @@ def own_containers(mountinfo: Path = Path("/proc/self/mountinfo")) -> frozenset[
     mounts = [fields for line in lines if len(fields := line.split()) > 4]
     found = [_ID.search(root) for _, _, _, root, point, *_ in mounts if point in _MADE]
     return frozenset(match[1] for match in found if match)
+
+
+def in_container(marks: Iterable[Path] = _MARKS) -> bool:
+    """Whether it runs in a container at all, also where its id cannot be found out."""
+    return bool(own_containers()) or any(mark.exists() for mark in marks)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dockmend.app.own import own_containers
+from dockmend.own_container import in_container, own_containers
 
 ME, OTHER = "a" * 64, "b" * 64
 INSIDE = f"""\
@@ -31,3 +31,13 @@ def test_whose_mounts_they_are(tmp_path: Path, text: str, own: set[str]) -> None
 
 def test_without_mounts_to_read_it_runs_in_none(tmp_path: Path) -> None:
     assert own_containers(tmp_path / "nothing") == set()
+
+
+def test_where_its_id_cannot_be_found_the_engines_mark_says_that_it_runs_in_a_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dockmend.own_container.own_containers", frozenset)
+    mark = tmp_path / ".containerenv"
+    assert not in_container([mark])
+    mark.touch()
+    assert in_container([mark])
