@@ -17,10 +17,10 @@ from dockmend.snapshots.archive import Compress
 MIB = 1024 * 1024
 
 
-def disk(total: int, free: int) -> DiskReserve:
+def disk(total: int, free: int, size: int | None = None) -> DiskReserve:
     """A disk of so many MiB."""
     told: Any = SimpleNamespace(f_frsize=4096, f_blocks=total * 256, f_bavail=free * 256)
-    return DiskReserve(Path("/disk"), lambda folder: told)
+    return DiskReserve(Path("/disk"), size, lambda folder: told)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,14 @@ def test_a_large_disk_keeps_256_mib_free_and_a_small_one_a_twentieth(total: int,
     assert caught.value.errno == errno.ENOSPC
 
 
+def test_the_setting_stands_over_both():
+    disk(1_000, 20, 16 * MIB).require(4 * MIB)
+    with pytest.raises(OSError, match="less than 16 MiB of disk space would be left"):
+        disk(1_000, 20, 16 * MIB).require(5 * MIB)
+    with pytest.raises(OSError, match="less than 2048 MiB"):
+        disk(100_000, 2_000, 2048 * MIB).require()
+
+
 def test_an_archive_ends_where_the_reserve_begins():
     written = io.BytesIO()
     told: Any = SimpleNamespace(f_frsize=1, f_blocks=1000 * MIB, f_bavail=52 * MIB)
@@ -52,7 +60,7 @@ def test_an_archive_ends_where_the_reserve_begins():
         told.f_bavail = 52 * MIB - written.tell()
         return told
 
-    stage = Compress(written, DiskReserve(Path("/disk"), usage))
+    stage = Compress(written, DiskReserve(Path("/disk"), None, usage))
     content = os.urandom(40 * MIB)  # does not become smaller
     with pytest.raises(OSError, match="for its journal"):
         in_pieces(stage, content)

@@ -66,6 +66,7 @@ def test_flags_stand_over_the_environment_and_that_over_the_file(file):
 COLLECTIONS = {
     "limits": ("{parallel: 9}", "limits: {parallel: 9}"),
     "snapshots": ("{bind_roots: [/srv]}", "snapshots: {bind_roots: [/srv]}"),
+    "snapshots.reserve": ("1GiB", "snapshots: {reserve: 1g}"),
     "snapshots.bind_roots": ("[/srv, /mnt]", "snapshots: {bind_roots: [/srv, /mnt]}"),
     "mqtt": ("{host: broker}", "mqtt: {host: broker}"),
     "mqtt.tls": ("{ca: /ca.pem}", "mqtt: {host: broker, tls: {ca: /ca.pem}}"),
@@ -256,6 +257,9 @@ WRONG = [
     ("policy: {rules_owner: -1}", "1:23: policy.rules_owner: expected the name or the uid of a user"),
     ("policy: {rules_owner: true}", "1:23: policy.rules_owner: expected the name or the uid of a user"),
     ("policy: {protect: {labels: [a]}}", "policy.protect.labels: expected keys and values, found a list"),
+    ("snapshots: {reserve: 512}", "1:22: snapshots.reserve: expected a size such as 512MiB or 2GiB"),
+    ("snapshots: {reserve: -1GiB}", "expected a size such as 512MiB or 2GiB"),
+    ("snapshots: {reserve: 1MiB}", "expected at least 16MiB"),
     ("snapshots: {bind_roots: [srv]}", "1:12: snapshots: bind_roots: srv: expected paths that begin with /"),
     ("snapshots: {bind_roots: [/]}", "bind_roots: /: expected folders below /, which is the whole host"),
     ("snapshots: {bind_roots: [//]}", "expected folders below /"),

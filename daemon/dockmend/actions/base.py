@@ -150,6 +150,7 @@ class Context:
     bind_roots: tuple[Path, ...]
     render: Callable[[str], str]  # fills `{container.name}` and other fields of a string parameter
     remember: Callable[[Mapping[str, Any]], Awaitable[None]]  # journals `undo`, and returns when it is on disk
+    reserve: int | None = None  # bytes of the state folder's disk that stay free; None: as disk_reserve.py has it
     timeout: float = 300.0  # seconds the step may take
     tell: Callable[[str, str | None, tuple[str, ...] | None], Done] = _nobody  # text, title, channels: see `Notice`
     forbids: Callable[[Object], str | None] | None = None  # why another object than the target must be left alone

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register
 from dockmend.actions.limits import size_text
@@ -58,7 +58,8 @@ async def copy(ctx: Context, params: Any, subject: Object) -> Done:
         if source.container is not None:
             await _drain(ctx, source.container, source.path, spool, params.limit)
         else:
-            await asyncio.to_thread(pack, source.path, spool, params.limit)
+            room = DiskReserve(ctx.state, ctx.reserve)
+            await asyncio.to_thread(pack, source.path, cast("IO[bytes]", Bounded(spool, room)), params.limit)
         size = spool.tell()
         if target.container is not None:
             await _fill(ctx, target.container, target.path, spool)
@@ -101,7 +102,7 @@ async def _drain(ctx: Context, container: Container, path: str, spool: IO[bytes]
 def _have_room(ctx: Context, size: int = 0) -> None:
     """What is copied is kept beside the journal on its way. Raises Failed."""
     try:
-        DiskReserve(ctx.state).require(size)
+        DiskReserve(ctx.state, ctx.reserve).require(size)
     except OSError as error:
         raise Failed(f"cannot keep in {ctx.state} what is copied: {error.strerror}") from error
 
@@ -140,6 +141,19 @@ def _opened(folder: Path) -> int:
         os.close(held)
         raise Failed(f"{folder} was moved meanwhile", again=False)
     return held
+
+
+class Bounded:
+    """A file for tarfile to write to, as long as the disk's reserve is left."""
+
+    def __init__(self, file: IO[bytes], reserve: DiskReserve) -> None:
+        self._file = file
+        self._reserve = reserve
+        self.tell = file.tell
+
+    def write(self, data: bytes) -> int:
+        self._reserve.require(len(data))
+        return self._file.write(data)
 
 
 def pack(path: str, spool: IO[bytes], limit: int) -> None:

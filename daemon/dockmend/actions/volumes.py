@@ -32,7 +32,7 @@ UNPAUSE_WAIT = 0.25  # seconds after the first try, doubled after each: half a m
 
 async def snapshot_volume(ctx: Context, params: Any, subject: Object) -> Done:
     """Snapshots of the subject's volumes; all of them or none. `facts` has their ids and sizes (bytes)."""
-    store = Store(ctx.state / "snapshots")
+    store = Store(ctx.state / "snapshots", ctx.reserve)
     selection = await select(ctx, params.volumes, subject)
     try:
         made = await _take_all(ctx, store, selection, params.consistency)

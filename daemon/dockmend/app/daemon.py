@@ -234,7 +234,7 @@ class Daemon:
             engine=self.engine, own=self.own, mirror=self.mirror, journal=self.journal, incidents=self.incidents,
             observer=self.observer, guards=self.guards, teller=self.mqtt or Silent(), state=settings.paths.state,
             bind_roots=settings.snapshots.bind_roots, host=self.host, clock=clock, definition=self.definitions.of,
-            messenger=messenger_of(self),
+            messenger=messenger_of(self), reserve=settings.snapshots.reserve,
         )  # fmt: skip
         groups = Groups(self.mirror, self.incidents, self.guards)
         self.treatment = Treatment(

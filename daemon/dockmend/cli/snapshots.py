@@ -55,10 +55,11 @@ def create(volume: str, as_json: bool, **flags: Any) -> int:
     from dockmend.snapshots import commands
 
     found = in_force(flags).settings
+    store = commands.store_of(found.paths.state, found.snapshots.reserve)
 
     async def work() -> Any:
         async with owning(found) as own:
-            return await commands.create(own, commands.store_of(found.paths.state), volume, time.time)
+            return await commands.create(own, store, volume, time.time)
 
     manifest = asyncio.run(work())
     if as_json:
@@ -109,7 +110,7 @@ def restore(id: str, to: str | None, in_place: bool, yes: bool, as_json: bool, *
     if in_place and to is not None:
         raise UsageError("--to and --in-place: one of them")
     found = in_force(flags).settings
-    store = commands.store_of(existing(found.paths.state))
+    store = commands.store_of(existing(found.paths.state), found.snapshots.reserve)
     manifest = store.load(id)  # before a journal is made or the engine asked
     if in_place and not yes and not _agreed(manifest):
         say("nothing was done")

@@ -118,6 +118,7 @@ class Steps:
     """By container: restarts that undid a person's stop. Their records stay open until the stop's own is on its way to
     disk, so that a dockmend that dies in between is followed by one that looks again."""
     claims: set[str] = field(default_factory=set)  # references under which an image is being made
+    reserve: int | None = None  # the setting `snapshots.reserve`
     living: Guests = field(init=False)  # what lives in the namespaces of what steps are done to
 
     def __post_init__(self) -> None:
@@ -550,9 +551,9 @@ class Steps:
 
         return Context(
             engine=self.engine, own=self.own, view=self.mirror, teller=self.teller, incident=incident,
-            clock=self.clock.from_here(), state=self.state, bind_roots=self.bind_roots, render=fill,
-            remember=remember, timeout=timeout, definition=self.definition, forbids=forbids, expect=expect, part=part,
-            found_down=found_down, asks=asks, obey=obey, tell=tell,
+            clock=self.clock.from_here(), state=self.state, bind_roots=self.bind_roots, reserve=self.reserve,
+            render=fill, remember=remember, timeout=timeout, definition=self.definition, forbids=forbids,
+            expect=expect, part=part, found_down=found_down, asks=asks, obey=obey, tell=tell,
             verify=rule.verify if rule else Verify(), claims=self.claims,
             heir=Heirs(self.mirror, self.incidents).succeed,
         )  # fmt: skip

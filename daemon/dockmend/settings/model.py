@@ -22,7 +22,7 @@ from dockmend.settings.channels import Channel
 from dockmend.settings.notify import Channels
 from dockmend.settings.parts import File, Lists, Part
 from dockmend.settings.secrets import Secret
-from dockmend.settings.values import Address, address, rate
+from dockmend.settings.values import Address, address, rate, reserve
 
 ACTIONS = frozenset(catalogue.ACTIONS)
 """Every action of the rule format, built or not: what `policy.allow` may name."""
@@ -86,6 +86,11 @@ Rate = Annotated[
         {"type": "string", "examples": ["30 per 1m", "none"], "pattern": r"^none$|^\s*[0-9]+ +per +\S+\s*$"}
     ),
 ]
+Reserve = Annotated[
+    int | None,
+    BeforeValidator(reserve),
+    WithJsonSchema({"type": "string", "examples": ["512MiB"], "pattern": "^\\s*[0-9]+ ?[kmgtKMGT]([iI]?[bB])?\\s*$"}),
+]
 Listen = Annotated[
     Address,
     BeforeValidator(address),
@@ -132,9 +137,10 @@ class Limits(Part):
 
 
 class Snapshots(Lists):
-    """Only bind mounts below one of `bind_roots` can be snapshotted."""
+    """Only bind mounts below one of `bind_roots` can be snapshotted. `reserve`: see disk_reserve.py."""
 
     bind_roots: tuple[File, ...] = ()
+    reserve: Reserve = None
 
     @model_validator(mode="after")
     def _absolute(self) -> Snapshots:

@@ -1,4 +1,4 @@
-"""Texts with a form of their own: rates and addresses. Each parser raises ValueError with a sentence."""
+"""Texts with a form of their own: sizes, rates and addresses. Each parser raises ValueError with a sentence."""
 
 from __future__ import annotations
 
@@ -27,6 +27,23 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+LEAST_RESERVE = 16 << 20
+"""Bytes: what the journal needs to go on for a while."""
+
+_SIZE = re.compile(r"([0-9]{1,12}) ?([kmgt])(?:i?b)?", re.IGNORECASE)
+
+
+def reserve(value: object) -> int:
+    """Bytes of a text such as `512MiB` or `2g`."""
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError("expected a size such as 512MiB or 2GiB")
+    size = int(match[1]) << (10 * (1 + "kmgt".index(match[2].lower())))
+    if size < LEAST_RESERVE:
+        raise ValueError("expected at least 16MiB: without a journal that can be written, nothing is healed")
+    return size
 
 
 def rate(value: object) -> tuple[int, float] | None:

@@ -115,8 +115,6 @@ async def read(own: Ownership, draft: Draft, source: Source, why: Why, clock: Ca
 
     Raises SnapshotError (the archive was cut: a file shrank while it was read; no such volume), EngineError, OSError.
     """
-    reserve = DiskReserve(draft.folder)
-    await asyncio.to_thread(reserve.require)
     engine = own.engine
     volume = await _volume(engine, source)
     inspect = Inspect()
@@ -126,7 +124,7 @@ async def read(own: Ownership, draft: Draft, source: Source, why: Why, clock: Ca
         try:
             async with (
                 engine.get_archive(container, f"/{ROOT}") as chunks,
-                Pump(inspect, Compress(draft.file, reserve)) as pump,
+                Pump(inspect, Compress(draft.file, draft.reserve)) as pump,
             ):
                 await pump.carry(chunks)
         except TarError as error:
@@ -182,7 +180,8 @@ async def seal(draft: Draft, done: Read, why: Why, info: EngineInfo | None) -> M
 
 
 async def begin(store: Store, source: Source, clock: Callable[[], float]) -> Draft:
-    """An empty draft; to be used as a context. Raises SnapshotError (also for a volume being restored), OSError."""
+    """An empty draft; to be used as a context. Raises SnapshotError (also for a volume being restored), OSError (also
+    where less than the disk's reserve is free): before anything is held still for it."""
     if source.kind == "volume" and await asyncio.to_thread(marks.read, store, source.name) is not None:
         raise SnapshotError(
             f"{source.name} is being restored, or a restore of it was interrupted: it is not what a snapshot should "

@@ -28,9 +28,9 @@ from dockmend.snapshots.store import Store
 log = structlog.get_logger("dockmend.snapshots")
 
 
-def store_of(state: Path) -> Store:
-    """The snapshots of a state folder."""
-    return Store(state / "snapshots")
+def store_of(state: Path, reserve: int | None = None) -> Store:
+    """The snapshots of a state folder. `reserve`: the setting `snapshots.reserve`, for what writes one."""
+    return Store(state / "snapshots", reserve)
 
 
 async def list_(store: Store, volume: str | None = None) -> list[Manifest]:

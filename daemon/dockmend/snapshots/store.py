@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from dockmend.disk_reserve import DiskReserve
 from dockmend.snapshots.manifest import STEM, VOLUME_NAME, Manifest, SnapshotError, decode, parse_id, stem_of
 
 ARCHIVE = ".tar.zst"
@@ -28,10 +29,11 @@ _SAME_SECOND = 1000  # snapshots of one volume in one second before something is
 class Draft:
     """A snapshot being written. Ends with `commit` or `discard`; leaving the context without either discards it."""
 
-    def __init__(self, folder: Path, volume: str, stem: str, file: BinaryIO) -> None:
+    def __init__(self, folder: Path, volume: str, stem: str, file: BinaryIO, reserve: DiskReserve) -> None:
         self.id = f"{volume}@{stem}"
         self.volume = volume
         self.file = file
+        self.reserve = reserve
         self._archive = folder / (stem + ARCHIVE)
         self._manifest = folder / (stem + MANIFEST)
         self.folder = folder
@@ -81,16 +83,20 @@ class Draft:
 
 
 class Store:
-    """All snapshots below one folder (`STATE/snapshots`); it is made, 0700, when the first one is."""
+    """All snapshots below one folder (`STATE/snapshots`); it is made, 0700, when the first one is.
 
-    def __init__(self, root: Path) -> None:
+    `reserve`: bytes of its disk that stay free, if the settings say so; see disk_reserve.py.
+    """
+
+    def __init__(self, root: Path, reserve: int | None = None) -> None:
         self.root = root
+        self._reserve = reserve
 
     # ---------------------------------------------------------------------------------------------------------- writing
 
     def begin(self, volume: str, at: float) -> Draft:
         """Opens a new archive for `volume`, taken at `at` (wall seconds). Raises SnapshotError for a name that is no
-        volume's, OSError where the disk says no."""
+        volume's, OSError where the disk says no or has not more free than the reserve."""
         folder = self._folder(volume)
         base = stem_of(at)
         for number in range(1, _SAME_SECOND):
@@ -105,12 +111,21 @@ class Store:
                 continue  # another process removed the empty folder just now
             fcntl.flock(file, fcntl.LOCK_EX)
             if _same(path, file) and not any((folder / (stem + end)).exists() for end in (ARCHIVE, MANIFEST)):
-                return Draft(folder, volume, stem, file)
+                return self._with_room(Draft(folder, volume, stem, file, DiskReserve(folder, self._reserve)))
             # Taken for a leftover before it was locked, or another one of this name was finished before it was made.
             if _same(path, file):
                 path.unlink()
             file.close()
         raise SnapshotError(f"{_SAME_SECOND} snapshots of {volume} within one second")
+
+    @staticmethod
+    def _with_room(draft: Draft) -> Draft:
+        try:
+            draft.reserve.require()
+        except OSError:
+            draft.discard()
+            raise
+        return draft
 
     def remove(self, id: str) -> None:
         """Removes a snapshot. Raises SnapshotError where there is none."""

@@ -6,12 +6,14 @@ import io
 import os
 import tarfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dockmend.actions.base import Failed
-from dockmend.actions.copying import pack, staging, unpack
+from dockmend.actions.copying import Bounded, pack, staging, unpack
+from dockmend.disk_reserve import DiskReserve
 
 ASIDE = staging("i1")
 MIB = 1 << 20
@@ -148,3 +150,16 @@ def test_folders_without_end_are_refused(target: Path) -> None:
     deep.mkdir(parents=True)
     with pytest.raises(Failed, match="more than 200 deep"):
         pack(str(target), io.BytesIO(), MIB)
+
+
+def test_what_is_copied_from_the_host_leaves_the_journal_its_room(target: Path) -> None:
+    """It is kept beside the journal on its way."""
+    (target / "large").write_bytes(b"x" * 4 * MIB)
+    spool = io.BytesIO()
+
+    def usage(folder: Path) -> Any:
+        return SimpleNamespace(f_frsize=1, f_blocks=1000 * MIB, f_bavail=52 * MIB - len(spool.getvalue()))
+
+    with pytest.raises(Failed, match=r"cannot copy .*: less than 50 MiB of disk space would be left"):
+        pack(str(target), Bounded(spool, DiskReserve(target, None, usage)), 64 * MIB)  # type: ignore[arg-type] # what tarfile uses of a file
+    assert len(spool.getvalue()) <= 2 * MIB
