@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from dockmend.bounds import NAME, OWNERS
 from dockmend.decide import ENDS_RUN, Suppress, Verdict, begins_a_task, standing
-from dockmend.model import Change, Container, Object
+from dockmend.model import Change, Container, Object, without_aside
 from dockmend.owned import OwnedObjects
 from dockmend.rules.fields import field_values
 from dockmend.rules.model import ConditionError, Rule, Step
@@ -137,7 +137,9 @@ def _by_label(key: str, test: Test) -> Callable[[Container], bool]:
 
 
 def _by_name(test: Test) -> Callable[[Container], bool]:
-    return lambda container: test(container.name)
+    # A name like those that a recreation gives proves nothing, but it may be all that is left of one whose journal was
+    # lost, or that is another dockmend's: what holds for the name in it holds back from it too.
+    return lambda container: test(container.name) or test(without_aside(container.name))
 
 
 def _by_image(test: Test) -> Callable[[Container], bool]:

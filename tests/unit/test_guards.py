@@ -51,6 +51,9 @@ def change(subject: Any) -> Change:
         (container(image_labels={"tier": "db"}, image_unknown=True), {"labels": {"tier": "db"}}, "protected"),
         (container(labels={HELPER_LABEL: "i1"}), {}, None),  # a label proves nothing
         (container(name="web.dockmend-old-i00000000000test"), {}, None),  # nor does a name
+        (container(name="db.dockmend-old-i00000000000test"), {"name": ["db"]}, "protected"),  # the journal was lost
+        (container(name="db.dockmend-new-i00000000000test", name_is_own=True), {"name": ["db"]}, "protected"),
+        (container(name="db.dockmend-old"), {"name": ["db"]}, None),
         (container(labels={"tier": "db-main"}), {"labels": {"tier": "db*"}}, "protected"),
         (container(labels={"tier": "web"}), {"labels": {"tier": "db*"}}, None),
         (container(labels={"tier": "web"}), {"labels": {"tier": ["db*", "w*"]}}, "protected"),

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, cast
 
-from dockmend.model import Container, Network, Object, Volume
+from dockmend.model import Container, Network, Object, Volume, without_aside
 from dockmend.rules.language_error import LanguageError, did_you_mean
 from dockmend.rules.model import Selector
 from dockmend.rules.patterns import Pattern, Test, any_of, parse_name, parse_pattern
@@ -121,7 +121,7 @@ def compile_selector(mapping: Mapping[str, Any] | str, host: str = "", *, matchi
     if kind == "container" and matching:
         built.only_one_offs(bool(mapping.get("oneoff")))
     if "name" in mapping:
-        built.add("name", "name", _patterns(mapping["name"], parse_name), "name", _by_name)
+        built.add("name", "name", _patterns(mapping["name"], parse_name), "name", _by_name if matching else _by_either)
     if "image" in mapping:
         built.add("image", "image", _patterns(mapping["image"], parse_name), "image", _by_image)
     for part, value in _items(mapping, "compose"):
@@ -189,6 +189,12 @@ def _is_no_one_off(subject: Object) -> bool:
 
 def _by_name(test: Test) -> ObjectTest:
     return lambda subject: test(subject.name)
+
+
+def _by_either(test: Test) -> ObjectTest:
+    """Of an `exclude`, which holds back: also what has only the set-aside name of what is meant, as of a recreation
+    whose journal was lost, or another dockmend's. That a person gave that name does no harm here."""
+    return lambda subject: test(subject.name) or (isinstance(subject, Container) and test(without_aside(subject.name)))
 
 
 def image_test(test: Test) -> Test:

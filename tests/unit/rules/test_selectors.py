@@ -77,6 +77,16 @@ def test_an_exclude_is_about_one_offs_and_others():
     assert compile_selector({"name": "shop-*"}).test(WEB)
 
 
+def test_an_exclude_by_name_holds_for_what_a_recreation_left_aside_and_a_match_does_not():
+    """The journal that proves it may be lost, or another dockmend's."""
+    aside = Container(id="3", name="shop-db.dockmend-old-i00000000000test", name_is_own=True)
+    for pattern in ("shop-db", "*-db"):
+        assert compile_selector({"name": pattern}).test(aside)
+        assert not compile_selector({"name": pattern}, matching=True).test(aside)
+    assert compile_selector({"name": "*.dockmend-old-*"}).test(aside)
+    assert not compile_selector({"name": "shop"}).test(aside)
+
+
 def test_a_selection_of_one_offs_says_so_and_is_not_of_everything():
     only = compile_selector({"oneoff": True}, matching=True)
     assert (only.text, only.everything, only.one_off) == ("a Compose one-off", False, True)
