@@ -23,6 +23,9 @@ TOO_MUCH = (
 )
 
 
+ITSELF = "this is dockmend itself"
+
+
 @dataclass(slots=True)
 class Guards:
     """`policy`: the one in force, which a reload may narrow. `own`: ids (full or at least 12 digits) of the container
@@ -57,14 +60,18 @@ class Guards:
             return Suppress("itself", "aside while it is recreated")
         return self.protects(subject)
 
+    def is_own(self, subject: Container) -> bool:
+        """Whether dockmend itself runs in it."""
+        return any(subject.id.startswith(own) for own in self.own)
+
     def protects(self, subject: Container) -> Suppress | None:
         """The same of a container that dockmend may have in hand already."""
+        if self.is_own(subject):
+            return Suppress("itself", ITSELF)
         if ignores(subject.holding_labels):
             return Suppress("ignored", "labelled dockmend.ignore=true")
         if subject.too_much:
             return Suppress("protected", TOO_MUCH)
-        if self.own and any(subject.id.startswith(own) for own in self.own):
-            return Suppress("itself", "dockmend runs in it")
         for each in self._protected_by:
             if each.holds(subject):
                 return Suppress("protected", f"the settings' policy protects {each.text}")

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-_ID = re.compile(r"/containers/([0-9a-f]{64})/[^/]+")
+_ID = re.compile(r"/(?:[a-z]+-)?containers/([0-9a-f]{64})/(?:userdata/)?[^/]+")
+"""The folder of a container: Docker's, and Podman's (`overlay-containers/ID/userdata`)."""
 _MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 """Files that an engine puts into each of its containers: Docker, Podman."""
 _MADE = frozenset({"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"})

@@ -74,7 +74,8 @@ def test_what_is_never_touched(subject: Any, protect: dict[str, Any], code: str 
 @pytest.mark.parametrize("own", [ID, ID[:12]])
 def test_the_container_dockmend_runs_in_is_never_touched(own: str):
     guards = Guards(own=frozenset({own}))
-    assert guards.forbids(container()) == Suppress("itself", "dockmend runs in it")
+    assert guards.forbids(container()) == Suppress("itself", "this is dockmend itself")
+    assert guards.forbids(container(labels={"dockmend.ignore": "true"})).code == "itself"  # type: ignore[union-attr]
     assert guards.forbids(container(id="d" * 64)) is None
 
 

@@ -14,6 +14,9 @@ INSIDE = f"""\
 613 595 8:1 /var/lib/docker/containers/{ME}/hostname /etc/hostname rw,relatime - ext4 /dev/sda1 rw
 614 595 8:1 /var/lib/docker/containers/{ME}/hosts /etc/hosts rw,relatime - ext4 /dev/sda1 rw
 """
+IN_PODMAN = f"""\
+612 595 0:25 /containers/storage/overlay-containers/{ME}/userdata/hostname /etc/hostname rw - tmpfs tmpfs rw
+"""
 ON_THE_HOST = f"""\
 25 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
 90 25 0:55 / /var/lib/docker/containers/{OTHER}/mounts/shm rw,nosuid - tmpfs shm rw,size=65536k
@@ -21,7 +24,15 @@ ON_THE_HOST = f"""\
 
 
 @pytest.mark.parametrize(
-    ("text", "own"), [(INSIDE, {ME}), (ON_THE_HOST, set()), (INSIDE + ON_THE_HOST, {ME}), ("", set()), ("x\n", set())]
+    ("text", "own"),
+    [
+        (INSIDE, {ME}),
+        (IN_PODMAN, {ME}),
+        (ON_THE_HOST, set()),
+        (INSIDE + ON_THE_HOST, {ME}),
+        ("", set()),
+        ("x\n", set()),
+    ],
 )
 def test_whose_mounts_they_are(tmp_path: Path, text: str, own: set[str]) -> None:
     path = tmp_path / "mountinfo"

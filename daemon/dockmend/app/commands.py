@@ -132,6 +132,7 @@ class DaemonCommands:
             rate=own.limits.rate,
             texts=dict(await daemon.rules.shown()),
             channels=list(own.notify),
+            own=sorted(daemon.guards.own),
             healers=list(daemon.rules.healers),
             observes=daemon.rules.observes,
             dry_run=own.dry_run,

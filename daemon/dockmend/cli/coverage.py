@@ -56,12 +56,12 @@ def coverage(as_json: bool, **flags: Any) -> int:
     listing = with_engine(asked.settings, lambda engine: engine.listing())
     rules = asked.ruleset(listing.containers)
     owned = owned_of(asked.settings.paths)
-    guards = Guards(asked.settings.policy, owned=owned)
+    guards = Guards(asked.settings.policy, asked.own, owned)
     rows = covers([each for each in listing.containers if not owned.hides(each)], rules, guards, asked.channels)
     for idle in idle_protections(asked.settings.policy.protect, (each for each, _ in rows)):
         click.echo(f"warning: policy.protect: {idle} fits no container here", err=True)
     if as_json:
-        emit([_json(each, covered) for each, covered in rows])
+        emit([_json(each, covered, guards) for each, covered in rows])
     else:
         show(
             ("CONTAINER", "STATE", "COVERED BY", "WHY NOT"),
@@ -193,10 +193,10 @@ def _row(container: Container, covered: Cover) -> tuple[str, ...]:
     return container.name, state, by or "–", why
 
 
-def _json(container: Container, covered: Cover) -> dict[str, Any]:
+def _json(container: Container, covered: Cover, guards: Guards) -> dict[str, Any]:
     return {
         "name": container.name, "id": container.id, "target": target_of(container), "state": container.state,
         "health": container.health or None, "covered": bool(covered.rules), "rules": covered.rules,
         "along": covered.along, "shadows": covered.shadows, "why": covered.why or None,
-        "labels": covered.labels,
+        "labels": covered.labels, "itself": guards.is_own(container),
     }  # fmt: skip

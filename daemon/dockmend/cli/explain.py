@@ -150,7 +150,7 @@ def _explainer(found: InForce, containers: Iterable[Container]) -> Explainer:
     from dockmend.cli.explaining import Explainer
     from dockmend.guards import Guards
 
-    return Explainer(found.ruleset(containers), Guards(found.settings.policy), socket.gethostname())
+    return Explainer(found.ruleset(containers), Guards(found.settings.policy, found.own), socket.gethostname())
 
 
 def _limits(found: Settings, now: float) -> tuple[History, Host]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dockmend.cli.options import daemon_uid, found_paths, named, settings, tell_aside
+from dockmend.own_container import own_containers
 
 if TYPE_CHECKING:
     from dockmend.model import Container
@@ -31,7 +32,7 @@ class InForce:
 
     `healers`: other healers the daemon knows of; `observes`: it acts on nothing as its rules are wrong; `said`: what
     the answer is based on, for a person. `channels`: names of those for messages; None: a daemon of another version
-    does not tell.
+    does not tell. `own`: ids of the container that dockmend runs in, if any.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class InForce:
     healers: tuple[str, ...] = ()
     observes: bool = False
     channels: frozenset[str] | None = None
+    own: frozenset[str] = frozenset()
 
     def ruleset(self, containers: Iterable[Container] = ()) -> RuleSet:
         """The rules, the built-in one too. Raises InvalidFiles. `containers`: those of the host, without a daemon."""
@@ -68,7 +70,7 @@ def in_force(flags: dict[str, Any], *, quiet: bool = False) -> InForce:
     found = _of_daemon(flags)
     if found is None:
         own = settings(flags)
-        found = InForce(own, _of_files(flags, own), channels=frozenset(own.notify))
+        found = InForce(own, _of_files(flags, own), channels=frozenset(own.notify), own=own_containers())
     if found.texts is None and not quiet:
         tell_aside(found.said)
     return found
@@ -105,7 +107,8 @@ def _of_daemon(flags: dict[str, Any]) -> InForce | None:
     texts = {path: text.encode("utf-8", "surrogateescape") for path, text in told["texts"].items()}
     channels = frozenset(told["channels"]) if "channels" in told else None
     said, healers = f"the running dockmend, {told['rules']}", tuple(told["healers"])
-    return InForce(own, said, texts, healers, bool(told["observes"]), channels)
+    itself = frozenset(told["own"]) if "own" in told else own_containers()  # one of another version does not tell
+    return InForce(own, said, texts, healers, bool(told["observes"]), channels, itself)
 
 
 def _of_files(flags: dict[str, Any], own: Settings) -> str:

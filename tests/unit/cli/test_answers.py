@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.cli import checks
-from dockmend.cli.coverage import cover, covers
+from dockmend.cli.coverage import _json, cover, covers
 from dockmend.cli.explain import change_of, changes_of
 from dockmend.cli.explaining import Explainer
 from dockmend.cli.ties import Ties
@@ -154,6 +154,16 @@ def test_coverage_says_who_or_why_nobody(subject, covered, why, rules, explainer
     found = cover(subject, rules, explainer.guards, Ties())
     assert found.rules == covered
     assert found.why == why
+
+
+def test_coverage_says_of_dockmends_own_container_that_it_is_and_marks_it_for_who_counts(rules):
+    own, other = container("dockmend"), container("other", check=None)
+    guards = Guards(own=frozenset({own.id}))
+    rows = [(each.name, found, _json(each, found, guards)) for each, found in covers([own, other], rules, guards)]
+    assert [(name, found.rules, row["itself"]) for name, found, row in rows] == [
+        ("dockmend", (), True), ("other", (), False),
+    ]  # fmt: skip
+    assert rows[0][1].why == "this is dockmend itself"
 
 
 def test_coverage_with_the_builtin_rule():

@@ -17,6 +17,7 @@ from dockmend.control import pidfiles
 from dockmend.control.pidfiles import PidFile, announced
 from dockmend.control.server import Server
 from dockmend.errors import InvalidFiles, Problem, UsageError
+from dockmend.own_container import own_containers
 from dockmend.settings import Policy
 
 STATUS: dict[str, Any] = {
@@ -234,7 +235,8 @@ IN_FORCE: dict[str, Any] = {
     "config": "/d/dockmend.yaml", "rules": "/d/rules.d", "state": "/d/state", "engine": "unix:///d.sock", "heal": "off",
     "policy": {"allow": ["restart"], "protect": {"name": ["*-db"]}}, "rate": [5, 60.0],
     "texts": {"/d/rules.d/a.yaml": ONE_RULE},
-    "channels": ["ops", "home"], "healers": [], "observes": False, "dry_run": True,
+    "channels": ["ops", "home"], "own": ["a" * 64], "healers": [], "observes": False,
+    "dry_run": True,
 }  # fmt: skip
 
 
@@ -248,8 +250,11 @@ def test_commands_speak_about_the_rules_and_settings_of_the_daemon(state, capsys
     assert (own.policy.allows("restart"), own.policy.allows("stop"), own.limits.rate) == (True, False, (5, 60.0))
     assert own.dry_run
     assert found.channels == frozenset({"ops", "home"})
-    daemon.answers["in_force"] = {key: value for key, value in IN_FORCE.items() if key != "channels"}
-    assert in_force({"state": folder}).channels is None  # a daemon of another version does not tell
+    assert found.own == frozenset({"a" * 64})
+    older = {key: value for key, value in IN_FORCE.items() if key not in ("channels", "own")}
+    daemon.answers["in_force"] = older  # of a daemon of another version
+    found = in_force({"state": folder})
+    assert (found.channels, found.own) == (None, own_containers())
     assert capsys.readouterr().err == ""
 
 
