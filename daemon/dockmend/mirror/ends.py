@@ -249,8 +249,8 @@ def asked_by_another(run: Run, container: Container, *, followed: bool = False) 
     restarts = max(0, len(run.restarts) - len(run.renewals))
     if (beyond := len(run.stops) - own) > 0:
         return beyond > restarts
-    ending = _asking_to_end(container)
-    signals = [(at, number) for at, number in run.kills if number in ending]
+    ending, heard = _asking_to_end(container), _near_its_end(run, container)
+    signals = [(at, number) for at, number in heard if number in ending]
     if run.signals or restarts or not signals:
         return False
     if not run.stops:  # dockmend's calls found it down
@@ -258,10 +258,17 @@ def asked_by_another(run: Run, container: Container, *, followed: bool = False) 
     asking = [at for at, number in signals if number != signal.SIGKILL]
     if own == 1 and any(at < run.called_at for at in asking):
         return True  # dockmend's call found it down, and sent no signal
-    first = min(at for at, _ in run.kills)
+    first = min(at for at, _ in heard)
     due = first + run.patience - KILL_EARLY
     early = any(number == signal.SIGKILL and first < at < due for at, number in signals)
     return len(asking) > own or early
+
+
+def _near_its_end(run: Run, container: Container) -> list[tuple[float, int]]:
+    """The signals that can have to do with the end of a run that dockmend's calls ended. One that the container took
+    and went on, an hour ago, asks for nothing any more; the calls themselves wait no longer than their timeout."""
+    within = max(container.stop_timeout, run.patience) + KILL_SLACK
+    return [(at, number) for at, number in run.kills if run.died_at - at <= within]
 
 
 def _asked_for(run: Run, container: Container, at: float, number: int) -> bool:

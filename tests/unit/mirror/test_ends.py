@@ -382,6 +382,37 @@ def test_what_a_person_asked_for_beside_dockmends_own_restart(
     assert asked_by_another(run, container, followed=True) is (another and stops == 2)
 
 
+@pytest.mark.parametrize(
+    ("ago", "timeout", "patience", "another"),
+    [
+        (3600.0, 10.0, 10.0, False),
+        (16.0, 10.0, 10.0, False),
+        (14.0, 10.0, 10.0, True),
+        (50.0, 60.0, 10.0, True),  # the engine would give it so long to end
+        (50.0, 10.0, 60.0, True),  # or dockmend's call did
+    ],
+)
+@pytest.mark.parametrize("rest", ["a restart", "found it down", "had not left"])
+def test_a_signal_that_it_took_and_went_on_asks_for_nothing_any_more(
+    ago: float, timeout: float, patience: float, another: bool, rest: str
+):
+    """What a person sent long before dockmend's own restart is not what ended it."""
+    at = 10_000.0
+    run = Run(kills=[(at - ago, 15)], died_at=at, calls=["a1"], renewals=["a1"], patience=patience)
+    if rest != "found it down":
+        run.stops = [at + 0.1]
+        run.kills.append((at - 0.1, 15))
+    if rest == "had not left":
+        run.called_at = at - 0.2
+    assert asked_by_another(run, Host().container(stop_timeout=timeout), followed=True) is another
+
+
+def test_a_signal_of_long_ago_does_not_hide_a_persons_kill_amid_dockmends_restart():
+    hup, term, kill = (100.0, 1), (9_999.0, 15), (9_999.9, 9)
+    run = Run(kills=[hup, term, kill], died_at=10_000.0, calls=["a1"], renewals=["a1"], stops=[10_000.1], patience=10.0)
+    assert asked_by_another(run, Host().container(), followed=True)
+
+
 def test_signals_that_are_told_again_are_no_other_signals():
     """After a start of dockmend's the engine repeats what was kept already."""
     host = started()

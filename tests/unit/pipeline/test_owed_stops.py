@@ -426,6 +426,17 @@ async def test_a_stop_that_was_asked_for_before_dockmends_call_and_done_before_i
         assert one.engine.did("remember") == ["restart", "stop"]
 
 
+async def test_a_signal_of_long_ago_that_the_container_ignored_is_no_stop_that_is_owed() -> None:
+    """A person may send TERM to what does not listen to it; it is restarted as ever when it is unhealthy later."""
+    async with clinic() as one:
+        one.emit("kill", signal="15")
+        one.now += 3600.0
+        one.sicken()
+        await one.quiet()
+        assert one.only().outcome == "healed"
+        assert one.engine.did("remember") == ["restart"]
+
+
 @pytest.mark.parametrize("step", [0.0, 3600.0, -3600.0], ids=["not set", "set forth", "set back"])
 async def test_dockmends_own_signal_is_no_persons_whatever_becomes_of_the_wall_clock(step: float) -> None:
     async with clinic() as one:
