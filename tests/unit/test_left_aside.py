@@ -75,7 +75,7 @@ def left(container: Container, journal: Journal | None = None) -> LeftAside:
     mirror.relist([container], (), (), 3000.0, "started")
     engine: Any = Engine(replace(container, signalled=None))
     guards: Any = SimpleNamespace(protects=lambda container: None)
-    incidents: Any = SimpleNamespace(open={})
+    incidents: Any = SimpleNamespace(in_hand=lambda incident: False)
     kept: Any = journal or Journal()
     return LeftAside(engine, owning(engine, clock=lambda: 3000.0), kept, mirror, incidents, guards)
 
@@ -97,6 +97,20 @@ async def test_what_a_person_stopped_since_has_its_name_again_and_is_not_started
     await one.put_right()
     engine: Any = one.engine
     assert (engine.container.name, engine.started) == ("web", starts)
+
+
+async def test_what_is_being_settled_is_put_right_once_that_is_over():
+    one = left(ended())
+    await one.own.claim("container", ASIDE, INCIDENT.id, "aside", ID)
+    engine: Any = one.engine
+    one.incidents.in_hand = lambda incident_id: True  # type: ignore[method-assign]
+    await one.put_right()
+    assert engine.container.name == ASIDE
+    one.incidents.in_hand = lambda incident_id: False  # type: ignore[method-assign]
+    await one.settled("of another")
+    assert engine.container.name == ASIDE
+    await one.settled(INCIDENT.id)
+    assert (engine.container.name, engine.started) == ("web", 1)
 
 
 @pytest.mark.parametrize(

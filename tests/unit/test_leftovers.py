@@ -51,7 +51,7 @@ async def of(engine: Engine, tmp_path: Path, *names: str, incident: Incident = G
     for name in names:
         await own.create(name, {}, incident.id, "helper")
         assert engine.there[name].labels[HELPER_LABEL] == f"{INSTANCE}/{incident.id}"
-    incidents: Any = SimpleNamespace(open={OPEN.id: OPEN})
+    incidents: Any = SimpleNamespace(in_hand=lambda incident: incident == OPEN.id)
     return Leftovers(own, incidents, tmp_path)
 
 

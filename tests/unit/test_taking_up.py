@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +35,7 @@ from dockmend.model import Actor, Container, Event
 from dockmend.observer import Observers
 from dockmend.pipeline import own_ends
 from dockmend.pipeline.incidents import Incidents
+from dockmend.pipeline.lanes import Lanes
 from dockmend.pipeline.rules_in_force import RulesInForce
 from dockmend.timekeeping import Clock
 
@@ -221,3 +224,80 @@ async def test_a_start_knows_what_was_answered_and_of_what_is_there_how_it_ended
     assert all(incidents.answered("r", f"{each}/end") for each in ("container:web", "container:job-1", "network:lan"))
     assert incidents.last_of("r", "container:web") == incidents.last_of("r", "network:lan") == "failed"
     assert incidents.last_of("r", "container:job-1") is None
+
+
+async def test_a_step_of_a_closed_incident_that_takes_its_time_holds_up_nothing_but_its_target(tmp_path: Path):
+    """The engine may be at a stop for as long as the container's stop timeout says, which has no bound."""
+    journal = SqliteJournal(tmp_path / "journal.sqlite3", time.time)
+    await journal.open()
+    over, met, said = asyncio.Event(), asyncio.Event(), []
+
+    async def settle(record: ActionRecord, incident: Incident, rule: Any) -> None:
+        said.append(f"{record.part} of {incident.id}")
+        await over.wait()
+
+    async def settled(incident_id: str) -> None:
+        said.append(f"{incident_id} is settled, in hand: {incidents.in_hand(incident_id)}")
+
+    try:
+        for number, state in ((1, "closed"), (2, "waiting")):
+            outcome: Any = "interrupted" if state == "closed" else None
+            journal.put_incident(Incident(
+                id=f"i{number}", rule="r", trigger="container.crashed", target="container:web", kind="container",
+                object_id="c" * 64, object_name="web", trouble="t", opened_at=1000.0, state=state, outcome=outcome,  # type: ignore[arg-type] # one of its states
+                closed_at=1010.0 if outcome else None, waiting_for="backoff",
+            ))  # fmt: skip
+        for number, part in ((3, "then"), (4, "member")):
+            left = msgspec.structs.replace(step(number, "restart", 1005.0, part=part), outcome=None, ended_at=None)
+            journal.put_action(msgspec.structs.replace(left, incident="i1"))
+        incidents = Incidents(journal, Observers(), time.time, random.Random(1))
+        mirror = Mirror()
+        async with Lanes(lambda lane, error: said.append(repr(error))) as lanes:
+            treatment: Any = SimpleNamespace(
+                rules=RulesInForce(mirror), mirror=mirror, lanes=lanes, incidents=incidents, stopping=False,
+                steps=SimpleNamespace(settle=settle, owed={}),
+                take_up=lambda incident, *rest: lanes.submit(incident.target, partial(treats, incident)),
+            )  # fmt: skip
+
+            async def treats(incident: Incident) -> None:
+                said.append(f"{incident.id} is treated")
+
+            async def another() -> None:
+                said.append("another target is treated")
+                met.set()
+
+            async with asyncio.timeout(5):
+                await take_up(journal, incidents, treatment, Times(0.0, 1100.0), settled=settled)
+                assert incidents.in_hand("i1")  # what was made for it is not removed meanwhile
+                lanes.submit("container:db", another)
+                await met.wait()
+                assert said == ["member of i1", "another target is treated"]
+                over.set()
+                assert await lanes.drained(5.0)
+    finally:
+        await journal.close()
+    assert said[2:] == ["then of i1", "i1 is settled, in hand: False", "i2 is treated"]
+
+
+async def test_the_steps_of_a_closed_incident_are_left_to_the_next_start_when_dockmend_ends(tmp_path: Path):
+    journal = SqliteJournal(tmp_path / "journal.sqlite3", time.time)
+    await journal.open()
+    try:
+        journal.put_incident(Incident(
+            id="i1", rule="r", trigger="t", target="container:web", kind="container", object_id="c", object_name="web",
+            trouble="t", opened_at=1000.0, state="closed", outcome="interrupted", closed_at=1010.0,
+        ))  # fmt: skip
+        journal.put_action(msgspec.structs.replace(step(1, "restart", 1005.0), outcome=None, ended_at=None))
+        incidents = Incidents(journal, Observers(), time.time, random.Random(1))
+        asked: list[Any] = []
+        mirror = Mirror()
+        async with Lanes(lambda lane, error: asked.append(error)) as lanes:
+            treatment: Any = SimpleNamespace(
+                rules=RulesInForce(mirror), mirror=mirror, lanes=lanes, incidents=incidents, stopping=True,
+                steps=SimpleNamespace(settle=asked.append, owed={}),
+            )  # fmt: skip
+            await take_up(journal, incidents, treatment, Times(0.0, 1100.0))
+            assert await lanes.drained(5.0)
+    finally:
+        await journal.close()
+    assert asked == []

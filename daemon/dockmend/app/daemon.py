@@ -387,8 +387,16 @@ class Daemon:
         if self.watch.info.product == PODMAN:
             log.warning("this is Podman: a person's stop can look like a crash to dockmend, see docs/engines.md")
         shadow = self.settings.dry_run
-        await taking_up.take_up(self.journal, self.incidents, self.treatment, self.times, shadow=shadow)
         aside = LeftAside(self.engine, self.own, self.journal, self.mirror, self.incidents, self.guards)
+
+        async def settled(incident_id: str) -> None:
+            await aside.settled(incident_id)
+            self.leftovers.due.set()
+            self.spare_images.due.set()
+
+        await taking_up.take_up(
+            self.journal, self.incidents, self.treatment, self.times, shadow=shadow, settled=settled
+        )
         if not self.settings.only:
             aside.tell()
         if not shadow:

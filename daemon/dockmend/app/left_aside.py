@@ -47,14 +47,22 @@ class LeftAside:
         """Gives each its name back if that is free, and starts it if it ran. Successors that were never used go."""
         await self._go_on()
         for row in self.own.objects.here("aside", "successor"):
-            if row.incident in self.incidents.open:
-                continue
-            try:
-                undo, unsettled = await self._journalled(row)
-                if not unsettled and (container := await self.own.find(row)) is not None:
-                    await self._one(row, container, undo)
-            except (EngineError, JournalError) as error:
-                log.warning("left aside, and could not be put right", container=row.name, error=str(error))
+            if not self.incidents.in_hand(row.incident):
+                await self._look_after(row)
+
+    async def settled(self, incident_id: str) -> None:
+        """The steps of a closed incident were looked after since the start."""
+        for row in self.own.objects.here("aside", "successor"):
+            if row.incident == incident_id and not self.incidents.in_hand(incident_id):
+                await self._look_after(row)
+
+    async def _look_after(self, row: OwnedObject) -> None:
+        try:
+            undo, unsettled = await self._journalled(row)
+            if not unsettled and (container := await self.own.find(row)) is not None:
+                await self._one(row, container, undo)
+        except (EngineError, JournalError) as error:
+            log.warning("left aside, and could not be put right", container=row.name, error=str(error))
 
     def tell(self) -> None:
         """Says of each container that only has such a name what a person may do."""

@@ -81,4 +81,4 @@ class Leftovers:
     def _abandoned(self, row: OwnedObject) -> bool:
         if row.incident.startswith(COMMAND):
             return gone(row.incident)
-        return row.incident not in self._incidents.open
+        return not self._incidents.in_hand(row.incident)

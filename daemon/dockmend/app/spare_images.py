@@ -63,11 +63,11 @@ class SpareImages:
                 await self.once()
 
     async def once(self) -> None:
-        """One look. Those of open incidents are left alone: one may just be about to get its name."""
+        """One look. Those of incidents in hand are left alone: one may just be about to get its name."""
         try:
             images = await self._own.engine.images({INCIDENT: ""})
             for (incident, reference), mine in by_incident(self._own, images).items():
-                if len(mine) > 1 and incident not in self._incidents.open:
+                if len(mine) > 1 and not self._incidents.in_hand(incident):
                     told = await leave_one(self._own, mine)
                     log.info("an incident left more than one image", incident=incident, image=reference, left=told)
             self._forget_gone(images)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -33,6 +34,10 @@ UNHEARD = 60.0
 """Seconds before the last event that was read within which an action's events may not have been read."""
 CONTAINER, NETWORK, CURSOR, SCHEDULE, STAMP = "container/", "network/", "cursor", "schedule/", "stamp"
 IDENTITY = "identity/"
+
+
+async def nothing_more(incident_id: str) -> None:
+    """Where nobody waits for what was settled."""
 
 
 @dataclass(slots=True)
@@ -136,17 +141,29 @@ async def tell_own_doing(journal: Journal, mirror: Mirror, known: Known) -> None
 
 
 async def take_up(
-    journal: Journal, incidents: Incidents, treatment: Treatment, times: Times, *, shadow: bool = False
+    journal: Journal,
+    incidents: Incidents,
+    treatment: Treatment,
+    times: Times,
+    *,
+    shadow: bool = False,
+    settled: Callable[[str], Awaitable[None]] = nothing_more,
 ) -> None:
     """Open incidents come back: half-done ones at once, waiting ones when they are due.
 
     `shadow`: nothing acts. What a dockmend that acts has left open stays as it is in the journal, until one that acts
-    takes it up.
+    takes it up. `settled` is told of a closed incident of which every step was looked after.
     """
     actions: dict[str, list[ActionRecord]] = {}
     for record in await journal.open_actions():
         actions.setdefault(record.incident, []).append(replace(record, began_at=times.past(record.began_at)))
-    for told in await journal.open_incidents():
+    left_open = await journal.open_incidents()
+    closed_ids = actions.keys() - {each.id for each in left_open}
+    for incident_id in sorted(closed_ids) if not shadow else ():  # before what is begun in the same lanes
+        if (story := await journal.story(incident_id)) is not None:
+            records = sorted(actions[incident_id], key=lambda each: each.part not in WITHIN)
+            _settle_alone(treatment, story[0], records, settled)
+    for told in left_open:
         if shadow and not told.dry_run:
             actions.pop(told.id, None)
             log.info("left open, since this is a dry run", incident=told.id, rule=told.rule, object=told.object_name)
@@ -160,9 +177,6 @@ async def take_up(
         past = [replace(each, began_at=times.past(each.began_at)) for each in (story[1] if story is not None else ())]
         treatment.take_up(incident, records, past)
     heirs.Heirs(treatment.mirror, incidents).follow()
-    for records in actions.values() if not shadow else ():
-        for record in sorted(records, key=lambda each: each.part not in WITHIN):
-            await _settle_alone(journal, treatment, record)
     async for closed in journal.closed_incidents(times.now - HISTORY - abs(times.moved), ANSWERED_KEPT):
         rule = treatment.rules.named(closed.rule)
         if closed.outcome == "dry_run" and not shadow and rule is not None and not rule.dry_run:
@@ -181,15 +195,38 @@ def _may_stand(mirror: Mirror, target: str) -> bool:
     return not of_container or mirror.of_target(target) is not None
 
 
-async def _settle_alone(journal: Journal, treatment: Treatment, record: ActionRecord) -> None:
-    story = await journal.story(record.incident)
-    if story is not None:
+def _settle_alone(
+    treatment: Treatment,
+    incident: Incident,
+    records: Sequence[ActionRecord],
+    settled: Callable[[str], Awaitable[None]],
+) -> None:
+    """Steps of an incident that is closed, in the lane of its target.
+
+    The engine may be at such a step for a whole stop timeout, and a job of the action `run` for hours: that cannot be
+    cut, as what is begun meanwhile would meet it. So the target waits for it, and nothing else does.
+    """
+
+    async def settle() -> None:
         try:
-            await treatment.steps.settle(record, story[0], None)
-            if record.object_id in treatment.steps.owed:
-                await treatment.doing.stop_what_was_stopped(story[0], None, record.object_id, closes=False)
-        except (EngineError, JournalError) as error:
-            log.warning(
-                "an interrupted action could not be settled: the next start tries it again", action=record.action,
-                error=str(error),
-            )  # fmt: skip
+            for record in records:
+                if not treatment.stopping:
+                    await _settle_one(treatment, incident, record)
+        finally:
+            treatment.incidents.settling.discard(incident.id)
+        await settled(incident.id)
+
+    treatment.incidents.settling.add(incident.id)
+    treatment.lanes.submit(incident.target, settle)
+
+
+async def _settle_one(treatment: Treatment, incident: Incident, record: ActionRecord) -> None:
+    try:
+        await treatment.steps.settle(record, incident, None)
+        if record.object_id in treatment.steps.owed:
+            await treatment.doing.stop_what_was_stopped(incident, None, record.object_id, closes=False)
+    except (EngineError, JournalError) as error:
+        log.warning(
+            "an interrupted action could not be settled: the next start tries it again", action=record.action,
+            error=str(error),
+        )  # fmt: skip
