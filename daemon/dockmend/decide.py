@@ -170,9 +170,10 @@ def day_text(at: float) -> str:
 
 
 def span_text(seconds: float) -> str:
-    """Seconds as a person says them: 45 s, 5 min, 2 h."""
+    """Seconds as a person says them: 45 s, 5 min, 2 h; what is no time at all is left out by who asks, so that nobody
+    reads "0 s"."""
     if seconds < 120:
-        return f"{seconds:.0f} s" if seconds >= 1 else f"{seconds:.1f} s"
+        return f"{seconds:.0f} s" if seconds >= 1 else f"{max(seconds, 0.1):.1f} s"
     if seconds < 7200:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.0f} h"

@@ -120,6 +120,24 @@ def test_a_person_reads_the_story():
     ]
 
 
+def test_no_time_at_all_is_not_told():
+    log = Log(format="console")
+    teller = LogTeller()
+    teller.incident(an_incident())
+    teller.incident(an_incident(waiting_for="backoff", due_at=100.0, updated_at=100.0, reason="no; now it is tried"))
+    teller.action(an_action(ended_at=100.01, outcome="done"))
+    teller.incident(an_incident(state="closed", outcome="healed", closed_at=100.01))
+    teller.incident(an_incident(2, waiting_for="backoff", due_at=100.2, updated_at=100.0, reason="waiting"))
+    teller.incident(an_incident(3, waiting_for="backoff", due_at=400.0, updated_at=100.0, reason="waiting"))
+    assert log.lines == [
+        "web is unhealthy: no; now it is tried [i1]",
+        "web: restart done [i1]",
+        "web healed (rule heal) [i1]",
+        "web is unhealthy: waits 0.2 s: waiting [i2]",
+        "web is unhealthy: waits 5 min: waiting [i3]",
+    ]
+
+
 def test_a_step_is_told_of_the_container_that_it_is_done_to():
     log = Log(format="console")
     teller = LogTeller()
@@ -160,6 +178,9 @@ def test_a_machine_reads_the_same_with_fields():
     [
         ("failed", "5 attempts", "error: web did not heal: 5 attempts (rule heal) [i1]"),
         ("recovered", "recovered on its own", "web recovered on its own (rule heal) [i1]"),
+        ("recovered", "recovered on its own: it is gone", "web recovered on its own: it is gone (rule heal) [i1]"),
+        ("recovered", "recovered with its owner", "web recovered with its owner (rule heal) [i1]"),
+        ("recovered", "it was triggered again", "web recovered: it was triggered again (rule heal) [i1]"),
         ("suppressed", "it is paused", "web is unhealthy: nothing is done: it is paused (rule heal) [i1]"),
         ("interrupted", "it is gone", "warning: web is unhealthy: interrupted: it is gone (rule heal) [i1]"),
         ("dry_run", "would restart", "web is unhealthy: would restart (rule heal) [i1]"),

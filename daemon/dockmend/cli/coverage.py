@@ -11,7 +11,7 @@ import click
 from dockmend.cli.checks import seems_ours
 from dockmend.cli.in_force import in_force
 from dockmend.cli.options import options, owned_of, with_engine
-from dockmend.cli.text import emit, show
+from dockmend.cli.text import emit, show, state_text
 from dockmend.cli.ties import Ties
 from dockmend.decide import begins_a_task
 from dockmend.mirror.troubles import END_TRIGGERS
@@ -186,7 +186,7 @@ def _nothing(container: Container, rules: RuleSet) -> str:
 
 
 def _row(container: Container, covered: Cover) -> tuple[str, ...]:
-    state = f"{container.state}, {container.health}" if container.health else container.state
+    state = state_text(container.state, container.health)
     by = "; ".join(part for part in (", ".join(covered.rules), *covered.along) if part)
     why = f"on its own: {covered.why}" if covered.along and covered.why else covered.why
     why = "; ".join(part for part in (*covered.labels, why) if part)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from dockmend.cli.options import client, options, seconds
-from dockmend.cli.text import ago, clean, emit, say, show, span, when
+from dockmend.cli.text import ago, clean, emit, say, show, span, state_text, when
 from dockmend.errors import DockmendError
 
 
@@ -64,8 +64,8 @@ def _tell_status(found: dict[str, Any], now: float) -> None:
     since = f" for {span(now - engine['since'])}" if engine["since"] else ""
     state = f"connected{since}" if engine["up"] else f"NOT CONNECTED{since}"
     say(f"engine     {engine['url']} ({engine['name']}, {engine['version']}): {state}")
-    say(f"containers {_counts(found['containers'])}")
-    say(f"rules      {_counts(found['rules'])}")
+    say(f"containers {_counts({_state_of(key): count for key, count in found['containers'].items()})}")
+    say(f"rules      {_counts({RULE_STATES.get(key, key): count for key, count in found['rules'].items()})}")
     say(f"incidents  {found['incidents_open']} open")
     given_up = {each["target"] for each in found["given_up"]}
     for each in found.get("unwell", ()):
@@ -99,8 +99,17 @@ def _until(until: float | None) -> str:
     return f"until {when(until)}" if until is not None else "until it is resumed"
 
 
+RULE_STATES = {"shadow": "dry run (only says what it would do)"}
+"""What a person is told in the place of the API's word."""
+
+
+def _state_of(key: str) -> str:
+    state, _, health = key.partition("/")
+    return state_text(state, health)
+
+
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
+    return "; ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
 
 
 @click.command()
@@ -120,7 +129,7 @@ def rules(as_json: bool, **flags: Any) -> int:
 
 
 def _row(row: dict[str, Any], now: float) -> tuple[object, ...]:
-    state = f"{row['state']}{', built in' if row['builtin'] else ''}"
+    state = f"{'dry run' if row['state'] == 'shadow' else row['state']}{', built in' if row['builtin'] else ''}"
     when_, then = ", ".join(row["when"]), ", ".join(row["then"])
     fired = ago(row["fired_at"], now)
     return row["name"], state, when_, row["match"], then, fired, row["incidents_open"], len(row["breakers"])

@@ -29,6 +29,8 @@ ASKED_OF = (
     "container.orphaned", "container.missing", "container.stuck",
 )  # fmt: skip
 """What `explain NAME` asks about."""
+ANSWERS = {"shadow": "dry run"}
+"""What a person is told in the place of the API's word."""
 LONGEST = 4 * 1024 * 1024  # bytes of a line
 SETTLE = 1.0  # seconds after the last line: a cause waits 0.2 s for the `stop` that may follow a `die`
 
@@ -86,7 +88,11 @@ def _show(rows: Iterable[tuple[Change, list[Answer]]]) -> None:
             f"event {change.event.type}.{change.event.action}" if change.event else "?"
         )
         say(f"{clock(change.at)}  {what}  {change.target}{note}")
-        show(("  RULE", "ANSWER", "WHY"), [(f"  {each.rule}", each.answer, each.why) for each in answers], "")
+        show(
+            ("  RULE", "ANSWER", "WHY"),
+            [(f"  {each.rule}", ANSWERS.get(each.answer, each.answer), each.why) for each in answers],
+            "",
+        )
     if not any(answers for _, answers in rows):
         say("no rule listens to any of it (--all shows what they listen to)")
 

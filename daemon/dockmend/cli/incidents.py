@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from dockmend.cli.options import client, found_paths, options, seconds, tell_aside
-from dockmend.cli.text import clock, emit, say, show, span, when
+from dockmend.cli.text import SHORTEST, clock, emit, say, show, span, timed, when
 from dockmend.errors import JournalError, Unreachable, UsageError
 from dockmend.journal.records import ActionRecord, Incident
 
@@ -146,12 +146,23 @@ def _found(journal: _Source, id: str) -> tuple[Incident, list[ActionRecord]]:
 
 def _row(incident: Incident, now: float) -> tuple[object, ...]:
     ended = incident.closed_at or now
-    outcome = OUTCOMES.get(incident.outcome or "", incident.state)
+    outcome, reason = ending_of(incident)
     count = f" (×{incident.count})" if incident.count > 1 else ""
     return (
         incident.id, when(incident.opened_at), incident.object_name, incident.rule, _trouble(incident),
-        f"{outcome}{count}", span(ended - incident.opened_at), incident.reason,
+        f"{outcome}{count}", span(ended - incident.opened_at), reason,
     )  # fmt: skip
+
+
+def ending_of(incident: Incident) -> tuple[str, str]:
+    """How it ended and why, in words; what both would say is said once."""
+    outcome, reason = OUTCOMES.get(incident.outcome or "", incident.state), incident.reason
+    first, _, rest = reason.partition(": ")
+    if first == outcome:
+        return outcome, rest
+    if incident.outcome == "recovered" and first.startswith("recovered"):
+        return first, rest
+    return outcome, reason
 
 
 def _trouble(incident: Incident) -> str:
@@ -199,9 +210,9 @@ def _earlier(journal: _Source, incident: Incident) -> Iterator[str]:
         yield ""
         yield f"Earlier tries within the hour before{count}:"
     for each in before[:EARLIER][::-1]:
-        outcome = OUTCOMES.get(each.outcome or "", each.state)
+        outcome = ": ".join(filter(None, ending_of(each)))
         seen = f": {each.note}" if each.note and not each.actor else ""
-        yield f"{clock(each.opened_at)}  {each.id}  {_trouble(each)}{seen} → {outcome}: {each.reason}"
+        yield f"{clock(each.opened_at)}  {each.id}  {_trouble(each)}{seen} → {outcome}"
 
 
 def _attempts(incident: Incident, actions: list[ActionRecord], now: float) -> Iterator[str]:
@@ -209,10 +220,10 @@ def _attempts(incident: Incident, actions: list[ActionRecord], now: float) -> It
     for record in actions:
         if record.attempt != attempt:
             attempt = record.attempt
-            waited = f" after {span(record.began_at - incident.opened_at)}" if attempt == 1 else ""
+            waited = timed("after", record.began_at - incident.opened_at) if attempt == 1 else ""
             yield f"{clock(record.began_at)}  decided   attempt {attempt}{waited}"
         ended = record.ended_at
-        took = f" in {span(ended - record.began_at)}" if ended else f" (under way for {span(now - record.began_at)})"
+        took = timed("in", ended - record.began_at) if ended else f" (under way for {span(now - record.began_at)})"
         other = f" on {record.object_name}" if record.object_name != incident.object_name else ""
         detail = f": {record.detail}" if record.detail else ""
         word = {"failed": "FAILED", "interrupted": "broke off"}.get(record.outcome or "", "did")
@@ -221,12 +232,13 @@ def _attempts(incident: Incident, actions: list[ActionRecord], now: float) -> It
 
 def _end(incident: Incident) -> Iterator[str]:
     closed = incident.closed_at or incident.opened_at
-    outcome = OUTCOMES.get(incident.outcome or "", str(incident.outcome))
-    reason = f": {incident.reason}" if incident.reason else ""
+    outcome, why = ending_of(incident)
+    reason = f": {why}" if why else ""
     if incident.outcome == "healed":
         yield f"{clock(closed)}  verified  {incident.reason or 'it is well again'}"
         reason = ""
     tries = f", attempts: {incident.attempts}" if incident.attempts else ""
     again = f"; so {incident.count} times" if incident.count > 1 else ""
-    took = span(closed - incident.opened_at)
-    yield f"{clock(closed)}  closed    {outcome}, {took} after it was seen{tries}{reason}{again}"
+    lasted = closed - incident.opened_at
+    when_ = f"{span(lasted)} after" if lasted >= SHORTEST else "as soon as"
+    yield f"{clock(closed)}  closed    {outcome}, {when_} it was seen{tries}{reason}{again}"

@@ -18,6 +18,8 @@ import click
 from dockmend.tell.text import shown
 
 LONGEST = 20_000  # characters of one text
+SHORTEST = 0.005
+"""Seconds that are told: less would read as "0.00 s"."""
 _GAP = "  "
 _NARROWEST = 6  # columns a cut cell keeps
 
@@ -102,6 +104,16 @@ def span(seconds: float) -> str:
             rest = whole % size // part_size
             return f"{whole // size} {name} {rest} {part}" if rest else f"{whole // size} {name}"
     return f"{whole} s"
+
+
+def timed(word: str, seconds: float) -> str:
+    """` in 2.0 s`, to be read behind what took that long; nothing where it would read as "0.00 s"."""
+    return f" {word} {span(seconds)}" if seconds >= SHORTEST else ""
+
+
+def state_text(state: str, health: str | None) -> str:
+    """A container's state and health in words: `starting` is of the health check, not of the container."""
+    return f"{state}, {'health check starting' if health == 'starting' else health}" if health else state
 
 
 def ago(at: float | None, now: float) -> str:

@@ -143,4 +143,4 @@ def _without_backoff(now: float, only_verified: bool) -> Wait:
     """What comes after a failure if the rule's backoff asks for no wait. `only_verified`: nothing was tried again."""
     if only_verified:
         return Wait(now + NOTHING_TRIED_RETRY, "backoff", f"verified again in {span_text(NOTHING_TRIED_RETRY)}")
-    return Wait(now, "backoff", "tried again at once")
+    return Wait(now, "backoff", "now it is tried again")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
+from dockmend.decide import span_text
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.model import Change
 from dockmend.observer import Observer
@@ -42,6 +43,8 @@ QUIET = {"container.healthy", "container.started", "container.exited", "engine.l
 REMOVED = frozenset({"container.missing", "network.missing", "volume.missing"})
 """News only of what a rule is about."""
 
+SHORTEST = 0.05
+"""Seconds that are told: less would read as "0.0 s"."""
 _SAID_ONCE = {"budget", "rate"}  # for all that wait for it, where it begins
 _REMEMBERED = 2048  # incidents and suppressions whose last line is remembered
 _CLOSED = 256  # of those incidents, how many that are closed
@@ -117,7 +120,7 @@ class LogTeller(Observer):
             text = f"{what} → {record.action} (rule {shown(record.rule, 128)}{nth})"
             self._log.info(text, incident=record.incident, about=about)
             return
-        took = f" in {(record.ended_at or record.began_at) - record.began_at:.1f} s"
+        took = _took((record.ended_at or record.began_at) - record.began_at)
         detail = f": {shown(record.detail)}" if record.detail else ""
         if record.outcome == "done":
             self._log.info(f"{name}: {record.action} done{took}{detail}", incident=record.incident, about=about)
@@ -163,11 +166,10 @@ class LogTeller(Observer):
         return self._in_second > _CHANGES
 
     def _waits(self, incident: Incident) -> None:
-        text = f"{_subject(incident)}: waits"
-        if incident.due_at is not None:
-            text += f" {max(0.0, incident.due_at - incident.updated_at):.0f} s"
+        seconds = incident.due_at - incident.updated_at if incident.due_at is not None else None
+        waits = ": waits" if seconds is None else f": waits {span_text(seconds)}" if seconds >= SHORTEST else ""
         reason = incident.reason if incident.waiting_for != "for" else "if it still is then, it is treated"
-        self._say("info", incident, f"{text}: {shown(reason or incident.waiting_for)}")
+        self._say("info", incident, f"{_subject(incident)}{waits}: {shown(reason or incident.waiting_for)}")
 
     def _closed(self, incident: Incident, before: Incident | None) -> None:
         if before is not None and before.state == "closed" and incident.count == before.count:
@@ -181,10 +183,10 @@ class LogTeller(Observer):
         times = f" ({incident.count} times)" if incident.count > 1 else ""
         because = f": {reason}" if reason else ""
         level, text = {
-            "healed": ("info", f"{name} healed in {seconds:.1f} s"),
-            "done": ("info", f"{name}: done in {seconds:.1f} s"),
+            "healed": ("info", f"{name} healed{_took(seconds)}"),
+            "done": ("info", f"{name}: done{_took(seconds)}"),
             "failed": ("error", f"{name} did not heal{because}"),
-            "recovered": ("info", f"{name} recovered on its own"),
+            "recovered": ("info", f"{name} {reason if reason.startswith('recovered') else f'recovered{because}'}"),
             "suppressed": ("info", f"{what}: nothing is done{because}{times}"),
             "interrupted": ("warning", f"{what}: interrupted{because}"),
             "dry_run": ("info", f"{what}{because or ': dry run'}"),
@@ -238,6 +240,10 @@ def _subject(incident: Incident) -> str:
     if incident.actor:
         return f"{name} (asked for by {shown(incident.actor, 64)})"
     return f"{name} {_words(incident.trigger, incident.network)}"
+
+
+def _took(seconds: float) -> str:
+    return f" in {seconds:.1f} s" if seconds >= SHORTEST else ""
 
 
 def _words(trigger: str, network: str | None) -> str:

@@ -23,7 +23,8 @@ from dockmend.settings import Policy
 STATUS: dict[str, Any] = {
     "version": "0.1.0", "pid": 42, "started_at": 0.0, "state": "/s", "engine": {
         "url": "unix:///e", "up": True, "name": "host", "version": "26.1", "since": 1.0},
-    "containers": {"running/healthy": 3, "exited": 0}, "rules": {"enabled": 2}, "incidents_open": 1,
+    "containers": {"running/healthy": 3, "running/starting": 1, "exited": 0},
+    "rules": {"enabled": 2, "shadow": 1}, "incidents_open": 1,
     "given_up": [],
     "breakers": [{"rule": "r", "target": "container:web", "opened_at": 5.0, "reason": "tried 5 times"}],
     "pauses": [{"rule": None, "target": "container:db", "until": None, "actor": "uid 0 (root)", "at": 1.0}],
@@ -116,8 +117,8 @@ def test_status_tells_everything_that_matters(dockmend, state):
     for part in (
         "process 42",
         "unix:///e (host, 26.1): connected",
-        "3 running/healthy",
-        "2 enabled",
+        "3 running, healthy; 1 running, health check starting\n",
+        "2 enabled; 1 dry run (only says what it would do)\n",
         "1 open",
         "NOT ACTING this is a dry run",
         "paused     container:db, until it is resumed, by uid 0 (root)",

@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.cli import incidents
-from dockmend.cli.incidents import story
+from dockmend.cli.incidents import _row, story
 from dockmend.control.api import MOST_INCIDENTS
 from dockmend.control.client import Client, Refused
 from dockmend.errors import UsageError
@@ -127,6 +127,32 @@ def test_what_is_under_way_and_what_failed():
     lines = list(story(replace(OPEN, state="acting", waiting_for="", due_at=None), [failed, running], NOW))
     assert any("FAILED    restart" in line and "no such image" in line for line in lines)
     assert any("did       restart" in line and "under way for 3.0 s" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reason", "said"),
+    [
+        ("recovered", "recovered on its own", "recovered on its own, as soon as it was seen"),
+        ("recovered", "recovered on its own: it is gone", "recovered on its own, as soon as it was seen: it is gone"),
+        ("recovered", "recovered with the other", "recovered with the other, as soon as it was seen"),
+        ("dry_run", "dry run: would have done restart", "dry run, as soon as it was seen: would have done restart"),
+        ("suppressed", "it is paused", "left alone, as soon as it was seen: it is paused"),
+    ],
+)
+def test_what_outcome_and_reason_both_say_is_said_once(outcome, reason, said):
+    changed = replace(
+        OPEN, state="closed", closed_at=OPEN.opened_at, outcome=outcome, reason=reason, attempts=0, waiting_for=""
+    )
+    assert list(story(changed, [], NOW))[-1].split("  closed    ")[1] == said
+    assert f"{_row(changed, NOW)[5]}: {_row(changed, NOW)[7]}".removesuffix(": ") == said.replace(
+        ", as soon as it was seen", ""
+    )
+
+
+def test_no_time_at_all_is_not_told():
+    began = replace(RESTART, began_at=OPEN.opened_at, ended_at=OPEN.opened_at, detail="", object_name=OPEN.object_name)
+    lines = list(story(OPEN, [began], NOW))
+    assert [line.partition("  ")[2] for line in lines[4:6]] == ["decided   attempt 1", "did       restart"]
 
 
 def test_an_id_may_be_cut_where_it_is_unique(dockmend, state):
