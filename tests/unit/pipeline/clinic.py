@@ -159,6 +159,7 @@ class Clinic:
     policy: Policy
     budget: tuple[int, float] | None = (30, 60.0)
     dry_run: bool = False
+    parallel: int = 4
     now: float = 1000.0
     set_by: float = 0.0
     dependents: dict[str, int] = field(default_factory=dict)
@@ -195,7 +196,7 @@ class Clinic:
             steps=steps, incidents=self.incidents, mirror=self.mirror, lanes=lanes, history=self.history,
             guards=guards, observer=self.told,
             verification=Verification(self.mirror, self.pulse, self.clock, Groups(self.mirror, self.incidents, guards)),
-            host=Host(self.budget, self._paused), clock=self.clock, dice=dice, parallel=4,
+            host=Host(self.budget, self._paused), clock=self.clock, dice=dice, parallel=self.parallel,
             learn=self.learn, closed=self.closed, offer=self.offer_to,
             dependents=lambda incident: self.dependents.get(incident.object_name, 0),
             rules=RulesInForce(self.mirror, self.rules),

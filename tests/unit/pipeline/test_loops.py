@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from dockmend.mirror import Mirror
 from dockmend.model import HealthCheck
 from dockmend.pipeline import steadiness
 from dockmend.pipeline.steadiness import Steadiness
-from tests.unit.pipeline.clinic import HEAL, ID, WEB, Clinic, clinic
+from tests.unit.pipeline.clinic import HEAL, ID, TARGET, WEB, Clinic, clinic
 from tests.unit.pipeline.test_groups import RULES, Town, guest
 
 START = """
@@ -102,6 +103,28 @@ async def test_one_that_runs_for_longer_than_before_is_healed(checked: bool):
         assert (incident.outcome, incident.attempts) == ("healed", 2)
         longer = "running for 32 s, longer than the run that ended (20 s)"
         assert incident.reason == (f"healthy again, and {longer}" if checked else longer)
+
+
+async def test_what_has_to_run_for_long_holds_up_no_other_container():
+    """It waits in the lane of its own target, and takes no place of those that may be acted on at the same time."""
+    async with clinic(START, parallel=1) as one:
+        start(one, checked=False)
+        one.now += 59.9
+        verified: list[float] = []
+        wait = one.pulse.wait
+
+        async def waits(target: str, timeout: float, *more: str) -> None:
+            if one.incidents.of("heal", target).state == "verifying":  # type: ignore[union-attr] # it is what waits
+                async with asyncio.timeout(5), one.treatment.caps.of(changes=True).taken(0.0):
+                    verified.append(one.now)
+                assert [lane for lane in (TARGET, "container:db") if one.lanes.busy(lane)] == [TARGET]
+            await wait(target, timeout, *more)
+
+        one.pulse.wait = waits  # type: ignore[method-assign]
+        crash(one)
+        await to_its_end(one)
+        assert one.only().outcome == "healed"
+        assert one.now - verified[0] > 85.0
 
 
 @pytest.mark.parametrize(("ran", "needs"), [(0.01, 2.0), (15.0, 24.5), (59.9, 91.9), (61.0, 2.0), (86400.0, 2.0)])
