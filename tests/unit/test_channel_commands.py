@@ -7,12 +7,14 @@ import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
 
 from dockmend.app.commands import DaemonCommands
 from dockmend.app.daemon import Daemon
+from dockmend.app.host_name import kept
 from dockmend.cli import execute
 from dockmend.errors import UsageError
 from dockmend.notify import sender as sending
@@ -92,12 +94,13 @@ async def test_it_sends_a_sample_to_one_url(daemon: Daemon):
     ]
 
 
-@pytest.mark.parametrize(("own", "host"), [(frozenset({"0" * 64}), "fake"), (frozenset(), os.uname().nodename)])
-async def test_in_a_container_messages_name_the_engines_host(
-    own: frozenset[str], host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("system", "host"), [("0123456789ab", "fake"), ("nas", "nas")])
+async def test_in_a_container_without_a_name_messages_name_the_engines_host(
+    system: str, host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The system's name in a container is the container's short id, which tells nobody where something is down."""
-    monkeypatch.setattr("dockmend.app.daemon.own_containers", lambda: own)
+    """Though the engine did not answer as dockmend started: then topics and rules have the id until the next start."""
+    monkeypatch.setattr("dockmend.app.host_name.in_container", lambda: True)
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename=system))
     fake = await FakeEngine(tmp_path).start()
     one: Settings = settings(tmp_path).model_copy(update={"notify": {"ops": NotifyChannel()}})
     async with running(fake, one) as daemon:
@@ -105,6 +108,9 @@ async def test_in_a_container_messages_name_the_engines_host(
         assert daemon.where.host == host
         assert daemon.telling is not None
         assert daemon.telling._where is daemon.where
+        assert daemon.host == system
+        assert (await DaemonCommands(daemon).in_force())["host"] == system
+    assert kept(one.paths.state) == ("fake" if system != host else None)
     await fake.stop()
 
 

@@ -132,6 +132,7 @@ class DaemonCommands:
             rate=own.limits.rate,
             texts=dict(await daemon.rules.shown()),
             channels=list(own.notify),
+            host=daemon.host,
             own=sorted(daemon.guards.own),
             healers=list(daemon.rules.healers),
             observes=daemon.rules.observes,

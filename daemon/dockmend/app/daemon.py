@@ -18,6 +18,7 @@ from dockmend.app import taking_up
 from dockmend.app.commands import DaemonCommands
 from dockmend.app.definitions import Definitions
 from dockmend.app.degraded import Degraded
+from dockmend.app.host_name import host_name, is_of_a_container, keep
 from dockmend.app.keeping import Keeping
 from dockmend.app.left_aside import LeftAside
 from dockmend.app.leftovers import Leftovers
@@ -107,7 +108,7 @@ class Daemon:
         self.clock = clock
         self.dice = dice
         self.started_at = clock.wall()
-        self.host = os.uname().nodename
+        self.host = host_name(settings)
         self.metrics = Metrics(__version__)
         self.times: taking_up.Times
         self.notifier = Notifier(os.environ)
@@ -376,7 +377,8 @@ class Daemon:
         assert self.watch.info is not None
         if not self.turn.look(self.watch.info.identity):
             await asyncio.Event().wait()  # nothing more is done by this daemon: it ends, and another one is built
-        if self.guards.own:  # in a container the system's name is the container's short id, which nobody knows
+        await asyncio.to_thread(keep, self.settings.paths.state, self.watch.info.name)
+        if is_of_a_container(self.host):  # topics and rules keep what they began with; messages need not
             self.where.host = self.watch.info.name or self.host
         if self._listed.is_set():
             self.treatment.engine_back()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from dockmend.app import host_name
 from dockmend.app.daemon import Daemon
 from dockmend.app.engine_lock import EngineLock, runtime_folder
 from dockmend.app.lock import locked
@@ -53,6 +54,7 @@ async def _main(settings: Settings, policy: Callable[[], Policy], outlet: Outlet
     if address.warning is not None:
         log.warning(address.warning)
     engine = DockerEngine.at(address, trusted=trusted(lambda: daemon.guards.policy), root=settings.engine_root)
+    settings = settings.model_copy(update={"host": await host_name.found(settings, engine)})
     clock = Clock()
     journal = SqliteJournal(settings.paths.journal, clock)
     daemon: Daemon

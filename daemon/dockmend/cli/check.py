@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -135,12 +134,14 @@ def _settings_problems(files: list[Path], writers: _Writers | None) -> list[Prob
 
 def _rules(files: list[Path], writers: _Writers | None, own: Settings | None) -> tuple[RuleSet | None, list[Problem]]:
     """`own`: the settings that the rules are read with; None: not known, so that any channel may be named."""
+    from dockmend.app.host_name import host_name
     from dockmend.rules.loader import load_rules
 
     owner, runs_as = (writers.rules, writers.daemon) if writers is not None else (None, None)
     try:
         channels = own.notify if own is not None else None
-        found = load_rules(files, host=socket.gethostname(), owner=owner, runs_as=runs_as, channels=channels)
+        host = host_name(own) if own is not None else os.uname().nodename
+        found = load_rules(files, host=host, owner=owner, runs_as=runs_as, channels=channels)
     except InvalidFiles as error:
         return None, list(error.problems)
     return found, list(found.warnings)

@@ -151,12 +151,10 @@ def _actions() -> tuple[str, ...]:
 
 
 def _explainer(found: InForce, containers: Iterable[Container]) -> Explainer:
-    import socket
-
     from dockmend.cli.explaining import Explainer
     from dockmend.guards import Guards
 
-    return Explainer(found.ruleset(containers), Guards(found.settings.policy, found.own), socket.gethostname())
+    return Explainer(found.ruleset(containers), Guards(found.settings.policy, found.own), found.host)
 
 
 def _limits(found: Settings, now: float) -> tuple[History, Host]:

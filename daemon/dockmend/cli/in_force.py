@@ -6,12 +6,12 @@ A command that read the files while a daemon runs on others would tell of rules 
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dockmend.app.host_name import host_name
 from dockmend.cli.options import daemon_uid, found_paths, named, settings, tell_aside
 from dockmend.own_container import own_containers
 
@@ -43,13 +43,18 @@ class InForce:
     channels: frozenset[str] | None = None
     own: frozenset[str] = frozenset()
 
+    @property
+    def host(self) -> str:
+        """What rules call the host: the daemon's word, or what it would be."""
+        return host_name(self.settings)
+
     def ruleset(self, containers: Iterable[Container] = ()) -> RuleSet:
         """The rules, the built-in one too. Raises InvalidFiles. `containers`: those of the host, without a daemon."""
         from dockmend.rules.label_rules import with_label_rules
         from dockmend.rules.loader import load_rules, load_texts
         from dockmend.rules.other_healers import foreign_healers
 
-        host, heal = socket.gethostname(), self.settings.heal
+        host, heal = self.host, self.settings.heal
         if self.texts is not None:
             read = load_texts(self.texts, host=host)
             return with_label_rules(read, heal, self.healers, acts=not self.observes)
@@ -99,7 +104,7 @@ def _of_daemon(flags: dict[str, Any]) -> InForce | None:
     own = settings(rest).model_copy(
         update={
             "paths": paths, "heal": told["heal"], "policy": Policy.model_validate(told["policy"]),
-            "engine": flags.get("engine") or told["engine"], "dry_run": told["dry_run"],
+            "engine": flags.get("engine") or told["engine"], "dry_run": told["dry_run"], "host": told.get("host"),
         }
     )  # fmt: skip
     rate = (int(told["rate"][0]), float(told["rate"][1])) if told["rate"] else None

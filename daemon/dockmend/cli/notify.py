@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -170,6 +169,7 @@ def _by_daemon(client: Client) -> Send:
 
 
 async def _by_hand(own: Settings | None, stack: AsyncExitStack) -> Send:
+    from dockmend.app.host_name import host_name
     from dockmend.app.telling import local
     from dockmend.notify.samples import sample
     from dockmend.notify.sender import Sender
@@ -177,7 +177,7 @@ async def _by_hand(own: Settings | None, stack: AsyncExitStack) -> Send:
     from dockmend.settings.channels import Kind
 
     assert own is not None
-    channels, where = {each.name: each for each in own.channels}, Where(socket.gethostname(), local)
+    channels, where = {each.name: each for each in own.channels}, Where(host_name(own), local)
     sender = await stack.enter_async_context(Sender(time.monotonic, os.environ))
 
     async def send(channel: str, url: int, kind: str) -> tuple[bool, tuple[str, ...]]:

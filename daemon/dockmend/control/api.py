@@ -99,6 +99,7 @@ class InForce(TypedDict):
     rate: tuple[int, float] | None
     texts: dict[str, str]
     channels: list[str]  # names
+    host: str  # the host's name
     own: list[str]  # ids of the container that it runs in
     healers: list[str]
     observes: bool

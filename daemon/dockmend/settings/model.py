@@ -126,6 +126,8 @@ User = Annotated[
 ActionName = Annotated[str, AfterValidator(_action), WithJsonSchema({"enum": sorted(ACTIONS | {IN_PLACE})})]
 
 
+HOST_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,252}"
+"""What a host may be called: it becomes a part of topics, and may stand anywhere in a command."""
 LogFormat = Literal["auto", "console", "json"]
 
 
@@ -243,6 +245,7 @@ class Paths(Part):
 class FileSettings(Part):
     """Exactly what `dockmend.yaml` may hold."""
 
+    host: str | None = Field(default=None, pattern=f"^{HOST_NAME}$")  # None: app/host_name.py finds it
     heal: Annotated[Literal["labelled", "all", "off"], BeforeValidator(_heal)] = "labelled"
     engine: str | None = Field(default=None, min_length=1)  # None: DOCKER_HOST, the docker context, the default socket
     engine_root: File | None = None  # None: a local engine tells its own data folder

@@ -236,7 +236,7 @@ IN_FORCE: dict[str, Any] = {
     "config": "/d/dockmend.yaml", "rules": "/d/rules.d", "state": "/d/state", "engine": "unix:///d.sock", "heal": "off",
     "policy": {"allow": ["restart"], "protect": {"name": ["*-db"]}}, "rate": [5, 60.0],
     "texts": {"/d/rules.d/a.yaml": ONE_RULE},
-    "channels": ["ops", "home"], "own": ["a" * 64], "healers": [], "observes": False,
+    "channels": ["ops", "home"], "own": ["a" * 64], "host": "nas", "healers": [], "observes": False,
     "dry_run": True,
 }  # fmt: skip
 
@@ -251,7 +251,7 @@ def test_commands_speak_about_the_rules_and_settings_of_the_daemon(state, capsys
     assert (own.policy.allows("restart"), own.policy.allows("stop"), own.limits.rate) == (True, False, (5, 60.0))
     assert own.dry_run
     assert found.channels == frozenset({"ops", "home"})
-    assert found.own == frozenset({"a" * 64})
+    assert (found.own, found.host) == (frozenset({"a" * 64}), "nas")
     older = {key: value for key, value in IN_FORCE.items() if key not in ("channels", "own")}
     daemon.answers["in_force"] = older  # of a daemon of another version
     found = in_force({"state": folder})
