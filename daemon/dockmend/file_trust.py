@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+OWNER_VARIABLE = "DOCKMEND_POLICY_RULES_OWNER"
 MAX_LINKS = 40
 """Links that one path may lead through, as in the kernel (path_resolution(7))."""
 
@@ -37,6 +38,26 @@ class Untrusted(Exception):
         self.place = place
         self.owner = owner
         self.also = also
+
+    def for_rules(self) -> str:
+        """The text, with the setting that would let a rule file of that owner count."""
+        as_it_is = ", which takes it as it is" if self.also else ""
+        return self._or_set(
+            f"`policy: {{rules_owner: {self.owner}}}` in the settings, or the variable {self._variable}{as_it_is}"
+        )
+
+    def for_settings(self) -> str:
+        """The same for the settings and what they name: only a variable can say whose settings count."""
+        return self._or_set(f"the variable {self._variable}")
+
+    @property
+    def _variable(self) -> str:
+        return f"`{OWNER_VARIABLE}={shlex.quote(self.owner or '')}`"
+
+    def _or_set(self, what: str) -> str:
+        if self.owner is None:
+            return str(self)
+        return f"{str(self).removesuffix(self.also)}, or set {what}{self.also}"
 
 
 @dataclass(frozen=True, slots=True)

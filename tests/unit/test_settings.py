@@ -421,7 +421,10 @@ def test_settings_that_others_may_write_are_refused(file):
 def test_settings_of_a_user_whom_only_the_environment_can_name(file):
     path = file("policy: {rules_owner: 4242}\n")
     os.chown(path, 4242, 4242)
-    with pytest.raises(InvalidFiles, match="belongs to user 4242, not to root"):
+    with pytest.raises(
+        InvalidFiles,
+        match=r"belongs to user 4242, not to root.*or set the variable `DOCKMEND_POLICY_RULES_OWNER=4242`$",
+    ):
         load(environ={}, config=path)
     assert load(environ={"DOCKMEND_POLICY_RULES_OWNER": "4242"}, config=path).policy.rules_owner == "4242"
     assert load(environ={}, config=path, runs_as=4242).policy.rules_owner == "4242"

@@ -81,12 +81,7 @@ def _note(path: Path, read: _Read, contents: dict[str, bytes], problems: list[Pr
 def _problem(path: Path, error: OSError | Untrusted) -> Problem:
     if isinstance(error, OSError):
         return Problem.of_file(str(path), f"cannot be read: {(error.strerror or str(error)).lower()}")
-    if error.owner is None:
-        return Problem.of_file(error.place, str(error))
-    told, setting = str(error).removesuffix(error.also), f"or set policy.rules_owner: {error.owner}"
-    if error.also:
-        setting += f", which takes it as it is{error.also}"
-    return Problem.of_file(error.place, f"{told}, {setting}")
+    return Problem.of_file(error.place, error.for_rules())
 
 
 def rule_names(folder: Path | int) -> list[str]:

@@ -161,7 +161,7 @@ def _of_file(
             source.problem(place, f"{key}: {path} cannot be read: {error.strerror or error}")
         return ()
     except Untrusted as error:
-        source.problem(place, f"{key}: {error.place} {error}")
+        source.problem(place, f"{key}: {error.place} {error.for_settings()}")
         return ()
     except ValueError as error:
         source.problem(place, f"{key}: {path} {error}")

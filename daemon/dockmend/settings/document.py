@@ -51,7 +51,7 @@ def read(path: Path, owners: frozenset[int] | None) -> Document:
         document.problems.append(Problem.of_file(document.path, f"cannot be read: {error.strerror or error}"))
         return document
     except Untrusted as error:
-        document.problems.append(Problem.of_file(error.place, str(error)))
+        document.problems.append(Problem.of_file(error.place, error.for_settings()))
         return document
     document.problems += [Problem(str(path), each.line, each.column, each.message) for each in source.troubles]
     document._root = source.root  # noqa: SLF001 - this is where documents are made

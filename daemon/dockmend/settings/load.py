@@ -299,7 +299,7 @@ def _secrets(
                 continue
             source.problem((part, key), f"{part}.{key}: {path} cannot be read: {error.strerror or error}")
         except Untrusted as error:
-            source.problem((part, key), f"{part}.{key}: {error.place} {error}")
+            source.problem((part, key), f"{part}.{key}: {error.place} {error.for_settings()}")
         except ValueError as error:
             source.problem((part, key), f"{part}.{key}: {path} {error}")
     _certificates(settings, source, base, owners)
@@ -318,7 +318,7 @@ def _judge(path: Path, source: Document, location: Location, owners: frozenset[i
     try:
         file_trust.check(path, owners)
     except Untrusted as error:
-        source.problem(location, f"{'.'.join(map(str, location))}: {error.place} {error}")
+        source.problem(location, f"{'.'.join(map(str, location))}: {error.place} {error.for_settings()}")
     except OSError:
         return
 

@@ -404,7 +404,7 @@ def test_a_link_in_a_folder_that_others_may_write_does_not_lead_to_a_file_that_r
     os.chown(folder / "a.yaml", 4242, 4242, follow_symlinks=False)
     assert refusal(folder, host="lab", owner="root") == (
         f"{folder}/a.yaml: belongs to user 4242, not to root: `chown root {folder}/a.yaml` mends that, "
-        "or set policy.rules_owner: 4242"
+        "or set `policy: {rules_owner: 4242}` in the settings, or the variable `DOCKMEND_POLICY_RULES_OWNER=4242`"
     )
 
 
@@ -455,7 +455,8 @@ def test_files_of_a_user_who_is_named_by_number_or_runs_dockmend(
     path = write(tmp_path, "a.yaml", RULE)
     os.chown(path, 4242, 4242)
     assert refusal(tmp_path, host="lab", owner="root") == (
-        f"{path}: belongs to user 4242, not to root: `chown root {path}` mends that, or set policy.rules_owner: 4242"
+        f"{path}: belongs to user 4242, not to root: `chown root {path}` mends that, "
+        "or set `policy: {rules_owner: 4242}` in the settings, or the variable `DOCKMEND_POLICY_RULES_OWNER=4242`"
     )
     assert len(load_rules(tmp_path, host="lab", owner=owner, runs_as=runs_as).rules) == 1
 
@@ -471,7 +472,8 @@ def test_rules_on_a_share_of_a_nas_need_one_setting_which_the_error_names(tmp_pa
         each.chmod(0o777)
     assert refusal(folder, host="lab", owner="root") == (
         f"{folder.parent}: belongs to user 4242, not to root: `chown root {folder.parent}` mends that, or set "
-        "policy.rules_owner: 4242, which takes it as it is; it may be written by everybody, and what is in it can be "
+        "`policy: {rules_owner: 4242}` in the settings, or the variable `DOCKMEND_POLICY_RULES_OWNER=4242`, which takes "
+        "it as it is; it may be written by everybody, and what is in it can be "
         f"replaced: `chmod go-w {folder.parent}` mends that"
     )
     found = load_rules(folder, host="lab", owner="4242")
@@ -502,7 +504,7 @@ def test_of_a_share_only_what_belongs_to_the_uid_that_is_named_passes(tmp_path: 
     told = refusal(tmp_path, host="lab", owner="daemon")
     assert f"{path}: may be written by everybody" in told, "a user by name can close what is theirs"
     number, told = pwd.getpwnam("daemon").pw_uid, refusal(path, host="lab", owner="root")
-    assert f"or set policy.rules_owner: {number}, which takes it as it is; it may" in told
+    assert f"`DOCKMEND_POLICY_RULES_OWNER={number}`, which takes it as it is; it may" in told
     assert len(load_rules(path, host="lab", owner=str(number)).rules) == 1
 
 
