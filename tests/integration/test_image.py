@@ -148,10 +148,7 @@ def test_rules_of_a_share_take_one_setting_that_the_error_names(host: Host, tmp_
         "unhealthy: rules: the rule files are wrong and there is no last good set: nothing is done",
     )
     log = host.command("docker", "logs", "refused")
-    assert (
-        "or set `policy: {rules_owner: 99}`, as a variable `DOCKMEND_POLICY_RULES_OWNER=99`, which takes it as it is"
-        in log
-    )
+    assert "or the variable `DOCKMEND_POLICY_RULES_OWNER=99`, which takes it as it is" in log
     setting = ("--env", "DOCKMEND_POLICY_RULES_OWNER=99")
     host.engine.docker("run", "--detach", "--name", "taken", *QUICKLY, *setting, *mounted, "dockmend")
     eventually(lambda: host.engine.health("taken") == "healthy", what="it is healthy")

@@ -472,9 +472,9 @@ def test_rules_on_a_share_of_a_nas_need_one_setting_which_the_error_names(tmp_pa
         each.chmod(0o777)
     assert refusal(folder, host="lab", owner="root") == (
         f"{folder.parent}: belongs to user 4242, not to root: `chown root {folder.parent}` mends that, or set "
-        "`policy: {rules_owner: 4242}` in the settings, or the variable `DOCKMEND_POLICY_RULES_OWNER=4242`, which takes "
-        "it as it is; it may be written by everybody, and what is in it can be "
-        f"replaced: `chmod go-w {folder.parent}` mends that"
+        "`policy: {rules_owner: 4242}` in the settings, or the variable `DOCKMEND_POLICY_RULES_OWNER=4242`, which "
+        "takes it as it is; it may be written by everybody, and what is in it can be replaced: "
+        f"`chmod go-w {folder.parent}` mends that"
     )
     found = load_rules(folder, host="lab", owner="4242")
     assert [rule.name for rule in found.rules] == ["a"]
