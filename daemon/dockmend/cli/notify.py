@@ -226,7 +226,7 @@ def _tell_channels(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     for row in rows:
         say(row["name"])
         for number, url in enumerate(row["urls"], 1):
-            say(f"  URL {number:<7}{url['service']}{_how(url['lane'])}")
+            say(f"  URL {number:<7}{url['service']} (address hidden){_how(url['lane'])}")
         digest = f"{_joined(row['digest'])}, daily at {row['digest_at']}" if row["digest"] else "none"
         quiet = f"{row['quiet']}, but for what is critical" if row["quiet"] else "never"
         say(f"  at once    {_joined(row['at_once'])}")

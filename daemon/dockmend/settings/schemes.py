@@ -7,6 +7,7 @@ does not install.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from dockmend.rules.language_error import did_you_mean
@@ -41,6 +42,8 @@ LACKING: Final = frozenset({
     "fcm", "growl", "session", "sessions", "smpp", "smpps", "sogs", "vapid", "xmpp", "xmpps",
 })  # fmt: skip
 """Schemes of apprise that need a further library."""
+_EXAMPLE: Final = re.compile(r"(^|/)(…|\.\.\.)/?$")
+"""Behind `://`, where documents leave out the rest: `ntfy://…`, as the README has it."""
 LONGEST: Final = 4096
 """Characters of a URL."""
 
@@ -51,6 +54,8 @@ def check_url(url: str) -> None:
     scheme = scheme.lower()
     if len(url) > LONGEST:
         raise ValueError(f"is longer than {LONGEST} characters")
+    if _EXAMPLE.search(rest):
+        raise ValueError("is an example's, which leaves the address out: write the whole URL of your own channel")
     if not mark or not rest or not url.isprintable() or " " in url:
         raise ValueError("is no URL of a service such as ntfys://HOST/TOPIC")
     if scheme in ("http", "https"):
@@ -77,6 +82,8 @@ def service_of(url: str) -> str:
 def check_heartbeat(url: str) -> None:
     """Raises ValueError with what is wrong with the URL of the heartbeat, which it does not show."""
     scheme, mark, rest = url.partition("://")
+    if _EXAMPLE.search(rest):
+        raise ValueError("is an example's, which leaves the address out: write the whole URL of your own monitor")
     if not mark or not rest or scheme.lower() not in ("http", "https") or not url.isprintable() or " " in url:
         raise ValueError("is no URL that begins with https:// or http://")
     if len(url) > LONGEST:

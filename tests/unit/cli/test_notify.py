@@ -93,7 +93,8 @@ def test_the_channels_of_the_files_are_listed_if_nobody_runs(dockmend, config, t
     assert f"no dockmend answers at {tmp_path}/dockmend.sock: settings of {config}" in ran.err
     ops = ran.out.partition("home\n")[0]
     for line in (
-        "ops\n", "  URL 1      json\n", "  URL 2      ntfy\n", "  at once    down, needs_you\n",
+        "ops\n", "  URL 1      json (address hidden)\n", "  URL 2      ntfy (address hidden)\n",
+        "  at once    down, needs_you\n",
         "  digest     healed, daily at 08:00\n", "  off        gave_up, flapping, resolved, degraded\n",
         "  severity   at least critical\n", "  quiet      22:00-07:00, but for what is critical\n",
         "  waiting    nothing\n",
@@ -190,9 +191,10 @@ def test_the_daemon_that_runs_is_asked_for_its_channels(dockmend, state):  # noq
     ran = dockmend("notify", "--list", "--state", folder)
     assert (ran.code, ran.err) == (0, "")
     at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(1.8e9))
-    assert f"  URL 1      ntfy: last delivered {at}\n" in ran.out
+    assert f"  URL 1      ntfy (address hidden): last delivered {at}\n" in ran.out
     assert (
-        f"  URL 2      json: nothing delivered since dockmend started; last error {at}: error=500, it is tried again\n"
+        f"  URL 2      json (address hidden): nothing delivered since dockmend started; "
+        f"last error {at}: error=500, it is tried again\n"
     ) in ran.out
     assert f"  waiting    3 messages, the first due {at}\n" in ran.out
     assert json.loads(dockmend("notify", "--list", "home", "--state", folder, "--json").out) == [row("home", "mailto")]
