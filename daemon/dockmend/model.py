@@ -77,6 +77,11 @@ class Endpoint(Struct, frozen=True, omit_defaults=True):
     mac_in_use: str = ""  # configured or made up by the engine; "" when not running
 
 
+LONGEST_VERDICT, LONGEST_FAILING = 86400.0, 3600.0
+VERDICT_SLACK = 60.0
+"""Seconds by which a busy engine may be late with the verdict of a health check."""
+
+
 class HealthCheck(Struct, frozen=True):
     """A container's health check; seconds."""
 
@@ -87,8 +92,20 @@ class HealthCheck(Struct, frozen=True):
 
     @property
     def verdict_within(self) -> float:
-        """Seconds after a start by which the engine has said healthy or unhealthy (rules.md, `verify`)."""
-        return self.start_period + (self.interval + self.timeout) * (self.retries + 1)
+        """Seconds after a start by which the engine has said healthy or unhealthy (rules.md, `verify`), a day at the
+        most: with an interval or as many retries as one likes it may never say anything."""
+        return min(LONGEST_VERDICT, self.start_period + self._probe * (self.retries + 1))
+
+    @property
+    def overdue_after(self) -> float:
+        """Seconds without a verdict after which that is shown. However often it may fail, an hour of failures beyond
+        its start period is enough."""
+        failing = max(self._probe, min(self._probe * (self.retries + 1), LONGEST_FAILING))
+        return min(LONGEST_VERDICT, self.start_period + failing) + VERDICT_SLACK
+
+    @property
+    def _probe(self) -> float:
+        return self.interval + self.timeout
 
 
 class Mount(Struct, frozen=True):

@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from dockmend.app.unwell import cause_of, meant_to_run, unwell
+from dockmend.app.troubles import Troubles
+from dockmend.app.unwell import Unwell, cause_of, meant_to_run, unwell
+from dockmend.mirror import Mirror
 from dockmend.model import Actor, Change, Container, Event, HealthCheck
+from dockmend.notify.message import Kind, Severity
 from dockmend.tell.metrics import Metrics
 from tests.unit.pipeline.clinic import HEAL, TARGET, WEB, Clinic, clinic
 
@@ -99,6 +102,7 @@ async def test_one_that_the_engine_restarts_again_and_again_is_unwell_also_while
             one.look()
             await one.quiet()
         assert shown(one) == [("web", "looping", False)]
+        one.cure()
         one.now += 130
         one.tick()
         assert shown(one) == []
@@ -150,3 +154,28 @@ def test_the_metric_is_bounded_whatever_strangers_call_their_containers():
     page = Metrics("1").render(unwell=[(f"web{number}", "crashed", False) for number in range(1000)]).decode()
     assert page.count("dockmend_unwell{") == 100
     assert 'dockmend_unwell{cause="crashed",container="web0",covered="no"} 1.0' in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "messages"),
+    [
+        ({"state": "created", "started_at": 0.0, "error": "port is already allocated"}, ["not_started"]),
+        ({"health": "starting", "check": HealthCheck(retries=1_000_000)}, []),  # shown, and wakes nobody
+    ],
+    ids=["its start failed", "its check gives no verdict"],
+)
+def test_what_of_it_a_person_is_told(fields: dict[str, object], messages: list[str]):
+    mirror, now = Mirror(), 1000.0
+    web = replace(WEB, restart_policy="always", health="", check=None)
+    mirror.relist([replace(web, **fields)], [], [], now, "started")
+    later = now + 86400.0
+
+    def found() -> list[Unwell]:
+        return unwell(mirror, lambda change: False, lambda container: False, later)
+
+    assert len(found()) == 1
+    troubles = Troubles(
+        mirror, found, list, lambda target: False, lambda container: False, lambda rule: Severity.WARNING,
+        lambda: True, lambda: True, lambda: later, {},
+    )  # fmt: skip
+    assert [(each.kind, each.cause) for each in troubles.standing()] == [(Kind.DOWN, each) for each in messages]

@@ -122,7 +122,10 @@ class Troubles:
             )  # fmt: skip
 
     def _is_news(self, one: Unwell, container: Container) -> bool:
-        """What the engine does not start again after its own start was left so by whoever chose its restart policy."""
+        """What the engine does not start again after its own start was left so by whoever chose its restart policy. A
+        health check without a verdict is shown, and wakes nobody."""
+        if one.cause == "starting":
+            return False
         return one.cause != "left_down" or container.restart_policy in ALWAYS or self.asked_for(container)
 
     def _of_dockmend(self) -> Iterator[Trouble]:

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from dockmend.mirror import Mirror, runs
+from dockmend.mirror.lingering import NOT_STARTED, UNJUDGED, lingering
 from dockmend.model import Change, Container
 from dockmend.rules.label_rules import asked
 
-CAUSES = ("unhealthy", "crashed", "oom_killed", "left_down", "unknown", "looping")
+CAUSES = ("unhealthy", "crashed", "oom_killed", "left_down", "unknown", "looping", "starting", "not_started")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def unwell(
     """
     found = [
         Unwell(change.target, each.name, cause, change.at, covers(change), change.note)
-        for change in _first_of_each([*runs.loops(mirror, now), *mirror.standing()])
+        for change in _first_of_each([*runs.loops(mirror, now), *mirror.standing(), *lingering(mirror, now)])
         if isinstance(each := change.subject, Container) and (cause := cause_of(change)) and not own(each)
         if meant_to_run(each) and each.state != "paused" and _is_it_still(mirror, each, change.target)
     ]
@@ -52,6 +53,10 @@ def cause_of(change: Change) -> str:
         return "unhealthy"
     if "container.restart_loop" in change.triggers:
         return "looping"
+    if UNJUDGED in change.triggers:
+        return "starting"
+    if NOT_STARTED in change.triggers:
+        return "not_started"
     return change.cause if change.cause in CAUSES else ""
 
 

@@ -52,7 +52,8 @@ class GivenUpRow(TypedDict):
 
 
 class UnwellRow(TypedDict):
-    """A container that is not well. `cause`: unhealthy, crashed, oom_killed, left_down, unknown."""
+    """A container that is not well. `cause`: unhealthy, crashed, oom_killed, left_down, unknown,
+    looping, starting (its health check gives no verdict), not_started (its start failed)."""
 
     target: str
     object_name: str

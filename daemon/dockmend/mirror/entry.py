@@ -24,6 +24,8 @@ class Kept(Struct, omit_defaults=True):
     mended: dict[str, float] = field(default_factory=dict)  # when dockmend last put one back
     losses: int = 0  # how often a network was lost: tells one trouble from the next
     unhealthy: int = 0  # how often it turned unhealthy in this run: the same
+    unjudged_at: float = 0.0  # since when its health check gives no verdict: wall seconds; 0.0 where it gave one
+    failed_at: float = 0.0  # since when its last start is known to have failed: wall seconds; 0.0 where it did not
     health_at: float = 0.0  # of the last health event: a replay repeats older ones
     restarts: list[float] = field(default_factory=list)  # when the engine restarted it after a crash
     looping: bool = False  # container.restart_loop fired and no stable while has passed
@@ -96,6 +98,8 @@ class Entry:
         """Times that are compared with now; those of the engine's events and answers stay what they are."""
         kept = self.kept
         kept.mended = {network: at + by for network, at in kept.mended.items()}
+        kept.unjudged_at += by if kept.unjudged_at else 0.0
+        kept.failed_at += by if kept.failed_at else 0.0
         kept.standing = {what: replace(change, at=change.at + by) for what, change in kept.standing.items()}
         for end in self.ends:
             end.due += by

@@ -10,7 +10,7 @@ from typing import Literal
 from msgspec.structs import replace
 
 from dockmend.mirror import entry as entries
-from dockmend.mirror import events, looks, runs, troubles
+from dockmend.mirror import events, lingering, looks, runs, troubles
 from dockmend.mirror.ends import GOING_DOWN, HISTORY, Run
 from dockmend.mirror.entry import EVENTS_WITHIN, Entry, Kept
 from dockmend.mirror.own_doing import OwnDoing
@@ -163,6 +163,7 @@ class Mirror(OwnDoing):
         changes = looks.networks(self, found, before, now, origin)
         looks.stuck_state(self, found, now)
         looks.await_verdict(self, found, now)
+        lingering.note(self, found, now)
         changes += looks.orphaned(self, found, now, origin)
         return changes
 

@@ -33,7 +33,7 @@ def begin(mirror: Mirror, found: Entry, now: float, origin: Origin, run: Run) ->
     found.began_another(run)
     run.own = echoed or (found.previous is not None and bool(found.previous.renewals))
     owe(mirror, found)
-    kept.unhealthy = 0
+    kept.unhealthy, kept.unjudged_at = 0, 0.0
     for what in ("health", "end", "stuck", "orphaned"):
         kept.standing.pop(what, None)
     found.stuck_at, found.ahead = None, ()

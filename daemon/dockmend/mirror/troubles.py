@@ -68,6 +68,8 @@ def of_container(  # noqa: PLR0913 - the fields of a change
 def of_health(entry: Entry, at: float, origin: Origin) -> tuple[Change, ...]:
     """The change of a health that is another now."""
     kept, health = entry.kept, entry.container.health
+    if health != "starting":
+        kept.unjudged_at = 0.0
     if health == "unhealthy":
         if "health" in kept.standing:
             return ()  # known before the engine began anew, and with it the health of what live-restore kept

@@ -241,6 +241,7 @@ def _what_happened(trouble: Trouble, facts: Facts, now: float, where: Where) -> 
         "oom_killed": f"The kernel killed it at {since} for want of memory.",
         "left_down": f"It ran before the engine was lost and was not started again; down since {since}.",
         "unknown": f"It ended unseen with exit code {code}, noticed at {since}.",
+        "not_started": f"Its start failed; it does not run since {since}.",
         "looping": f"It ends and is restarted by the engine again and again since {since}; exit code {code}.",
     }.get(trouble.cause, f"Since {since}.")
     error = f"The engine says: {defusing.quoted(facts.error, LONGEST_REASON)}." if facts.error else ""

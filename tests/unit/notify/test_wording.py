@@ -84,6 +84,7 @@ def test_more_tries_than_are_shown():
         ("unhealthy", Facts(check="connection refused\n"), 'Its health check fails since 03:05: "connection refused".'),
         ("oom_killed", Facts(exit_code=137), "The kernel killed it at 03:05 for want of memory."),
         ("left_down", Facts(), "It ran before the engine was lost and was not started again; down since 03:05."),
+        ("not_started", Facts(error="no port"), "Its start failed; it does not run since 03:05."),
         ("unknown", Facts(exit_code=255), "It ended unseen with exit code 255, noticed at 03:05."),
         ("crashed", Facts(exit_code=127, error="no such file"), 'The engine says: "no such file".'),
     ],
