@@ -16,8 +16,8 @@ from dockmend.model import Container, Object
 LOOK_EVERY = 0.5
 """Seconds between two looks at a container that is waited for."""
 LONGEST_TOPIC = 1024
-LONGEST_PAYLOAD = 256 * 1024
-"""Bytes; brokers commonly refuse more, and a label can be of any length."""
+LONGEST_PAYLOAD = 64 * 1024
+"""Bytes; a label can be of any length, and what waits for a broker that is away is bounded."""
 
 _NOT_IN_A_LEVEL = re.compile(r"[+#/\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LEVEL_ENDS = re.compile(r"/(?![^{}]*\})")

@@ -19,6 +19,7 @@ import aiomqtt
 import msgspec
 import structlog
 
+from dockmend.actions.telling import LONGEST_PAYLOAD
 from dockmend.journal.records import Incident
 from dockmend.model import Change, Container
 from dockmend.observer import Observer
@@ -31,7 +32,6 @@ log = structlog.get_logger("dockmend.mqtt")
 
 OUTBOX_MESSAGES = 1000
 OUTBOX_BYTES = 4 * 1024 * 1024
-LARGEST = 64 * 1024  # bytes of one payload; what a rule publishes beyond that is dropped
 WINDOW = 20  # messages on their way to the broker at once
 KEEPALIVE = 15  # seconds; half as much again without a sign of us, and the broker publishes our last will
 PATIENCE = 5.0  # seconds for any answer of the broker
@@ -110,10 +110,13 @@ class MqttTeller(Observer):
     # ------------------------------------------------------------------------------------- what the pipeline calls
 
     def publish(self, topic: str, payload: str, retain: bool = False) -> None:
-        """Queues a message of a rule; wildcards in the topic are replaced, what is too large is dropped."""
+        """Queues a message of a rule; wildcards in the topic are replaced, what is too large is dropped.
+
+        The action refuses it before (actions/telling.py), so that whoever reads the incident knows.
+        """
         body = payload.encode("utf-8", "replace")
         levels = "/".join(topic_level(level) for level in topic.split("/"))
-        if not topic or len(body) > LARGEST or len(levels.encode()) > 65535:
+        if not topic or len(body) > LONGEST_PAYLOAD or len(levels.encode()) > 65535:
             self._on_drop(1)
             return
         self._queue(_Message(levels, body, 1, retain))

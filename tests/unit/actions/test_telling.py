@@ -12,6 +12,8 @@ from dockmend.actions.base import Done, Failed
 from dockmend.errors import EngineAway, NotFound, Temporary
 from dockmend.model import HealthCheck, Volume
 from dockmend.rules.parameters import Notify
+from dockmend.settings import Mqtt
+from dockmend.tell.mqtt import MqttTeller
 from tests.unit.actions.stage import ID, WEB, Stage
 
 CHECKED = replace(WEB, check=HealthCheck(), health="starting")
@@ -93,11 +95,20 @@ async def test_what_is_no_topic_is_refused(topic, name):
     assert stage.published == []
 
 
-async def test_payload_is_bounded():
-    stage = Stage(fields={"container.name": "é" * 200_000})
+async def test_a_payload_that_would_not_be_sent_fails_its_step():
+    """Else its record said that it was published, and nothing but a counter told that it was not."""
+    dropped: list[int] = []
+    teller = MqttTeller(Mqtt(host="broker"), None, "nas", on_drop=dropped.append)
+    stage = Stage(fields={"container.name": "é" * 32_768})
+    context = dataclasses.replace(stage.context, teller=teller)
 
-    with pytest.raises(Failed, match="longer than 256 KiB"):
-        await telling.publish(stage.context, message("x", "{container.name}"), WEB)
+    done = await telling.publish(context, message("x", "{container.name}"), WEB)
+    assert (done.detail, dropped) == ("published to x", [])
+    stage.fields["container.name"] += "e"
+    with pytest.raises(Failed, match="the payload for x is longer than 64 KiB") as failure:
+        await telling.publish(context, message("x", "{container.name}"), WEB)
+    assert not failure.value.again
+    assert dropped == []
 
 
 async def test_settling_a_message_does_not_send_it_again():
