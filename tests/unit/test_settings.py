@@ -78,6 +78,7 @@ COLLECTIONS = {
     "policy.protect.image": ("vault:*", "policy: {protect: {image: 'vault:*'}}"),
     "policy.trusted_images": ("[a:1]", "policy: {trusted_images: [a:1]}"),
     "notify": ("{ops: {logs: 1}}", "notify: {ops: {logs: 1}}"),
+    "http.names": ("[nas.lan, dockmend.example.org]", "http: {names: [nas.lan, dockmend.example.org]}"),
     "http": ("{listen: null}", "http: {listen: null}"),
 }
 """A variable's value, and the settings file that says the same."""
@@ -257,6 +258,11 @@ WRONG = [
     ("policy: {rules_owner: -1}", "1:23: policy.rules_owner: expected the name or the uid of a user"),
     ("policy: {rules_owner: true}", "1:23: policy.rules_owner: expected the name or the uid of a user"),
     ("policy: {protect: {labels: [a]}}", "policy.protect.labels: expected keys and values, found a list"),
+    ("http: {names: ['https://nas.lan']}", "1:15: http.names: 'https://nas.lan' is not the name of a host alone"),
+    ("http: {names: ['nas.lan:443']}", "http.names: 'nas.lan:443' is not the name of a host alone"),
+    ("http: {names: ['*']}", "http.names: '*' is not the name of a host alone"),
+    ("http: {names: [5]}", "http.names: '5' is not the name of a host alone"),
+    ("http: {names: 5}", "http.names: expected a list of names"),
     ("snapshots: {reserve: 512}", "1:22: snapshots.reserve: expected a size such as 512MiB or 2GiB"),
     ("snapshots: {reserve: -1GiB}", "expected a size such as 512MiB or 2GiB"),
     ("snapshots: {reserve: 1MiB}", "expected at least 16MiB"),

@@ -90,7 +90,7 @@ TOKENS = Tokens((
 @contextlib.asynccontextmanager
 async def serving(source: Fake | None = None, tokens: Tokens = TOKENS, **http: Any) -> AsyncIterator[WebServer]:
     settings = Http.model_construct(**{"listen": None, "metrics_listen": None, **http})
-    server = WebServer(settings, source or Fake(), tokens, names=("proxy.example",))
+    server = WebServer(settings, source or Fake(), tokens)
     task = asyncio.Task(server.run())
     try:
         await eventually_async(lambda: server.addresses or task.done())
@@ -217,12 +217,14 @@ async def test_the_metrics_address_serves_the_three_only():
 
 
 async def test_names_of_strangers_are_refused():
-    async with serving(listen=LOOPBACK) as server:
+    async with serving(listen=LOOPBACK, names=("proxy.example",)) as server:
         for host in ("localhost", "LOCALHOST:9468", "127.0.0.1:1", "[::1]:9468", "proxy.example:443", "Proxy.Example."):
             assert (host, (await ask(server, "/api/status", headers={"Host": host}))[0]) == (host, 200)
         for host in ("evil.example", "evil.example:9468", "localhost.evil.example", "127.0.0.1.evil.example", ""):
             for path in ("/api/status", "/metrics", "/"):
                 assert (host, (await ask(server, path, headers={"Host": host}))[0]) == (host, 421)
+    async with serving(listen=LOOPBACK) as server:
+        assert (await ask(server, "/api/status", headers={"Host": "proxy.example"}))[0] == 421
     async with serving(listen=EVERYWHERE) as server:
         # A Prometheus elsewhere uses whatever name it knows this host by.
         assert (await ask(server, "/metrics", headers={"Host": "docker1.lan:9468"}))[0] == 200

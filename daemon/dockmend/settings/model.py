@@ -128,6 +128,33 @@ ActionName = Annotated[str, AfterValidator(_action), WithJsonSchema({"enum": sor
 
 HOST_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,252}"
 """What a host may be called: it becomes a part of topics, and may stand anywhere in a command."""
+
+
+def _host_names(value: Any) -> Any:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
+        raise ValueError("expected a list of names")  # noqa: TRY004 - pydantic's word for it
+    for each in names:
+        if not isinstance(each, str) or not re.fullmatch(HOST_NAME, each):
+            raise ValueError(
+                f"{str(each)[:100]!r} is not the name of a host alone, such as dockmend.example.org: without a scheme "
+                "and a port"
+            )
+    return tuple(names)
+
+
+HostNames = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_host_names),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": f"^{HOST_NAME}$"},
+                {"type": "array", "items": {"type": "string", "pattern": f"^{HOST_NAME}$"}},
+            ]
+        }
+    ),
+]
 LogFormat = Literal["auto", "console", "json"]
 
 
@@ -216,12 +243,14 @@ class Policy(Lists):
 
 
 class Http(Part):
-    """The HTTP server; `listen` null switches it off."""
+    """The HTTP server; `listen` null switches it off. `names`: what it may be called on a loopback address, beside
+    `localhost` and addresses."""
 
     listen: Listen | None = Address("127.0.0.1", 9468)
     metrics_listen: Listen | None = None
     token_file: File | None = None
     read_token_file: File | None = None
+    names: HostNames = ()
     tls: Annotated[dict[str, Any] | None, not_yet("http.tls")] = None
 
 

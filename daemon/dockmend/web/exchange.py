@@ -90,7 +90,9 @@ class Exchanges:
     def _refused(self, request: web.Request) -> web.Response | None:
         """Why the request is not answered; None: it is."""
         if self._names is not None and not host_allowed(request.headers.get("Host"), self._names):
-            return sentence(421, "this server is not asked for under that name (Host header)")
+            return sentence(
+                421, "this server is not asked for under that name (Host header): the setting http.names adds one"
+            )
         if self._tokens is None or request.path in OPEN:
             return None
         needed = Right.READ if request.method in ("GET", "HEAD") else Right.FULL

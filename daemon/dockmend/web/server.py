@@ -13,7 +13,7 @@ import math
 import resource
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -82,15 +82,14 @@ class SharedPage:
 
 
 class WebServer:
-    """`names`: further names under which this host is asked for (a reverse proxy's), beside its addresses."""
+    """Serves what `source` tells."""
 
-    def __init__(self, http: Http, source: Source, tokens: Tokens, names: Iterable[str] = ()) -> None:
+    def __init__(self, http: Http, source: Source, tokens: Tokens) -> None:
         self.addresses: list[Address] = []  # where it listens, in the order listen, metrics_listen
         self.connections: list[Connections] = []  # of each address
         self._http = http
         self._tokens = tokens
         self._source = source
-        self._names = tuple(names)
         self._budgets = {"/api/": Budget(*API_BUDGET), "/metrics": Budget(*METRICS_BUDGET)}
         self._page = SharedPage(self._render)
 
@@ -115,7 +114,7 @@ class WebServer:
     def _app(self, address: Address, everything: bool) -> web.Application:
         # Off loopback no name is asked about: a Prometheus elsewhere uses whatever name it knows this host by, and a
         # page that came by rebinding has no token.
-        names = (*self._names, address.host) if address.loopback else None
+        names = (*self._http.names, address.host) if address.loopback else None
         exchanges = Exchanges(names, self._tokens if everything else None, self._budgets)
         app = web.Application(middlewares=[exchanges.middleware], client_max_size=LARGEST_BODY)
         app.on_response_prepare.append(add_headers)
