@@ -116,7 +116,7 @@ class Daemon:
         self.degraded = self.standing.parts
         self.rules = Rules(settings, self.host, clock.wall)
         self.mqtt = self._mqtt()
-        self.label_errors = LabelErrors(frozenset(settings.notify))
+        self.label_errors = LabelErrors(frozenset(settings.notify), self._name_labels)
         self.where = where_of(self)
         self.telling = telling_of(self)
         self.observer = Observers(
@@ -181,6 +181,12 @@ class Daemon:
             self.healers.changed.set()
         if (after is not None and self.treatment.owner_changed(after)) or begins_to_ask(before, after):
             self.standing_offers.ask()
+
+    def _name_labels(self) -> Iterable[str]:
+        """Texts in which a label may be named: what none of them names, nothing reads."""
+        return *(
+            text.decode(errors="replace") for text in self.rules.texts.values()
+        ), *self.guards.policy.protect.labels
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -377,7 +383,6 @@ class Daemon:
         assert self.watch.info is not None
         if not self.turn.look(self.watch.info.identity):
             await asyncio.Event().wait()  # nothing more is done by this daemon: it ends, and another one is built
-        await asyncio.to_thread(keep, self.settings.paths.state, self.watch.info.name)
         if is_of_a_container(self.host):  # topics and rules keep what they began with; messages need not
             self.where.host = self.watch.info.name or self.host
         if self._listed.is_set():
@@ -385,6 +390,7 @@ class Daemon:
             self.spare_images.due.set()
             self.leftovers.due.set()
             return
+        await asyncio.to_thread(keep, self.settings.paths.state, self.watch.info.name)
         self.healers.heed()
         if self.watch.info.product == PODMAN:
             log.warning("this is Podman: a person's stop can look like a crash to dockmend, see docs/engines.md")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,7 +13,7 @@ from dockmend.app.engine_lock import Holder
 from dockmend.engine.api import PODMAN, EngineInfo
 from dockmend.model import Container
 from dockmend.owned import OwnedObjects
-from dockmend.rules.label_names import ALL_LABELS, OF_SHIPPED_RULES, Function, means_something
+from dockmend.rules.label_names import Function, in_vain, labels_in, means_something
 from dockmend.rules.label_rules import asked
 from dockmend.rules.model import Rule, RuleSet
 from dockmend.rules.other_healers import foreign_healers
@@ -29,7 +28,6 @@ SKEW = 2.0  # seconds: beyond it, times in incidents and the engine's own do not
 
 OF_VOLUMES = frozenset({"dockmend.snapshot"})
 """Labels of shipped rules that count on a volume, and not on a container."""
-_LABEL_IN_RULES = re.compile(r"dockmend\.[A-Za-z0-9_.-]*[A-Za-z0-9]")
 _REPLACER = re.compile(r"(^|/)(watchtower|ouroboros|diun)([:@]|$)")
 
 
@@ -160,9 +158,8 @@ def labels(
 ) -> list[Finding]:
     """Labels that look as if they should steer dockmend, and do not. `rule_texts`: labels that rules name are known.
     `channels`: the names that a label may give; None: they are not known."""
-    known: set[str] = set()
-    for text in rule_texts:
-        known.update(_LABEL_IN_RULES.findall(text))
+    texts = list(rule_texts)
+    known = labels_in(texts)
     found: list[Finding] = []
     for container in sorted(containers, key=lambda each: each.name):
         if container.left_out:
@@ -175,7 +172,7 @@ def labels(
         found += [_wrong(container, each) for each in errors]
         told = {each.label for each in errors}
         for key, value in sorted(container.labels.items()):
-            finding = _label(container, key, value, known) if key not in told else None
+            finding = _label(container, key, value, texts) if key not in told else None
             if finding is not None:
                 found.append(finding)
     return found or [Finding("ok", "labels", "none is misspelt, none is set by an image")]
@@ -216,18 +213,13 @@ def _shown(key: str, value: str) -> str:
     return redaction.addresses(redaction.label(key, value))
 
 
-def _label(container: Container, key: str, value: str, known: set[str]) -> Finding | None:
+def _label(container: Container, key: str, value: str, texts: Sequence[str]) -> Finding | None:
     """One that no function of dockmend and no rule reads, and that looks as if it should be."""
-    what = f"container {container.name}: label {key}={_shown(key, value)}"
-    if key in known or means_something(key) or not seems_ours(key):
+    if (vain := in_vain(key, texts)) is None:
         return None
-    if key in OF_SHIPPED_RULES:
-        todo = f"put {OF_SHIPPED_RULES[key]} of dockmend's rules.d into the folder of your rules"
-        todo += ", and set the label on the volume" if key in OF_VOLUMES else ""
-        return Finding("problem", "labels", f"{what} does nothing: no rule in force names it", todo)
-    near = difflib.get_close_matches(key.lower(), {*known, *ALL_LABELS, *OF_SHIPPED_RULES}, 1, 0.6)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(ALL_LABELS)} and those your rules name"
-    return Finding("problem", "labels", f"{what} means nothing to dockmend or its rules", hint)
+    todo = f"{vain.todo}, and set the label on the volume" if key in OF_VOLUMES else vain.todo
+    what = f"container {container.name}: label {key}={_shown(key, value)} {vain.text}"
+    return Finding("problem", "labels", what, todo)
 
 
 def _wrong(container: Container, error: LabelError) -> Finding:
@@ -237,21 +229,6 @@ def _wrong(container: Container, error: LabelError) -> Finding:
     if error.function is Function.NOTIFY:
         todo = "set it right and make the container anew; until then its messages go to all channels"
     return Finding("problem", "labels", f"container {container.name}: {error}", todo)
-
-
-def seems_ours(key: str) -> bool:
-    """A label that begins with `dockmend.`, or has a slip in that or in one of the other healers' labels: dockmnd.heal,
-    auto-heal, Autoheal."""
-    if key.lower().startswith("dockmend."):
-        return True
-    if len(key) > 60:
-        return False
-    head = re.split(r"[._/-]", key.lower(), maxsplit=1)[0]
-    bare = re.sub(r"[^a-z]", "", key.lower())
-    others = ("autoheal", "autohealing", "deunhealthrestartonunhealthy")
-    return bool(
-        difflib.get_close_matches(head, ("dockmend",), 1, 0.85) or difflib.get_close_matches(bare, others, 1, 0.88)
-    )
 
 
 def consent(containers: Iterable[Container]) -> list[Finding]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dockmend.cli.checks import seems_ours
 from dockmend.cli.in_force import in_force
 from dockmend.cli.options import options, owned_of, with_engine
 from dockmend.cli.text import emit, show, state_text
@@ -16,7 +15,7 @@ from dockmend.cli.ties import Ties
 from dockmend.decide import begins_a_task
 from dockmend.mirror.troubles import END_TRIGGERS
 from dockmend.model import Container, target_of
-from dockmend.rules.label_names import Function, means_something
+from dockmend.rules.label_names import Function, means_something, seems_ours
 from dockmend.rules.label_rules import HEAL
 from dockmend.rules.other_healers import foreign_healers
 from dockmend.rules.owner_labels import wishes

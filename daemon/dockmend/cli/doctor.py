@@ -70,7 +70,7 @@ async def _findings(flags: dict[str, Any]) -> list[Finding]:
         found += await asyncio.to_thread(_unit, named, pid, rules, containers)
     if listing is not None:
         found += checks.protection(idle_protections(settings.policy.protect, containers))
-        found += checks.labels(containers, texts, asked.channels)
+        found += checks.labels(containers, [*texts, *settings.policy.protect.labels], asked.channels)
         found += checks.consent(containers)
         found += checks.left_aside(containers, owned)
         found += checks.healers(containers)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from dockmend.rules.language_error import did_you_mean
 
@@ -141,3 +141,50 @@ def hint(label: str) -> str:
 @lru_cache(maxsize=4096)
 def _hint(label: str) -> str:
     return did_you_mean(label, [label_of(each) for each in KEYS])
+
+
+_IN_RULES: Final = re.compile(r"dockmend\.[A-Za-z0-9_.-]*[A-Za-z0-9]")
+_OTHERS_LETTERS: Final = ("autoheal", "autohealing", "deunhealthrestartonunhealthy")
+LONGEST_SEEMING: Final = 60
+"""Characters of a label beyond which nobody looks whether it has a slip before its first dot."""
+
+
+class Vain(NamedTuple):
+    """A label that nothing reads: what to say behind it, and what to do."""
+
+    text: str
+    todo: str
+
+
+def labels_in(texts: Iterable[str]) -> set[str]:
+    """The labels of dockmend's prefix that the texts of rules name."""
+    return {found for text in texts for found in _IN_RULES.findall(text)}
+
+
+def in_vain(label: str, texts: Iterable[str]) -> Vain | None:
+    """Of a label that looks as if dockmend should read it, and that no function of dockmend and no rule does. `texts`:
+    of the rules in force, in which it may be named."""
+    if means_something(label) or not seems_ours(label):
+        return None
+    texts = list(texts)
+    if any(label in text for text in texts):
+        return None
+    if label in OF_SHIPPED_RULES:
+        todo = f"put {OF_SHIPPED_RULES[label]} of dockmend's rules.d into the folder of your rules"
+        return Vain("does nothing: no rule in force names it", todo)
+    near = get_close_matches(label[:LONGEST_NEAR].lower(), {*labels_in(texts), *ALL_LABELS, *OF_SHIPPED_RULES}, 1, 0.6)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(ALL_LABELS)} and those your rules name"
+    return Vain("means nothing to dockmend or its rules", hint)
+
+
+@lru_cache(maxsize=4096)
+def seems_ours(label: str) -> bool:
+    """One that begins with `dockmend.`, or has a slip in that or in one of the other healers' labels: dockmnd.heal,
+    auto-heal, Autoheal."""
+    if label[: len(PREFIX)].lower() == PREFIX:
+        return True
+    if len(label) > LONGEST_SEEMING:
+        return False
+    head = re.split(r"[._/-]", label.lower(), maxsplit=1)[0]
+    bare = re.sub(r"[^a-z]", "", label.lower())
+    return bool(get_close_matches(head, ("dockmend",), 1, 0.85) or get_close_matches(bare, _OTHERS_LETTERS, 1, 0.88))
