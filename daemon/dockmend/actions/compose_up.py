@@ -25,6 +25,7 @@ from dockmend.actions.compose import is_of, project_of
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_settle import look
 from dockmend.actions.output import Output
+from dockmend.errors import EngineAway, EngineError
 from dockmend.file_trust import Untrusted
 from dockmend.journal.records import ActionRecord
 from dockmend.model import COMPOSE_SERVICE, Object, target_of
@@ -90,13 +91,20 @@ async def compose_up(ctx: Context, params: Any, subject: Object) -> Done:
 
 async def _brought_back(ctx: Context, missing: Container) -> None:
     """Where it was gone, what Compose made of its service took its place, under its name or another."""
-    if await look(ctx, missing.id) is not None:
-        return
     target = target_of(missing)
-    found = await look(ctx, missing.name)
+    try:
+        if await look(ctx, missing.id) is not None:
+            return
+        found = await look(ctx, missing.name)
+    except EngineAway:
+        raise
+    except EngineError:  # it goes on refusing: what the stream told has to do, as Compose has done its work
+        if ctx.view.container(missing.id) is not None:
+            return
+        found = None
     if found is None or target_of(found) != target:
         found = ctx.view.of_target(target)
-    if found is not None:
+    if found is not None and found.id != missing.id:
         await succeed(ctx, missing.id, found.id)
 
 

@@ -7,15 +7,19 @@ still be under way when the next dockmend asks. It takes at most the stop timeou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 from dockmend.actions.base import NOT_BEGUN, Container, Context, Settled
 from dockmend.errors import EngineAway, EngineError, NotFound, Temporary
 from dockmend.journal.records import ActionRecord
 
+T = TypeVar("T")
+
 POLL = 0.2
 """Seconds between two looks at an action that the engine may still be doing."""
+LOOK_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each further try of a look that the engine refused."""
 MARGIN = 3.0
 """Seconds that a stop or a start takes beyond the stop timeout."""
 REMOVAL = 60.0
@@ -27,11 +31,24 @@ GONE = Settled(done=False, detail="the container is gone")
 
 
 async def look(ctx: Context, container: str) -> Container | None:
-    """The container as it is; None where it does not exist any more."""
+    """The container as it is; None where it does not exist any more. Raises EngineError."""
     try:
-        return await ctx.engine.inspect(container)
+        return await patiently(lambda: ctx.engine.inspect(container))
     except NotFound:
         return None
+
+
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """What only looks is asked again if the engine refuses: what was done before it is done, and must not count as
+    failed because nobody could see it at once. Raises EngineError if it goes on, or if nobody answers at all."""
+    for wait in LOOK_WAITS:
+        try:
+            return await ask()
+        except EngineAway:
+            raise
+        except Temporary:
+            await asyncio.sleep(wait)
+    return await ask()
 
 
 async def await_until(

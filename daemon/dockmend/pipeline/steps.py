@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from dockmend import redaction
 from dockmend.actions.base import REGISTRY, Action, Context, Done, Failed, Messenger, Nobody, Notice, Settled, Teller
+from dockmend.actions.containers_settle import patiently
 from dockmend.actions.telling import TOLD
 from dockmend.decide import begins_a_task
 from dockmend.engine.api import Engine
@@ -441,7 +442,7 @@ class Steps:
     async def _obey(self, incident: Incident, rule: Rule | None, member: Container, since: float) -> bool:
         """See Context.obey."""
         try:
-            seen = await self.engine.inspect(member.id)
+            seen = await patiently(lambda: self.engine.inspect(member.id))
         except NotFound:
             return False
         await self._told_of(seen)

@@ -1,8 +1,9 @@
-"""compose_up where the host has nothing left for a child: no engine can be made to do that on cue."""
+"""compose_up where the host has nothing left for a child, or the engine refuses: neither can be had on cue."""
 
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import os
 from types import SimpleNamespace
@@ -10,8 +11,11 @@ from typing import Any
 
 import pytest
 
-from dockmend.actions import compose_up
+from dockmend.actions import compose_up, containers_settle
 from dockmend.actions.base import Failed
+from dockmend.errors import EngineAway, EngineError, Permanent, Temporary
+from dockmend.model import Container
+from tests.unit.actions.stage import Stage
 
 
 @pytest.mark.parametrize("number", [errno.ENOMEM, errno.EAGAIN, errno.EMFILE])
@@ -40,3 +44,57 @@ def test_which_containers_compose_starts_is_read_from_its_words():
         assert found.names == {"shop-web-1"}, size
         found.add(b"\n")
         assert found.names == {"shop-web-1", "z"}, size
+
+
+SHOP = {"com.docker.compose.project": "shop", "com.docker.compose.service": "web"}
+GONE = Container(id="a" * 64, name="shop-web-1", labels=SHOP)
+MADE = Container(id="b" * 64, name="shop-web-1", labels=SHOP, state="running", created_at=1000.0, started_at=1000.0)
+
+
+class Told(Stage):
+    """A stage whose stream has told of what Compose made."""
+
+    def of_target(self, target: str) -> Container | None:
+        return MADE
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that were waited, which take no time."""
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr("dockmend.actions.containers_settle.asyncio.sleep", sleep)
+    return waited
+
+
+async def brought_back(stage: Stage, trouble: Any) -> list[tuple[str, str]]:
+    """Who took whose place, by the look after Compose has done its work."""
+    heirs: list[tuple[str, str]] = []
+    stage.engine.containers = {MADE.name: MADE}
+    stage.engine.trouble["inspect"] = trouble
+    context = dataclasses.replace(stage.context, heir=lambda old, new: heirs.append((old, new)))
+    await compose_up._brought_back(context, GONE)
+    return heirs
+
+
+@pytest.mark.parametrize("refusals", [0, 1, 3])
+async def test_a_look_that_the_engine_refuses_is_tried_again(refusals: int, waits: list[float]):
+    """Compose has done its work: that must not fail because nobody could see it at once."""
+    trouble = [Temporary("too many open files", 500)] * refusals
+    assert await brought_back(Stage(), trouble) == [(GONE.id, MADE.id)]
+    assert waits == list(containers_settle.LOOK_WAITS[:refusals])
+
+
+@pytest.mark.parametrize("error", [Temporary("too many open files", 500), Permanent("forbidden", 403)])
+async def test_where_the_engine_goes_on_refusing_the_stream_has_told(error: EngineError, waits: list[float]):
+    assert await brought_back(Told(), error) == [(GONE.id, MADE.id)]
+    assert sum(waits) == (15.5 if isinstance(error, Temporary) else 0.0)
+
+
+async def test_where_the_engine_is_away_it_is_waited_for(waits: list[float]):
+    with pytest.raises(EngineAway):
+        await brought_back(Told(), EngineAway("connection refused"))
+    assert waits == []

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from dockmend.actions import containers_settle
 from dockmend.actions.base import Failed
 from dockmend.errors import EngineAway, EngineError, Permanent, Temporary
 from dockmend.journal.records import ActionRecord
@@ -18,6 +19,7 @@ from dockmend.pipeline import steps as steps_module
 from dockmend.pipeline.steps import STOPS
 from dockmend.rules.parameters import Restart
 from tests.unit.actions.stage import ID
+from tests.unit.journal.making import an_incident
 from tests.unit.pipeline.clinic import TARGET, WEB, Clinic, clinic, until
 
 AWAY = EngineAway("the connection was cut")
@@ -424,6 +426,18 @@ async def test_a_stop_that_was_asked_for_before_dockmends_call_and_done_before_i
         await one.quiet()
         assert said(one) == BY_PERSON
         assert one.engine.did("remember") == ["restart", "stop"]
+
+
+async def test_a_look_for_a_stop_that_another_program_undid_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers_settle, "LOOK_WAITS", (0.0, 0.0))
+    async with clinic() as one:
+        for action in ("kill", "die", "stop", "start"):
+            one.emit(action, signal="15", exitCode="143")
+        one.engine.set(started_at=one.now - 0.0001)
+        one.engine.trouble["inspect"] = [Temporary("too many open files", 500)] * 2
+        incident = an_incident(object_id=ID)
+        assert await one.treatment.steps._obey(incident, None, WEB, 0.0)
+        assert "stop" in one.engine.did()
 
 
 async def test_a_signal_of_long_ago_that_the_container_ignored_is_no_stop_that_is_owed() -> None:
