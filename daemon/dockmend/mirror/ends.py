@@ -256,8 +256,11 @@ def asked_by_another(run: Run, container: Container, *, followed: bool = False) 
     if not run.stops:  # dockmend's calls found it down
         return followed
     asking = [at for at, number in signals if number != signal.SIGKILL]
-    if own == 1 and any(at < run.called_at for at in asking):
+    if own == 1 and any(at < run.called_at for at, _ in signals):
         return True  # dockmend's call found it down, and sent no signal
+    by_kill = signal_number(container.stop_signal) == signal.SIGKILL
+    if asking and not by_kill and min(signals)[1] == signal.SIGKILL:
+        return True  # a call sends the stop signal first: this SIGKILL is of `docker kill` or `docker rm -f`
     first = min(at for at, _ in heard)
     due = first + run.patience - KILL_EARLY
     early = any(number == signal.SIGKILL and first < at < due for at, number in signals)

@@ -357,6 +357,7 @@ def test_a_die_that_is_repeated_later_does_not_move_the_end():
         ([(0, 15), (2, 15)], 1, 0, True),
         ([(0, 15), (2, 1)], 1, 0, False),
         ([(0, 9)], 1, 0, False),
+        ([(0, 9), (0.1, 15)], 1, 0, True),
         ([(0, 15), (2, 15)], 2, 0, True),
         ([(0, 15), (2, 15)], 2, 2, False),
         ([(0, 9)], 0, 0, True),
@@ -364,7 +365,7 @@ def test_a_die_that_is_repeated_later_does_not_move_the_end():
     ],
     ids=[
         "its own", "its own, which took its timeout", "its own restart", "a person's kill", "a person's TERM", "a HUP",
-        "its own, by SIGKILL", "a person's stop", "a person's restart", "killed before its call", "ended on its own",
+        "its own, by SIGKILL", "killed, and still there for its call", "a person's stop", "a person's restart", "killed before its call", "ended on its own",
     ],
 )  # fmt: skip
 def test_what_a_person_asked_for_beside_dockmends_own_restart(
@@ -411,6 +412,20 @@ def test_a_signal_of_long_ago_does_not_hide_a_persons_kill_amid_dockmends_restar
     hup, term, kill = (100.0, 1), (9_999.0, 15), (9_999.9, 9)
     run = Run(kills=[hup, term, kill], died_at=10_000.0, calls=["a1"], renewals=["a1"], stops=[10_000.1], patience=10.0)
     assert asked_by_another(run, Host().container(), followed=True)
+
+
+def test_a_kill_of_before_dockmends_call_had_left_is_a_persons():
+    run = Run(kills=[(99.9, 9)], died_at=100.2, calls=["a1"], renewals=["a1"], stops=[100.3], patience=10.0)
+    assert not asked_by_another(run, Host().container(), followed=True)
+    run.called_at = 100.0
+    assert asked_by_another(run, Host().container(), followed=True)
+
+
+def test_a_container_whose_stop_signal_is_kill_is_ended_by_dockmends_own():
+    run = Run(
+        kills=[(99.0, 9), (99.1, 15)], died_at=99.2, calls=["a1"], renewals=["a1"], stops=[99.3], patience=10.0
+    )
+    assert not asked_by_another(run, Host().container(stop_signal="SIGKILL"), followed=True)
 
 
 def test_signals_that_are_told_again_are_no_other_signals():
