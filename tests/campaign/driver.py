@@ -130,7 +130,7 @@ class Driver:
         try:
             faults.KINDS[fault.kind](self, fault, act)
         except BROKEN as error:
-            act.result = f"failed: {error}"[:300]
+            act.result = f"failed: {str(error)[-300:]}"  # the reason stands at the end
         act.end = time.time()
         self.ledger.note(act)
         return act
@@ -215,7 +215,15 @@ class Driver:
         if slot.tier == "composed":
             self.bring_up(slot, "--build")
             return
-        fleet.make(self.engine, slot, name)
+        try:
+            fleet.make(self.engine, slot, name)
+        except LabError as error:
+            there = self._called(name or slot.title or slot.key)
+            if "is already in use" not in str(error) or not there or there["Id"] == slot.id:
+                raise
+            self.ledger.undone.append(f"{slot.key} was removed by a person, and {there['Id'][:12]} has its name")
+            self.hands.discard(there["Id"])
+            fleet.make(self.engine, slot, name)
         self.ledger.means(slot.key, Intent("running", slot.born[slot.id]))
 
     def means(self, act: Act, slot: Slot, wanted: Meant, *states: str) -> None:

@@ -53,6 +53,8 @@ class Invariants:
 
     def check(self, verdict: Verdict, calm_at: float) -> None:
         """`calm_at`: when nothing was under way; what began since is judged after the next round."""
+        while self.driver.ledger.undone:
+            verdict.found("touched", self.driver.ledger.undone.pop())
         self._limits(verdict)
         self._leftover_objects(verdict)
         self._leftover_files(verdict)

@@ -58,6 +58,7 @@ class Ledger:
     engine_out: list[Span] = field(default_factory=list)  # down, with another engine after it
     second_lives: list[Life] = field(default_factory=list)  # a second dockmend runs on the same engine
     second_acts: list[Span] = field(default_factory=list)  # it holds the lock of the engine
+    undone: list[str] = field(default_factory=list)  # removals of a person's after which the container was there again
     _by_slot: dict[str, list[Act]] = field(default_factory=dict)
 
     def note(self, act: Act) -> None:
