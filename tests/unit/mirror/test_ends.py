@@ -365,7 +365,9 @@ def test_a_die_that_is_repeated_later_does_not_move_the_end():
     ],
     ids=[
         "its own", "its own, which took its timeout", "its own restart", "a person's kill", "a person's TERM", "a HUP",
-        "its own, by SIGKILL", "killed, and still there for its call", "a person's stop", "a person's restart", "killed before its call", "ended on its own",
+        "its own, by SIGKILL",
+        "killed, and still there for its call", "a person's stop", "a person's restart", "killed before its call",
+        "ended on its own",
     ],
 )  # fmt: skip
 def test_what_a_person_asked_for_beside_dockmends_own_restart(
@@ -422,9 +424,7 @@ def test_a_kill_of_before_dockmends_call_had_left_is_a_persons():
 
 
 def test_a_container_whose_stop_signal_is_kill_is_ended_by_dockmends_own():
-    run = Run(
-        kills=[(99.0, 9), (99.1, 15)], died_at=99.2, calls=["a1"], renewals=["a1"], stops=[99.3], patience=10.0
-    )
+    run = Run(kills=[(99.0, 9), (99.1, 15)], died_at=99.2, calls=["a1"], renewals=["a1"], stops=[99.3], patience=10.0)
     assert not asked_by_another(run, Host().container(stop_signal="SIGKILL"), followed=True)
 
 
