@@ -92,6 +92,7 @@ podman: venv ## the whole contract suite on Podman's Docker API, see docs/engine
 .PHONY: campaign
 campaign: venv ## the chaos campaign, see docs/reliability.md: seeds until the table holds FAULTS=5000; SEED=7 runs that one alone
 	@tests/lab/install.sh
+	@case "$(ARGS)" in *--engine*next*) tests/lab/next_engine.sh ;; esac
 	@PYTHONPATH=.:daemon $(BIN)/python -m tests.campaign $(SEED:%=--seed %) $(FAULTS:%=--faults %) $(MINUTES:%=--minutes %) $(ARGS)
 
 .PHONY: soak
