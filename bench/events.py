@@ -23,18 +23,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from dockmend.app.memory import rest_the_collector
+from dockmend.app.memory_trimming import rest_the_collector
 from dockmend.decide import ACT, History, Host, limits
 from dockmend.engine.client import DockerEngine
 from dockmend.guards import Guards
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.observer import Observer, Observers
+from dockmend.pipeline.dispatcher import Dispatcher
 from dockmend.pipeline.incidents import Incidents
-from dockmend.pipeline.intake import Intake
-from dockmend.pipeline.watch import Watch
+from dockmend.pipeline.list_watch import ListWatch
 from dockmend.rules.loader import load_texts
-from dockmend.rules.model import RuleSet
+from dockmend.rules.rule import RuleSet
 from dockmend.tell.metrics import Metrics
 from dockmend.timekeeping import Clock
 
@@ -105,7 +105,7 @@ async def dockmend(socket: str, count: int, ruleset: RuleSet, leave_open: bool) 
     dice = random.Random(1)
     treats = Decides(ruleset, leave_open)
     treats.incidents = incidents = Incidents(NoJournal(), observer, Clock(), dice)  # type: ignore[arg-type]
-    intake = Intake(incidents, treats, Guards(), observer, "bench")
+    intake = Dispatcher(incidents, treats, Guards(), observer, "bench")
     intake.use(ruleset)
     mirror = Mirror(on_container=observer.container)
     seen = 0
@@ -130,7 +130,7 @@ async def dockmend(socket: str, count: int, ruleset: RuleSet, leave_open: bool) 
     counting = Counting()
     both = Observers(metrics, counting)
     intake.observer = both
-    watch = Watch(engine, mirror, intake.offer_all, both, time.time, dice)
+    watch = ListWatch(engine, mirror, intake.offer_all, both, time.time, dice)
     task = asyncio.get_running_loop().create_task(watch.run())
     await done.wait()
     task.cancel()

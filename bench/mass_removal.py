@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from dockmend.app.daemon import Daemon
-from dockmend.app.memory import rest_the_collector
+from dockmend.app.memory_trimming import rest_the_collector
 from dockmend.engine.client import DockerEngine
 from dockmend.journal.sqlite import SqliteJournal
 from dockmend.settings import Settings

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from dockmend.engine.client import DockerEngine
 from dockmend.snapshots.archive import Why, take
-from dockmend.snapshots.helper import ROOT, Source, helper
-from dockmend.snapshots.store import Store
+from dockmend.snapshots.helper_container import ROOT, HelperSource, helper
+from dockmend.snapshots.snapshot_store import SnapshotStore
 from tests.fakes.owning import owning
 from tests.lab import PrivateEngine
 
@@ -97,13 +97,13 @@ def floor(engine: PrivateEngine, container: str, folder: Path) -> float:
 
 async def compare(engine: PrivateEngine, name: str, volume: str, rounds: int, folder: Path) -> Speed:
     client = DockerEngine(engine.url)
-    store = Store(folder / "snapshots")
+    store = SnapshotStore(folder / "snapshots")
     own: list[float] = []
     floors: list[float] = []
     size = packed = 0
     try:
         await client.connect()
-        source = Source("volume", volume)
+        source = HelperSource("volume", volume)
         own_objects = owning(client)
         async with helper(own_objects, source, "bench", read_only=True) as container:
             for number in range(rounds + 1):
@@ -128,12 +128,12 @@ def memory(url: str, volume: str, folder: str) -> int:
 def _memory(url: str, volume: str, folder: str) -> int:
     async def run() -> int:
         client = DockerEngine(url)
-        store = Store(Path(folder) / "snapshots")
+        store = SnapshotStore(Path(folder) / "snapshots")
         try:
             await client.connect()
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
             before = _status("VmRSS")
-            manifest = await take(owning(client), store, Source("volume", volume), Why("bench"), time.time)
+            manifest = await take(owning(client), store, HelperSource("volume", volume), Why("bench"), time.time)
             store.remove(manifest.id)
             return _status("VmHWM") - before
         finally:

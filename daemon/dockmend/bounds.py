@@ -59,7 +59,7 @@ NOTED: Final = (
 that an attribute of an event is forged."""
 
 
-class Kept(NamedTuple):
+class RetainedKeys(NamedTuple):
     """`left_out`: bytes of what is not among `labels`."""
 
     labels: dict[str, str]
@@ -122,14 +122,14 @@ def _thinned(labels: Mapping[str, str], of_image: Mapping[str, str]) -> dict[str
     return {key: labels[key] for key in keys}
 
 
-def kept(labels: dict[str, str], room: int, noted: frozenset[str] = frozenset(), value: int = VALUE) -> Kept:
+def kept(labels: dict[str, str], room: int, noted: frozenset[str] = frozenset(), value: int = VALUE) -> RetainedKeys:
     """As many of the labels as have room, in bytes, the shortest first.
 
     If not all have: before them those of the keys `noted`, of each of whose values `value` characters are kept.
     """
     whole = sum(_cost(key, said) for key, said in labels.items())
     if whole <= room:
-        return Kept(labels)
+        return RetainedKeys(labels)
     found = {key: labels[key][:value] for key in noted & labels.keys()}
     used = sum(_cost(key, said) for key, said in found.items())
     others = ((_cost(key, said), key) for key, said in labels.items() if key not in found)
@@ -138,7 +138,7 @@ def kept(labels: dict[str, str], room: int, noted: frozenset[str] = frozenset(),
             break
         found[key] = labels[key]
         used += cost
-    return Kept(found, whole - used)
+    return RetainedKeys(found, whole - used)
 
 
 def first(items: Iterable[T], cost: Callable[[T], int], room: int = PLACES) -> tuple[list[T], int]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from dockmend.model import TROUBLES, Change, Container, Object
-from dockmend.rules.model import Limits, Rule, Step
+from dockmend.rules.rule import Rule, RuleLimits, Step
 
 LEAVES_STOPPED_ALONE = frozenset({"start", "restart", "recreate", "unpause", "compose_restart", "compose_up"})
 """Actions that would start what somebody stopped (rules.md, "What is never done")."""
@@ -40,7 +40,7 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class WaitUntil:
     """Not yet: look again at `until` (wall seconds)."""
 
     until: float
@@ -54,7 +54,7 @@ class Suppress:
     reason: str
 
 
-Verdict = Act | Wait | Suppress
+Verdict = Act | WaitUntil | Suppress
 ACT = Act()
 
 
@@ -155,7 +155,7 @@ class Host:
     """(rule, target) -> False, or until when it is paused (None: until resumed)."""
 
 
-def looks_back(limits_: Limits) -> float:
+def looks_back(limits_: RuleLimits) -> float:
     """Seconds of history that these limits ask about: what is younger is not to be forgotten."""
     spans = [limits_.cooldown or 0.0, rest_of(limits_), stable_while(limits_)]
     return max(*spans, limits_.rate[1] if limits_.rate else 0.0)
@@ -193,14 +193,14 @@ def standing(rule: Rule, change: Change, now: float) -> Verdict:
     return shut or ACT
 
 
-def outside_hours(rule: Rule, now: float) -> Wait | Suppress | None:
+def outside_hours(rule: Rule, now: float) -> WaitUntil | Suppress | None:
     """None within the rule's hours; else what stands is looked at when they begin, if ever they do."""
     if rule.during is None or rule.during(now):
         return None
     opens = rule.opens(now) if rule.opens is not None else None
     if opens is None:
         return Suppress("window", f"outside its hours ({rule.during_text})")
-    return Wait(opens, "window", f"outside its hours ({rule.during_text}), which begin {day_text(opens)}")
+    return WaitUntil(opens, "window", f"outside its hours ({rule.during_text}), which begin {day_text(opens)}")
 
 
 def would_start(steps: Iterable[Step]) -> bool:
@@ -237,7 +237,7 @@ def limits(rule: Rule, target: str, history: History, host: Host, now: float, fa
     if verdict is not ACT:
         return verdict
     if (rate := rule.limits.rate) and (room_at := _full(history.by_rule.get(rule.name, ()), rate, now)) is not None:
-        return Wait(room_at, "rate", f"the rule's rate of {rate[0]} attempts per {span_text(rate[1])} is used up")
+        return WaitUntil(room_at, "rate", f"the rule's rate of {rate[0]} attempts per {span_text(rate[1])} is used up")
     return (budget(history, host, now, rule.costs) if rule.costs else None) or ACT
 
 
@@ -253,16 +253,16 @@ def of_target(rule: Rule, target: str, history: History, host: Host, now: float,
     return ACT
 
 
-def held_by_person(rule: Rule, target: str, host: Host, now: float) -> Wait | None:
+def held_by_person(rule: Rule, target: str, host: Host, now: float) -> WaitUntil | None:
     paused = host.paused(rule.name, target)
     if paused is False:
         return None
     until = paused if isinstance(paused, float) else now + 3600.0
     text = f"until {clock_text(until)}" if isinstance(paused, float) else "until it is resumed"
-    return Wait(until, "paused", f"paused by a person {text}")
+    return WaitUntil(until, "paused", f"paused by a person {text}")
 
 
-def budget(history: History, host: Host, now: float, actions: int = 1) -> Wait | None:
+def budget(history: History, host: Host, now: float, actions: int = 1) -> WaitUntil | None:
     """The host's budget holds for whatever changes something, escalation too: there is room for all of an attempt.
 
     One of more actions than there are places at all has room where none is taken.
@@ -273,15 +273,15 @@ def budget(history: History, host: Host, now: float, actions: int = 1) -> Wait |
     room_at = free_at(history.host, host.budget, now, min(actions, count) - 1)
     if room_at is None or room_at <= now:
         return None
-    return Wait(room_at, "budget", f"the host's budget of {count} actions per {span_text(within)} is used up")
+    return WaitUntil(room_at, "budget", f"the host's budget of {count} actions per {span_text(within)} is used up")
 
 
-def _of_target(limits_: Limits, mine: TargetHistory, now: float, failures: int) -> Verdict:
+def _of_target(limits_: RuleLimits, mine: TargetHistory, now: float, failures: int) -> Verdict:
     if (held := breaker(limits_, mine, now)) is not None:
         return held
     if limits_.cooldown and not failures and mine.ended_at and mine.ended_at + limits_.cooldown > now:
         until = mine.ended_at + limits_.cooldown
-        return Wait(until, "cooldown", f"cooling down until {clock_text(until)}")
+        return WaitUntil(until, "cooldown", f"cooling down until {clock_text(until)}")
     if limits_.attempts and mine.in_window(now, limits_.attempts[1]) >= limits_.attempts[0]:
         count, within = limits_.attempts
         last = clock_text(mine.attempts[-1])
@@ -289,17 +289,17 @@ def _of_target(limits_: Limits, mine: TargetHistory, now: float, failures: int) 
     return ACT
 
 
-def rest_of(limits_: Limits) -> float:
+def rest_of(limits_: RuleLimits) -> float:
     """Seconds after which an open breaker is half-open."""
     return limits_.attempts[1] if limits_.attempts else HALF_OPEN_AFTER
 
 
-def stable_while(limits_: Limits) -> float:
+def stable_while(limits_: RuleLimits) -> float:
     """Seconds for which a target must have stayed well to count as well: as long as the longest wait."""
     return limits_.backoff[1] if limits_.backoff else STABLE
 
 
-def breaker(limits_: Limits, mine: TargetHistory, now: float, reset: str = "dockmend reset") -> Verdict | None:
+def breaker(limits_: RuleLimits, mine: TargetHistory, now: float, reset: str = "dockmend reset") -> Verdict | None:
     """What an open breaker says: nothing is done, or (half-open) one try; None where it is closed. `reset`: the command
     that closes it."""
     if mine.breaker_at is None:
@@ -343,7 +343,7 @@ def _full(times: Iterable[float], limit: tuple[int, float], now: float) -> float
     return recent[-count] + within if len(recent) >= count else None
 
 
-def backoff(limits_: Limits, mine: TargetHistory | None, now: float, dice: random.Random) -> Wait | None:
+def backoff(limits_: RuleLimits, mine: TargetHistory | None, now: float, dice: random.Random) -> WaitUntil | None:
     """How long the next attempt waits after those before it: exponential with jitter, reset after a stable while.
 
     A while is stable when it is as long as the longest wait. Half of each wait is fixed and half is random, so that
@@ -359,10 +359,10 @@ def backoff(limits_: Limits, mine: TargetHistory | None, now: float, dice: rando
     until = mine.attempts[-1] + wait * (0.5 + 0.5 * dice.random())
     if until <= now:
         return None
-    return Wait(until, "backoff", f"waiting {span_text(until - now)} after attempt {count}")
+    return WaitUntil(until, "backoff", f"waiting {span_text(until - now)} after attempt {count}")
 
 
-def exhausted(limits_: Limits, mine: TargetHistory, failures: int, now: float) -> bool:
+def exhausted(limits_: RuleLimits, mine: TargetHistory, failures: int, now: float) -> bool:
     """True where the breaker opens: as many attempts in the window, or as many failures in a row, as are allowed."""
     if limits_.attempts is None:
         return False

@@ -10,12 +10,12 @@ from dockmend.decide import ENDS_RUN, Suppress, Verdict, begins_a_task, standing
 from dockmend.model import Change, Container, Object, without_aside
 from dockmend.owned import OwnedObjects
 from dockmend.rules.fields import field_values
-from dockmend.rules.model import ConditionError, Rule, Step
 from dockmend.rules.owner_labels import ignores
 from dockmend.rules.patterns import Test, compile_pattern
+from dockmend.rules.rule import ConditionError, Rule, Step
 from dockmend.rules.selectors import image_test
 from dockmend.settings import Policy
-from dockmend.settings.model import ACTIONS, Protect
+from dockmend.settings.sections import ACTIONS, Protect
 
 TOO_MUCH = (
     f"it has a longer name, or more labels, mounts or networks, than dockmend keeps ({NAME} characters, "

@@ -19,7 +19,7 @@ class Labels(NamedTuple):
     image: dict[str, str]
 
 
-class Group(Struct, frozen=True):
+class LabelGroup(Struct, frozen=True):
     """Labels by which a program knows the containers that it made: they are the owner's all together, or not at all.
 
     `proof`: the key whose value the program makes anew for each container or definition, so that an image which
@@ -32,7 +32,7 @@ class Group(Struct, frozen=True):
     always: frozenset[str]
 
 
-COMPOSE: Final = Group(
+COMPOSE: Final = LabelGroup(
     "com.docker.compose.",
     "com.docker.compose.config-hash",
     frozenset(
@@ -46,7 +46,7 @@ COMPOSE: Final = Group(
 """Compose writes project, service and version into each image that it builds, with the same values as on the container
 (Compose 2, `pkg/compose/build.go`); so values cannot tell whose they are, and its hash of the definition does."""
 
-SWARM: Final = Group(
+SWARM: Final = LabelGroup(
     "com.docker.swarm.",
     "com.docker.swarm.task.id",
     frozenset(
@@ -82,7 +82,7 @@ def divide(labels: Mapping[str, str] | None, of_image: Mapping[str, str] | None,
     return Labels(owner, image)
 
 
-def _proven(group: Group, labels: Mapping[str, str], of_image: Mapping[str, str] | None) -> bool:
+def _proven(group: LabelGroup, labels: Mapping[str, str], of_image: Mapping[str, str] | None) -> bool:
     if of_image is None:
         return False
     if not any(key.startswith(group.prefix) for key in of_image):

@@ -129,7 +129,7 @@ class Container(Struct, frozen=True, omit_defaults=True, tag=True):
     left_out: int = 0  # bytes of labels, mounts and networks for which there was no room, see dockmend.bounds
     too_much: bool = False  # what was left out could have steered dockmend
     image_unknown: bool = False  # it cannot be inspected: nobody knows whose `image_labels` are
-    made_as: str = ""  # the same for what was made the same way, see dockmend.engine.made_as; "": not known
+    made_as: str = ""  # the same for what was made the same way, see dockmend.engine.definition_digest; "": not known
     name_is_own: bool = False  # it looks like a set-aside name, and the journal tells of no recreation of this one
     state: str = "created"  # created, running, paused, restarting, removing, exited, dead
     health: str = ""  # "", starting, healthy, unhealthy

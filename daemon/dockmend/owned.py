@@ -32,7 +32,7 @@ HIDDEN: frozenset[Purpose] = frozenset({"helper", "job"})
 """What no rule is about and no list shows: dockmend's own tools."""
 
 COMMAND = "command."
-"""How the owner begins that is no incident but a command of dockmend's; see snapshots/owner.py."""
+"""How the owner begins that is no incident but a command of dockmend's; see snapshots/helper_owner.py."""
 CLOCKS_DIFFER = 1.0
 """Seconds by which the engine's time of making may lie before the row's. Both are of one clock on one host."""
 GONE_KEPT = 1024

@@ -14,9 +14,9 @@ from typing import Any
 
 import structlog
 
-from dockmend.engine.api import Engine, EngineInfo
+from dockmend.engine.engine_api import Engine, EngineInfo
 from dockmend.errors import EngineError, JournalError, NotFound
-from dockmend.journal.api import OwnedRows
+from dockmend.journal.journal_api import OwnedRows
 from dockmend.model import HELPER_LABEL, Container
 from dockmend.owned import HIDDEN, ObjectKind, OwnedObject, OwnedObjects, Purpose, identified
 

@@ -15,7 +15,7 @@ from dockmend.owned import OwnedObject, OwnedObjects
 
 
 @dataclass(frozen=True, slots=True)
-class Stranded:
+class StrandedContainer:
     """`name`: the one that it had, or was to have; `commands`: what puts it right, to be pasted after a look; `proven`:
     the journal tells of it."""
 
@@ -32,7 +32,7 @@ def _in_hand(row: OwnedObject) -> bool:
 
 def stranded(
     containers: Iterable[Container], owned: OwnedObjects, in_hand: Callable[[OwnedObject], bool] = _in_hand
-) -> list[Stranded]:
+) -> list[StrandedContainer]:
     """Those among `containers` that no row of the journal tells of, by name; and those of which one does, if what made
     it has them no longer `in_hand`."""
     by_name = {each.name: each for each in containers}
@@ -45,7 +45,7 @@ def stranded(
         other = by_name.get(aside_name(name, "new" if is_old else "old", aside.incident))
         told = _of_old if is_old else _of_new
         why, commands = told(container, name, other, taken=name in by_name)
-        found.append(Stranded(container, name, why, commands, proven=row is not None))
+        found.append(StrandedContainer(container, name, why, commands, proven=row is not None))
     return found
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from dockmend.engine.api_versions import parsed
 from dockmend.engine.client import DockerEngine
-from dockmend.engine.commands import LARGEST_TAIL
+from dockmend.engine.exec_streams import LARGEST_TAIL
 from dockmend.errors import NotFound, Permanent, Temporary
 from tests.lab import PrivateEngine, eventually_async
 

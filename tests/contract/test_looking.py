@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from dockmend.engine.api import PODMAN, Engine
 from dockmend.engine.client import DockerEngine
+from dockmend.engine.engine_api import PODMAN, Engine
 from dockmend.errors import NotFound, Temporary
 from dockmend.model import Endpoint
 from tests.lab import eventually_async

@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from dockmend.engine.api import PODMAN
 from dockmend.engine.client import DockerEngine
+from dockmend.engine.engine_api import PODMAN
 from tests.integration.healing import CRASHED, UNHEALTHY, closed, daemon
 from tests.lab import PodmanEngine, eventually, podman_is_there
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from dockmend.engine.api import EventStream
+from dockmend.engine.engine_api import EventStream
 from dockmend.model import Event
 
 from .labs import Lab

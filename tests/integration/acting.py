@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dockmend.actions import load
-from dockmend.actions.base import REGISTRY, Context, Done, Settled
+from dockmend.actions.action import REGISTRY, ActionContext, ActionResult, Settled
 from dockmend.engine.client import DockerEngine
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord, Incident
@@ -125,7 +125,7 @@ class Acting:
     forbidden: dict[str, str] = field(default_factory=dict)  # names of containers to be left alone, and why
     dies: bool = False  # at the moment the undo is on disk
 
-    def context(self, subject: Container | Network) -> Context:
+    def context(self, subject: Container | Network) -> ActionContext:
         now = time.time() + self.ahead
         incident = Incident(
             id=self.incident, rule=self.rule, trigger="container.unhealthy", target=target_of(subject),
@@ -144,7 +144,7 @@ class Acting:
             if self.dies:
                 raise Died
 
-        return Context(
+        return ActionContext(
             engine=self.client, own=owning(self.client, self.rows, lambda: time.time() + self.ahead),
             view=self.view, teller=self.teller, incident=incident,
             clock=lambda: time.time() + self.ahead, state=Path("/nonexistent"), bind_roots=(),
@@ -157,10 +157,10 @@ class Acting:
         for name in names:
             self.view.learn(await self.client.inspect(name))
 
-    async def run(self, action: str, params: Any, name: str) -> Done:
+    async def run(self, action: str, params: Any, name: str) -> ActionResult:
         return await self.run_on(action, params, await self.client.inspect(name))
 
-    async def run_on(self, action: str, params: Any, subject: Container | Network) -> Done:
+    async def run_on(self, action: str, params: Any, subject: Container | Network) -> ActionResult:
         """`run`, for an object that need not be there."""
         return await REGISTRY[action].run(self.context(subject), params, subject)
 

@@ -15,10 +15,10 @@ from typing import Any
 
 import msgspec
 
-from dockmend.actions.base import REGISTRY, Context
+from dockmend.actions.action import REGISTRY, ActionContext
 from dockmend.engine.client import DockerEngine
 from dockmend.model import Container, Endpoint, Network
-from dockmend.rules.catalogue import ACTIONS
+from dockmend.rules.action_catalogue import ACTIONS
 from tests.fakes.owning import FileRows
 from tests.integration.acting import Acting
 from tests.lab import PrivateEngine
@@ -28,7 +28,7 @@ from tests.lab import PrivateEngine
 class Told(Acting):
     """Acting that tells what it remembers instead of keeping it."""
 
-    def context(self, subject: Container | Network) -> Context:
+    def context(self, subject: Container | Network) -> ActionContext:
         async def remember(undo: Mapping[str, Any]) -> None:
             print(json.dumps(undo), flush=True)
 

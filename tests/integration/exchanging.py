@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from dockmend.engine.client import DockerEngine
-from dockmend.snapshots import commands, in_place
+from dockmend.snapshots import in_place_restore, snapshot_commands
 from dockmend.snapshots.archive import take
 from dockmend.snapshots.diff import compare
 from tests.fakes.owning import FileRows, owning
@@ -68,7 +68,7 @@ class Stalling(DockerEngine):
 def stall_after(patch: pytest.MonkeyPatch, what: str) -> None:
     """The function of `in_place` that `what` names stays instead of returning."""
     module, _, name = what.rpartition(".")
-    owner = getattr(in_place, module) if module else in_place
+    owner = getattr(in_place_restore, module) if module else in_place_restore
     real = getattr(owner, name)
 
     def stalls(*arguments: Any, **more: Any) -> Any:
@@ -83,7 +83,7 @@ async def main(job: dict[str, str]) -> None:
     client.point = job["point"]
     patch = pytest.MonkeyPatch()
     if job.get("far"):
-        patch.setattr(in_place, "same_host", lambda *_: False)
+        patch.setattr(in_place_restore, "same_host", lambda *_: False)
     if job["point"] == "marked":
         stall_after(patch, "marks.put")
     elif job["point"] == "cleared":
@@ -94,17 +94,17 @@ async def main(job: dict[str, str]) -> None:
             await take(*arguments)
             stay()
 
-        patch.setattr(in_place, "take", takes)
+        patch.setattr(in_place_restore, "take", takes)
     elif job["point"] == "compared":
 
         async def compares(*arguments: Any) -> Any:
             await compare(*arguments)
             stay()
 
-        patch.setattr(in_place, "compare", compares)
+        patch.setattr(in_place_restore, "compare", compares)
     own = owning(client, FileRows(Path(job["state"]) / "owned.json"))
-    store = commands.store_of(Path(job["state"]))
-    await commands.restore_in_place(own, store, job["id"], time.time)
+    store = snapshot_commands.store_of(Path(job["state"]))
+    await snapshot_commands.restore_in_place(own, store, job["id"], time.time)
     print("done", flush=True)
 
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dockmend.actions.base import Context, Done
+from dockmend.actions.action import ActionContext, ActionResult
 from dockmend.engine.client import DockerEngine
 from dockmend.model import Container, Network, Volume
-from dockmend.rules.parameters import Keep, SnapshotVolume
-from dockmend.snapshots.store import Store
+from dockmend.rules.action_parameters import Keep, SnapshotVolume
+from dockmend.snapshots.snapshot_store import SnapshotStore
 from tests.fakes.owning import FileRows
 from tests.integration.acting import Acting
 from tests.lab import PrivateEngine
@@ -32,10 +32,10 @@ class Snapshotting(Acting):
     remembered_while: list[list[str]] = field(default_factory=list)
 
     @property
-    def store(self) -> Store:
-        return Store(self.state / "snapshots")
+    def store(self) -> SnapshotStore:
+        return SnapshotStore(self.state / "snapshots")
 
-    def context(self, subject: Container | Network | Volume) -> Context:
+    def context(self, subject: Container | Network | Volume) -> ActionContext:
         if isinstance(subject, Volume):
             subject = Container(id="", name=subject.name)
         base = super().context(subject)
@@ -47,7 +47,9 @@ class Snapshotting(Acting):
 
         return replace(base, state=self.state, bind_roots=self.bind_roots, remember=remember)
 
-    async def snapshot(self, name: str, consistency: str = "live", last: int | None = None, **params: Any) -> Done:
+    async def snapshot(
+        self, name: str, consistency: str = "live", last: int | None = None, **params: Any
+    ) -> ActionResult:
         keep = Keep(last=last) if last is not None else None
         return await self.run("snapshot_volume", SnapshotVolume(consistency=consistency, keep=keep, **params), name)  # type: ignore[arg-type]
 
@@ -62,7 +64,7 @@ class Snapshotting(Acting):
 class Told(Snapshotting):
     """Tells what it remembers instead of keeping it."""
 
-    def context(self, subject: Container | Network | Volume) -> Context:
+    def context(self, subject: Container | Network | Volume) -> ActionContext:
         async def remember(undo: Mapping[str, Any]) -> None:
             print(json.dumps(undo), flush=True)
 

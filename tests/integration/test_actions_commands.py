@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from dockmend.actions import commands
-from dockmend.actions.base import REGISTRY, Failed
-from dockmend.rules.parameters import Exec, Remove, SetLimits
+from dockmend.actions import exec_command
+from dockmend.actions.action import REGISTRY, ActionFailed
+from dockmend.rules.action_parameters import Exec, Remove, SetLimits
 from tests.integration.acting import Acting
 from tests.integration.test_actions_death import killed
 from tests.lab import PrivateEngine, eventually
@@ -47,16 +47,16 @@ async def test_exec_tells_exit_code_and_output_with_nothing_that_a_terminal_obey
 async def test_exec_fails_with_any_other_exit_code(acting: Acting, docker: PrivateEngine) -> None:
     docker.run("web")
 
-    with pytest.raises(Failed, match="exit code 4: no such luck"):
+    with pytest.raises(ActionFailed, match="exit code 4: no such luck"):
         await acting.run("exec", exec_params("sh", "-c", "echo no such luck; exit 4"), "web")
-    with pytest.raises(Failed, match="executable file not found"):
+    with pytest.raises(ActionFailed, match="executable file not found"):
         await acting.run("exec", exec_params("nowhere-to-be-found"), "web")
     docker.docker("pause", "web")
-    with pytest.raises(Failed, match="paused"):
+    with pytest.raises(ActionFailed, match="paused"):
         await acting.run("exec", exec_params("true"), "web")
     docker.docker("unpause", "web")
     docker.docker("stop", "web")
-    with pytest.raises(Failed, match="not running"):
+    with pytest.raises(ActionFailed, match="not running"):
         await acting.run("exec", exec_params("true"), "web")
 
 
@@ -76,7 +76,7 @@ async def test_exec_that_takes_too_long_is_ended_with_its_children(
 ) -> None:
     docker.run("web")
     if not host:  # as of a remote engine: its processes are not ours to see
-        monkeypatch.setattr(commands, "kill_marked", lambda *_: 0)
+        monkeypatch.setattr(exec_command, "kill_marked", lambda *_: 0)
 
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1.0):
@@ -89,13 +89,13 @@ async def test_exec_that_takes_too_long_is_ended_with_its_children(
 async def test_only_what_bears_the_mark_in_that_container_is_killed(acting: Acting, docker: PrivateEngine) -> None:
     docker.run("web")
     docker.run("other")
-    env = ("--env", f"{commands.MARK}=m1")
+    env = ("--env", f"{exec_command.MARK}=m1")
     for name in ("web", "other"):
         docker.docker("exec", "--detach", *env, name, "sleep", "4242")
-        docker.docker("exec", "--detach", "--env", f"{commands.MARK}=m11", name, "sleep", "4242")
+        docker.docker("exec", "--detach", "--env", f"{exec_command.MARK}=m11", name, "sleep", "4242")
     eventually(lambda: sleepers(docker, "web") == 2 and sleepers(docker, "other") == 2)
 
-    assert commands.kill_marked(docker.inspect("web")["Id"], "m1") == 1
+    assert exec_command.kill_marked(docker.inspect("web")["Id"], "m1") == 1
 
     eventually(lambda: sleepers(docker, "web") == 1)
     assert sleepers(docker, "other") == 2
@@ -129,7 +129,7 @@ async def test_exec_of_a_dead_dockmend_is_ended_when_its_time_is_over(acting: Ac
 
 
 async def _failing(acting: Acting) -> str:
-    with pytest.raises(Failed) as failure:
+    with pytest.raises(ActionFailed) as failure:
         await acting.run("exec", exec_params(*LONG), "web")
     return str(failure.value)
 
@@ -144,7 +144,7 @@ async def test_exec_that_never_began_begins(acting: Acting, docker: PrivateEngin
     assert (await acting.settle(first)).detail == "nothing had been done yet"
     execution = await acting.client.exec_create("web", ["touch", "/ran"])
     record = replace(first, undo={"exec": first.undo["exec"] | {"id": execution}})
-    acting.ahead = commands.BEGINS
+    acting.ahead = exec_command.BEGINS
 
     settled = await acting.settle(record)
 
@@ -166,7 +166,7 @@ async def test_memory_grows_to_its_ceiling_and_no_further(acting: Acting, docker
     assert first.detail == "memory 100 MiB → 150 MiB, memory and swap 200 MiB → 250 MiB"
     assert second.detail == "memory 150 MiB → 200 MiB, memory and swap 250 MiB → 300 MiB"
     assert host(docker, "web")["Memory"] == 200 << 20
-    with pytest.raises(Failed, match=r"it is 200 MiB, and the rule's ceiling 200 MiB") as failure:
+    with pytest.raises(ActionFailed, match=r"it is 200 MiB, and the rule's ceiling 200 MiB") as failure:
         await acting.run("set_limits", growth, "web")
     assert not failure.value.again
 
@@ -217,9 +217,9 @@ async def test_what_cannot_grow_is_said(acting: Acting, docker: PrivateEngine) -
     docker.run("web")
     docker.run("once", "--rm")
 
-    with pytest.raises(Failed, match="it has none"):
+    with pytest.raises(ActionFailed, match="it has none"):
         await acting.run("set_limits", SetLimits.model_validate({"memory": "+50%", "ceiling": "1g"}), "web")
-    with pytest.raises(Failed, match="AutoRemove"):
+    with pytest.raises(ActionFailed, match="AutoRemove"):
         await acting.run("set_limits", SetLimits.model_validate({"restart_policy": "always"}), "once")
 
 
@@ -258,7 +258,7 @@ async def test_what_runs_is_removed_by_force_only(acting: Acting, docker: Privat
     docker.run("web")
     stale = await acting.client.inspect("web")
 
-    with pytest.raises(Failed, match="it runs") as failure:
+    with pytest.raises(ActionFailed, match="it runs") as failure:
         await acting.run("remove", Remove(), "web")
     assert not failure.value.again
     assert (await acting.run("remove", Remove(force=True), "web")).detail == "removed"

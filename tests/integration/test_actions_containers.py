@@ -7,9 +7,9 @@ import signal
 
 import pytest
 
-from dockmend.actions.base import REGISTRY, Failed
+from dockmend.actions.action import REGISTRY, ActionFailed
 from dockmend.engine.client import DockerEngine
-from dockmend.rules.parameters import Kill, NoParams, Restart, Stop
+from dockmend.rules.action_parameters import Kill, NoParams, RestartParams, Stop
 from tests.integration.acting import Acting
 from tests.lab import PrivateEngine, eventually
 
@@ -23,7 +23,7 @@ async def test_restart_starts_a_new_run_and_remembers_the_old_one(acting, docker
     docker.run("web")
     before = started(docker, "web")
 
-    done = await acting.run("restart", Restart(), "web")
+    done = await acting.run("restart", RestartParams(), "web")
 
     assert docker.state("web") == "running"
     assert started(docker, "web") != before
@@ -35,7 +35,7 @@ async def test_restart_of_a_paused_container_lets_it_run(acting, docker):
     docker.run("web")
     docker.docker("pause", "web")
 
-    done = await acting.run("restart", Restart(), "web")
+    done = await acting.run("restart", RestartParams(), "web")
 
     assert docker.state("web") == "running"
     assert done.detail == "restarted (it was paused)"
@@ -45,7 +45,7 @@ async def test_restart_keeps_a_container_that_would_be_removed_at_its_end(acting
     docker.run("web", "--rm")
     before = started(docker, "web")
 
-    await acting.run("restart", Restart(), "web")
+    await acting.run("restart", RestartParams(), "web")
 
     assert docker.state("web") == "running"
     assert started(docker, "web") != before
@@ -56,7 +56,7 @@ async def test_restart_sends_the_signal_of_the_rule(acting, docker):
     docker.run("web", command=("sh", "-c", caught), init=False)
     eventually(lambda: docker.docker("exec", "web", "ls", "/trapped", check=False), what="the trap is set")
 
-    await acting.run("restart", Restart.model_validate({"signal": "USR1", "timeout": "20s"}), "web")
+    await acting.run("restart", RestartParams.model_validate({"signal": "USR1", "timeout": "20s"}), "web")
 
     assert docker.docker("exec", "web", "cat", "/caught") == "usr1"
 
@@ -111,9 +111,9 @@ async def test_a_dependent_is_not_stopped_while_its_owner_is_down(acting, docker
     docker.docker("stop", "--time", "1", "owner")
 
     with pytest.raises(
-        Failed, match="shares the network of owner, which does not run; start that one first"
+        ActionFailed, match="shares the network of owner, which does not run; start that one first"
     ) as failure:
-        await acting.run("restart", Restart(), "tail")
+        await acting.run("restart", RestartParams(), "tail")
 
     assert failure.value.again
     assert docker.state("tail") == "running"
@@ -124,8 +124,8 @@ async def test_a_dependent_of_a_removed_owner_must_be_recreated(acting, docker):
     docker.run("tail", "--network", "container:owner")
     docker.docker("rm", "--force", "owner")
 
-    with pytest.raises(Failed, match="must be recreated to join its successor") as failure:
-        await acting.run("restart", Restart(), "tail")
+    with pytest.raises(ActionFailed, match="must be recreated to join its successor") as failure:
+        await acting.run("restart", RestartParams(), "tail")
 
     assert not failure.value.again
     assert docker.state("tail") == "running"
@@ -135,8 +135,8 @@ async def test_a_container_that_is_gone_fails_for_good(acting, docker):
     docker.run("web")
     stale = await acting.client.inspect("web")
     docker.docker("rm", "--force", "web")
-    with pytest.raises(Failed, match="cannot restart web: the container is gone") as failure:
-        await REGISTRY["restart"].run(acting.context(stale), Restart(), stale)
+    with pytest.raises(ActionFailed, match="cannot restart web: the container is gone") as failure:
+        await REGISTRY["restart"].run(acting.context(stale), RestartParams(), stale)
 
     assert not failure.value.again
 
@@ -147,7 +147,7 @@ async def test_a_start_without_its_network_says_which_hand_is_needed(acting, doc
     docker.docker("stop", "--time", "1", "web")
     docker.docker("network", "rm", "lane")
 
-    with pytest.raises(Failed, match="a network it belongs to was removed") as failure:
+    with pytest.raises(ActionFailed, match="a network it belongs to was removed") as failure:
         await acting.run("start", NoParams(), "web")
 
     assert failure.value.again
@@ -156,7 +156,7 @@ async def test_a_start_without_its_network_says_which_hand_is_needed(acting, doc
 async def test_a_signal_the_engine_does_not_know_fails_for_good(acting, docker):
     docker.run("web")
 
-    with pytest.raises(Failed, match="knows no such signal") as failure:
+    with pytest.raises(ActionFailed, match="knows no such signal") as failure:
         await acting.run("kill", Kill.model_construct(signal="SIGNONE"), "web")  # the loader refuses it
 
     assert not failure.value.again
@@ -167,7 +167,7 @@ async def test_a_signal_the_engine_does_not_know_fails_for_good(acting, docker):
 async def test_restart_that_never_began(acting, docker):
     docker.run("web")
     before = started(docker, "web")
-    record = await acting.run_and_die("restart", Restart(), "web")
+    record = await acting.run_and_die("restart", RestartParams(), "web")
     acting.ahead = 60.0
 
     settled = await acting.settle(record)
@@ -179,7 +179,7 @@ async def test_restart_that_never_began(acting, docker):
 
 async def test_restart_that_the_engine_finished_after_the_death(acting, docker):
     docker.run("web")
-    record = await acting.run_and_die("restart", Restart(), "web")
+    record = await acting.run_and_die("restart", RestartParams(), "web")
     docker.docker("restart", "--time", "1", "web")
     before = started(docker, "web")
 
@@ -194,7 +194,7 @@ async def test_restart_that_is_still_under_way_is_waited_for(acting, docker):
     slow = "trap 'sleep 2; exit 0' TERM; touch /trapped; while :; do sleep 0.05; done"
     docker.run("web", command=("sh", "-c", slow), init=False)
     eventually(lambda: docker.docker("exec", "web", "ls", "/trapped", check=False), what="the trap is set")
-    record = await acting.run_and_die("restart", Restart.model_validate({"timeout": "20s"}), "web")
+    record = await acting.run_and_die("restart", RestartParams.model_validate({"timeout": "20s"}), "web")
     async with asyncio.TaskGroup() as group:
         group.create_task(docker.adocker("restart", "--time", "20", "web"))
         settled = await acting.settle(record)
@@ -206,7 +206,7 @@ async def test_restart_that_is_still_under_way_is_waited_for(acting, docker):
 async def test_container_that_somebody_stopped_before_the_restart_began_stays_stopped(acting, docker):
     """The engine was there all the while: one that is asked for a restart would have gone on to the start."""
     docker.run("web")
-    record = await acting.run_and_die("restart", Restart(), "web")
+    record = await acting.run_and_die("restart", RestartParams(), "web")
     docker.docker("stop", "--time", "1", "web")
     acting.ahead = 60.0
 
@@ -220,7 +220,7 @@ async def test_container_that_somebody_stopped_before_the_restart_began_stays_st
 async def test_container_that_ended_long_after_the_restart_would_have_is_left(acting, docker):
     docker.run("web")
     acting.ahead = -3600.0
-    record = await acting.run_and_die("restart", Restart(), "web")
+    record = await acting.run_and_die("restart", RestartParams(), "web")
     acting.ahead = 0.0
     docker.docker("stop", "--time", "1", "web")
 
@@ -236,7 +236,7 @@ async def test_engine_that_died_in_the_middle_of_the_restart(acting, own_engine)
     docker.run("web")
     client = DockerEngine(docker.url)
     acting = Acting(docker, client)
-    record = await acting.run_and_die("restart", Restart(), "web")
+    record = await acting.run_and_die("restart", RestartParams(), "web")
     docker.kill()
     docker.start()
     docker.await_state("web", "exited")
@@ -251,7 +251,7 @@ async def test_engine_that_died_in_the_middle_of_the_restart(acting, own_engine)
 
 async def test_container_that_is_gone_settles(acting, docker):
     docker.run("web")
-    actions = (("restart", Restart()), ("stop", Stop()), ("pause", NoParams()))
+    actions = (("restart", RestartParams()), ("stop", Stop()), ("pause", NoParams()))
     records = [await acting.run_and_die(*each, "web") for each in actions]
     docker.docker("rm", "--force", "web")
 

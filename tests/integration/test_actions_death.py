@@ -13,10 +13,10 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from dockmend.actions.base import Settled
+from dockmend.actions.action import Settled
 from dockmend.model import Network
-from dockmend.rules.catalogue import ACTIONS
-from dockmend.rules.parameters import CommitImage, ReconnectNetwork, Restart
+from dockmend.rules.action_catalogue import ACTIONS
+from dockmend.rules.action_parameters import CommitImage, ReconnectNetwork, RestartParams
 from tests.fakes.owning import FileRows
 from tests.integration.acting import INCIDENT, Acting
 from tests.lab import PrivateEngine, eventually
@@ -77,7 +77,7 @@ async def test_restart_is_done_once(acting: Acting, docker: PrivateEngine, after
     assert docker.state("web") == "running"
     assert (docker.inspect("web")["State"]["StartedAt"] != began) is settled.done
     if not settled.done:
-        await acting.run("restart", Restart(), "web")
+        await acting.run("restart", RestartParams(), "web")
 
     def restarts() -> int:
         return len(docker.events(since=since, type="container", event="restart", container="web"))

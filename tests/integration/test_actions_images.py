@@ -11,14 +11,14 @@ from typing import Any, cast
 
 import pytest
 
-from dockmend.actions.base import Failed
-from dockmend.app.spare_images import SpareImages
+from dockmend.actions.action import ActionFailed
+from dockmend.app.image_cleanup import ImageCleanup
 from dockmend.engine.client import DockerEngine
-from dockmend.journal.api import Journal
+from dockmend.journal.journal_api import Journal
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.observer import Observer
 from dockmend.pipeline.incidents import Incidents
-from dockmend.rules.parameters import CommitImage, Recreate
+from dockmend.rules.action_parameters import CommitImage, Recreate
 from tests.fakes.owning import owning
 from tests.integration.acting import INCIDENT, Acting, Died
 from tests.lab import PrivateEngine, eventually, eventually_async
@@ -105,7 +105,7 @@ async def test_tag_of_somebody_elses_image_is_never_moved(acting, docker):
     docker.run("web")
     docker.docker("tag", "toolbox:latest", "kept:web")
 
-    with pytest.raises(Failed, match="kept:web names an image that rule heal did not make") as failure:
+    with pytest.raises(ActionFailed, match="kept:web names an image that rule heal did not make") as failure:
         await acting.run("commit_image", KEPT, "web")
 
     assert not failure.value.again
@@ -129,7 +129,7 @@ async def test_tag_of_another_rules_image_gets_the_incident_added(acting, docker
 async def test_name_that_leaves_no_reference_is_refused(acting, docker):
     docker.run("web", "--label", "where=///")
 
-    with pytest.raises(Failed, match="leaves nothing that could name an image") as failure:
+    with pytest.raises(ActionFailed, match="leaves nothing that could name an image") as failure:
         await acting.run("commit_image", CommitImage(repository="{container.labels[where]}"), "web")
 
     assert not failure.value.again
@@ -138,7 +138,7 @@ async def test_name_that_leaves_no_reference_is_refused(acting, docker):
 async def test_field_with_a_line_break_adds_no_instruction(acting, docker):
     docker.run("web", "--label", "note=x\nUSER root")
 
-    with pytest.raises(Failed, match="put a line break into `changes`"):
+    with pytest.raises(ActionFailed, match="put a line break into `changes`"):
         await acting.run(
             "commit_image", CommitImage(repository="kept", changes=["LABEL n={container.labels[note]}"]), "web"
         )
@@ -359,11 +359,11 @@ def _labels(record: ActionRecord) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _spare_images(acting: Acting, *still_open: Incident) -> SpareImages:
+def _spare_images(acting: Acting, *still_open: Incident) -> ImageCleanup:
     incidents = Incidents(cast("Journal", Records()), Observer(), time.time, random.Random(1))
     incidents.open.update({each.id: each for each in still_open})
     own = owning(acting.client, acting.rows)
-    return SpareImages(own, incidents, shadow=False)
+    return ImageCleanup(own, incidents, shadow=False)
 
 
 async def _one_is_left(acting: Acting, identity: str) -> bool:
@@ -411,7 +411,7 @@ async def test_recreate_from_the_same_image_that_is_gone_leaves_the_container_as
     old = docker.run("web", image="mine:1")
     docker.docker("stop", "--time", "0", "web")
     docker.docker("rmi", "--force", image(docker, "mine:1")["Id"])  # by its name containerd's would keep it
-    with pytest.raises(Failed, match=r"its image [0-9a-f]{12} is gone; name another") as failure:
+    with pytest.raises(ActionFailed, match=r"its image [0-9a-f]{12} is gone; name another") as failure:
         await acting.run("recreate", Recreate(), "web")
     assert not failure.value.again
     assert docker.inspect("web")["Id"] == old

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dockmend.actions.base import Failed
-from dockmend.rules.parameters import ReconnectNetwork
+from dockmend.actions.action import ActionFailed
+from dockmend.rules.action_parameters import ReconnectNetwork
 from tests.integration.acting import Acting
 from tests.lab import LabError, PrivateEngine
 
@@ -166,7 +166,7 @@ async def test_network_that_is_gone_is_named_and_may_come_back(acting, docker):
     docker.docker("network", "disconnect", "lane", "web")
     docker.docker("network", "rm", "lane")
 
-    with pytest.raises(Failed, match="network lane does not exist; make it again") as failure:
+    with pytest.raises(ActionFailed, match="network lane does not exist; make it again") as failure:
         await acting.run("reconnect_network", ANY, "web")
 
     assert failure.value.again
@@ -182,7 +182,7 @@ async def test_one_network_that_is_gone_does_not_keep_the_others_away(acting, do
         docker.docker("network", "disconnect", name, "web")
     docker.docker("network", "rm", "gone")
 
-    with pytest.raises(Failed, match=r"network gone does not exist.*it was reconnected to here"):
+    with pytest.raises(ActionFailed, match=r"network gone does not exist.*it was reconnected to here"):
         await acting.run("reconnect_network", ANY, "web")
 
     assert endpoint(docker, "web", "here")["IPAddress"]
@@ -201,7 +201,7 @@ async def test_fixed_address_outside_the_new_network_is_not_given_up(acting, doc
     docker.docker("network", "rm", "lane")
     docker.docker("network", "create", *again, "lane")
 
-    with pytest.raises(Failed, match="no subnet of its own that holds the container's fixed address") as failure:
+    with pytest.raises(ActionFailed, match="no subnet of its own that holds the container's fixed address") as failure:
         await acting.run("reconnect_network", ANY, "web")
 
     assert not failure.value.again
@@ -231,7 +231,7 @@ async def test_fixed_address_that_somebody_else_took_may_come_free(acting, docke
     docker.run("thief", "--network", "lane", "--ip", "10.89.0.50")
 
     for _ in range(2):  # what a failed connect leaves behind is cleared away
-        with pytest.raises(Failed, match=r"10\.89\.0\.50 is taken by thief") as failure:
+        with pytest.raises(ActionFailed, match=r"10\.89\.0\.50 is taken by thief") as failure:
             await acting.run("reconnect_network", ANY, "web")
         assert failure.value.again
         assert endpoint(docker, "web", "lane") is None
@@ -250,7 +250,7 @@ async def test_dependents_and_host_networks_cannot_be_connected(acting, docker):
     acting.network = "lane"
 
     for name in ("tail", "house"):
-        with pytest.raises(Failed, match="shares the network of another container or of the host") as failure:
+        with pytest.raises(ActionFailed, match="shares the network of another container or of the host") as failure:
             await acting.run("reconnect_network", ANY, name)
         assert not failure.value.again
 
@@ -260,7 +260,7 @@ async def test_network_never_seen_is_not_guessed(acting, docker):
     docker.run("web")
     acting.network = "lane"
 
-    with pytest.raises(Failed, match="how it was connected was never seen") as failure:
+    with pytest.raises(ActionFailed, match="how it was connected was never seen") as failure:
         await acting.run("reconnect_network", ANY, "web")
 
     assert not failure.value.again

@@ -7,9 +7,9 @@ import subprocess
 import pytest
 from msgspec.structs import replace
 
-from dockmend.actions.base import Failed
+from dockmend.actions.action import ActionFailed
 from dockmend.model import Network, Subnet
-from dockmend.rules.parameters import ConnectNetwork, CreateNetwork, DisconnectNetwork, ReconnectNetwork
+from dockmend.rules.action_parameters import ConnectNetwork, CreateNetwork, DisconnectNetwork, ReconnectNetwork
 from tests.integration.acting import Acting
 from tests.integration.test_actions_networks import endpoint, network, pings
 from tests.lab import LabError
@@ -39,7 +39,7 @@ async def test_who_has_the_address_is_said_and_the_next_start_does_not_suffer(ac
     docker.docker("network", "disconnect", "lane", "web")
     docker.run("thief", "--network", "lane", flag, address)
 
-    with pytest.raises(Failed, match=f"its fixed address {address} is taken by thief") as failure:
+    with pytest.raises(ActionFailed, match=f"its fixed address {address} is taken by thief") as failure:
         await acting.run("reconnect_network", ANY, "web")
 
     assert failure.value.again
@@ -60,7 +60,7 @@ async def test_an_address_that_is_the_gateways_now_is_never_had(acting, docker):
     docker.docker("network", "rm", "lane")
     network(docker, "lane", "10.89.0.0/24", "--gateway", "10.89.0.50")
 
-    with pytest.raises(Failed, match=r"10\.89\.0\.50 is the network's gateway") as failure:
+    with pytest.raises(ActionFailed, match=r"10\.89\.0\.50 is the network's gateway") as failure:
         await acting.run("reconnect_network", ANY, "web")
 
     assert not failure.value.again
@@ -71,7 +71,7 @@ async def test_a_gateway_that_no_inspect_tells_of_leaves_nothing_behind(acting, 
     network(docker, "lane")
     docker.run("web")
 
-    with pytest.raises(Failed, match="in use by another container") as failure:
+    with pytest.raises(ActionFailed, match="in use by another container") as failure:
         await acting.run("connect_network", ConnectNetwork(network="lane", ipv4="10.89.0.1"), "web")
 
     assert failure.value.again
@@ -87,7 +87,9 @@ async def test_an_address_outside_says_which_subnets_there_are(acting, docker):
     docker.docker("network", "rm", "lane")
     network(docker, "lane", "10.99.0.0/24")
 
-    with pytest.raises(Failed, match=r"its fixed address: 10\.89\.0\.50; lane's subnets: 10\.99\.0\.0/24") as failure:
+    with pytest.raises(
+        ActionFailed, match=r"its fixed address: 10\.89\.0\.50; lane's subnets: 10\.99\.0\.0/24"
+    ) as failure:
         await acting.run("reconnect_network", ANY, "web")
 
     assert not failure.value.again
@@ -241,7 +243,9 @@ async def test_addresses_that_another_network_has_by_now(acting, docker):
     docker.docker("network", "rm", "lane")
     network(docker, "thief", "10.89.0.0/16")
 
-    with pytest.raises(Failed, match=r"another network has its addresses.*network thief has 10\.89\.0\.0/16") as one:
+    with pytest.raises(
+        ActionFailed, match=r"another network has its addresses.*network thief has 10\.89\.0\.0/16"
+    ) as one:
         await acting.run_on("create_network", AGAIN, before)
 
     assert one.value.again
@@ -251,7 +255,7 @@ async def test_a_driver_that_is_not_there_is_for_good(acting, docker):
     gone = Network(id="n" * 64, name="lane", driver="nope")
     acting.view.defined["lane"] = gone
 
-    with pytest.raises(Failed, match="the engine has no such network driver") as failure:
+    with pytest.raises(ActionFailed, match="the engine has no such network driver") as failure:
         await acting.run_on("create_network", AGAIN, gone)
 
     assert not failure.value.again
@@ -285,7 +289,7 @@ async def test_a_network_of_the_rules_own(acting, docker):
     )  # fmt: skip
     again = await acting.run("create_network", wanted, "web")
     assert again.detail == "network for-web exists already"
-    with pytest.raises(Failed, match="exists already, with the driver bridge and not macvlan"):
+    with pytest.raises(ActionFailed, match="exists already, with the driver bridge and not macvlan"):
         await acting.run("create_network", CreateNetwork(name="for-web", driver="macvlan"), "web")
 
 
@@ -303,7 +307,7 @@ async def test_a_reconnection_makes_the_network_again_where_the_rule_says_so(act
     docker.docker("start", "web", check=False)
     acting.network = "back"  # the incident is about one of them, and the container cannot start without the other
 
-    with pytest.raises(Failed, match="network back does not exist"):
+    with pytest.raises(ActionFailed, match="network back does not exist"):
         await acting.run("reconnect_network", ANY, "web")
     done = await acting.run("reconnect_network", ReconnectNetwork(create=True), "web")
 
@@ -351,13 +355,13 @@ async def test_what_cannot_be_connected(acting, docker):
     docker.run("thief", "--network", "lane", "--ip", "10.89.0.50")
     docker.run("house", "--network", "host")
 
-    with pytest.raises(Failed, match="network nope does not exist") as failure:
+    with pytest.raises(ActionFailed, match="network nope does not exist") as failure:
         await acting.run("connect_network", ConnectNetwork(network="nope"), "web")
     assert failure.value.again
-    with pytest.raises(Failed, match="taken by thief") as failure:
+    with pytest.raises(ActionFailed, match="taken by thief") as failure:
         await acting.run("connect_network", ConnectNetwork(network="lane", ipv4="10.89.0.50"), "web")
     assert failure.value.again
     assert endpoint(docker, "web", "lane") is None
     for action in ("connect_network", "disconnect_network"):
-        with pytest.raises(Failed, match="shares the network of another container or of the host"):
+        with pytest.raises(ActionFailed, match="shares the network of another container or of the host"):
             await acting.run(action, ConnectNetwork(network="lane"), "house")

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from dockmend.actions.base import REGISTRY, Failed
+from dockmend.actions.action import REGISTRY, ActionFailed
 from dockmend.engine.client import DockerEngine
-from dockmend.rules.parameters import SnapshotVolume
+from dockmend.rules.action_parameters import SnapshotVolume
 from dockmend.snapshots.manifest import Manifest
 from dockmend.snapshots.restore import verify
-from dockmend.snapshots.store import Draft
+from dockmend.snapshots.snapshot_store import Draft
 from tests.fakes.owning import FileRows
 from tests.integration.acting import INCIDENT
 from tests.integration.snapshotting import Snapshotting
@@ -78,11 +78,11 @@ async def test_volumes_by_name_pattern_and_place(acting, docker, wanted, expecte
 
 async def test_a_volume_it_does_not_have(acting, docker):
     docker.run("web", "-v", "shop-a:/mnt/a")
-    with pytest.raises(Failed, match="web has no volume 'shop-z'; it has: shop-a") as failed:
+    with pytest.raises(ActionFailed, match="web has no volume 'shop-z'; it has: shop-a") as failed:
         await acting.snapshot("web", volumes=["shop-z"])
     assert not failed.value.again
     docker.run("bare")
-    with pytest.raises(Failed, match="bare has no volumes"):
+    with pytest.raises(ActionFailed, match="bare has no volumes"):
         await acting.snapshot("bare")
 
 
@@ -132,7 +132,7 @@ async def test_what_was_paused_goes_on_when_the_snapshot_fails(acting, docker, m
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("dockmend.snapshots.archive.Compress.process", full)
-    with pytest.raises(Failed, match="No space left on device"):
+    with pytest.raises(ActionFailed, match="No space left on device"):
         await acting.snapshot("web", "pause")
     assert seen == ["paused"]
     assert docker.state("web") == "running"
@@ -151,7 +151,7 @@ async def test_of_several_volumes_all_are_kept_or_none(acting, docker, monkeypat
         real(self, manifest)
 
     monkeypatch.setattr(Draft, "commit", commit)
-    with pytest.raises(Failed, match="Input/output error"):
+    with pytest.raises(ActionFailed, match="Input/output error"):
         await acting.snapshot("web")
     assert volumes(acting) == []
 
@@ -189,12 +189,12 @@ async def test_bind_mounts_only_when_named_and_below_the_roots(acting, docker, t
     (allowed / "bent").symlink_to(secret)
     docker.run("web", "-v", f"{allowed / 'site'}:/site", "-v", f"{secret}:/secret", "-v", f"{allowed / 'bent'}:/bent")
 
-    with pytest.raises(Failed, match="bind_roots allows none"):
+    with pytest.raises(ActionFailed, match="bind_roots allows none"):
         await acting.snapshot("web", volumes=["/site"])
     acting.bind_roots = (allowed,)
-    with pytest.raises(Failed, match="is outside the settings"):
+    with pytest.raises(ActionFailed, match="is outside the settings"):
         await acting.snapshot("web", volumes=["/secret"])
-    with pytest.raises(Failed, match=rf"is outside the settings' snapshots.bind_roots .it is {secret}"):
+    with pytest.raises(ActionFailed, match=rf"is outside the settings' snapshots.bind_roots .it is {secret}"):
         await acting.snapshot("web", volumes=["/bent"])
     assert volumes(acting) == []
 
@@ -219,7 +219,7 @@ async def test_a_path_bent_while_it_is_read_is_thrown_away(acting, docker, tmp_p
         return await real(self, name, config)
 
     monkeypatch.setattr(DockerEngine, "create", create)
-    with pytest.raises(Failed, match="is outside the settings"):
+    with pytest.raises(ActionFailed, match="is outside the settings"):
         await acting.snapshot("web", volumes=["/site"])
     assert volumes(acting) == acting.left_behind() == []
 

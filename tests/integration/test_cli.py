@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dockmend.cli import rootfs
+from dockmend.cli import demo_rootfs
 from tests.lab import Broker, PrivateEngine, eventually
 
 SOURCE = Path(__file__).resolve().parents[2] / "daemon"
@@ -86,8 +86,8 @@ def test_the_demo_heals_tells_and_leaves_nothing(docker, tmp_path):
 
 def test_the_demo_runs_on_the_hosts_own_shell_and_libraries(docker, monkeypatch):
     """As on a fresh machine without a static busybox."""
-    monkeypatch.setattr(rootfs, "BUSYBOX", Path("/does/not/exist"))
-    image = docker.api("POST", "/images/create?fromSrc=-&repo=own&tag=latest", rootfs.tar())
+    monkeypatch.setattr(demo_rootfs, "BUSYBOX", Path("/does/not/exist"))
+    image = docker.api("POST", "/images/create?fromSrc=-&repo=own&tag=latest", demo_rootfs.tar())
     assert image[0] == 200
     assert docker.docker("run", "--rm", "own", "/bin/sh", "-c", "sleep 0; echo $((6 * 7))") == "42"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dockmend.engine.times import epoch
+from dockmend.engine.engine_times import epoch
 from tests.integration.healing import daemon
 from tests.integration.shop import RUNNING, Shop
 from tests.integration.stories import all_told, closed, incidents, stories

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dockmend.actions import compose_up
-from dockmend.actions.base import Failed
+from dockmend.actions.action import ActionFailed
 from tests.integration.healing import daemon
 from tests.integration.shop import Shop
 from tests.integration.stories import all_told, closed, stories
@@ -122,7 +122,7 @@ def test_files_that_are_not_to_be_trusted_are_refused(tmp_path: Path, bend: Call
     assert compose_up.checked(labels).compose == (str(shop.file),)
     bend(shop)
 
-    with pytest.raises(Failed, match=why) as failure:
+    with pytest.raises(ActionFailed, match=why) as failure:
         compose_up.checked(labels)
 
     assert not failure.value.again
@@ -140,7 +140,7 @@ def test_files_that_are_not_to_be_trusted_are_refused(tmp_path: Path, bend: Call
 def test_a_label_names_no_file_outside_the_projects_folder(tmp_path: Path, label: str, value: str, why: str) -> None:
     shop = Shop(PrivateEngine.__new__(PrivateEngine), tmp_path / "shop")
     labels = {compose_up.FILES: str(shop.file), compose_up.FOLDER: str(shop.folder)}
-    with pytest.raises(Failed, match=why):
+    with pytest.raises(ActionFailed, match=why):
         compose_up.checked({**labels, label: value.replace("FOLDER", str(shop.folder))})
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dockmend.actions.base import Context, Failed
-from dockmend.actions.copying import copy, settle, staging
+from dockmend.actions.action import ActionContext, ActionFailed
+from dockmend.actions.copy_files import copy, settle, staging
 from dockmend.engine.client import DockerEngine
-from dockmend.rules.parameters import Copy
+from dockmend.rules.action_parameters import Copy
 from tests.integration.acting import INCIDENT, Acting
 from tests.lab import PrivateEngine
 
@@ -33,7 +33,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-async def context(acting: Acting, root: Path) -> Context:
+async def context(acting: Acting, root: Path) -> ActionContext:
     subject = await acting.client.inspect("web")
     return dataclasses.replace(acting.context(subject), bind_roots=(root,), state=root.parent)
 
@@ -70,7 +70,7 @@ async def test_what_is_too_large_is_not_copied_and_blocks_nobody(
     (root / "big").write_bytes(bytes(30 << 20))
 
     for source, target in (("web:/big", str(root)), (str(root / "big"), "web:/tmp")):
-        with pytest.raises(Failed, match="larger than the step's `limit` of 10 MiB"):
+        with pytest.raises(ActionFailed, match="larger than the step's `limit` of 10 MiB"):
             await copied(acting, root, source, target, limit="10m")
 
     assert [path.name for path in root.iterdir()] == ["big"]
@@ -84,7 +84,7 @@ async def test_links_that_lead_out_are_refused_on_the_host(
     docker.run("web")
     docker.docker("exec", "web", "sh", "-c", f"mkdir /data; {evil}")
 
-    with pytest.raises(Failed, match="refused to copy"):
+    with pytest.raises(ActionFailed, match="refused to copy"):
         await copied(acting, root, "web:/data", str(root))
 
     assert list(root.iterdir()) == []
@@ -102,7 +102,7 @@ async def test_links_of_the_host_are_not_followed(acting: Acting, docker: Privat
     docker.docker("exec", "web", "sh", "-c", "echo mine >/a")
 
     for source, target in ((str(root / "out"), "web:/tmp"), ("web:/a", str(root / "out")), ("/etc/passwd", "web:/tmp")):
-        with pytest.raises(Failed, match=r"outside the settings' snapshots\.bind_roots"):
+        with pytest.raises(ActionFailed, match=r"outside the settings' snapshots\.bind_roots"):
             await copied(acting, root, source, target)
     await copied(acting, root, str(root / "folder"), "web:/tmp")
     await copied(acting, root, "web:/a", str(root))
@@ -124,7 +124,7 @@ async def test_what_cannot_be_is_said(acting: Acting, docker: PrivateEngine, roo
         (str(root), str(root), "in a container"), ("web:/full", str(root / "nope"), "cannot be checked"),
         ("web:/full", str(root), "not empty"), ("web:/full", "web:/nowhere", "there is no /nowhere in web"),
     ):  # fmt: skip
-        with pytest.raises(Failed, match=why):
+        with pytest.raises(ActionFailed, match=why):
             await copied(acting, root, source, target)
 
 

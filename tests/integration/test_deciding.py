@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from dockmend.mirror.echo import GRACE as ECHO
+from dockmend.mirror.expectations import GRACE as ECHO
 from tests.fakes.engine import Fault
 from tests.integration.inside import Inside, Ward, inside
 from tests.lab.daemon import SOURCE

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from dockmend.pipeline.cursor import Cursor
-from dockmend.pipeline.pace import Pace
+from dockmend.pipeline.event_cursor import EventCursor
+from dockmend.pipeline.inspect_pace import InspectPace
 from tests.integration.healing import CRASHED, UNHEALTHY, actions_seen, daemon
 from tests.integration.test_ends import ON_CUE, kill_main, sh
 from tests.integration.watching import watching
@@ -145,7 +145,7 @@ async def test_a_frozen_engine_is_given_up_and_taken_again(own_engine: Makes):
     engine = own_engine()
     engine.run("web", command=sh(f"{ON_CUE} exit 1"))
     engine.run("stopped")
-    async with watching(engine, pace=Pace(ping_every=0.3, ping_timeout=0.3), timeout=2.0) as witness:
+    async with watching(engine, pace=InspectPace(ping_every=0.3, ping_timeout=0.3), timeout=2.0) as witness:
         pid = int(engine.inspect("web")["State"]["Pid"])
         engine.docker("stop", "-t", "1", "stopped")
         await witness.ended("stopped", ["stopped"])
@@ -218,7 +218,7 @@ def persisted(one: Daemon, engine: PrivateEngine, since: float) -> bool:
     last = max(row["timeNano"] for row in engine.events(since=since) if not row["Action"].startswith("exec_"))
     with contextlib.closing(sqlite3.connect(f"file:{one.state / 'journal.sqlite3'}?mode=ro", uri=True)) as journal:
         ((value,),) = journal.execute("SELECT value FROM known WHERE key = 'cursor'").fetchall()
-    return bool(msgspec.msgpack.decode(value, type=Cursor).time_ns >= last)
+    return bool(msgspec.msgpack.decode(value, type=EventCursor).time_ns >= last)
 
 
 def test_the_engine_and_dockmend_both_end(own_engine: Makes):

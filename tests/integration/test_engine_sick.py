@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dockmend.pipeline.pace import Pace
+from dockmend.pipeline.inspect_pace import InspectPace
 from tests.integration.healing import CRASHED, UNHEALTHY, closed
 from tests.integration.test_ends import kill_main
 from tests.integration.watching import watching
@@ -109,7 +109,7 @@ async def test_a_stream_that_brings_nothing_although_the_engine_answers_is_taken
     docker.run("web")
     dead = False
     proxy.spoil(r"GET \S*/events\?(?!\S*until=)", lambda data: b"" if dead else data, times=1)
-    pace = Pace(ping_every=0.5, relist_every=3600.0)
+    pace = InspectPace(ping_every=0.5, relist_every=3600.0)
     async with watching(docker, url=proxy.url, pace=pace) as witness:
         await witness.quiet()
         dead = True
@@ -124,7 +124,7 @@ async def test_after_a_while_in_which_nothing_ran_all_is_listed_again(docker: Pr
     docker.run("web")
     dropped = False
     proxy.spoil(r"GET \S*/events\?(?!\S*until=)", lambda data: b"" if dropped else data, times=1)
-    pace = Pace(ping_every=3600.0, relist_every=3600.0, stalled=0.2)
+    pace = InspectPace(ping_every=3600.0, relist_every=3600.0, stalled=0.2)
     async with watching(docker, url=proxy.url, pace=pace) as witness:
         await witness.quiet()
         dropped = True  # as an engine does with what a reader does not take
@@ -137,7 +137,7 @@ async def test_after_a_while_in_which_nothing_ran_all_is_listed_again(docker: Pr
 
 async def test_a_stream_that_is_silent_because_nothing_happens_is_kept(docker: PrivateEngine):
     docker.run("web")
-    async with watching(docker, pace=Pace(ping_every=0.05)) as witness:
+    async with watching(docker, pace=InspectPace(ping_every=0.05)) as witness:
         await witness.quiet()
         kill_main(docker, "web")
         await witness.ended("web", ["crashed"])

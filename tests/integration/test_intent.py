@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dockmend.mirror.ends import GOING_DOWN
+from dockmend.mirror.exit_cause import GOING_DOWN
 from tests.integration.healing import CRASHED, UNHEALTHY, actions_seen, closed
 from tests.integration.test_ends import kill_main
 from tests.lab import QUICK_HEALTH, Daemon, PrivateEngine, eventually

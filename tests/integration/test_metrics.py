@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 
 from dockmend.model import Container
-from dockmend.settings.model import Http
+from dockmend.settings.sections import HttpSettings
 from dockmend.tell.metrics import Metrics
-from dockmend.web.server import WebServer
+from dockmend.web.http_server import WebServer
 from dockmend.web.tokens import Tokens
 from tests.lab import check_metrics, eventually, eventually_async
 from tests.unit.test_metrics import exercise
@@ -31,7 +31,7 @@ class Shown(Fake):
 
 async def test_a_real_prometheus_scrapes_it(prometheus):
     metrics = Metrics("0.1.0")
-    http = Http.model_validate({"listen": None, "metrics_listen": "127.0.0.1:0"})
+    http = HttpSettings.model_validate({"listen": None, "metrics_listen": "127.0.0.1:0"})
     server = WebServer(http, Shown(metrics), Tokens())
     task = asyncio.Task(server.run())
     try:

@@ -17,8 +17,8 @@ from msgspec.structs import replace
 
 from dockmend.journal.records import Incident
 from dockmend.model import Change, Container
-from dockmend.settings.model import Mqtt, MqttTls
 from dockmend.settings.secrets import Secret
+from dockmend.settings.sections import Mqtt, MqttTls
 from dockmend.tell.mqtt import OUTBOX_MESSAGES, MqttTeller
 from tests.lab import Broker, eventually, eventually_async
 from tests.lab.programs import end, free_port, listening
@@ -209,7 +209,7 @@ async def test_states_left_by_an_earlier_run_are_removed_once_the_engine_was_lis
 
 PROCESS = """
 import asyncio, sys
-from dockmend.settings.model import Mqtt
+from dockmend.settings.sections import Mqtt
 from dockmend.tell.mqtt import MqttTeller
 
 asyncio.run(MqttTeller(Mqtt(host="127.0.0.1", port=int(sys.argv[1])), None, "host1").run())

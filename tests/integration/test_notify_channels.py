@@ -18,7 +18,7 @@ from dockmend.journal.sqlite import SqliteJournal
 from dockmend.notify import sender as sending
 from dockmend.notify.delivery import Delivery
 from dockmend.notify.message import Kind, Message, Severity
-from dockmend.notify.outbox import Outbox, Outcome
+from dockmend.notify.outbox import DeliveryOutcome, Outbox
 from dockmend.notify.sender import Sender
 from dockmend.settings.channels import Channel
 from dockmend.settings.secrets import Secret
@@ -52,7 +52,7 @@ class Post:
         self.clock = machine.clock()
         self.journal = SqliteJournal(folder / "journal.sqlite3", self.clock)
         self.channels = [Channel(name, tuple(map(Secret, urls))) for name, urls in channels.items()]
-        self.outcomes: list[tuple[str, Kind, Outcome]] = []
+        self.outcomes: list[tuple[str, Kind, DeliveryOutcome]] = []
         numbers = {each.name: len(each.urls) for each in self.channels}
         self.outbox = Outbox(numbers, self.journal, lambda *each: self.outcomes.append(each))
         self.sender = Sender(self.clock, environ)
@@ -66,10 +66,10 @@ class Post:
         self.machine.passes(seconds)
         self.delivery.look_again()
 
-    def count(self, outcome: Outcome, channel: str = "ops") -> int:
+    def count(self, outcome: DeliveryOutcome, channel: str = "ops") -> int:
         return sum(1 for name, _, found in self.outcomes if (name, found) == (channel, outcome))
 
-    async def comes(self, outcome: Outcome, channel: str = "ops", count: int = 1) -> None:
+    async def comes(self, outcome: DeliveryOutcome, channel: str = "ops", count: int = 1) -> None:
         await eventually_async(lambda: self.count(outcome, channel) >= count, what=f"{count} {outcome} of {channel}")
 
     def why(self, channel: str = "ops") -> str:
@@ -102,7 +102,7 @@ async def test_mail(tmp_path):
             tmp_path, ops=[f"mailto://127.0.0.1:{port}?from=dockmend@nas.example&to=me@here.example"]
         ) as box:
             box.put("ops", told(body="größer <b>bold</b> & more"))
-            await box.comes(Outcome.SENT)
+            await box.comes(DeliveryOutcome.SENT)
     [envelope] = got
     assert envelope.rcpt_tos == ["me@here.example"]
     assert isinstance(envelope.content, bytes)
@@ -118,7 +118,7 @@ async def test_a_webhook(tmp_path):
     with web() as hook:
         async with post(tmp_path, ops=[f"json://user:{HIDDEN}@127.0.0.1:{hook.port}/hook"]) as box:
             box.put("ops", told())
-            await box.comes(Outcome.SENT)
+            await box.comes(DeliveryOutcome.SENT)
     [got] = hook.got
     assert (got.path, got.json["title"], got.json["message"]) == ("/hook", told().title, TEXT)
     assert got.json["type"] == "failure"
@@ -129,7 +129,7 @@ async def test_ntfy(tmp_path):
     with web() as ntfy:
         async with post(tmp_path, ops=[f"ntfy://127.0.0.1:{ntfy.port}/ops"]) as box:
             box.put("ops", told())
-            await box.comes(Outcome.SENT)
+            await box.comes(DeliveryOutcome.SENT)
     [got] = ntfy.got
     assert (got.json["topic"], got.json["title"], got.json["message"]) == ("ops", told().title, TEXT)
 
@@ -145,7 +145,7 @@ async def at_discord(folder: Path, message: Message) -> Got:
         async with post(folder, environ=environ, ops=[DISCORD]) as box:
             box.put("ops", message)
             await eventually_async(lambda: bool(box.outcomes), what="an outcome")
-            assert box.count(Outcome.SENT) == 1, box.why()
+            assert box.count(DeliveryOutcome.SENT) == 1, box.why()
     [got] = proxy.got
     return got
 
@@ -174,11 +174,11 @@ async def test_what_is_refused_comes_again_and_in_order(status, tmp_path):
         hook.answers = [status]
         async with post(tmp_path, ops=[f"json://user:{HIDDEN}@127.0.0.1:{hook.port}/secret-path"]) as box:
             box.put("ops", told(1), told(2))
-            await box.comes(Outcome.FAILED)
+            await box.comes(DeliveryOutcome.FAILED)
             assert str(status) in box.why()
             assert not any(word in box.why() for word in (HIDDEN, "secret-path"))
             box.passes(5)
-            await box.comes(Outcome.SENT, count=2)
+            await box.comes(DeliveryOutcome.SENT, count=2)
     assert [each.json["title"][:4] for each in hook.got] == ["web1", "web1", "web2"]
 
 
@@ -186,7 +186,7 @@ async def test_a_certificate_that_nobody_signed_is_no_receiver(tmp_path):
     with web(certificate=own_certificate(tmp_path)) as hook:
         async with post(tmp_path, ops=[f"jsons://127.0.0.1:{hook.port}/x"]) as box:
             box.put("ops", told())
-            await box.comes(Outcome.FAILED)
+            await box.comes(DeliveryOutcome.FAILED)
             assert "certificate verify failed" in box.why().lower()
     assert not hook.got
 
@@ -203,14 +203,14 @@ async def test_one_that_hangs_is_given_up_at_its_deadline_and_holds_up_no_other(
             await eventually_async(lambda: bool(box.sender.processes), what="it has begun")
             [first] = box.sender.processes
             box.put("home", told(2))
-            await box.comes(Outcome.SENT, "home")
-            assert box.count(Outcome.FAILED) == 0
+            await box.comes(DeliveryOutcome.SENT, "home")
+            assert box.count(DeliveryOutcome.FAILED) == 0
             box.passes(30)
-            await box.comes(Outcome.FAILED)
+            await box.comes(DeliveryOutcome.FAILED)
             assert box.why() == "no answer within 30 s"
             await eventually_async(lambda: not processes.started(first), what="its process is killed")
             box.put("home", told(3))
-            await box.comes(Outcome.SENT, "home", count=2)
+            await box.comes(DeliveryOutcome.SENT, "home", count=2)
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "packed"])
@@ -220,7 +220,7 @@ async def test_an_answer_without_an_end_is_an_answer_and_fills_no_memory(packed,
         hook.flood = packer.compress(bytes(1 << 24)) + packer.flush(zlib.Z_FULL_FLUSH)
         async with post(tmp_path, ops=[f"json://127.0.0.1:{hook.port}/"]) as box:
             box.put("ops", told())
-            await box.comes(Outcome.SENT)
+            await box.comes(DeliveryOutcome.SENT)
             [pid] = box.sender.processes
             status = dict(line.split(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
             assert int(status["VmHWM"].split()[0]) < 128 * 1024, "KiB at most"
@@ -230,15 +230,15 @@ async def test_one_that_is_down_for_an_hour_gets_everything_in_order(tmp_path):
     port = free_port()
     async with post(tmp_path, ops=[f"json://127.0.0.1:{port}/"]) as box:
         box.put("ops", told(1), told(2))
-        await box.comes(Outcome.FAILED)
+        await box.comes(DeliveryOutcome.FAILED)
         assert "Connection refused" in box.why()
         for tries in range(2, 6):
             box.passes(900)
-            await box.comes(Outcome.FAILED, count=tries)
+            await box.comes(DeliveryOutcome.FAILED, count=tries)
         box.put("ops", told(3))
         with web(port) as hook:
             box.passes(900)
-            await box.comes(Outcome.SENT, count=3)
+            await box.comes(DeliveryOutcome.SENT, count=3)
     assert [each[:4] for each in hook.titles] == ["web1", "web2", "web3"]
 
 

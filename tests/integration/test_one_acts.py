@@ -139,7 +139,7 @@ def demo(docker: PrivateEngine, **environment: str) -> subprocess.CompletedProce
 
 def test_the_demo_touches_nothing_but_its_own(docker: PrivateEngine, tmp_path: Path) -> None:
     """Beside a dockmend that acts, a stranger whose image calls itself a demo's leftover, and one that is ill."""
-    from dockmend.snapshots.owner import command_owner
+    from dockmend.snapshots.helper_owner import command_owner
 
     dead = command_owner().rpartition(".")[0] + ".1"
     for number, label in enumerate((HOSTILE, f"LABEL org.dockmend.demo={dead}", f"LABEL dockmend.helper={dead}")):

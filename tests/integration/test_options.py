@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dockmend.actions.base import Failed
+from dockmend.actions.action import ActionFailed
 from dockmend.actions.definition import define
-from dockmend.rules.parameters import Recreate
+from dockmend.rules.action_parameters import Recreate
 from tests.integration.acting import Acting
 from tests.integration.comparing import differences
 from tests.integration.options import (
@@ -59,7 +59,7 @@ async def test_a_recreated_container_is_what_it_was(
             before = docker.inspect(name)
             try:
                 await acting.run("recreate", Recreate(), name)
-            except Failed as failure:
+            except ActionFailed as failure:
                 wrong[name] = [str(failure)]
                 return
             after = docker.inspect(name)

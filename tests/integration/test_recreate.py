@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from dockmend.actions.base import Failed
+from dockmend.actions.action import ActionFailed
 from dockmend.engine.api_versions import RANDOM_MACS
 from dockmend.engine.client import DockerEngine
 from dockmend.model import Endpoint
-from dockmend.rules.parameters import Recreate
+from dockmend.rules.action_parameters import Recreate
 from tests.integration.acting import Acting
 from tests.integration.healing import actions_seen, closed, daemon
 from tests.lab import TOOLBOX, PrivateEngine, eventually
@@ -119,7 +119,7 @@ async def test_what_did_not_run_is_not_started(acting: Acting, docker: PrivateEn
 
 async def test_one_that_was_started_with_rm_is_refused(acting: Acting, docker: PrivateEngine):
     old = docker.run("web", "--rm")
-    with pytest.raises(Failed, match="started with --rm") as failure:
+    with pytest.raises(ActionFailed, match="started with --rm") as failure:
         await acting.run("recreate", Recreate(), "web")
     assert not failure.value.again
     assert docker.inspect("web")["Id"] == old
@@ -132,7 +132,7 @@ async def test_a_task_of_a_swarm_service_is_refused(acting: Acting, own_engine: 
     (task,) = eventually(lambda: docker.docker("ps", "--format", "{{.Names}}").split(), 60)
     old = docker.inspect(task)["Id"]
     async with acting.on(docker) as there:
-        with pytest.raises(Failed, match="a task of the Swarm service web") as failure:
+        with pytest.raises(ActionFailed, match="a task of the Swarm service web") as failure:
             await there.run("recreate", Recreate(), task)
     assert not failure.value.again
     assert docker.inspect(task)["Id"] == old
@@ -209,7 +209,7 @@ async def test_what_the_new_one_brought_with_it_goes_with_it(acting: Acting, doc
     docker.docker("exec", "web", "touch", "/data/file")
     before = mounts(docker, "web")
 
-    with pytest.raises(Failed, match=r"was not well: it ended.*; the old one was put back and started"):
+    with pytest.raises(ActionFailed, match=r"was not well: it ended.*; the old one was put back and started"):
         await acting.run("recreate", Recreate(image="shop:2"), "web")
 
     assert docker.inspect("web")["Id"] == old
@@ -221,7 +221,7 @@ async def test_what_the_new_one_brought_with_it_goes_with_it(acting: Acting, doc
 
 async def test_a_container_that_cannot_be_made_touches_nothing(acting: Acting, docker: PrivateEngine):
     docker.docker("create", "--name", "web", TOOLBOX, "sleep", "86400")
-    with pytest.raises(Failed, match=r"there is no image nope:1 on this host; pull it first"):
+    with pytest.raises(ActionFailed, match=r"there is no image nope:1 on this host; pull it first"):
         await acting.run("recreate", Recreate(image="nope:1"), "web")
     assert names(docker) == {"web": "created"}
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from dockmend.actions.exchange import Stage
+from dockmend.actions.container_swap import Stage
 from tests.integration.stories import closed
 from tests.integration.test_killed import Killed, identity
 from tests.lab import Hold, HoldingProxy, PrivateEngine, eventually

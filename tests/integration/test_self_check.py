@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-from dockmend.engine.api import Engine, Listing
+from dockmend.engine.engine_api import Engine, Listing
 from tests.integration.healing import UNHEALTHY
 from tests.integration.inside import inside
 from tests.lab import PrivateEngine

@@ -179,7 +179,9 @@ def an_upgrade_of_the_running_one(service: Service) -> None:
 
 def one_that_does_not_start_is_put_back(service: Service) -> None:
     before = service.releases()
-    service.clone.change("daemon/dockmend/app/run.py", "import asyncio\n", "import asyncio\nimport there_is_none\n")
+    service.clone.change(
+        "daemon/dockmend/app/daemon_process.py", "import asyncio\n", "import asyncio\nimport there_is_none\n"
+    )
     code, said = service.make("install", check=False)
     assert code != 0
     assert "did not start" in said

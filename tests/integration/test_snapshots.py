@@ -21,12 +21,12 @@ import pytest
 from dockmend.engine.client import DockerEngine
 from dockmend.model import HELPER_LABEL
 from dockmend.ownership import STILL_MAKING, Ownership
-from dockmend.snapshots import commands, made
+from dockmend.snapshots import new_volume, snapshot_commands
 from dockmend.snapshots.archive import Why, take
-from dockmend.snapshots.helper import Source, helper, remove_helpers
-from dockmend.snapshots.manifest import Finding, Manifest, SnapshotError
-from dockmend.snapshots.restore import Verified, clear_restores, restore, verify
-from dockmend.snapshots.store import Store
+from dockmend.snapshots.helper_container import HelperSource, helper, remove_helpers
+from dockmend.snapshots.manifest import ArchiveFinding, Manifest, SnapshotError
+from dockmend.snapshots.restore import VerifiedSnapshot, clear_restores, restore, verify
+from dockmend.snapshots.snapshot_store import SnapshotStore
 from tests.fakes.owning import INSTANCE, owning
 from tests.lab import PrivateEngine
 
@@ -45,8 +45,8 @@ ACL = struct.pack("<I", 2) + b"".join(  # one more user may read it
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return commands.store_of(tmp_path / "state")
+def store(tmp_path: Path) -> SnapshotStore:
+    return snapshot_commands.store_of(tmp_path / "state")
 
 
 @pytest.fixture
@@ -66,8 +66,8 @@ def folder_of(docker: PrivateEngine, name: str) -> Path:
     return Path(json.loads(docker.docker("volume", "inspect", name))[0]["Mountpoint"])
 
 
-def found(manifest: Manifest, start: str, where: str = "not_kept") -> Finding:
-    findings: list[Finding] = getattr(manifest, where)
+def found(manifest: Manifest, start: str, where: str = "not_kept") -> ArchiveFinding:
+    findings: list[ArchiveFinding] = getattr(manifest, where)
     (finding,) = [each for each in findings if each.what.startswith(start)]
     return finding
 
@@ -158,10 +158,10 @@ def described(root: Path) -> dict[str, dict[str, Any]]:
 
 async def test_an_odd_tree_comes_back_as_it_was_and_what_does_not_is_named(docker, client, store):
     odd_tree(root := volume(docker, "odd", "--label", "shop=main"))
-    manifest = await commands.create(owning(client), store, "odd", time.time)
+    manifest = await snapshot_commands.create(owning(client), store, "odd", time.time)
 
-    assert (await commands.verify(store, manifest.id)).problems == ()
-    restored = await commands.restore(owning(client), store, manifest.id)
+    assert (await snapshot_commands.verify(store, manifest.id)).problems == ()
+    restored = await snapshot_commands.restore(owning(client), store, manifest.id)
     assert restored.volume == f"odd-restored-{manifest.stem}"
     before, after = described(root), described(folder_of(docker, restored.volume))
     assert before.keys() == after.keys()
@@ -195,7 +195,7 @@ def client_info(docker: PrivateEngine) -> str:
 async def test_where_the_volume_cannot_be_looked_into_the_losses_are_stated(docker, client, store, monkeypatch):
     volume(docker, "far")
     monkeypatch.setattr("dockmend.snapshots.archive.same_host", lambda *_: False)
-    manifest = await commands.create(owning(client), store, "far", time.time)
+    manifest = await snapshot_commands.create(owning(client), store, "far", time.time)
     assert manifest.not_kept == []
     assert any("unix sockets" in limit for limit in manifest.limits)
     assert any("user.*" in limit for limit in manifest.limits)
@@ -208,11 +208,11 @@ async def test_labels_come_back_but_not_the_storage_of_the_original(docker, clie
     (place / "precious").write_text("as it is now")
     volume(docker, "share", "--label", "a=b", "--label", "com.docker.volume.anonymous=",
            "--opt", "type=none", "--opt", "o=bind", "--opt", f"device={place}")  # fmt: skip
-    manifest = await commands.create(owning(client), store, "share", time.time)
+    manifest = await snapshot_commands.create(owning(client), store, "share", time.time)
     assert manifest.options == {"type": "none", "o": "bind", "device": str(place)}
     assert manifest.files == 1
     (place / "precious").write_text("changed since")
-    restored = await commands.restore(owning(client), store, manifest.id, "fresh")
+    restored = await snapshot_commands.restore(owning(client), store, manifest.id, "fresh")
     assert (place / "precious").read_text() == "changed since"
     assert (folder_of(docker, "fresh") / "precious").read_text() == "as it is now"
     assert "the original's storage is not written over" in restored.notes[0]
@@ -224,24 +224,24 @@ async def test_labels_come_back_but_not_the_storage_of_the_original(docker, clie
 
 async def test_an_existing_volume_is_never_written_to(docker, client, store):
     root = volume(docker, "data")
-    manifest = await commands.create(owning(client), store, "data", time.time)
+    manifest = await snapshot_commands.create(owning(client), store, "data", time.time)
     (root / "since").write_text("x")
     with pytest.raises(SnapshotError, match="there is a volume data already"):
-        await commands.restore(owning(client), store, manifest.id, "data")
+        await snapshot_commands.restore(owning(client), store, manifest.id, "data")
     assert (root / "since").exists()
 
 
 async def test_no_volume_is_made_by_asking_for_one_that_is_not_there(docker, client, store):
     with pytest.raises(SnapshotError, match="there is no volume nothing"):
-        await commands.create(owning(client), store, "nothing", time.time)
+        await snapshot_commands.create(owning(client), store, "nothing", time.time)
     assert docker.docker("volume", "ls", "-q") == ""
-    assert await commands.list_(store) == []
+    assert await snapshot_commands.list_(store) == []
 
 
 async def test_a_damaged_archive_is_refused_before_anything_is_made(docker, client, store):
     root = volume(docker, "data")
     (root / "random").write_bytes(os.urandom(1 << 20))
-    manifest = await commands.create(owning(client), store, "data", time.time)
+    manifest = await snapshot_commands.create(owning(client), store, "data", time.time)
     path = store.root / "data" / f"{manifest.stem}.tar.zst"
     whole = path.read_bytes()
     middle = len(whole) // 2
@@ -252,13 +252,13 @@ async def test_a_damaged_archive_is_refused_before_anything_is_made(docker, clie
         (whole + b"more", "damaged|bytes compressed"),
     ):
         path.write_bytes(damage)
-        (problem, *_) = (await commands.verify(store, manifest.id)).problems
+        (problem, *_) = (await snapshot_commands.verify(store, manifest.id)).problems
         with pytest.raises(SnapshotError, match=said):
-            await commands.restore(owning(client), store, manifest.id)
+            await snapshot_commands.restore(owning(client), store, manifest.id)
         assert problem
     path.unlink()
     with pytest.raises(SnapshotError, match=r"the archive of data@.* is missing"):
-        await commands.restore(owning(client), store, manifest.id)
+        await snapshot_commands.restore(owning(client), store, manifest.id)
     assert docker.docker("volume", "ls", "-q") == "data"
 
 
@@ -266,12 +266,12 @@ async def test_a_failed_restore_leaves_no_volume(docker, client, store, monkeypa
     """The archive is exchanged for another sound one after it was verified."""
     root = volume(docker, "data")
     (root / "random").write_bytes(os.urandom(3 << 20))
-    first = await commands.create(owning(client), store, "data", time.time)
+    first = await snapshot_commands.create(owning(client), store, "data", time.time)
     (root / "random").write_bytes(os.urandom(3 << 20))
-    second = await commands.create(owning(client), store, "data", time.time)
+    second = await snapshot_commands.create(owning(client), store, "data", time.time)
     folder = store.root / "data"
 
-    def exchanged(store: Store, id: str) -> Verified:
+    def exchanged(store: SnapshotStore, id: str) -> VerifiedSnapshot:
         verified = verify(store, id)
         (folder / f"{second.stem}.tar.zst").replace(folder / f"{first.stem}.tar.zst")
         return verified
@@ -286,14 +286,14 @@ async def test_a_failed_restore_leaves_no_volume(docker, client, store, monkeypa
 
 async def test_a_restore_that_was_killed_is_cleared_away(docker, client, store):
     """Only what a row proves, also among volumes that say the same of themselves as a restore's."""
-    from dockmend.snapshots import owner
+    from dockmend.snapshots import helper_owner
 
     volume(docker, "data")
-    alive = owner.command_owner()
+    alive = helper_owner.command_owner()
     dead = alive.rpartition(".")[0] + ".1"  # this process id, another start
     own = owning(client)
     for name, whose in (("half", dead), ("removed", dead), ("used", dead), ("retold", dead), ("busy", alive)):
-        await made.make(own, name, "local", {}, {}, "data@1", whose)
+        await new_volume.make(own, name, "local", {}, {}, "data@1", whose)
     labels = json.loads(docker.docker("volume", "inspect", "half"))[0]["Labels"]
     copied = [each for pair in labels.items() for each in ("--label", "=".join(pair))]
     docker.docker("volume", "create", *copied, "twin")  # no row is of it
@@ -310,7 +310,7 @@ async def test_a_restore_that_was_killed_is_cleared_away(docker, client, store):
 
 async def test_a_volume_that_somebody_makes_just_then_is_neither_filled_nor_removed(docker, client, store, monkeypatch):
     volume(docker, "data")
-    manifest = await commands.create(owning(client), store, "data", time.time)
+    manifest = await snapshot_commands.create(owning(client), store, "data", time.time)
     own = owning(client)
     claim = own.claim
 
@@ -329,15 +329,15 @@ async def test_a_volume_that_somebody_makes_just_then_is_neither_filled_nor_remo
 
 
 async def test_helpers_of_dead_commands_are_removed_and_of_living_ones_not(docker, client):
-    from dockmend.snapshots import owner
+    from dockmend.snapshots import helper_owner
 
     volume(docker, "data")
     own = owning(client)
-    alive, incident = owner.command_owner(), "i0123456789abcde"
+    alive, incident = helper_owner.command_owner(), "i0123456789abcde"
     dead = alive.rpartition(".")[0] + ".1"
     async with contextlib.AsyncExitStack() as stack:
         for each in (alive, incident, dead):
-            await stack.enter_async_context(helper(own, Source("volume", "data"), each, read_only=True))
+            await stack.enter_async_context(helper(own, HelperSource("volume", "data"), each, read_only=True))
         assert len(await remove_helpers(own)) == 1
         assert len(await remove_helpers(own, incident)) == 1
         (left,) = docker.api("GET", "/containers/json?all=1")[1]
@@ -347,9 +347,9 @@ async def test_helpers_of_dead_commands_are_removed_and_of_living_ones_not(docke
 
 
 async def test_nothing_is_a_helper_that_no_row_says_was_made(docker, client):
-    from dockmend.snapshots import owner
+    from dockmend.snapshots import helper_owner
 
-    dead = owner.command_owner().rpartition(".")[0] + ".1"
+    dead = helper_owner.command_owner().rpartition(".")[0] + ".1"
     for name, label in (("app", dead), ("other", f"{INSTANCE}/{dead}"), ("third", "i0")):
         docker.run(name, "--label", f"{HELPER_LABEL}={label}")
     own = owning(client)
@@ -380,10 +380,10 @@ async def test_a_file_that_shrinks_while_it_is_read_is_no_snapshot(docker, clien
     shrinking = Shrinks(docker.url)
     try:
         with pytest.raises(SnapshotError, match="was cut short after v/a large"):
-            await commands.create(owning(shrinking), store, "data", time.time)
+            await snapshot_commands.create(owning(shrinking), store, "data", time.time)
     finally:
         await shrinking.close()
-    assert await commands.list_(store) == []
+    assert await snapshot_commands.list_(store) == []
     assert not list(store.root.rglob("*.partial"))
     assert docker.api("GET", "/containers/json?all=1")[1] == []
 
@@ -409,13 +409,15 @@ async def test_cancelled_in_mid_stream_leaves_nothing(docker, client, store):
     stalling = Stalls(docker.url)
     try:
         async with asyncio.TaskGroup() as group:
-            task = group.create_task(take(owning(stalling), store, Source("volume", "data"), Why("i1"), time.time))
+            task = group.create_task(
+                take(owning(stalling), store, HelperSource("volume", "data"), Why("i1"), time.time)
+            )
             await reached.wait()
             task.cancel()
     finally:
         await stalling.close()
     assert task.cancelled()
-    assert await commands.list_(store) == []
+    assert await snapshot_commands.list_(store) == []
     assert not [path for path in store.root.rglob("*") if path.is_file()]
     assert docker.api("GET", "/containers/json?all=1")[1] == []
 
@@ -430,7 +432,7 @@ async def test_a_full_disk_is_said_and_leaves_nothing(docker, client, store, mon
 
     monkeypatch.setattr(f"dockmend.snapshots.archive.{failing}", full)
     with pytest.raises(SnapshotError, match=r"cannot write the snapshot below .*snapshots: No space left on device"):
-        await commands.create(owning(client), store, "data", time.time)
+        await snapshot_commands.create(owning(client), store, "data", time.time)
     assert list(store.root.iterdir()) == []
     assert docker.api("GET", "/containers/json?all=1")[1] == []
 
@@ -438,7 +440,7 @@ async def test_a_full_disk_is_said_and_leaves_nothing(docker, client, store, mon
 async def test_any_tar_program_reads_it(docker, client, store, tmp_path):
     root = volume(docker, "data")
     (root / "file").write_text("content")
-    manifest = await commands.create(owning(client), store, "data", time.time)
+    manifest = await snapshot_commands.create(owning(client), store, "data", time.time)
     plain = tmp_path / "plain.tar"
     import zstandard
 

@@ -13,8 +13,8 @@ from dockmend.engine.client import DockerEngine
 from dockmend.mirror import Mirror
 from dockmend.model import Change, Event
 from dockmend.observer import Observer
-from dockmend.pipeline.pace import Pace
-from dockmend.pipeline.watch import Watch
+from dockmend.pipeline.inspect_pace import InspectPace
+from dockmend.pipeline.list_watch import ListWatch
 from tests.lab import PrivateEngine
 from tests.lab.waiting import LIMIT, eventually_async
 
@@ -85,7 +85,7 @@ async def watching(
     engine: PrivateEngine,
     *,
     mirror: Mirror | None = None,
-    pace: Pace | None = None,
+    pace: InspectPace | None = None,
     timeout: float = 30.0,
     url: str | None = None,
 ) -> AsyncIterator[Witness]:
@@ -97,7 +97,7 @@ async def watching(
     def offer(changes: Iterable[Change]) -> None:
         witness.changes.extend(changes)
 
-    watch = Watch(client, mirror, offer, witness, time.time, random.Random(1), again=lambda _: None)
+    watch = ListWatch(client, mirror, offer, witness, time.time, random.Random(1), again=lambda _: None)
     watch.pace = pace or watch.pace
     try:
         async with asyncio.TaskGroup() as group:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from dockmend.app.commands import DaemonCommands
 from dockmend.app.daemon import Daemon
+from dockmend.app.daemon_commands import DaemonCommands
 from dockmend.errors import DockmendError, UsageError
 from tests.fakes.engine import FakeEngine
 from tests.unit.test_daemon import running, settings

@@ -7,7 +7,7 @@ import pytest
 from dockmend import bounds
 from dockmend.bounds import IMAGES, NOTED, OWNERS, bounded_name, divided, first, is_cut, kept, size
 from dockmend.guards import Guards
-from dockmend.mirror.events import bounded, made
+from dockmend.mirror.event_handlers import bounded, made
 from dockmend.model import COMPOSE_ONEOFF, REFERENCE_LABEL, Actor, Container, Event, target_of
 from dockmend.rules.fields import FORGEABLE
 from dockmend.rules.label_names import ALL_LABELS

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from dockmend.app.tasks import forever
+from dockmend.app.supervision import forever
 from dockmend.cancelling import end_all
 from dockmend.engine.client import DockerEngine
 from dockmend.errors import EngineAway
 from dockmend.mirror import Mirror
 from dockmend.observer import Observer
-from dockmend.pipeline.lanes import Lanes
-from dockmend.pipeline.watch import Watch
+from dockmend.pipeline.keyed_workers import KeyedWorkers
+from dockmend.pipeline.list_watch import ListWatch
 from tests.fakes.engine import FakeEngine
 from tests.lab.waiting import eventually_async
 
@@ -50,7 +50,7 @@ async def test_the_watch_ends_although_its_engine_goes_at_that_moment(tmp_path: 
     fake = await FakeEngine(tmp_path).start()
     engine = DockerEngine(fake.url)
     try:
-        watch = Watch(engine, Mirror(), lambda changes: None, Observer(), time.time, random.Random(1))
+        watch = ListWatch(engine, Mirror(), lambda changes: None, Observer(), time.time, random.Random(1))
         monkeypatch.setattr(watch, "_probe", Fails())
         task = asyncio.get_running_loop().create_task(watch.run())
         await eventually_async(lambda: watch.up, what="it watches")
@@ -69,7 +69,7 @@ async def test_a_lane_whose_job_fails_as_it_is_cancelled_begins_no_other():
     async def next_job() -> None:
         begun.append("next")
 
-    async with Lanes(lambda lane, error: errors.append(error)) as lanes:
+    async with KeyedWorkers(lambda lane, error: errors.append(error)) as lanes:
         job = Fails()
         lanes.submit("web", job)
         lanes.submit("web", next_job)

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import pytest
 
-from dockmend.app.commands import DaemonCommands
 from dockmend.app.daemon import Daemon
+from dockmend.app.daemon_commands import DaemonCommands
 from dockmend.app.host_name import kept
 from dockmend.cli import execute
 from dockmend.errors import UsageError
@@ -21,7 +21,7 @@ from dockmend.notify import sender as sending
 from dockmend.notify.message import Message
 from dockmend.notify.sender import Verdict
 from dockmend.settings import Settings
-from dockmend.settings.notify import NotifyChannel
+from dockmend.settings.channel_settings import NotifyChannel
 from dockmend.settings.secrets import Secret
 from tests.fakes.engine import FakeEngine
 from tests.unit.notify.making import a_message

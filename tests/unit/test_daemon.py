@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 import structlog
 
-from dockmend.app.commands import DaemonCommands
 from dockmend.app.daemon import Daemon
-from dockmend.app.source import DaemonSource
+from dockmend.app.daemon_commands import DaemonCommands
+from dockmend.app.http_answers import HttpAnswers
 from dockmend.engine.client import DockerEngine
 from dockmend.errors import JournalError, UsageError
 from dockmend.journal.sqlite import SqliteJournal
-from dockmend.mirror import looks
+from dockmend.mirror import conditions
 from dockmend.settings import Settings
 from dockmend.timekeeping import Clock
 from tests.fakes.engine import FakeEngine, Fault
@@ -108,7 +108,7 @@ async def test_no_answer_is_without_bounds(fake: FakeEngine, tmp_path: Path):
     fake.add_container("web")
     fake.add_container("app")
     async with running(fake, settings(tmp_path)) as one:
-        commands, source = DaemonCommands(one), DaemonSource(one)
+        commands, source = DaemonCommands(one), HttpAnswers(one)
         for limit in (0, -1, 1001):
             with pytest.raises(UsageError, match="from 1 to 1000"):
                 await commands.incidents(limit=limit)
@@ -168,7 +168,7 @@ async def test_it_lives_through_a_journal_that_takes_nothing_and_acts_when_it_do
         journal.full = True
         fake.set_health(web, "unhealthy")
         await until(lambda: "journal" in one.degraded, "it says that it is degraded")
-        assert "nothing is done" in (DaemonSource(one).ready()["journal"] or "")
+        assert "nothing is done" in (HttpAnswers(one).ready()["journal"] or "")
         await until(lambda: any(each.waiting_for == "journal" for each in one.incidents.open.values()), "it waits")
         assert not any("/restart" in request for request in fake.requests)
         journal.full = False
@@ -177,7 +177,7 @@ async def test_it_lives_through_a_journal_that_takes_nothing_and_acts_when_it_do
         fake.set_health(web, "healthy")
         await until(lambda: not one.incidents.open, "the incident is closed")
         await until(lambda: "journal" not in one.degraded, "it is well")
-        assert DaemonSource(one).ready() == {"stream": None, "rules": None, "journal": None}
+        assert HttpAnswers(one).ready() == {"stream": None, "rules": None, "journal": None}
         (row,) = await incidents(one)
         assert (row["outcome"], row["attempts"]) == ("healed", 1)
 
@@ -226,7 +226,7 @@ async def test_what_the_first_list_showed_is_on_disk_before_anybody_is_told_that
 async def test_what_is_removed_is_news_if_a_rule_is_about_it_and_is_forgotten_if_nobody_misses_it(
     fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(looks, "SUCCESSOR_WAIT", 0.1)
+    monkeypatch.setattr(conditions, "SUCCESSOR_WAIT", 0.1)
     for name in ("web", "other", "done"):
         fake.add_container(name)
     fake.add_container("builder", start=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from dockmend.app import daemon, keeping
+from dockmend.app import daemon, persistence
 from dockmend.pipeline import self_check
 from tests.fakes.engine import FakeEngine
 from tests.unit.journal.making import an_incident
@@ -60,8 +60,8 @@ async def test_what_waits_for_the_budget_is_let_in_as_places_come_free(fake: Fak
 
 
 async def test_old_records_are_removed_now_and_then(fake: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(keeping, "HOUSEKEEPING_EVERY", 0.05)
-    monkeypatch.setattr(keeping, "SIZED_EVERY", 0.05)
+    monkeypatch.setattr(persistence, "HOUSEKEEPING_EVERY", 0.05)
+    monkeypatch.setattr(persistence, "SIZED_EVERY", 0.05)
     long_ago = {"opened_at": 1000.0, "updated_at": 1001.0, "closed_at": 1001.0, "state": "closed", "outcome": "healed"}
     async with running(fake, settings(tmp_path)) as one:
         one.journal.put_incident(an_incident(1, **long_ago))

@@ -22,7 +22,7 @@ from dockmend.decide import (
     Suppress,
     TargetHistory,
     Verdict,
-    Wait,
+    WaitUntil,
     backoff,
     budget,
     exhausted,
@@ -33,14 +33,14 @@ from dockmend.decide import (
 from dockmend.guards import Guards
 from dockmend.model import Change, Container
 from dockmend.owned import OwnedObject, OwnedObjects
-from dockmend.rules.model import Limits, Rule, Selector, Step, TargetRef, Trigger
+from dockmend.rules.rule import Rule, RuleLimits, Selector, Step, TargetRef, Trigger
 from dockmend.settings import Policy
 from dockmend.tell.metrics import Metrics
 
 NOW, WEB = 10_000.0, "container:web"
 SELECTOR = Selector("container", lambda subject: True, 0)
 RESTART, START, PUBLISH = Step("restart", None), Step("start", None), Step("publish", None, tells=True)
-FREE = Limits(attempts=None, backoff=None)
+FREE = RuleLimits(attempts=None, backoff=None)
 
 
 def rule(*steps: Step, **more: Any) -> Rule:
@@ -96,7 +96,7 @@ def test_what_rule_and_change_say_alone(of: Rule, seen: Change, expected: str):
 
 
 def test_what_stands_waits_for_the_hours_and_a_moment_does_not():
-    assert isinstance(standing(SHUT, change(), NOW), Wait)
+    assert isinstance(standing(SHUT, change(), NOW), WaitUntil)
     assert isinstance(standing(SHUT, change(triggers=("container.started",)), NOW), Suppress)
     assert isinstance(standing(rule(during=lambda at: False), change(), NOW), Suppress)  # they never come
 
@@ -106,33 +106,33 @@ def test_what_stands_waits_for_the_hours_and_a_moment_does_not():
     [
         (FREE, history(), ""),
         (FREE, history(0, 0, 0), ""),
-        (Limits(attempts=(2, 60.0)), history(1, 70), ""),
-        (Limits(attempts=(2, 60.0)), history(1, 59), "attempts"),
-        (Limits(attempts=(2, 60.0)), history(1, 60), ""),  # the window is half-open: 60 s ago is outside
-        (Limits(cooldown=30.0), history(100, ended_at=NOW - 29), "cooldown"),
-        (Limits(cooldown=30.0), history(100, ended_at=NOW - 30), ""),
-        (Limits(cooldown=30.0), history(), ""),
-        (Limits(rate=(1, 10.0)), history(9.9), "rate"),
-        (Limits(rate=(1, 10.0)), history(10), ""),
-        (Limits(attempts=(2, 60.0)), history(breaker_at=NOW - 59), "breaker"),
-        (Limits(attempts=(2, 60.0)), history(1, 2, 3, breaker_at=NOW - 60), ""),  # half-open: one try tells
+        (RuleLimits(attempts=(2, 60.0)), history(1, 70), ""),
+        (RuleLimits(attempts=(2, 60.0)), history(1, 59), "attempts"),
+        (RuleLimits(attempts=(2, 60.0)), history(1, 60), ""),  # the window is half-open: 60 s ago is outside
+        (RuleLimits(cooldown=30.0), history(100, ended_at=NOW - 29), "cooldown"),
+        (RuleLimits(cooldown=30.0), history(100, ended_at=NOW - 30), ""),
+        (RuleLimits(cooldown=30.0), history(), ""),
+        (RuleLimits(rate=(1, 10.0)), history(9.9), "rate"),
+        (RuleLimits(rate=(1, 10.0)), history(10), ""),
+        (RuleLimits(attempts=(2, 60.0)), history(breaker_at=NOW - 59), "breaker"),
+        (RuleLimits(attempts=(2, 60.0)), history(1, 2, 3, breaker_at=NOW - 60), ""),  # half-open: one try tells
         (FREE, history(breaker_at=NOW - HALF_OPEN_AFTER + 1), "breaker"),
         (FREE, history(breaker_at=NOW - HALF_OPEN_AFTER), ""),
     ],
 )
-def test_the_limits_of_a_target(limited: Limits, past: History, expected: str):
+def test_the_limits_of_a_target(limited: RuleLimits, past: History, expected: str):
     assert code(limits(rule(limits=limited), WEB, past, Host(), NOW)) == expected
 
 
 def test_a_cooldown_does_not_come_between_the_attempts_of_one_incident():
     past = history(5, ended_at=NOW - 5)
-    slow = rule(limits=Limits(cooldown=60.0))
-    assert isinstance(limits(slow, WEB, past, Host(), NOW), Wait)
+    slow = rule(limits=RuleLimits(cooldown=60.0))
+    assert isinstance(limits(slow, WEB, past, Host(), NOW), WaitUntil)
     assert limits(slow, WEB, past, Host(), NOW, failures=1) is ACT
 
 
 def test_a_half_open_breaker_lets_one_try_through_and_opens_again_when_it_fails():
-    tried = Limits(attempts=(2, 60.0))
+    tried = RuleLimits(attempts=(2, 60.0))
     past = history(100, 101, breaker_at=NOW - 61)
     assert limits(rule(limits=tried), WEB, past, Host(), NOW) is ACT
     past.attempted("heal", WEB, NOW)
@@ -145,9 +145,9 @@ def test_a_half_open_breaker_lets_one_try_through_and_opens_again_when_it_fails(
 def test_a_rate_counts_all_targets_of_the_rule_and_the_budget_all_rules():
     past = History()
     past.attempted("heal", "container:db", NOW - 1)
-    assert code(limits(rule(limits=Limits(rate=(1, 60.0))), WEB, past, Host(), NOW)) == "rate"
+    assert code(limits(rule(limits=RuleLimits(rate=(1, 60.0))), WEB, past, Host(), NOW)) == "rate"
     past.attempted("other", "container:x", NOW - 1)
-    assert limits(rule(limits=Limits(rate=(2, 60.0))), WEB, past, Host(), NOW) is ACT
+    assert limits(rule(limits=RuleLimits(rate=(2, 60.0))), WEB, past, Host(), NOW) is ACT
     assert code(limits(rule(), WEB, past, Host(budget=(2, 60.0)), NOW)) == "budget"
     assert limits(rule(), WEB, past, Host(budget=(2, 1.0)), NOW) is ACT
     assert limits(rule(), WEB, past, Host(budget=None), NOW) is ACT
@@ -167,7 +167,7 @@ def test_a_pause_comes_before_everything(paused: float | bool | None, until: flo
     if until is None:
         assert code(verdict) == "breaker"
     else:
-        assert isinstance(verdict, Wait)
+        assert isinstance(verdict, WaitUntil)
         assert (verdict.code, verdict.until) == ("paused", until)
 
 
@@ -186,7 +186,7 @@ def test_a_pause_comes_before_everything(paused: float | bool | None, until: flo
 def test_backoff_grows_has_jitter_and_is_reset_by_a_stable_while(
     ago: tuple[float, ...], low: float | None, high: float
 ):
-    wait = backoff(Limits(backoff=(1.0, 8.0)), history(*ago).targets.get(("heal", WEB)), NOW, random.Random(7))
+    wait = backoff(RuleLimits(backoff=(1.0, 8.0)), history(*ago).targets.get(("heal", WEB)), NOW, random.Random(7))
     if low is None:
         assert wait is None
     else:
@@ -197,7 +197,7 @@ def test_backoff_grows_has_jitter_and_is_reset_by_a_stable_while(
 def test_targets_that_broke_together_do_not_come_back_together():
     past = history(0).of("heal", WEB)
     dice = random.Random(1)
-    assert len({backoff(Limits(), past, NOW, dice) for _ in range(20)}) == 20
+    assert len({backoff(RuleLimits(), past, NOW, dice) for _ in range(20)}) == 20
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_targets_that_broke_together_do_not_come_back_together():
     ],
 )
 def test_when_the_breaker_opens(attempts: Any, failures: int, past: History, expected: bool):
-    assert exhausted(Limits(attempts=attempts), past.of("heal", WEB), failures, NOW) is expected
+    assert exhausted(RuleLimits(attempts=attempts), past.of("heal", WEB), failures, NOW) is expected
 
 
 def test_an_attempt_in_which_nothing_was_done_is_taken_back_everywhere():
@@ -249,7 +249,7 @@ def test_spans_are_said_as_a_person_says_them(seconds: float, text: str):
 AGO = st.floats(0, 2000).map(lambda ago: round(ago, 3))
 PER = st.one_of(st.none(), st.tuples(st.integers(1, 6), st.floats(1, 1000)))
 LIMITS = st.builds(
-    Limits, cooldown=st.one_of(st.none(), st.floats(0.1, 1000)), attempts=PER, rate=PER,
+    RuleLimits, cooldown=st.one_of(st.none(), st.floats(0.1, 1000)), attempts=PER, rate=PER,
     backoff=st.one_of(st.none(), st.just((1.0, 300.0))),
 )  # fmt: skip
 
@@ -265,7 +265,7 @@ def histories(draw: st.DrawFn) -> History:
     return told
 
 
-def stricter(limited: Limits, kind: str, by: float) -> Limits:
+def stricter(limited: RuleLimits, kind: str, by: float) -> RuleLimits:
     """The same with one limit tightened: fewer, or for longer."""
     if kind == "cooldown":
         return replace(limited, cooldown=(limited.cooldown or 0.0) + by)
@@ -275,7 +275,7 @@ def stricter(limited: Limits, kind: str, by: float) -> Limits:
 
 
 @given(histories(), LIMITS, st.integers(0, 3), PER)
-def test_deciding_is_deterministic_and_says_why(past: History, limited: Limits, failures: int, spend: Any):
+def test_deciding_is_deterministic_and_says_why(past: History, limited: RuleLimits, failures: int, spend: Any):
     host = Host(budget=spend)
     first = limits(rule(limits=limited), WEB, past, host, NOW, failures)
     assert first == limits(rule(limits=limited), WEB, past, host, NOW, failures)
@@ -288,7 +288,7 @@ def test_deciding_is_deterministic_and_says_why(past: History, limited: Limits, 
 
 @given(histories(), LIMITS, st.sampled_from(["cooldown", "attempts", "rate"]), st.floats(0, 500), PER)
 def test_a_stricter_limit_never_acts_where_a_looser_one_holds_back(
-    past: History, limited: Limits, kind: str, by: float, spend: Any
+    past: History, limited: RuleLimits, kind: str, by: float, spend: Any
 ):
     if kind == "attempts" and limited.attempts is None and past.of("heal", WEB).breaker_at is not None:
         return  # `none` has no window: its breaker's rest is a constant, neither looser nor stricter
@@ -299,11 +299,11 @@ def test_a_stricter_limit_never_acts_where_a_looser_one_holds_back(
 
 @given(histories(), LIMITS, PER)
 def test_what_waits_may_act_or_waits_for_something_else_once_its_time_has_come(
-    past: History, limited: Limits, spend: Any
+    past: History, limited: RuleLimits, spend: Any
 ):
     """No limit holds back at the very moment it named: a timer that is exact is enough."""
     verdict = limits(rule(limits=limited), WEB, past, Host(budget=spend), NOW)
-    if isinstance(verdict, Wait):
+    if isinstance(verdict, WaitUntil):
         assert verdict.until > NOW
         after = limits(rule(limits=limited), WEB, past, Host(budget=spend), verdict.until)
         assert code(after) != verdict.code or getattr(after, "until", 0.0) > verdict.until
@@ -345,7 +345,7 @@ def test_metrics_show_no_other_code():
 
 
 def test_a_target_nobody_treated_has_no_wait():
-    assert backoff(Limits(), TargetHistory(), NOW, random.Random(1)) is None
+    assert backoff(RuleLimits(), TargetHistory(), NOW, random.Random(1)) is None
     assert not isinstance(limits(rule(), WEB, History(), Host(), NOW), Suppress)
 
 

@@ -20,8 +20,8 @@ import pytest
 import yaml
 
 from dockmend import __version__
-from dockmend.notify import child
-from dockmend.settings import addresses
+from dockmend.notify import apprise_process
+from dockmend.settings import notify_urls
 from dockmend.settings.variables import VARIABLES
 
 TOP = Path(__file__).resolve().parents[2]
@@ -52,7 +52,7 @@ def test_compose_needs_no_other_file_and_takes_no_strangers_image(name: str):
 def test_compose_sets_only_variables_that_there_are_and_publishes_to_this_host(name: str):
     service = services(name)["dockmend"]
     known = {f"DOCKMEND_{key.upper().replace('.', '_')}" for key in VARIABLES}
-    assert {each for each in service["environment"] if each != "TZ"} <= known | {addresses.URL}
+    assert {each for each in service["environment"] if each != "TZ"} <= known | {notify_urls.URL}
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
 
 
@@ -65,7 +65,7 @@ def test_the_process_of_messages_takes_dockmend_down_with_it_neither_here_nor_th
     assert service["OOMPolicy"] == "continue"
     assert service["LimitCORE"] == "0"
     most = int(service["MemoryHigh"].removesuffix("M"))
-    assert most > child._MEMORY // 2**20 + 90
+    assert most > apprise_process._MEMORY // 2**20 + 90
 
 
 def test_behind_the_proxy_only_the_proxy_has_the_engines_socket():

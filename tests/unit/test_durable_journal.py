@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from dockmend.app.commands import DaemonCommands
-from dockmend.app.keeping import DAY, MOST_BYTES, REMEMBERED
+from dockmend.app.daemon_commands import DaemonCommands
+from dockmend.app.persistence import DAY, MOST_BYTES, REMEMBERED
 from dockmend.decide import History, looks_back
 from dockmend.journal.sqlite import read_only
 from dockmend.rules.loader import load_texts
-from dockmend.rules.model import Limits
+from dockmend.rules.rule import RuleLimits
 from tests.fakes.engine import FakeEngine, Fault
 from tests.unit.journal.making import an_incident
 from tests.unit.machine import Machine
@@ -122,7 +122,7 @@ async def test_a_journal_that_grows_too_large_forgets_earlier_but_not_what_a_lim
         fake.set_health(web, "healthy")
         await until(lambda: not one.incidents.open, "the incident is closed")
         assert MOST_BYTES > 1_000_000
-        monkeypatch.setattr("dockmend.app.keeping.MOST_BYTES", 1)
+        monkeypatch.setattr("dockmend.app.persistence.MOST_BYTES", 1)
         await one.keeping.tidy(one.history, one.rules.looks_back)
         assert await one.journal.incidents() == []
     async with running(fake, told) as two:
@@ -148,8 +148,8 @@ async def test_the_hosts_budget_is_remembered_for_as_long_as_it_counts(fake: Fak
 
 
 def test_how_far_back_limits_look():
-    assert looks_back(Limits()) == 900.0
-    assert looks_back(Limits(cooldown=DAY, attempts=None, rate=(1, 2 * DAY))) == 2 * DAY
+    assert looks_back(RuleLimits()) == 900.0
+    assert looks_back(RuleLimits(cooldown=DAY, attempts=None, rate=(1, 2 * DAY))) == 2 * DAY
     longest = load_texts({"r.yaml": RULES.replace("{backoff: 10ms to 20ms}", "{attempts: 3 per 9d}")}, host="h")
     assert looks_back(longest.rules[0].limits) == 9 * DAY
     history = History()

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from dockmend.app import pauses
-from dockmend.app.commands import DaemonCommands
 from dockmend.app.daemon import Daemon
+from dockmend.app.daemon_commands import DaemonCommands
 from dockmend.app.pauses import Pauses
 from dockmend.journal.records import Pause
 from tests.fakes.engine import FakeEngine

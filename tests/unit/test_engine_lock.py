@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dockmend.app.engine_lock import EngineLock, holder_of, holder_path, lock_path
-from dockmend.app.turn import Turn
+from dockmend.app.leadership import Leadership
 from dockmend.errors import UsageError
 
 ENGINE = "ABCD:../EFGH"
@@ -101,17 +101,17 @@ def test_nobody_acts_by_the_file_of_one_that_is_no_more(tmp_path: Path):
 
 # ------------------------------------------------------------------------------------------------------------- turns
 def test_without_a_lock_it_is_always_its_turn():
-    assert Turn(None).look(ENGINE)
+    assert Leadership(None).look(ENGINE)
 
 
 def test_a_second_one_is_built_anew_as_one_that_watches_and_again_when_its_turn_comes(tmp_path: Path):
-    first, second = Turn(lock(tmp_path, "a")), lock(tmp_path, "b")
+    first, second = Leadership(lock(tmp_path, "a")), lock(tmp_path, "b")
     assert first.look(ENGINE)
-    thought_it_acts = Turn(second)
+    thought_it_acts = Leadership(second)
     assert not thought_it_acts.look(ENGINE)
     assert thought_it_acts.over.is_set()
 
-    watches = Turn(second, thought_it_acts.holder)
+    watches = Leadership(second, thought_it_acts.holder)
     assert str(tmp_path / "a") in watches.why_not
     assert watches.look(ENGINE)
     assert not watches.over.is_set()
@@ -119,15 +119,15 @@ def test_a_second_one_is_built_anew_as_one_that_watches_and_again_when_its_turn_
     first._lock.release()  # type: ignore[union-attr]
     assert not watches.look(ENGINE)
     assert watches.over.is_set()
-    assert (acts := Turn(second, watches.holder)).look(ENGINE)
+    assert (acts := Leadership(second, watches.holder)).look(ENGINE)
     assert acts.why_not == ""
 
 
 async def test_it_looks_again_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("dockmend.app.turn.EVERY", 0.01)
+    monkeypatch.setattr("dockmend.app.leadership.EVERY", 0.01)
     first, second = lock(tmp_path, "a"), lock(tmp_path, "b")
     first.take(ENGINE)
-    watches = Turn(second, second.take(ENGINE))
+    watches = Leadership(second, second.take(ENGINE))
     watches.look(ENGINE)
     async with asyncio.TaskGroup() as group:
         looking = group.create_task(watches.run())

@@ -11,10 +11,10 @@ import pytest
 from dockmend import folders
 from dockmend.app.lock import locked
 from dockmend.control.pidfiles import announced, running
-from dockmend.control.server import listen
+from dockmend.control.socket_server import listen
 from dockmend.errors import JournalError, UsageError
 from dockmend.file_trust import Untrusted
-from dockmend.journal.schema import open_beside, open_for_writing
+from dockmend.journal.migrations import open_beside, open_for_writing
 
 STRANGER = 12345
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder that belongs to another user")

@@ -9,10 +9,10 @@ import pytest
 from dockmend.decide import ACT, Suppress
 from dockmend.guards import Guards, idle_protections, trusted
 from dockmend.model import HELPER_LABEL, Change, Container, Volume
-from dockmend.rules.model import ConditionError, Rule, Selector, Step, TargetRef, Trigger
-from dockmend.rules.parameters import Run as RunParameters
+from dockmend.rules.action_parameters import RunParams as RunParameters
+from dockmend.rules.rule import ConditionError, Rule, Selector, Step, TargetRef, Trigger
 from dockmend.settings import Policy
-from dockmend.settings.model import ACTIONS
+from dockmend.settings.sections import ACTIONS
 
 ID = "c" * 64
 

@@ -11,7 +11,7 @@ import pytest
 
 from dockmend.app import host_name
 from dockmend.app.host_name import KEPT, found, keep, kept
-from dockmend.engine.api import EngineInfo
+from dockmend.engine.engine_api import EngineInfo
 from dockmend.errors import EngineAway
 from dockmend.settings import Paths, Settings
 

@@ -71,17 +71,17 @@ def test_a_trusted_images_labels_count_but_for_groups(
 
 
 READS_THE_ENGINES_OWN = {
-    "engine", "actions/definition.py", "actions/again.py",
+    "engine", "actions/definition.py", "actions/recreate_missing.py",
     "ownership.py",  # of a body that it writes
 }  # fmt: skip
 READS_AN_IMAGES = {
-    "mirror/ends.py",  # which attributes of an event are hidden by a label, whoever set it
+    "mirror/exit_cause.py",  # which attributes of an event are hidden by a label, whoever set it
     "mirror/mirror.py",  # keeps what was once known
     "model.py",  # if the image is unknown, a label can hold back
-    "cli/checks.py", "cli/coverage.py", "cli/explain.py",  # show them
+    "cli/doctor_checks.py", "cli/coverage.py", "cli/explain.py",  # show them
 }  # fmt: skip
 READS_ATTRIBUTES = {
-    "engine", "model.py", "mirror/events.py", "mirror/mirror.py",
+    "engine", "model.py", "mirror/event_handlers.py", "mirror/mirror.py",
     "pipeline/raw_events.py", "rules/fields.py", "rules/matcher.py",
 }  # fmt: skip
 

@@ -18,8 +18,8 @@ from msgspec.structs import replace
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.model import Actor, Change, Container, Event
 from dockmend.tell.log import LogTeller, about_incident, configure
-from dockmend.tell.outlet import Outlet
-from dockmend.tell.text import iso, shown, topic_level
+from dockmend.tell.log_sink import LogSink
+from dockmend.tell.sanitize import iso, shown, topic_level
 from tests.lab.waiting import eventually
 
 WEB = Container("1" * 64, "web", state="running", health="unhealthy")
@@ -370,7 +370,7 @@ def test_a_terminal_that_takes_nothing_holds_up_nobody_and_loses_the_oldest():
     reading, writing = os.pipe()
     dropped: list[int] = []
     with os.fdopen(writing, "w") as stream:
-        outlet = Outlet(stream, most=100)
+        outlet = LogSink(stream, most=100)
         outlet.on_drop = dropped.append
         for number in range(5000):
             outlet.write(f"{number} " + "x" * 2000)  # a hundred of them are more than a pipe takes
@@ -399,7 +399,7 @@ def test_a_reader_that_went_away_and_a_terminal_without_arrows_are_no_errors():
     os.close(reading)
     dropped: list[int] = []
     stream = os.fdopen(writing, "w", buffering=1)
-    outlet = Outlet(stream)
+    outlet = LogSink(stream)
     outlet.on_drop = dropped.append
     outlet.write("nobody")
     assert eventually(lambda: dropped) == [1]
@@ -408,7 +408,7 @@ def test_a_reader_that_went_away_and_a_terminal_without_arrows_are_no_errors():
 
     raw = io.BytesIO()
     ascii_only = io.TextIOWrapper(raw, encoding="ascii")
-    outlet = Outlet(ascii_only)
+    outlet = LogSink(ascii_only)
     outlet.write("web → restart")
     assert outlet.flush(5)
     assert raw.getvalue() == b"web \\u2192 restart\n"

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from dockmend.app import memory
+from dockmend.app import memory_trimming
 
 
 class Node:
@@ -25,14 +25,14 @@ def resting():
 def test_what_only_a_cycle_holds_is_freed():
     held = weakref.ref(Node())
     assert held() is not None
-    memory.give_back()
+    memory_trimming.give_back()
     assert held() is None
 
 
 def test_a_c_library_that_cannot_trim_is_no_error(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     held = weakref.ref(Node())
-    memory.give_back()
+    memory_trimming.give_back()
     assert held() is None
 
 
@@ -46,8 +46,8 @@ async def test_it_is_given_back_again_and_again(monkeypatch):
         if len(given) == 3:
             raise Enough
 
-    monkeypatch.setattr(memory, "GIVEN_BACK_EVERY", 0.0)
-    monkeypatch.setattr(memory, "give_back", give_back)
+    monkeypatch.setattr(memory_trimming, "GIVEN_BACK_EVERY", 0.0)
+    monkeypatch.setattr(memory_trimming, "give_back", give_back)
     with pytest.raises(Enough):
-        await memory.keep_small()
+        await memory_trimming.keep_small()
     assert len(given) == 3

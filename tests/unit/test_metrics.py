@@ -13,10 +13,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from dockmend.decide import CODES
 from dockmend.journal.records import ActionRecord, Incident, Outcome
 from dockmend.model import Actor, Change, Container, Event
-from dockmend.notify.outbox import Outcome as Delivered
+from dockmend.notify.outbox import DeliveryOutcome as Delivered
 from dockmend.observer import NotActing
 from dockmend.settings.channels import Kind
-from dockmend.tell.families import Family, Histogram
+from dockmend.tell.metric_families import Family, Histogram
 from dockmend.tell.metrics import GAPS, Metrics
 from dockmend.tell.mqtt import container_state, event_of
 

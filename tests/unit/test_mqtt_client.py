@@ -13,7 +13,7 @@ from typing import Any
 import aiomqtt
 import pytest
 
-from dockmend.tell.mqtt_client import Client
+from dockmend.tell.mqtt_client import MqttClient
 
 
 class Paho:
@@ -46,7 +46,7 @@ async def test_a_socket_that_closed_meanwhile_is_not_written_to(faults: list[dic
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: faults.append(context))
     one, other = socket.socketpair()
-    client, paho, number = Client("broker.invalid"), Paho(one), one.fileno()
+    client, paho, number = MqttClient("broker.invalid"), Paho(one), one.fileno()
     client._on_socket_register_write(paho, None, one)
     one.close()
     if reused:
@@ -61,7 +61,7 @@ async def test_a_socket_that_closed_meanwhile_is_not_written_to(faults: list[dic
 
 async def test_a_socket_that_is_open_is_written_to():
     one, other = socket.socketpair()
-    client, paho = Client("broker.invalid"), Paho(one)
+    client, paho = MqttClient("broker.invalid"), Paho(one)
     client._on_socket_register_write(paho, None, one)
     await turn()
     assert paho.written > 0
@@ -71,7 +71,7 @@ async def test_a_socket_that_is_open_is_written_to():
 
 
 async def test_who_is_cancelled_as_the_broker_answers_is_cancelled():
-    client, answer = Client("broker.invalid"), asyncio.get_running_loop().create_future()
+    client, answer = MqttClient("broker.invalid"), asyncio.get_running_loop().create_future()
     waiting = asyncio.get_running_loop().create_task(client._wait_for(answer, timeout=30))
     await turn()
     answer.set_result("granted")
@@ -81,7 +81,7 @@ async def test_who_is_cancelled_as_the_broker_answers_is_cancelled():
 
 
 async def test_a_broker_that_does_not_answer_in_time_is_an_error():
-    client = Client("broker.invalid")
+    client = MqttClient("broker.invalid")
     with pytest.raises(aiomqtt.MqttError, match="timed out"):
         await client._wait_for(asyncio.get_running_loop().create_future(), timeout=0.01)
 
@@ -89,13 +89,13 @@ async def test_a_broker_that_does_not_answer_in_time_is_an_error():
 @pytest.mark.parametrize("which", ["subscribe", "unsubscribe"])
 async def test_an_answer_for_which_nobody_waits_any_more_is_no_fault(which: str, caplog: pytest.LogCaptureFixture):
     """It was given up as the connection ended, and the broker is late (campaign, seed 2103)."""
-    client = Client("broker.invalid")
+    client = MqttClient("broker.invalid")
     getattr(client._client, f"on_{which}")(client._client, None, 79, [])
     assert caplog.records == []
 
 
 async def test_an_answer_that_is_waited_for_is_heard():
-    client = Client("broker.invalid")
+    client = MqttClient("broker.invalid")
     paho: Any = client._client
     answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
     left = asyncio.Event()
@@ -128,13 +128,13 @@ async def broker(*says: bytes) -> AsyncIterator[int]:
 async def test_a_message_that_cannot_be_read_ends_the_connection_for_good():
     """Else the loop has a reader of a socket that nobody reads from, and is busy with it for ever."""
 
-    async def listen(client: Client) -> None:
+    async def listen(client: MqttClient) -> None:
         async with client:
             async for _ in client.messages:
                 pass
 
     async with broker(CONNACK, NO_TOPIC) as port:
-        client = Client("127.0.0.1", port, timeout=60)
+        client = MqttClient("127.0.0.1", port, timeout=60)
         with pytest.raises(aiomqtt.MqttError):
             await listen(client)
         assert client._client.socket() is None
@@ -142,7 +142,7 @@ async def test_a_message_that_cannot_be_read_ends_the_connection_for_good():
 
 async def test_a_broker_that_does_not_greet_is_left():
     async with broker() as port:
-        client = Client("127.0.0.1", port, timeout=0.05)
+        client = MqttClient("127.0.0.1", port, timeout=0.05)
         with pytest.raises(aiomqtt.MqttError, match="timed out"):
             await client.__aenter__()
         assert client._client.socket() is None
@@ -157,7 +157,7 @@ def message(number: int, size: int, qos: int, sent: int | None = None) -> bytes:
     return bytes([0x30 | qos << 1]) + length + rest[:sent]
 
 
-async def heard(client: Client, most: int) -> int:
+async def heard(client: MqttClient, most: int) -> int:
     """How many bytes of messages were heard until the connection ended, or so many messages were."""
     found = 0
     async with client:
@@ -170,7 +170,7 @@ async def heard(client: Client, most: int) -> int:
 
 async def test_a_message_of_any_ordinary_size_is_heard():
     async with broker(CONNACK, message(1, 900_000, 0), message(2, 1, 1)) as port:
-        assert await heard(Client("127.0.0.1", port, timeout=60), 2) == 900_001
+        assert await heard(MqttClient("127.0.0.1", port, timeout=60), 2) == 900_001
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ async def test_a_message_of_any_ordinary_size_is_heard():
 )
 async def test_a_broker_that_sends_more_than_can_have_been_asked_for_is_left(floods: list[bytes]):
     async with broker(CONNACK, *floods) as port:
-        client = Client("127.0.0.1", port, timeout=60)
+        client = MqttClient("127.0.0.1", port, timeout=60)
         with pytest.raises(aiomqtt.MqttError) as caught:
             await heard(client, 10_000)
         assert "the broker sends" in str(caught.value.__cause__ or caught.value)
@@ -193,7 +193,7 @@ async def test_a_broker_that_sends_more_than_can_have_been_asked_for_is_left(flo
 
 
 async def test_a_broker_that_reads_no_answers_is_left():
-    client = Client("broker.invalid")
+    client = MqttClient("broker.invalid")
     paho: Any = client._client
     paho._out_packet.extend([{}] * 2000)
     with pytest.raises(ConnectionError, match="confirmed"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dockmend.model import Container
-from dockmend.settings.model import Mqtt
+from dockmend.settings.sections import Mqtt
 from dockmend.tell import mqtt
 from dockmend.tell.mqtt import MqttTeller
 

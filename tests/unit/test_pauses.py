@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from dockmend.app.degraded import Degraded
+from dockmend.app.degraded_parts import DegradedParts
 from dockmend.app.pauses import Pauses
 from dockmend.journal.records import Pause
 
@@ -43,7 +43,7 @@ def test_what_does_not_work_is_in_systemds_status_line_until_it_does():
         def status(self, text: str) -> None:
             told.append(text)
 
-    one = Degraded(cast("Any", Manager()))
+    one = DegradedParts(cast("Any", Manager()))
     one.usual = "watching 3 containers by 1 rules"
     one.degraded("journal", "the disk is full")
     one.degraded("journal", "the disk is full")

@@ -11,7 +11,7 @@ import pytest
 from dockmend import processes
 from dockmend.control.pidfiles import PidFile, announced, folders
 from dockmend.processes import ended, started
-from dockmend.snapshots import owner
+from dockmend.snapshots import helper_owner
 
 NOBODY = 2**22 + 1
 """Beyond the kernel's highest process id."""
@@ -36,9 +36,9 @@ def test_what_a_hidden_command_made_is_not_abandoned(hidden: None):
     mine, begun = os.getpid(), "4711"
     assert started(mine) == ""
     assert not ended(mine, begun)
-    kind, here, _, _ = owner.command_owner().split(".")
-    assert not owner.gone(f"{kind}.{here}.{mine}.{begun}")
-    assert owner.gone(f"{kind}.{here}.{NOBODY}.{begun}")
+    kind, here, _, _ = helper_owner.command_owner().split(".")
+    assert not helper_owner.gone(f"{kind}.{here}.{mine}.{begun}")
+    assert helper_owner.gone(f"{kind}.{here}.{NOBODY}.{begun}")
 
 
 def test_the_pid_file_of_a_hidden_daemon_stays(hidden: None, tmp_path: Path):

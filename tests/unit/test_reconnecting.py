@@ -15,10 +15,10 @@ import pytest
 from dockmend.app.daemon import Daemon
 from dockmend.errors import EngineAway
 from dockmend.mirror import Mirror
-from dockmend.mirror.ends import COMING_UP
+from dockmend.mirror.exit_cause import COMING_UP
 from dockmend.model import Container
 from dockmend.observer import Observer
-from dockmend.pipeline.watch import Watch
+from dockmend.pipeline.list_watch import ListWatch
 from tests.fakes.engine import FakeEngine
 from tests.unit.test_daemon import running, settings, until
 from tests.unit.test_metrics import page
@@ -87,7 +87,7 @@ async def test_nothing_is_learnt_by_a_look_while_there_is_no_stream():
     engine: Any = None
     mirror = Mirror()
     asked = mirror.heard("c" * 64)
-    watch = Watch(engine, mirror, lambda changes: None, Observer(), time.time, random.Random(1))
+    watch = ListWatch(engine, mirror, lambda changes: None, Observer(), time.time, random.Random(1))
     with pytest.raises(EngineAway, match="not known yet"):
         watch.learn_from(Container("c" * 64, "web"), asked)
     assert mirror.container("c" * 64) is None
@@ -134,7 +134,7 @@ async def test_an_engine_that_is_away_is_asked_less_and_less_often_at_moments_th
 
     monkeypatch.setattr(asyncio, "sleep", sleep)
     engine: Any = Away()
-    watch = Watch(engine, Mirror(), lambda changes: None, Observer(), time.time, random.Random(1))
+    watch = ListWatch(engine, Mirror(), lambda changes: None, Observer(), time.time, random.Random(1))
     with pytest.raises(asyncio.CancelledError):
         await watch.run()
     low, high = watch.pace.backoff

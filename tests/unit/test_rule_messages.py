@@ -10,14 +10,14 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
-from dockmend.actions.base import Done, Failed, Nobody, Notice
+from dockmend.actions.action import ActionFailed, ActionResult, Nobody, Notice
 from dockmend.app.rule_messages import RuleMessages
 from dockmend.errors import JournalError
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.notify.message import Channel, Severity
 from dockmend.notify.outbox import Outbox
-from dockmend.notify.routing import Now, Router
+from dockmend.notify.routing import Router, RoutingMoment
 from dockmend.notify.wording import Where
 from tests.unit.notify.making import NOW, Disk
 from tests.unit.pipeline.clinic import WEB
@@ -60,11 +60,11 @@ class Post:
             list(self.mirror.relist([replace(WEB, labels=labels)], (), (), NOW, "started"))
         self.outbox = Outbox({each.name: 1 for each in channels}, self.journal)
         local = datetime.fromtimestamp(NOW, UTC)
-        router = Router({each.name: each for each in channels}, self.outbox, lambda: Now(0.0, local))
+        router = Router({each.name: each for each in channels}, self.outbox, lambda: RoutingMoment(0.0, local))
         where = Where("nas", lambda at: datetime.fromtimestamp(at, UTC))
         self.messages = RuleMessages(router, self.mirror, cast("Any", self.journal), where, lambda: NOW)
 
-    def tell(self, *to: str, text: str = "web is slow") -> Done:
+    def tell(self, *to: str, text: str = "web is slow") -> ActionResult:
         def fill(template: str, quoted: Callable[[str], str]) -> str:
             return template
 
@@ -101,14 +101,14 @@ def test_if_it_names_none_the_label_and_the_severity_decide(labels: dict[str, st
 def test_one_that_is_not_there_any_more_is_said_and_fails_only_if_it_is_the_only_one() -> None:
     post = Post(Channel("home"))
     assert post.tell("ops", "home").detail == "told home; there is no channel ops (settings: notify)"
-    with pytest.raises(Failed, match="no message was sent: there is no channel ops"):
+    with pytest.raises(ActionFailed, match="no message was sent: there is no channel ops"):
         post.tell("ops")
     assert post.waiting("home") == ["web is slow"]
 
 
 def test_without_a_channel_it_fails_and_says_why() -> None:
     notice = Notice("x", None, None, lambda text, quoted: text, lambda channels: None)
-    with pytest.raises(Failed, match="no message was sent: no channel is configured"):
+    with pytest.raises(ActionFailed, match="no message was sent: no channel is configured"):
         Nobody().tell(INCIDENT, notice)
 
 

@@ -14,7 +14,7 @@ import pytest
 from dockmend.mirror import Mirror
 from dockmend.model import Change, Container, Volume
 from dockmend.rules.loader import load_texts
-from dockmend.rules.model import Rule, RuleSet
+from dockmend.rules.rule import Rule, RuleSet
 from dockmend.timekeeping import Clock
 from dockmend.triggers import schedule
 from dockmend.triggers.schedule import Schedules

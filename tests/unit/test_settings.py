@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from dockmend.errors import DockmendError, InvalidFiles, UsageError
 from dockmend.settings import Address, Mqtt, Policy, Secret, Settings, check_file, find_paths, load, schema
-from dockmend.settings.model import ACTIONS, FileSettings
+from dockmend.settings.sections import ACTIONS, FileSettings
 from dockmend.settings.variables import VARIABLES
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dockmend.app.commands import container_row
-from dockmend.cli.checks import labels
+from dockmend.app.daemon_commands import container_row
+from dockmend.cli.doctor_checks import labels
 from dockmend.model import Container, Endpoint
 
 

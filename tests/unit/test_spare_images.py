@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import cast
 
-from dockmend.engine.api import Engine
+from dockmend.engine.engine_api import Engine
 from dockmend.journal.sqlite import SqliteJournal
 from dockmend.owned import OwnedObjects
 from dockmend.ownership import Ownership

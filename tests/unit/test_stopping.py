@@ -8,9 +8,9 @@ from typing import cast
 
 import pytest
 
-from dockmend.app import stopping
+from dockmend.app import shutdown
 from dockmend.journal import writer
-from dockmend.tell.outlet import Outlet
+from dockmend.tell.log_sink import LogSink
 
 
 class Lines:
@@ -31,12 +31,12 @@ class Exits:
         self.ended.set()
 
 
-def one() -> stopping.Stopping:
-    return stopping.Stopping(cast("Outlet", Lines()))
+def one() -> shutdown.Shutdown:
+    return shutdown.Shutdown(cast("LogSink", Lines()))
 
 
 def test_the_first_signal_asks_and_the_second_ends(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(stopping, "AT_MOST", 1e6)  # its thread outlives the test, and must not end the others
+    monkeypatch.setattr(shutdown, "AT_MOST", 1e6)  # its thread outlives the test, and must not end the others
     exits, asked = Exits(monkeypatch), one()
     asked.asked()
     assert asked.event.is_set()
@@ -47,7 +47,7 @@ def test_the_first_signal_asks_and_the_second_ends(monkeypatch: pytest.MonkeyPat
 
 def test_it_ends_where_nothing_else_does(monkeypatch: pytest.MonkeyPatch):
     """Nobody runs a loop here: it hangs."""
-    monkeypatch.setattr(stopping, "AT_MOST", 0.01)
+    monkeypatch.setattr(shutdown, "AT_MOST", 0.01)
     exits = Exits(monkeypatch)
     one().asked()
     assert exits.ended.wait(30)
@@ -55,5 +55,5 @@ def test_it_ends_where_nothing_else_does(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_all_of_it_is_within_the_ten_seconds_that_docker_stop_gives():
-    assert stopping.ACTIONS + writer.CLOSING < stopping.AT_MOST
-    assert stopping.AT_MOST + stopping.LAST_WORDS < 10
+    assert shutdown.ACTIONS + writer.CLOSING < shutdown.AT_MOST
+    assert shutdown.AT_MOST + shutdown.LAST_WORDS < 10

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dockmend.app import tasks
+from dockmend.app import supervision
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         waited.append(seconds)
         await asyncio.sleep(0)
 
-    monkeypatch.setattr(tasks, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(supervision, "asyncio", SimpleNamespace(sleep=sleep))
     return waited
 
 
@@ -32,9 +32,9 @@ async def test_a_part_that_ends_is_begun_anew_and_not_for_ever(waits: list[float
         if fault is not None:
             raise fault
 
-    with pytest.raises(tasks.PartFailed, match=f"^mqtt failed 5 times within 60 s: .*{fault or 'it returned'}"):
-        await tasks.forever("mqtt", part, lambda: 0.0)
-    assert len(begun) == tasks.TOO_OFTEN
+    with pytest.raises(supervision.PartFailed, match=f"^mqtt failed 5 times within 60 s: .*{fault or 'it returned'}"):
+        await supervision.forever("mqtt", part, lambda: 0.0)
+    assert len(begun) == supervision.TOO_OFTEN
     assert waits == sorted(waits)
 
 
@@ -47,5 +47,5 @@ async def test_a_part_that_ends_seldom_is_begun_anew_for_ever(waits: list[float]
             raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):
-        await tasks.forever("mqtt", part, lambda: now[0])
+        await supervision.forever("mqtt", part, lambda: now[0])
     assert len(waits) == 100

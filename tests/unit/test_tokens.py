@@ -9,7 +9,7 @@ import pytest
 
 from dockmend.cli.doctor import _tokens
 from dockmend.file_trust import Untrusted
-from dockmend.settings import Http, Paths, Settings
+from dockmend.settings import HttpSettings, Paths, Settings
 from dockmend.settings.secrets import Secret, own_secret
 from dockmend.web.tokens import Right, tokens_of
 
@@ -100,5 +100,5 @@ def test_the_doctor_makes_none_and_says_what_is_wrong_with_those_that_are_there(
     good, bad = _tokens(settings)
     assert (good.level, bad.level) == ("ok", "problem")
     assert "open to others" in bad.text
-    silent = settings.model_copy(update={"http": Http(listen=None)})
+    silent = settings.model_copy(update={"http": HttpSettings(listen=None)})
     assert _tokens(silent) == []

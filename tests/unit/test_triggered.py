@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dockmend.app.commands import DaemonCommands
 from dockmend.app.daemon import Daemon
+from dockmend.app.daemon_commands import DaemonCommands
 from dockmend.errors import DockmendError
 from tests.fakes.engine import FakeEngine
 from tests.unit.test_daemon import running, settings, until

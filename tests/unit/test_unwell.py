@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from dockmend.app.troubles import Troubles
+from dockmend.app.open_troubles import OpenTroubles
 from dockmend.app.unwell import Unwell, cause_of, meant_to_run, unwell
 from dockmend.mirror import Mirror
 from dockmend.model import Actor, Change, Container, Event, HealthCheck
@@ -174,7 +174,7 @@ def test_what_of_it_a_person_is_told(fields: dict[str, object], messages: list[s
         return unwell(mirror, lambda change: False, lambda container: False, later)
 
     assert len(found()) == 1
-    troubles = Troubles(
+    troubles = OpenTroubles(
         mirror, found, list, lambda target: False, lambda container: False, lambda rule: Severity.WARNING,
         lambda: True, lambda: True, lambda: later, {},
     )  # fmt: skip

@@ -15,16 +15,16 @@ import aiohttp
 import pytest
 
 from dockmend.errors import JournalError, UsageError
-from dockmend.settings.model import Http
+from dockmend.settings.parsed_values import Address
 from dockmend.settings.secrets import Secret
-from dockmend.settings.values import Address
+from dockmend.settings.sections import HttpSettings
 from dockmend.web import connections as connections_module
-from dockmend.web import exchange as exchange_module
-from dockmend.web import server as server_module
-from dockmend.web.budget import Budget, Busy
-from dockmend.web.guard import host_allowed
+from dockmend.web import http_exchange as exchange_module
+from dockmend.web import http_server as server_module
+from dockmend.web.host_guard import host_allowed
+from dockmend.web.http_server import SharedPage, WebServer
 from dockmend.web.paging import Row
-from dockmend.web.server import SharedPage, WebServer
+from dockmend.web.response_budget import ResponseBudget, ResponseBudgetFull
 from dockmend.web.tokens import Right, Token, Tokens
 from tests.lab.waiting import eventually_async
 
@@ -89,7 +89,7 @@ TOKENS = Tokens((
 
 @contextlib.asynccontextmanager
 async def serving(source: Fake | None = None, tokens: Tokens = TOKENS, **http: Any) -> AsyncIterator[WebServer]:
-    settings = Http.model_construct(**{"listen": None, "metrics_listen": None, **http})
+    settings = HttpSettings.model_construct(**{"listen": None, "metrics_listen": None, **http})
     server = WebServer(settings, source or Fake(), tokens)
     task = asyncio.Task(server.run())
     try:
@@ -421,10 +421,10 @@ async def test_small_answers_that_nobody_takes_are_given_up_too(monkeypatch):
 
 
 async def test_bytes_are_bounded_however_few_the_answers_are():
-    budget = Budget(most_answers=5, most_bytes=100)
+    budget = ResponseBudget(most_answers=5, most_bytes=100)
     with budget.answer() as one, budget.answer() as other:
         one.hold(500)  # alone, it is let through
-        with pytest.raises(Busy):
+        with pytest.raises(ResponseBudgetFull):
             other.hold(1)
     with budget.answer() as one, budget.answer() as other:
         one.hold(60)
@@ -434,7 +434,7 @@ async def test_bytes_are_bounded_however_few_the_answers_are():
     with contextlib.ExitStack() as stack:
         for _ in range(5):
             stack.enter_context(budget.answer())
-        with pytest.raises(Busy), budget.answer():
+        with pytest.raises(ResponseBudgetFull), budget.answer():
             pass
 
 

@@ -5,9 +5,20 @@ from __future__ import annotations
 from importlib import import_module
 
 _FAMILIES = (
-    "containers", "limits", "commands", "jobs", "copying", "dependents", "compose", "compose_up", "networks", "images",
-    "telling", "volumes", "recreate",
-)  # fmt: skip
+    "containers",
+    "set_limits",
+    "exec_command",
+    "run_job",
+    "copy_files",
+    "restart_dependents",
+    "compose",
+    "compose_up",
+    "networks",
+    "images",
+    "notify_publish_wait",
+    "volumes",
+    "recreate",
+)
 _loaded: set[str] = set()
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dockmend.actions.base import Context, Failed
-from dockmend.rules import commands
+from dockmend.actions.action import ActionContext, ActionFailed
+from dockmend.rules import command_fields
 
 
-def filled(ctx: Context, command: Sequence[str]) -> list[str]:
+def filled(ctx: ActionContext, command: Sequence[str]) -> list[str]:
     """Raises Failed for a field that would be read as an option: its text is a stranger's."""
     texts = [ctx.render(argument) for argument in command]
-    wrong = commands.like_an_option([commands.argument(each) for each in command], texts)
+    wrong = command_fields.like_an_option([command_fields.argument(each) for each in command], texts)
     if wrong is not None:
-        raise Failed(f"{{{wrong}}} begins with - and would be an option of {command[0]}: put -- before it", again=False)
+        raise ActionFailed(
+            f"{{{wrong}}} begins with - and would be an option of {command[0]}: put -- before it", again=False
+        )
     return texts

@@ -11,16 +11,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register
+from dockmend.actions.action import (
+    NOT_BEGUN,
+    Action,
+    ActionContext,
+    ActionFailed,
+    ActionResult,
+    Container,
+    Settled,
+    register,
+)
 from dockmend.actions.containers import expect_container
-from dockmend.actions.containers_settle import await_until, look
+from dockmend.actions.containers_recovery import await_until, look
+from dockmend.actions.parallel import together
 from dockmend.actions.recreate import Anew
-from dockmend.actions.waves import together
 from dockmend.journal.records import ActionRecord
-from dockmend.mirror.graph import Edge, Graph, build
-from dockmend.mirror.order import plan
+from dockmend.mirror.dependency_graph import DependencyGraph, Edge, build
+from dockmend.mirror.restart_order import plan
 from dockmend.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Object
-from dockmend.rules.parameters import Stop
+from dockmend.rules.action_parameters import Stop
 
 STARTS_WITHIN = 30.0
 """Seconds that what a member depends on has to run, or to be healthy beyond its check's own verdict."""
@@ -29,19 +38,19 @@ COMPLETES_WITHIN = 600.0
 
 
 @dataclass(slots=True)
-class Restart:
+class ProjectRestart:
     """One restart of a group. `began`: when each member's run began that is to end by it (wall seconds)."""
 
-    ctx: Context
+    ctx: ActionContext
     timeout: float | None
     began: dict[str, float]
-    graph: Graph
+    graph: DependencyGraph
     renewed: set[str] = field(default_factory=set)  # those made anew, as what they were bound to is gone
     told: list[str] = field(default_factory=list)
     spared: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
-    async def carry_out(self) -> Done:
+    async def carry_out(self) -> ActionResult:
         """Raises Failed where a member could not be brought back; EngineAway where it goes on later."""
         order = plan(self.began, self.graph.needs())
         for wave in order.stop:
@@ -51,9 +60,9 @@ class Restart:
         cycles = [f"a cycle, taken together: {', '.join(self._name(each) for each in cycle)}" for cycle in order.cycles]
         if self.failures:
             told = [f"restarted all the same: {', '.join(self.told)}"] if self.told else []
-            raise Failed("; ".join([*self.failures, *told, *self.spared]))
+            raise ActionFailed("; ".join([*self.failures, *told, *self.spared]))
         said = f"restarted in order: {', '.join(self.told)}" if self.told else "nothing of it ran"
-        return Done("; ".join([said, *cycles, *self.spared]), {"members": sorted(self.began)})
+        return ActionResult("; ".join([said, *cycles, *self.spared]), {"members": sorted(self.began)})
 
     async def _stop(self, node: str) -> None:
         container = await look(self.ctx, node)
@@ -113,13 +122,13 @@ class Restart:
         elif healthy and seen.running and seen.health not in ("", "healthy"):
             why = f"is {seen.health}"
         if why is not None:
-            raise Failed(f"{dependent.name} was not started: {dependency.name}, on which it depends, {why}")
+            raise ActionFailed(f"{dependent.name} was not started: {dependency.name}, on which it depends, {why}")
 
     def _name(self, node: str) -> str:
         return self.graph.nodes[node].name
 
 
-async def compose_restart(ctx: Context, params: Any, subject: Object) -> Done:
+async def compose_restart(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Stop dependents first, start them last, each when the condition of its `depends_on` holds."""
     container = expect_container(subject, "compose_restart")
     project = project_of(container, "compose_restart")
@@ -136,16 +145,18 @@ async def compose_restart(ctx: Context, params: Any, subject: Object) -> Done:
         elif why:
             spared.append(f"{each.name} was left alone: {why}")
     if not began:
-        raise Failed(
+        raise ActionFailed(
             f"nothing of project {project} is to be restarted: {'; '.join(spared) or 'it has none'}", again=False
         )
     began = _unfinished(ctx, container, began) or began
     timeout: float | None = params.timeout
     await ctx.remember({"compose": {"began": began, "timeout": timeout}})
-    return await Restart(ctx, timeout, began, build(_all(ctx, mine), ctx.view.identities), spared=spared).carry_out()
+    return await ProjectRestart(
+        ctx, timeout, began, build(_all(ctx, mine), ctx.view.identities), spared=spared
+    ).carry_out()
 
 
-def _unfinished(ctx: Context, container: Container, began: dict[str, float]) -> dict[str, float]:
+def _unfinished(ctx: ActionContext, container: Container, began: dict[str, float]) -> dict[str, float]:
     """Of an attempt after one that failed halfway: those that are down by it, if the target itself is well by now."""
     if ctx.incident.attempts < 2 or container.state != "running" or container.health not in ("", "healthy"):
         return {}
@@ -159,10 +170,10 @@ def project_of(container: Container, action: str) -> str:
     if project and not container.one_off:
         return project
     why = "is a Compose one-off, which is no part of what its project runs" if project else why
-    raise Failed(f"cannot {action}: {container.name} {why}", again=False)
+    raise ActionFailed(f"cannot {action}: {container.name} {why}", again=False)
 
 
-def _all(ctx: Context, mine: dict[str, Container]) -> Iterable[Container]:
+def _all(ctx: ActionContext, mine: dict[str, Container]) -> Iterable[Container]:
     return ({each.id: each for each in ctx.view.containers()} | mine).values()
 
 
@@ -179,13 +190,13 @@ def _wanted(mine: dict[str, Container], project: str, services: Iterable[str] | 
     for service in services:
         found = [each.id for each in mine.values() if each.labels.get(COMPOSE_SERVICE) == service]
         if not found:
-            raise Failed(f"project {project} has no container of a service {service!r}", again=False)
+            raise ActionFailed(f"project {project} has no container of a service {service!r}", again=False)
         roots.update(found)
     felt = build(mine.values()).dependents(roots)
     return {each: mine[each] for each in roots | felt}
 
 
-def _why_spared(ctx: Context, container: Container) -> str | None:
+def _why_spared(ctx: ActionContext, container: Container) -> str | None:
     """None where it is to be restarted; "" where nobody needs to hear why not."""
     if ctx.forbids is not None and (why := ctx.forbids(container)):
         return why
@@ -202,7 +213,7 @@ def _why_spared(ctx: Context, container: Container) -> str | None:
     return "" if container.exit_code == 0 else f"it did not run (it was {container.state})"
 
 
-async def settle(ctx: Context, record: ActionRecord) -> Settled:
+async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
     """Goes on with what was begun; the members' own steps were settled before."""
     before = record.undo.get("compose")
     if not isinstance(before, dict):
@@ -217,8 +228,10 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
             known[container_id] = seen
     left = {each: at for each, at in began.items() if known[each].started_at <= at}
     try:
-        done = await Restart(ctx, before["timeout"], left, build(known.values(), ctx.view.identities)).carry_out()
-    except Failed as failure:
+        done = await ProjectRestart(
+            ctx, before["timeout"], left, build(known.values(), ctx.view.identities)
+        ).carry_out()
+    except ActionFailed as failure:
         return Settled(done=False, detail=str(failure))
     return Settled(done=True, detail=f"the group was finished: {done.detail}")
 

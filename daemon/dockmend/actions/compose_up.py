@@ -20,11 +20,21 @@ from pathlib import Path
 from typing import Any
 
 from dockmend import file_trust
-from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Settled, register, succeed
+from dockmend.actions.action import (
+    NOT_BEGUN,
+    Action,
+    ActionContext,
+    ActionFailed,
+    ActionResult,
+    Container,
+    Settled,
+    register,
+    succeed,
+)
+from dockmend.actions.command_output import CommandOutput
 from dockmend.actions.compose import is_of, project_of
 from dockmend.actions.containers import expect_container
-from dockmend.actions.containers_settle import look
-from dockmend.actions.output import Output
+from dockmend.actions.containers_recovery import look
 from dockmend.errors import EngineAway, EngineError
 from dockmend.file_trust import Untrusted
 from dockmend.journal.records import ActionRecord
@@ -59,14 +69,16 @@ class Files:
     variables: tuple[str, ...]
 
 
-async def compose_up(ctx: Context, params: Any, subject: Object) -> Done:
+async def compose_up(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Bring services up; those that a person stopped, and those that are protected, are not named to it."""
     container = expect_container(subject, "compose_up")
     project = project_of(container, "compose_up")
     if not _PROJECT.fullmatch(project):
-        raise Failed(f"{project[:100]!r} is no name of a Compose project", again=False)
+        raise ActionFailed(f"{project[:100]!r} is no name of a Compose project", again=False)
     if not ctx.engine.url.startswith("unix:"):
-        raise Failed("cannot compose_up: the engine is on another host, and so are the project's files", again=False)
+        raise ActionFailed(
+            "cannot compose_up: the engine is on another host, and so are the project's files", again=False
+        )
     files = await asyncio.to_thread(checked, _labels(ctx, container, project))
     program = found_program()
     services, spared = _services(ctx, container, project, params.services)
@@ -84,12 +96,12 @@ async def compose_up(ctx: Context, params: Any, subject: Object) -> Done:
     spared += await _stopped_meanwhile(ctx, project, started, began_at)
     said = "".join(f"; {each}" for each in spared)
     if code != 0:
-        raise Failed(f"compose up of {project} ended with exit code {code}{output.told()}{said}")
+        raise ActionFailed(f"compose up of {project} ended with exit code {code}{output.told()}{said}")
     await _brought_back(ctx, container)
-    return Done(f"compose up of {project} ({', '.join(services)}){output.told()}{said}")
+    return ActionResult(f"compose up of {project} ({', '.join(services)}){output.told()}{said}")
 
 
-async def _brought_back(ctx: Context, missing: Container) -> None:
+async def _brought_back(ctx: ActionContext, missing: Container) -> None:
     """Where it was gone, what Compose made of its service took its place, under its name or another."""
     target = target_of(missing)
     try:
@@ -108,7 +120,7 @@ async def _brought_back(ctx: Context, missing: Container) -> None:
         await succeed(ctx, missing.id, found.id)
 
 
-async def _stopped_meanwhile(ctx: Context, project: str, started: Started, since: float) -> list[str]:
+async def _stopped_meanwhile(ctx: ActionContext, project: str, started: Started, since: float) -> list[str]:
     """What a person stopped while the program ran, and it began again, is stopped again; who that was."""
     mine = [each for each in ctx.view.containers() if is_of(each, project) and each.name in started.names]
     return [
@@ -116,7 +128,7 @@ async def _stopped_meanwhile(ctx: Context, project: str, started: Started, since
     ]
 
 
-def _labels(ctx: Context, container: Container, project: str) -> Mapping[str, str]:
+def _labels(ctx: ActionContext, container: Container, project: str) -> Mapping[str, str]:
     """Its own, or where they are not known any more (it is missing), those of another of the project."""
     others = (each for each in ctx.view.containers() if is_of(each, project))
     told = (each.labels for each in (container, *others) if FILES in each.labels and FOLDER in each.labels)
@@ -127,12 +139,12 @@ def found_program() -> str:
     """Compose as a program of its own. Raises Failed."""
     program = shutil.which("docker-compose", path=":".join([PATH, *PLUGINS]))
     if program is None:
-        raise Failed("compose is not installed: install docker-compose or the compose plugin", again=False)
+        raise ActionFailed("compose is not installed: install docker-compose or the compose plugin", again=False)
     return program
 
 
 def _services(
-    ctx: Context, container: Container, project: str, wanted: Iterable[str] | None
+    ctx: ActionContext, container: Container, project: str, wanted: Iterable[str] | None
 ) -> tuple[list[str], list[str]]:
     """The services to bring up, and whom it leaves alone and why. Raises Failed where none is left."""
     mine = [each for each in ctx.view.containers() if is_of(each, project)]
@@ -151,7 +163,9 @@ def _services(
     asked = sorted(known) if wanted is None else list(wanted)
     services = [each for each in asked if each not in left_out and _SERVICE.fullmatch(each)]
     if not services:
-        raise Failed(f"nothing of project {project} is to be brought up: {'; '.join(left_out.values())}", again=False)
+        raise ActionFailed(
+            f"nothing of project {project} is to be brought up: {'; '.join(left_out.values())}", again=False
+        )
     return services, [left_out[each] for each in asked if each in left_out]
 
 
@@ -162,14 +176,14 @@ def checked(labels: Mapping[str, str]) -> Files:
     folder = labels.get(FOLDER, "")
     variables = [each for each in labels.get(VARIABLES, "").split(",") if each]
     if not compose or not folder:
-        raise Failed("its labels do not tell which files the project was made from", again=False)
+        raise ActionFailed("its labels do not tell which files the project was made from", again=False)
     place = _plain(folder)
     if place == Path("/"):
-        raise Failed("its labels name / as the project's folder: expected a folder of its own", again=False)
+        raise ActionFailed("its labels name / as the project's folder: expected a folder of its own", again=False)
     trust(place, stat.S_ISDIR)
     for each in (*compose, *variables):
         if place not in _plain(each).parents:
-            raise Failed(f"{each[:200]} is not below the project's folder {folder[:200]}", again=False)
+            raise ActionFailed(f"{each[:200]} is not below the project's folder {folder[:200]}", again=False)
         trust(Path(each), stat.S_ISREG)
     beside = place / ".env"
     if beside.exists() or beside.is_symlink():
@@ -181,7 +195,7 @@ def _plain(path: str) -> Path:
     """Raises Failed."""
     found = Path(path)
     if not found.is_absolute() or ".." in found.parts:
-        raise Failed(f"{path[:200]} is no full path of a file", again=False)
+        raise ActionFailed(f"{path[:200]} is no full path of a file", again=False)
     return found
 
 
@@ -191,11 +205,11 @@ def trust(path: Path, kind: Callable[[int], bool]) -> None:
     try:
         seen = file_trust.check(path, file_trust.trusted_uids(), links=False)
     except Untrusted as error:
-        raise Failed(f"{shown} is not trusted: {error.place[:200]} {error}", again=False) from error
+        raise ActionFailed(f"{shown} is not trusted: {error.place[:200]} {error}", again=False) from error
     except OSError as error:
-        raise Failed(f"{shown}: {error.strerror or 'cannot be looked at'}", again=False) from error
+        raise ActionFailed(f"{shown}: {error.strerror or 'cannot be looked at'}", again=False) from error
     if not kind(seen.st_mode):
-        raise Failed(f"{shown} is no {'folder' if kind is stat.S_ISDIR else 'file'}", again=False)
+        raise ActionFailed(f"{shown} is no {'folder' if kind is stat.S_ISDIR else 'file'}", again=False)
 
 
 # ---------------------------------------------------------------------------------------------------------- the program
@@ -215,7 +229,7 @@ class Started:
                 self.names.add(words[1])
 
 
-async def _run(ctx: Context, command: list[str]) -> tuple[int, Output, Started]:
+async def _run(ctx: ActionContext, command: list[str]) -> tuple[int, CommandOutput, Started]:
     """To its end; whatever cuts it short ends it, and what it began."""
     environment = {"PATH": PATH, "DOCKER_HOST": ctx.engine.url, "HOME": "/nonexistent", "LC_ALL": "C.UTF-8"}
     try:
@@ -224,8 +238,8 @@ async def _run(ctx: Context, command: list[str]) -> tuple[int, Output, Started]:
             stderr=asyncio.subprocess.STDOUT, env=environment, cwd="/", start_new_session=True,
         )  # fmt: skip
     except OSError as error:  # no memory, no process, no file descriptor left
-        raise Failed(f"{command[0]} could not be started: {error.strerror or error}") from error
-    output, started = Output(), Started()
+        raise ActionFailed(f"{command[0]} could not be started: {error.strerror or error}") from error
+    output, started = CommandOutput(), Started()
     assert process.stdout is not None
     try:
         await ctx.remember({"compose_up": {"until": ctx.clock() + ctx.timeout, "process": identity(process.pid)}})
@@ -260,7 +274,7 @@ def identity(pid: int) -> str:
     return "" if fields[0] == "Z" else f"{pid}/{fields[19]}"
 
 
-async def settle(ctx: Context, record: ActionRecord) -> Settled:
+async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
     """The program outlives dockmend: it has the time it was given, and is then ended. `up` bears repetition."""
     before = record.undo.get("compose_up")
     if not isinstance(before, dict) or not before.get("process"):

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dockmend.actions import containers_settle as settle
-from dockmend.actions.base import Action, Container, Context, Done, Failed, register
-from dockmend.actions.refusals import failed, owner_gone
-from dockmend.actions.resolving import joined
+from dockmend.actions import containers_recovery as settle
+from dockmend.actions.action import Action, ActionContext, ActionFailed, ActionResult, Container, register
+from dockmend.actions.definition_references import joined
+from dockmend.actions.engine_refusals import failed, owner_gone
 from dockmend.errors import EngineError, NotFound
 from dockmend.model import Object
 
@@ -20,11 +20,11 @@ from dockmend.model import Object
 def expect_container(subject: Object, action: str) -> Container:
     """`subject`, which rules were checked to be a container for this action."""
     if not isinstance(subject, Container):
-        raise Failed(f"{action} is for containers, and {subject.name} is none", again=False)
+        raise ActionFailed(f"{action} is for containers, and {subject.name} is none", again=False)
     return subject
 
 
-async def restart(ctx: Context, params: Any, subject: Object) -> Done:
+async def restart(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Restart a container; a paused one runs afterwards, one that does not run is started."""
     container = _usable(subject, "restart")
     await _owner_runs(ctx, "restart", container)
@@ -35,30 +35,30 @@ async def restart(ctx: Context, params: Any, subject: Object) -> Done:
         await ctx.engine.restart(container.id, timeout, getattr(params, "signal", None))
     except EngineError as error:
         raise failed(error, f"restart {container.name}", container) from error
-    return Done("restarted" if container.state == "running" else f"restarted (it was {container.state})")
+    return ActionResult("restarted" if container.state == "running" else f"restarted (it was {container.state})")
 
 
-async def start(ctx: Context, params: Any, subject: Object) -> Done:
+async def start(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Start a container that does not run."""
     container = _usable(await _seen(ctx, subject, "start"), "start")
     if container.state == "running":
-        return Done("it ran already")
+        return ActionResult("it ran already")
     if container.state == "paused":
-        raise Failed(f"cannot start {container.name}: it is paused, not stopped: unpause it instead", again=False)
+        raise ActionFailed(f"cannot start {container.name}: it is paused, not stopped: unpause it instead", again=False)
     await _owner_runs(ctx, "start", container)
     await _remember(ctx, "start", container)
     try:
         await ctx.engine.start(container.id)
     except EngineError as error:
         raise failed(error, f"start {container.name}", container) from error
-    return Done("started")
+    return ActionResult("started")
 
 
-async def stop(ctx: Context, params: Any, subject: Object) -> Done:
+async def stop(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Stop a container: its stop signal, and after the timeout SIGKILL."""
     container = await _seen(ctx, subject, "stop")
     if not container.running:
-        return Done(f"it did not run (it was {container.state})")
+        return ActionResult(f"it did not run (it was {container.state})")
     timeout: float | None = getattr(params, "timeout", None)
     await _remember(ctx, "stop", container, stop_timeout=container.stop_timeout if timeout is None else timeout)
     try:
@@ -67,67 +67,67 @@ async def stop(ctx: Context, params: Any, subject: Object) -> Done:
         raise failed(error, f"stop {container.name}", container) from error
     if not ended:
         ctx.found_down(container.id)
-        return Done("it had ended just before")
-    return Done("stopped")
+        return ActionResult("it had ended just before")
+    return ActionResult("stopped")
 
 
-async def kill(ctx: Context, params: Any, subject: Object) -> Done:
+async def kill(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Send a signal (SIGKILL where none is named) to a container's main process."""
     container = await _seen(ctx, subject, "kill")
     if not container.running:
-        return Done(f"it did not run (it was {container.state})")
+        return ActionResult(f"it did not run (it was {container.state})")
     signal: str = getattr(params, "signal", None) or "SIGKILL"
     await _remember(ctx, "kill", container, signal=signal)
     try:
         await ctx.engine.kill(container.id, signal)
     except EngineError as error:
         if "is not running" in str(error):
-            return Done("it had ended just before")
+            return ActionResult("it had ended just before")
         raise failed(error, f"kill {container.name}", container) from error
-    return Done(f"sent {signal}")
+    return ActionResult(f"sent {signal}")
 
 
-async def pause(ctx: Context, params: Any, subject: Object) -> Done:
+async def pause(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Freeze a container's processes."""
     container = await _seen(ctx, subject, "pause")
     if container.state == "paused":
-        return Done("it was paused already")
+        return ActionResult("it was paused already")
     if not container.running:
-        raise Failed(f"cannot pause {container.name}: it does not run (it is {container.state})", again=False)
+        raise ActionFailed(f"cannot pause {container.name}: it does not run (it is {container.state})", again=False)
     await _remember(ctx, "pause", container)
     try:
         await ctx.engine.pause(container.id)
     except EngineError as error:
         if "already paused" in str(error):
-            return Done("it was paused already")
+            return ActionResult("it was paused already")
         raise failed(error, f"pause {container.name}", container) from error
-    return Done("paused")
+    return ActionResult("paused")
 
 
-async def unpause(ctx: Context, params: Any, subject: Object) -> Done:
+async def unpause(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Let a paused container go on."""
     container = await _seen(ctx, subject, "unpause")
     if container.state != "paused":
-        return Done(f"it was not paused (it was {container.state})")
+        return ActionResult(f"it was not paused (it was {container.state})")
     await _remember(ctx, "unpause", container)
     try:
         await ctx.engine.unpause(container.id)
     except EngineError as error:
         if "is not paused" in str(error) or "is not running" in str(error):
-            return Done("it was not paused any more")
+            return ActionResult("it was not paused any more")
         raise failed(error, f"unpause {container.name}", container) from error
-    return Done("unpaused")
+    return ActionResult("unpaused")
 
 
-async def remove(ctx: Context, params: Any, subject: Object) -> Done:
+async def remove(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Remove a container; one that runs only with `force`, its anonymous volumes only with `volumes`."""
     container = expect_container(subject, "remove")
     try:
         container = await ctx.engine.inspect(container.id)
     except NotFound:
-        return Done("it was gone already")
+        return ActionResult("it was gone already")
     if container.running and not params.force:
-        raise Failed(
+        raise ActionFailed(
             f"cannot remove {container.name}: it runs (it is {container.state}); put `stop` before it, or say"
             " `force: true`",
             again=False,
@@ -136,17 +136,17 @@ async def remove(ctx: Context, params: Any, subject: Object) -> Done:
     try:
         await ctx.engine.remove(container.id, force=params.force, volumes=params.volumes)
     except NotFound:
-        return Done("it was gone already")
+        return ActionResult("it was gone already")
     except EngineError as error:
         if "is already in progress" not in str(error):
             raise failed(error, f"remove {container.name}", container) from error
         if await settle.gone_within(ctx, container.id, ctx.clock() + settle.REMOVAL) is not None:
-            raise Failed(f"cannot remove {container.name}: another removal of it does not end") from error
-        return Done("somebody else was removing it, and it is gone")
-    return Done("removed with its anonymous volumes" if params.volumes else "removed")
+            raise ActionFailed(f"cannot remove {container.name}: another removal of it does not end") from error
+        return ActionResult("somebody else was removing it, and it is gone")
+    return ActionResult("removed with its anonymous volumes" if params.volumes else "removed")
 
 
-async def _seen(ctx: Context, subject: Object, action: str) -> Container:
+async def _seen(ctx: ActionContext, subject: Object, action: str) -> Container:
     """The container as it is now."""
     container = expect_container(subject, action)
     try:
@@ -158,13 +158,13 @@ async def _seen(ctx: Context, subject: Object, action: str) -> Container:
 def _usable(subject: Object, action: str) -> Container:
     container = expect_container(subject, action)
     if container.state in ("removing", "dead"):
-        raise Failed(
+        raise ActionFailed(
             f"cannot {action} {container.name}: it is being removed (its state is {container.state})", again=False
         )
     return container
 
 
-async def _owner_runs(ctx: Context, what: str, container: Container) -> None:
+async def _owner_runs(ctx: ActionContext, what: str, container: Container) -> None:
     """Refuse before anything is stopped where the start could only fail.
 
     The engine stops a container first and only then finds that it cannot join its owner's namespace: what limped would
@@ -178,13 +178,13 @@ async def _owner_runs(ctx: Context, what: str, container: Container) -> None:
         except EngineError as error:
             raise failed(error, f"{what} {container.name}", container) from error
         if not owner.running:
-            raise Failed(
+            raise ActionFailed(
                 f"cannot {what} {container.name}: it shares the {shared} of {owner.name}, which does not run;"
                 " start that one first"
             )
 
 
-async def _remember(ctx: Context, action: str, container: Container, **more: Any) -> None:
+async def _remember(ctx: ActionContext, action: str, container: Container, **more: Any) -> None:
     await ctx.remember({
         action: {"was_running": container.running, "state": container.state, "started_at": container.started_at, **more}
     })  # fmt: skip

@@ -9,11 +9,21 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from dockmend.actions import images_kept, references
-from dockmend.actions.base import NOT_BEGUN, Action, Container, Context, Done, Failed, Image, Settled, register
-from dockmend.actions.containers_settle import GONE, POLL, look
-from dockmend.actions.images_kept import RULE, SOURCE, holder, made
-from dockmend.actions.refusals import failed
+from dockmend.actions import image_references, image_retention
+from dockmend.actions.action import (
+    NOT_BEGUN,
+    Action,
+    ActionContext,
+    ActionFailed,
+    ActionResult,
+    Container,
+    Image,
+    Settled,
+    register,
+)
+from dockmend.actions.containers_recovery import GONE, POLL, look
+from dockmend.actions.engine_refusals import failed
+from dockmend.actions.image_retention import RULE, SOURCE, holder, made
 from dockmend.errors import EngineError, NotFound, Temporary
 from dockmend.journal.records import ActionRecord
 from dockmend.label_owner import COMPOSE, SWARM
@@ -31,16 +41,16 @@ LONGEST_TEXT = 1000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]+")
 
 
-async def commit(ctx: Context, params: Any, subject: Object) -> Done:
+async def commit(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Commit a container, running or not, under a reference that is free or already this rule's for this container."""
     if not isinstance(subject, Container):
-        raise Failed(f"commit_image is for containers, and {subject.name} is none", again=False)
+        raise ActionFailed(f"commit_image is for containers, and {subject.name} is none", again=False)
     repository, tag = _reference(ctx, params, subject)
     changes = _changes(ctx, params, subject)
     try:
         container = await ctx.engine.inspect(subject.id)  # a step before may have paused it
         if container.state in ("removing", "dead"):
-            raise Failed(f"cannot commit {subject.name}: it is being removed", again=False)
+            raise ActionFailed(f"cannot commit {subject.name}: it is being removed", again=False)
         reference = await _claimed(ctx, repository, tag, container)
         try:
             return await _commit(ctx, params, container, reference, changes)
@@ -50,7 +60,9 @@ async def commit(ctx: Context, params: Any, subject: Object) -> Done:
         raise failed(error, f"commit {subject.name}", subject) from error
 
 
-async def _commit(ctx: Context, params: Any, container: Container, reference: str, changes: list[str]) -> Done:
+async def _commit(
+    ctx: ActionContext, params: Any, container: Container, reference: str, changes: list[str]
+) -> ActionResult:
     at, (repository, _, tag) = _stamp(ctx.clock()), reference.rpartition(":")
     row = await ctx.own.claim("image", reference, ctx.incident.id, "image", mark=at)
     await ctx.remember({
@@ -78,30 +90,30 @@ async def _commit(ctx: Context, params: Any, container: Container, reference: st
         raise
     ctx.own.identified(row, image)
     told = await _kept(ctx, container.name, reference, image, params.keep)
-    return Done("; ".join([f"committed as {reference}", *told]), {"image": image, "reference": reference})
+    return ActionResult("; ".join([f"committed as {reference}", *told]), {"image": image, "reference": reference})
 
 
-async def _kept(ctx: Context, source: str, reference: str, image: str, keep: int | None) -> list[str]:
+async def _kept(ctx: ActionContext, source: str, reference: str, image: str, keep: int | None) -> list[str]:
     """What there is to say of the images that a new one takes the place of."""
-    told = await images_kept.leave_one_of(ctx.own, ctx.incident.id, reference, image)
+    told = await image_retention.leave_one_of(ctx.own, ctx.incident.id, reference, image)
     if keep:
         repository = reference.rpartition(":")[0]
-        told += await images_kept.prune(ctx.own, ctx.incident.rule, source, repository, keep, image)
+        told += await image_retention.prune(ctx.own, ctx.incident.rule, source, repository, keep, image)
     return told
 
 
-def _reference(ctx: Context, params: Any, container: Container) -> tuple[str, str]:
+def _reference(ctx: ActionContext, params: Any, container: Container) -> tuple[str, str]:
     try:
-        return references.repository(ctx.render(params.repository)), references.tag(ctx.render(params.tag))
+        return image_references.repository(ctx.render(params.repository)), image_references.tag(ctx.render(params.tag))
     except ValueError as error:
-        raise Failed(f"cannot commit {container.name}: {error}", again=False) from error
+        raise ActionFailed(f"cannot commit {container.name}: {error}", again=False) from error
 
 
-def _changes(ctx: Context, params: Any, container: Container) -> list[str]:
+def _changes(ctx: ActionContext, params: Any, container: Container) -> list[str]:
     """Dockerfile instructions; text from outside must not add a line of its own."""
     changes = [ctx.render(change) for change in params.changes]
     if any(_CONTROL.search(change) for change in changes):
-        raise Failed(f"cannot commit {container.name}: a field put a line break into `changes`", again=False)
+        raise ActionFailed(f"cannot commit {container.name}: a field put a line break into `changes`", again=False)
     return changes
 
 
@@ -109,7 +121,7 @@ def _line(text: str) -> str:
     return _CONTROL.sub(" ", text)[:LONGEST_TEXT]
 
 
-def _labels(ctx: Context, container: Container, reference: str, at: str) -> dict[str, str]:
+def _labels(ctx: ActionContext, container: Container, reference: str, at: str) -> dict[str, str]:
     # The image inherits all labels of the container. Without the proof of a group (label_owner), one that is made from
     # it is not taken for the container itself, and this one, made anew from it, still is what it was.
     unproven = {group.proof: "" for group in (COMPOSE, SWARM) if group.proof in container.labels}
@@ -126,7 +138,7 @@ def _stamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds")
 
 
-async def _claimed(ctx: Context, repository: str, tag: str, container: Container) -> str:
+async def _claimed(ctx: ActionContext, repository: str, tag: str, container: Container) -> str:
     """`tag`, or with the incident's id where another of dockmend's images has it, or is just being made under it;
     never the tag of somebody else's. It is this commit's from then on, until that gives its claim up."""
     reference = f"{repository}:{tag}"
@@ -135,8 +147,8 @@ async def _claimed(ctx: Context, repository: str, tag: str, container: Container
     if taken or not _may_move(ctx, present, reference, container):
         if not taken and present is not None and present.labels.get(REFERENCE) != reference:
             raise _somebody_elses(ctx, reference, container)
-        longest = references.LONGEST_TAG - len(ctx.incident.id) - 1
-        reference = f"{repository}:{references.tag(f'{tag[:longest]}-{ctx.incident.id}')}"
+        longest = image_references.LONGEST_TAG - len(ctx.incident.id) - 1
+        reference = f"{repository}:{image_references.tag(f'{tag[:longest]}-{ctx.incident.id}')}"
         present = await holder(ctx.engine, reference)
         if reference in ctx.claims or not _may_move(ctx, present, reference, container):
             raise _somebody_elses(ctx, reference, container)
@@ -144,12 +156,12 @@ async def _claimed(ctx: Context, repository: str, tag: str, container: Container
     return reference
 
 
-def _may_move(ctx: Context, present: Image | None, reference: str, container: Container) -> bool:
+def _may_move(ctx: ActionContext, present: Image | None, reference: str, container: Container) -> bool:
     return present is None or made(ctx.own, present, reference, ctx.incident.rule, container.name)
 
 
-def _somebody_elses(ctx: Context, reference: str, container: Container) -> Failed:
-    return Failed(
+def _somebody_elses(ctx: ActionContext, reference: str, container: Container) -> ActionFailed:
+    return ActionFailed(
         f"cannot commit {container.name}: {reference} names an image that rule {ctx.incident.rule} did not make;"
         " choose another repository or tag",
         again=False,
@@ -157,7 +169,7 @@ def _somebody_elses(ctx: Context, reference: str, container: Container) -> Faile
 
 
 # ----------------------------------------------------------------------------------------------------------- settling
-async def settle(ctx: Context, record: ActionRecord) -> Settled:
+async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
     """Done if its image is there; a container that the engine left frozen goes on."""
     begun = record.undo.get("commit")
     if not begun:
@@ -188,7 +200,7 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
     return Settled(done=True, detail="; ".join([said, *told]))
 
 
-async def _named(ctx: Context, record: ActionRecord, image: Image, reference: str) -> list[str]:
+async def _named(ctx: ActionContext, record: ActionRecord, image: Image, reference: str) -> list[str]:
     """An engine that died between making the image and giving it its name: it gets it now."""
     if image.tags:
         return []
@@ -201,7 +213,7 @@ async def _named(ctx: Context, record: ActionRecord, image: Image, reference: st
     return []
 
 
-async def _committed(ctx: Context, record: ActionRecord, at: str) -> Image | None:
+async def _committed(ctx: ActionContext, record: ActionRecord, at: str) -> Image | None:
     """The image of this very attempt: the incident may have made others, and images inherit its labels."""
     images: Sequence[Image] = await ctx.engine.images({INCIDENT: record.incident, COMMITTED_AT: at})
     proven = [image for image in images if ctx.own.objects.image(image) is not None]
@@ -211,7 +223,7 @@ async def _committed(ctx: Context, record: ActionRecord, at: str) -> Image | Non
     return found
 
 
-async def _thawed(ctx: Context, container: Container) -> str:
+async def _thawed(ctx: ActionContext, container: Container) -> str:
     try:
         with suppress(NotFound):
             await ctx.engine.unpause(container.id)

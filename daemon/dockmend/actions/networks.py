@@ -12,11 +12,11 @@ from typing import Any
 
 import msgspec
 
-from dockmend.actions import network_making as making
-from dockmend.actions.base import NOT_BEGUN, Action, Context, Done, Failed, Settled, register
-from dockmend.actions.containers_settle import GONE, look
-from dockmend.actions.network_places import clear, inspected, join, leave, lost_for_good, place, present
-from dockmend.actions.refusals import failed
+from dockmend.actions import create_network as making
+from dockmend.actions.action import NOT_BEGUN, Action, ActionContext, ActionFailed, ActionResult, Settled, register
+from dockmend.actions.containers_recovery import GONE, look
+from dockmend.actions.endpoints import clear, inspected, join, leave, lost_for_good, place, present
+from dockmend.actions.engine_refusals import failed
 from dockmend.errors import EngineError
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Container, Endpoint, Network, Object
@@ -32,13 +32,13 @@ class Loss:
     definition: Network | None = None
 
 
-async def reconnect(ctx: Context, params: Any, subject: Object) -> Done:
+async def reconnect(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Connect a container again to what it lost: same aliases, addresses, links and driver options."""
     container = await inspected(ctx, "reconnect_network", "reconnect", subject)
     start = lost_for_good(container)
     lost, connected = await _losses(ctx, params, container, everything=start)
     if not lost and not start:
-        return Done(_already(connected) if connected else "it has lost no network")
+        return ActionResult(_already(connected) if connected else "it has lost no network")
     await ctx.remember({
         "reconnect": [
             {
@@ -57,7 +57,9 @@ async def reconnect(ctx: Context, params: Any, subject: Object) -> Done:
     return await _told(ctx, container, [each for each in lost if each.name in back], connected, start)
 
 
-async def _losses(ctx: Context, params: Any, container: Container, *, everything: bool) -> tuple[list[Loss], list[str]]:
+async def _losses(
+    ctx: ActionContext, params: Any, container: Container, *, everything: bool
+) -> tuple[list[Loss], list[str]]:
     """What is to be reconnected, and the names of what is connected as it should be.
 
     `everything`: not only the incident's network, since its start fails for any of them.
@@ -75,7 +77,7 @@ async def _losses(ctx: Context, params: Any, container: Container, *, everything
             continue
         endpoint = _settings(container, known, name)
         if endpoint is None:
-            raise Failed(
+            raise ActionFailed(
                 f"cannot reconnect {container.name} to {name}: how it was connected was never seen; connect it by hand"
                 f" (docker network connect {name} {container.name})",
                 again=False,
@@ -93,45 +95,47 @@ def _settings(container: Container, known: Mapping[str, Endpoint], name: str) ->
     return msgspec.structs.replace(live, mac=live.mac or kept.mac) if live.network_id else kept
 
 
-async def _reconnect_all(ctx: Context, container: Container, lost: list[Loss]) -> list[str]:
+async def _reconnect_all(ctx: ActionContext, container: Container, lost: list[Loss]) -> list[str]:
     """Each of them, even where one fails; the failures then fail the action together. The names of those that it put
     back, and that nobody else had by then."""
-    failures: list[Failed] = []
+    failures: list[ActionFailed] = []
     back: list[str] = []
     for loss in lost:
         try:
             if await _reconnect(ctx, container, loss):
                 back.append(loss.name)
-        except Failed as failure:
+        except ActionFailed as failure:
             failures.append(failure)
     if failures:
         told = "; ".join(str(each) for each in failures)
         also = f"; it was reconnected{_to(back)}" if back else ""
-        raise Failed(told + also, again=any(each.again for each in failures)) from failures[0]
+        raise ActionFailed(told + also, again=any(each.again for each in failures)) from failures[0]
     return back
 
 
-async def _reconnect(ctx: Context, container: Container, loss: Loss) -> bool:
+async def _reconnect(ctx: ActionContext, container: Container, loss: Loss) -> bool:
     """False where somebody else was faster."""
     network = await present(ctx, loss.name)
     if network is None and loss.definition is not None:
         network = await making.make(ctx, loss.definition)
     if network is None:
-        raise Failed(
+        raise ActionFailed(
             f"cannot reconnect {container.name} to {loss.name}: network {loss.name} does not exist; make it again"
             " (docker network create, or compose up), or let the rule do so (reconnect_network: {create: true})"
         )
     return await join(ctx, container, network, loss.endpoint, f"reconnect {container.name} to {loss.name}")
 
 
-async def _start(ctx: Context, container: Container) -> None:
+async def _start(ctx: ActionContext, container: Container) -> None:
     try:
         await ctx.engine.start(container.id)
     except EngineError as error:
         raise failed(error, f"start {container.name}", container) from error
 
 
-async def _told(ctx: Context, container: Container, back: list[Loss], connected: list[str], started: bool) -> Done:
+async def _told(
+    ctx: ActionContext, container: Container, back: list[Loss], connected: list[str], started: bool
+) -> ActionResult:
     """The outcome, with what the engine did not take over. `connected`: what somebody else put back."""
     seen = await look(ctx, container.id)
     said = [f"reconnected{_to([each.name for each in back])}"] if back else []
@@ -149,7 +153,7 @@ async def _told(ctx: Context, container: Container, back: list[Loss], connected:
     elif seen is not None and not seen.running:
         said.append(f"it was left {seen.state}")
     # Also one that it is not in now: a person took it out of that one again, before this look.
-    return Done("; ".join(said), {"reconnected": {container.id: [each.name for each in back]}})
+    return ActionResult("; ".join(said), {"reconnected": {container.id: [each.name for each in back]}})
 
 
 def _already(connected: list[str]) -> str:
@@ -160,7 +164,7 @@ def _to(names: list[str]) -> str:
     return f" to {', '.join(names)}"
 
 
-async def settle_reconnect(ctx: Context, record: ActionRecord) -> Settled:
+async def settle_reconnect(ctx: ActionContext, record: ActionRecord) -> Settled:
     """Finish what was begun with the settings that were written down."""
     recorded = record.undo.get("reconnect")
     if recorded is None:
@@ -183,7 +187,7 @@ async def settle_reconnect(ctx: Context, record: ActionRecord) -> Settled:
         start = bool(record.undo.get("start")) and not container.running and began_before
         if start:
             await _start(ctx, container)
-    except Failed as failure:
+    except ActionFailed as failure:
         return Settled(done=False, detail=str(failure))
     finished = f"the reconnection was finished: {', '.join(back)}" if back else "it had been reconnected"
     facts = {"reconnected": {container.id: back}}  # the others may have been put back by a person
@@ -191,23 +195,23 @@ async def settle_reconnect(ctx: Context, record: ActionRecord) -> Settled:
 
 
 # ------------------------------------------------------------------------------------------------- into one, out of one
-async def connect(ctx: Context, params: Any, subject: Object) -> Done:
+async def connect(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Connect a container to a network as the rule says; what is in it already stays as it is."""
     name = ctx.render(params.network)
     container = await inspected(ctx, "connect_network", "connect", subject)
     network = await present(ctx, name)
     if network is None:
-        raise Failed(f"cannot connect {container.name} to {name}: network {name} does not exist")
+        raise ActionFailed(f"cannot connect {container.name} to {name}: network {name} does not exist")
     if await place(ctx, container, name) == "connected":
-        return Done(f"was connected already to {name}")
+        return ActionResult(f"was connected already to {name}")
     aliases = tuple(ctx.render(each) for each in params.aliases)
     endpoint = Endpoint(network_id=network.id, aliases=aliases, ipv4=params.ipv4, ipv6=params.ipv6)
     await ctx.remember({"connect": name})
     await join(ctx, container, network, endpoint, f"connect {container.name} to {name}")
-    return Done(f"connected to {name}")
+    return ActionResult(f"connected to {name}")
 
 
-async def settle_connect(ctx: Context, record: ActionRecord) -> Settled:
+async def settle_connect(ctx: ActionContext, record: ActionRecord) -> Settled:
     """One call, that went through or did not. What a refused one left behind is cleared away."""
     name = record.undo.get("connect")
     if not name:
@@ -222,22 +226,22 @@ async def settle_connect(ctx: Context, record: ActionRecord) -> Settled:
     return Settled(done=False, detail=f"it was not connected to {name} yet")
 
 
-async def disconnect(ctx: Context, params: Any, subject: Object) -> Done:
+async def disconnect(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Take a container out of a network. It is meant: no loss is told of, and nothing puts it back."""
     name = ctx.render(params.network)
     container = await inspected(ctx, "disconnect_network", "disconnect", subject)
     if name not in container.networks:
-        return Done(f"was not connected to {name}")
+        return ActionResult(f"was not connected to {name}")
     await ctx.remember({"disconnect": name})
     # A network that is gone, and one that was made again, are left by force only, and by the network's name.
     await leave(ctx, container, name, force=params.force or not container.running)
     seen = await look(ctx, container.id)
     if seen is not None and name in seen.networks:
-        raise Failed(f"cannot disconnect {container.name} from {name}: the engine still shows it connected")
-    return Done(f"disconnected from {name}")
+        raise ActionFailed(f"cannot disconnect {container.name} from {name}: the engine still shows it connected")
+    return ActionResult(f"disconnected from {name}")
 
 
-async def settle_disconnect(ctx: Context, record: ActionRecord) -> Settled:
+async def settle_disconnect(ctx: ActionContext, record: ActionRecord) -> Settled:
     """One call, that went through or did not."""
     name = record.undo.get("disconnect")
     if not name:

@@ -12,38 +12,38 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
-from dockmend.actions.base import Action, Context, Done, Failed, Settled, register
-from dockmend.actions.refusals import unfinished
-from dockmend.actions.selection import Selection, select, still_inside
+from dockmend.actions.action import Action, ActionContext, ActionFailed, ActionResult, Settled, register
+from dockmend.actions.engine_refusals import unfinished
+from dockmend.actions.volume_selection import VolumeSelection, select, still_inside
 from dockmend.errors import EngineError, NotFound, Permanent, Temporary
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Container, Object
 from dockmend.snapshots.archive import Read, Why, begin, read, seal
-from dockmend.snapshots.helper import remove_helpers
+from dockmend.snapshots.helper_container import remove_helpers
+from dockmend.snapshots.joined_threads import to_end
 from dockmend.snapshots.manifest import Manifest, SnapshotError
-from dockmend.snapshots.store import Store
-from dockmend.snapshots.threads import to_end
+from dockmend.snapshots.snapshot_store import SnapshotStore
 
 UNDER_WAY = 1.5  # seconds for which the engine may still be doing what a dead dockmend asked for: it is looked at twice
 UNPAUSE_TRIES = 8
 UNPAUSE_WAIT = 0.25  # seconds after the first try, doubled after each: half a minute in all
 
 
-async def snapshot_volume(ctx: Context, params: Any, subject: Object) -> Done:
+async def snapshot_volume(ctx: ActionContext, params: Any, subject: Object) -> ActionResult:
     """Snapshots of the subject's volumes; all of them or none. `facts` has their ids and sizes (bytes)."""
-    store = Store(ctx.state / "snapshots", ctx.reserve)
+    store = SnapshotStore(ctx.state / "snapshots", ctx.reserve)
     selection = await select(ctx, params.volumes, subject)
     try:
         made = await _take_all(ctx, store, selection, params.consistency)
         removed = await _keep(store, params.keep, ctx.incident.rule, made)
     except SnapshotError as error:
-        raise Failed(str(error), again=error.again) from error
+        raise ActionFailed(str(error), again=error.again) from error
     except OSError as error:
-        raise Failed(f"cannot write the snapshot below {store.root}: {error.strerror or error}") from error
+        raise ActionFailed(f"cannot write the snapshot below {store.root}: {error.strerror or error}") from error
     facts = {"snapshots": [_fact(manifest) for manifest in made], "removed": removed}
     told = ", ".join(f"{manifest.id} ({manifest.files} files, {manifest.bytes} bytes)" for manifest in made)
-    return Done(f"snapshot {told}", facts)
+    return ActionResult(f"snapshot {told}", facts)
 
 
 def _fact(manifest: Manifest) -> dict[str, Any]:
@@ -51,7 +51,9 @@ def _fact(manifest: Manifest) -> dict[str, Any]:
     return {**manifest.row(), "compressed_bytes": manifest.compressed_bytes, "not_kept": lost}
 
 
-async def _take_all(ctx: Context, store: Store, selection: Selection, consistency: str) -> list[Manifest]:
+async def _take_all(
+    ctx: ActionContext, store: SnapshotStore, selection: VolumeSelection, consistency: str
+) -> list[Manifest]:
     users, left = await _users(ctx, selection) if consistency == "pause" else ((), ())
     names = [source.name for source in selection.sources]
     await ctx.remember({"snapshot_volume": {"volumes": names, "pause": [container.id for container in users]}})
@@ -81,14 +83,14 @@ async def _take_all(ctx: Context, store: Store, selection: Selection, consistenc
         return made
 
 
-def _withdraw(store: Store, made: Sequence[Manifest]) -> None:
+def _withdraw(store: SnapshotStore, made: Sequence[Manifest]) -> None:
     """Of several volumes all are kept or none: the next attempt makes them all again."""
     for manifest in made:
         with contextlib.suppress(OSError, SnapshotError):
             store.remove(manifest.id)
 
 
-async def _keep(store: Store, keep: Any, rule: str, made: Sequence[Manifest]) -> list[str]:
+async def _keep(store: SnapshotStore, keep: Any, rule: str, made: Sequence[Manifest]) -> list[str]:
     last = getattr(keep, "last", None)
     if last is None:
         return []
@@ -99,7 +101,7 @@ async def _keep(store: Store, keep: Any, rule: str, made: Sequence[Manifest]) ->
 
 
 # ---------------------------------------------------------------------------------------------------------- held still
-async def _users(ctx: Context, selection: Selection) -> tuple[tuple[Container, ...], tuple[str, ...]]:
+async def _users(ctx: ActionContext, selection: VolumeSelection) -> tuple[tuple[Container, ...], tuple[str, ...]]:
     """The running containers that can write to what is read, and what must not be held still: "NAME: why".
 
     One that a person paused is left as it is.
@@ -120,14 +122,14 @@ async def _users(ctx: Context, selection: Selection) -> tuple[tuple[Container, .
     return tuple(users), tuple(left)
 
 
-def _forbidden(ctx: Context, container: Container) -> str | None:
+def _forbidden(ctx: ActionContext, container: Container) -> str | None:
     if ctx.forbids is not None:
         return ctx.forbids(container)
     verdict = Guards().forbids(container)
     return verdict.reason if verdict else None
 
 
-async def _writes(ctx: Context, container: Container, selection: Selection) -> bool:
+async def _writes(ctx: ActionContext, container: Container, selection: VolumeSelection) -> bool:
     try:
         raw = await ctx.engine.inspect_raw(container.id)
     except NotFound:
@@ -139,7 +141,7 @@ async def _writes(ctx: Context, container: Container, selection: Selection) -> b
 
 
 @asynccontextmanager
-async def _still(ctx: Context, users: Sequence[Container]) -> AsyncIterator[None]:
+async def _still(ctx: ActionContext, users: Sequence[Container]) -> AsyncIterator[None]:
     paused: list[Container] = []
     try:
         for container in users:
@@ -153,21 +155,21 @@ async def _still(ctx: Context, users: Sequence[Container]) -> AsyncIterator[None
                 if state != "running":
                     paused.pop()  # it ended, or a person paused it in the same moment: theirs, not ours
                     continue
-                raise Failed(f"cannot hold {container.name} still: {error}") from error
+                raise ActionFailed(f"cannot hold {container.name} still: {error}") from error
         yield
     finally:
         for container in paused:
             await _let_go(ctx, container)
 
 
-async def _state(ctx: Context, container: Container) -> str:
+async def _state(ctx: ActionContext, container: Container) -> str:
     try:
         return (await ctx.engine.inspect(container.id)).state
     except NotFound:
         return "gone"
 
 
-async def _let_go(ctx: Context, container: Container) -> None:
+async def _let_go(ctx: ActionContext, container: Container) -> None:
     """Unpauses, again and again: nobody else will. Raises EngineAway once that is hopeless."""
     wait = UNPAUSE_WAIT
     for attempt in range(UNPAUSE_TRIES):
@@ -182,7 +184,7 @@ async def _let_go(ctx: Context, container: Container) -> None:
             return
 
 
-async def _unpause(ctx: Context, container: str) -> bool:
+async def _unpause(ctx: ActionContext, container: str) -> bool:
     """True if it was paused. One that was stopped, removed or unpaused by somebody else needs nothing more."""
     try:
         if (await ctx.engine.inspect(container)).state != "paused":
@@ -194,12 +196,12 @@ async def _unpause(ctx: Context, container: str) -> bool:
 
 
 # -------------------------------------------------------------------------------------------------------------- settle
-async def settle(ctx: Context, record: ActionRecord) -> Settled:
+async def settle(ctx: ActionContext, record: ActionRecord) -> Settled:
     """Lets go what a dead dockmend held still, removes what it left, and finds out whether it was done."""
     undo = record.undo.get("snapshot_volume") or {}
     held = [str(each) for each in undo.get("pause", ())]
     released = await _clear(ctx, record.incident, held)
-    store = Store(ctx.state / "snapshots")
+    store = SnapshotStore(ctx.state / "snapshots")
     with contextlib.suppress(OSError):  # an unreadable disk shows in the next snapshot
         await asyncio.to_thread(store.clean)
     wanted = set(undo.get("volumes", ()))
@@ -217,7 +219,7 @@ async def settle(ctx: Context, record: ActionRecord) -> Settled:
     return Settled(done=False, detail=f"interrupted before the snapshot was whole{told}")
 
 
-async def _clear(ctx: Context, incident: str, held: Sequence[str]) -> set[str]:
+async def _clear(ctx: ActionContext, incident: str, held: Sequence[str]) -> set[str]:
     released = {each for each in held if await _unpause(ctx, each)}
     await remove_helpers(ctx.own, incident)
     return released

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from dockmend.app.run import run
+from dockmend.app.daemon_process import run
 
 __all__ = ["run"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dockmend.control.api import Tried
+from dockmend.control.control_api import Tried
 from dockmend.errors import UsageError
 from dockmend.settings.channels import LISTED, Kind
 
@@ -42,7 +42,7 @@ def channels_of(daemon: Daemon) -> list[dict[str, Any]]:
 
 async def tried(daemon: Daemon, channel: str, url: int, kind: str) -> Tried:
     """Implements control.api.Commands.notify_test."""
-    from dockmend.notify.samples import sample  # noqa: PLC0415 - only for who asks
+    from dockmend.notify.sample_messages import sample  # noqa: PLC0415 - only for who asks
 
     channels = {each.name: each for each in daemon.message_delivery.channels}
     if channel not in channels or not 0 <= url < len(channels[channel].urls):

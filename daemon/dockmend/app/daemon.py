@@ -14,34 +14,34 @@ import structlog
 from msgspec.structs import replace
 
 from dockmend import __version__, actions
-from dockmend.app import taking_up
-from dockmend.app.commands import DaemonCommands
-from dockmend.app.definitions import Definitions
-from dockmend.app.degraded import Degraded
+from dockmend.app import resume
+from dockmend.app.daemon_commands import DaemonCommands
+from dockmend.app.degraded_parts import DegradedParts
+from dockmend.app.healer_conflicts import OtherHealers
 from dockmend.app.host_name import host_name, is_of_a_container, keep
-from dockmend.app.keeping import Keeping
-from dockmend.app.left_aside import LeftAside
+from dockmend.app.image_cleanup import ImageCleanup
+from dockmend.app.last_definitions import LastDefinitions
+from dockmend.app.leadership import Leadership
 from dockmend.app.leftovers import Leftovers
-from dockmend.app.memory import keep_small
+from dockmend.app.memory_trimming import keep_small
 from dockmend.app.message_delivery import MessageDelivery
 from dockmend.app.messages import Messages, messenger_of, router_of, telling_of, where_of
-from dockmend.app.other_healers import OtherHealers
 from dockmend.app.pauses import Pauses
+from dockmend.app.persistence import Persistence
+from dockmend.app.recreation_leftovers import RecreationLeftovers
 from dockmend.app.reloading import Reloading
-from dockmend.app.rules import Rules, watch_folder
-from dockmend.app.spare_images import SpareImages
-from dockmend.app.tasks import every, forever
-from dockmend.app.turn import Turn
+from dockmend.app.rule_store import RuleStore, watch_folder
+from dockmend.app.supervision import every, forever
 from dockmend.app.unwell import Unwell, unwell
 from dockmend.app.watchdog import feed
 from dockmend.cancelling import end_all
-from dockmend.control.server import Server
+from dockmend.control.socket_server import SocketServer
 from dockmend.decide import History, Host, Suppress
-from dockmend.engine.api import PODMAN, Engine
-from dockmend.engine.gate import Acting, gated
+from dockmend.engine.engine_api import PODMAN, Engine
+from dockmend.engine.read_only_gate import ActingSwitch, gated
 from dockmend.errors import JournalError
 from dockmend.guards import Guards
-from dockmend.journal.api import Journal
+from dockmend.journal.journal_api import Journal
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.mirror.proven_names import ProvenNames
@@ -49,28 +49,28 @@ from dockmend.model import Change, Container
 from dockmend.observer import Observers
 from dockmend.own_container import own_containers
 from dockmend.ownership import Ownership
-from dockmend.pipeline.dependents import Dependents
+from dockmend.pipeline.dependent_counts import DependentCounts
+from dockmend.pipeline.dispatcher import Dispatcher
 from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.incidents import Incidents
-from dockmend.pipeline.intake import Intake
-from dockmend.pipeline.lanes import Lanes
-from dockmend.pipeline.pulse import Pulse
+from dockmend.pipeline.keyed_workers import KeyedWorkers
+from dockmend.pipeline.list_watch import ListWatch
+from dockmend.pipeline.reconciler import Reconciler
+from dockmend.pipeline.reoffering import Reoffering
 from dockmend.pipeline.rules_in_force import RulesInForce
 from dockmend.pipeline.self_check import SelfCheck
-from dockmend.pipeline.standing import StandingOffers
-from dockmend.pipeline.steps import Steps
-from dockmend.pipeline.treatment import Treatment
+from dockmend.pipeline.step_runner import StepRunner
 from dockmend.pipeline.verification import Verification
-from dockmend.pipeline.watch import Watch
+from dockmend.pipeline.wakeups import Wakeups
+from dockmend.rules.healer_images import healers_changed
 from dockmend.rules.label_rules import begins_to_ask
-from dockmend.rules.model import Rule
-from dockmend.rules.other_healers import healers_changed
+from dockmend.rules.rule import Rule
 from dockmend.settings import Policy, Settings
 from dockmend.tell.incident_log import LogTeller
 from dockmend.tell.label_errors import LabelErrors
 from dockmend.tell.metrics import Metrics
 from dockmend.tell.notify_systemd import Notifier
-from dockmend.tell.silent import Silent
+from dockmend.tell.null_publisher import NullPublisher
 from dockmend.timekeeping import Clock
 from dockmend.triggers.schedule import Schedules
 
@@ -93,28 +93,28 @@ class Daemon:
         clock: Clock,
         dice: random.Random,
         policy: Callable[[], Policy] | None = None,
-        turn: Turn | None = None,
+        turn: Leadership | None = None,
     ) -> None:
         """`policy` reads the settings' policy again; without it, it stays what it is. `turn`: whose turn it is to act;
         without it, it is this one's."""
-        self.turn = turn or Turn(None)
+        self.turn = turn or Leadership(None)
         self.settings = settings = settings.model_copy(
             update={"dry_run": settings.dry_run or self.turn.holder is not None}
         )
         why_not = self.turn.why_not or ("this is a dry run" if settings.dry_run else "")
         ungated = engine
-        self.engine = engine = gated(engine, Acting(why_not, settings.only))
+        self.engine = engine = gated(engine, ActingSwitch(why_not, settings.only))
         self.journal = journal
         self.clock = clock
         self.dice = dice
         self.started_at = clock.wall()
         self.host = host_name(settings)
         self.metrics = Metrics(__version__)
-        self.times: taking_up.Times
+        self.times: resume.Times
         self.notifier = Notifier(os.environ)
-        self.standing = Degraded(self.notifier)
+        self.standing = DegradedParts(self.notifier)
         self.degraded = self.standing.parts
-        self.rules = Rules(settings, self.host, clock.wall)
+        self.rules = RuleStore(settings, self.host, clock.wall)
         self.mqtt = self._mqtt()
         self.label_errors = LabelErrors(frozenset(settings.notify), self._name_labels)
         self.where = where_of(self)
@@ -129,25 +129,25 @@ class Daemon:
         self.message_delivery = MessageDelivery(settings, journal, self.metrics, self.degraded, clock, dice)
         self.router = router_of(self)
         self.pauses = Pauses(clock, self.observer.paused)
-        self.pulse = Pulse()
+        self.pulse = Wakeups()
         self.own = Ownership(engine, journal, clock.wall)
         self.mirror = Mirror(settings.unknown_cause, self._container_changed, self.own.objects)
         ungated.names = ProvenNames(self.own.objects, self.mirror.identities)
         self.incidents = Incidents(journal, self.observer, clock, dice)
         self.guards = Guards(settings.policy, own_containers(), self.own.objects, settings.only)
         self.history = History()
-        self.definitions = Definitions(engine, journal, self.mirror, clock)
-        self.intake: Intake
-        self.treatment: Treatment
-        self.watch: Watch
-        self.keeping: Keeping
+        self.definitions = LastDefinitions(engine, journal, self.mirror, clock)
+        self.intake: Dispatcher
+        self.treatment: Reconciler
+        self.watch: ListWatch
+        self.keeping: Persistence
         self.schedules: Schedules
         self.self_check: SelfCheck
         self.leftovers = Leftovers(self.own, self.incidents, settings.paths.snapshots)
-        self.spare_images = SpareImages(self.own, self.incidents, settings.dry_run)
+        self.spare_images = ImageCleanup(self.own, self.incidents, settings.dry_run)
         self.reloading = Reloading(self, policy or (lambda: settings.policy))
         self._listed = asyncio.Event()
-        self.standing_offers = StandingOffers(self.mirror, self._again)
+        self.standing_offers = Reoffering(self.mirror, self._again)
         self.healers = OtherHealers(self.mirror, self.rules, self.reloading.put_in_force)
 
     def _mqtt(self) -> MqttTeller | None:
@@ -198,17 +198,17 @@ class Daemon:
             if self.turn.holder is not None:
                 self.observer.degraded("acting", self.turn.why_not)
             self.own.objects.load(await self.journal.instance(), await self.journal.owned())
-            known = await taking_up.known_state(self.journal, self.mirror, self.clock)
-            self.times = taking_up.Times(known.moved, self.clock())
+            known = await resume.known_state(self.journal, self.mirror, self.clock)
+            self.times = resume.Times(known.moved, self.clock())
             await self.message_delivery.take_up(known.moved)
-            self.history = await taking_up.history_of(self.journal, self.times, self.rules.looks_back)
-            await taking_up.tell_own_doing(self.journal, self.mirror, known)
+            self.history = await resume.history_of(self.journal, self.times, self.rules.looks_back)
+            await resume.tell_own_doing(self.journal, self.mirror, known)
             pauses = [self.times.pause(pause) for pause in await self.journal.pauses()]
             self.pauses = Pauses(self.clock, self.observer.paused, pauses)
             for (rule, target), mine in self.history.targets.items():
                 if mine.breaker_at is not None:
                     self.observer.breaker_known(rule, target)
-            async with Lanes(self._lane_failed) as lanes:
+            async with KeyedWorkers(self._lane_failed) as lanes:
                 self._assemble(lanes)
                 self.watch.cursor = known.cursor
                 self.schedules.take_up(known.fired, known.moved)
@@ -221,7 +221,7 @@ class Daemon:
         finally:
             await self.journal.close()
 
-    async def _run_parts(self, lanes: Lanes, stop: asyncio.Event, shutdown: float) -> None:
+    async def _run_parts(self, lanes: KeyedWorkers, stop: asyncio.Event, shutdown: float) -> None:
         async with asyncio.TaskGroup() as group:
             parts = [group.create_task(forever(name, part, self.clock), name=name) for name, part in self._parts()]
             # Ready is not "connected": dockmend outlives the engine and waits for it (that is /readyz's word).
@@ -234,17 +234,17 @@ class Daemon:
             await self._stop(lanes, shutdown)
             await end_all([*parts, *ends])
 
-    def _assemble(self, lanes: Lanes) -> None:
+    def _assemble(self, lanes: KeyedWorkers) -> None:
         settings, clock = self.settings, self.clock
-        dependents = Dependents(self.mirror, clock)
-        steps = Steps(
+        dependents = DependentCounts(self.mirror, clock)
+        steps = StepRunner(
             engine=self.engine, own=self.own, mirror=self.mirror, journal=self.journal, incidents=self.incidents,
-            observer=self.observer, guards=self.guards, teller=self.mqtt or Silent(), state=settings.paths.state,
+            observer=self.observer, guards=self.guards, teller=self.mqtt or NullPublisher(), state=settings.paths.state,
             bind_roots=settings.snapshots.bind_roots, host=self.host, clock=clock, definition=self.definitions.of,
             messenger=messenger_of(self), reserve=settings.snapshots.reserve,
         )  # fmt: skip
         groups = Groups(self.mirror, self.incidents, self.guards)
-        self.treatment = Treatment(
+        self.treatment = Reconciler(
             steps=steps, incidents=self.incidents, mirror=self.mirror, lanes=lanes, history=self.history,
             guards=self.guards, observer=self.observer,
             verification=Verification(self.mirror, self.pulse, clock, groups),
@@ -252,16 +252,16 @@ class Daemon:
             parallel=settings.limits.parallel, learn=self._learn, closed=self._closed, offer=self._offer_to,
             dependents=lambda incident: dependents(incident.object_id), rules=RulesInForce(self.mirror),
         )  # fmt: skip
-        self.intake = Intake(
+        self.intake = Dispatcher(
             self.incidents, self.treatment, self.guards, self.observer, self.host, settings.dry_run, clock.wall,
             self.mirror,
         )  # fmt: skip
         self.mirror.on_gone = self._gone
         self.mirror.on_settled = self.pulse.settled
-        self.watch = Watch(  # the mirror is of the engine, and the engine's stamps follow the clock on the wall
+        self.watch = ListWatch(  # the mirror is of the engine, and the engine's stamps follow the clock on the wall
             self.engine, self.mirror, self._offer, self.observer, clock.wall, self.dice, self._first_listed, self._again
         )
-        self.keeping = Keeping(
+        self.keeping = Persistence(
             self.journal, self.incidents.backlog, self.mirror, self.observer, clock, lambda: self.watch.cursor
         )
         self.incidents.began = self.keeping.began
@@ -308,21 +308,21 @@ class Daemon:
         return parts
 
     async def _serve_http(self) -> None:
-        from dockmend.app.source import DaemonSource  # noqa: PLC0415 - loaded only where there is a page to show
-        from dockmend.web.server import WebServer  # noqa: PLC0415 - the same
+        from dockmend.app.http_answers import HttpAnswers  # noqa: PLC0415 - loaded only where there is a page to show
+        from dockmend.web.http_server import WebServer  # noqa: PLC0415 - the same
         from dockmend.web.tokens import Tokens, tokens_of  # noqa: PLC0415 - the same
 
         http = self.settings.http
         tokens = await asyncio.to_thread(tokens_of, self.settings) if http.listen is not None else Tokens()
         for problem in tokens.problems:
             log.error("a token of the HTTP server is missing", error=problem)
-        await WebServer(http, DaemonSource(self), tokens).run()
+        await WebServer(http, HttpAnswers(self), tokens).run()
 
     async def _serve_commands(self) -> None:
-        async with Server(self.settings.paths.socket, DaemonCommands(self)):
+        async with SocketServer(self.settings.paths.socket, DaemonCommands(self)):
             await asyncio.Event().wait()
 
-    async def _stop(self, lanes: Lanes, shutdown: float) -> None:
+    async def _stop(self, lanes: KeyedWorkers, shutdown: float) -> None:
         self.intake.open = False
         self.treatment.stop()
         if not await lanes.drained(shutdown):
@@ -395,16 +395,14 @@ class Daemon:
         if self.watch.info.product == PODMAN:
             log.warning("this is Podman: a person's stop can look like a crash to dockmend, see docs/engines.md")
         shadow = self.settings.dry_run
-        aside = LeftAside(self.engine, self.own, self.journal, self.mirror, self.incidents, self.guards)
+        aside = RecreationLeftovers(self.engine, self.own, self.journal, self.mirror, self.incidents, self.guards)
 
         async def settled(incident_id: str) -> None:
             await aside.settled(incident_id)
             self.leftovers.due.set()
             self.spare_images.due.set()
 
-        await taking_up.take_up(
-            self.journal, self.incidents, self.treatment, self.times, shadow=shadow, settled=settled
-        )
+        await resume.take_up(self.journal, self.incidents, self.treatment, self.times, shadow=shadow, settled=settled)
         if not self.settings.only:
             aside.tell()
         if not shadow:

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 from dockmend import folders
 from dockmend.errors import EngineError
 from dockmend.own_container import in_container
-from dockmend.settings.model import HOST_NAME
+from dockmend.settings.sections import HOST_NAME
 
 if TYPE_CHECKING:
-    from dockmend.engine.api import Engine
+    from dockmend.engine.engine_api import Engine
     from dockmend.settings import Settings
 
 KEPT = "host"

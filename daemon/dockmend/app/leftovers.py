@@ -17,8 +17,8 @@ from dockmend.journal.records import Incident
 from dockmend.owned import COMMAND, HIDDEN, OwnedObject
 from dockmend.ownership import Ownership
 from dockmend.pipeline.incidents import Incidents
-from dockmend.snapshots.owner import gone
-from dockmend.snapshots.store import Store
+from dockmend.snapshots.helper_owner import gone
+from dockmend.snapshots.snapshot_store import SnapshotStore
 
 log = structlog.get_logger("dockmend")
 
@@ -57,7 +57,7 @@ class Leftovers:
     async def at_start(self) -> None:
         """What the dockmend before this one left, half-written files as well: nothing is being written yet."""
         await self.remove()
-        Store(self._snapshots).clean()
+        SnapshotStore(self._snapshots).clean()
 
     async def remove(self) -> None:
         """One look."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dockmend.journal.api import Journal
+from dockmend.journal.journal_api import Journal
 from dockmend.notify.outbox import Outbox
 from dockmend.settings import Settings
 from dockmend.tell.metrics import Metrics

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dockmend.actions.base import Messenger, Nobody
-from dockmend.app.fact_finding import FactFinding
+from dockmend.actions.action import Messenger, Nobody
 from dockmend.app.given_up import given_up
-from dockmend.app.needs import Needs
+from dockmend.app.message_facts import MessageFacts
+from dockmend.app.message_writer import MessageWriter, Parts, local
+from dockmend.app.needs_person import PersonNeeds
+from dockmend.app.open_troubles import OpenTroubles
 from dockmend.app.rule_messages import RuleMessages
-from dockmend.app.telling import Parts, Telling, local
-from dockmend.app.troubles import Troubles
 from dockmend.decide import rest_of
 from dockmend.model import Container
 from dockmend.notify.message import Severity
-from dockmend.notify.routing import Now, Router
+from dockmend.notify.routing import Router, RoutingMoment
 from dockmend.notify.wording import SEVERITIES, Where
 from dockmend.rules.label_rules import asked
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from dockmend.app.daemon import Daemon
 
 
-def telling_of(daemon: Daemon) -> Telling | None:
+def telling_of(daemon: Daemon) -> MessageWriter | None:
     """None if nobody is to be told: there is no channel, or another dockmend acts on this engine and tells."""
     if not daemon.settings.channels or daemon.settings.only or daemon.turn.holder is not None:
         return None
-    return Telling(daemon.where, daemon.clock.wall)
+    return MessageWriter(daemon.where, daemon.clock.wall)
 
 
 def where_of(daemon: Daemon) -> Where:
@@ -38,7 +38,7 @@ def router_of(daemon: Daemon) -> Router:
     """Who puts messages into the outbox: of the daemon's own, and of rules."""
     clock = daemon.clock
     channels = {each.name: each for each in daemon.message_delivery.channels}
-    return Router(channels, daemon.message_delivery.outbox, lambda: Now(clock(), local(clock.wall())))
+    return Router(channels, daemon.message_delivery.outbox, lambda: RoutingMoment(clock(), local(clock.wall())))
 
 
 def messenger_of(daemon: Daemon) -> Messenger:
@@ -51,7 +51,7 @@ def messenger_of(daemon: Daemon) -> Messenger:
 class Messages:
     """To be made once the daemon's parts are there."""
 
-    def __init__(self, daemon: Daemon, telling: Telling) -> None:
+    def __init__(self, daemon: Daemon, telling: MessageWriter) -> None:
         self._daemon = daemon
         self._telling = telling
 
@@ -61,18 +61,18 @@ class Messages:
 
     def _parts(self) -> Parts:
         daemon, clock = self._daemon, self._daemon.clock
-        troubles = Troubles(
+        troubles = OpenTroubles(
             mirror=daemon.mirror, unwell=daemon.unwell,
             given_up=lambda: given_up(daemon.history, daemon.mirror, daemon.treatment.rules),
             paused=lambda target: daemon.pauses.until("", target) is not False,
             asked_for=lambda container: asked(container, daemon.settings.heal) is not None, severity=self._severity,
             up=lambda: daemon.watch.up, listed=lambda: daemon.listed, clock=clock.wall, ill=self._telling.ill,
-            needs=Needs(
+            needs=PersonNeeds(
                 daemon.mirror, daemon.own.objects, daemon.incidents.open, lambda: daemon.treatment.steps.unsettled,
                 clock.wall_at, clock.wall,
             ),
         )  # fmt: skip
-        facts = FactFinding(daemon.engine, daemon.mirror, daemon.journal, self._why_not, self._next_try)
+        facts = MessageFacts(daemon.engine, daemon.mirror, daemon.journal, self._why_not, self._next_try)
         return Parts(
             troubles=troubles, facts=facts, router=daemon.router, mirror=daemon.mirror,
             journal=daemon.journal, clock=clock,

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from dockmend.app.rules import tell_problems
+from dockmend.app.rule_store import tell_problems
 from dockmend.errors import InvalidFiles
-from dockmend.rules.model import RuleSet
+from dockmend.rules.rule import RuleSet
 from dockmend.settings import Policy
-from dockmend.settings.narrowing import narrowed
+from dockmend.settings.policy_narrowing import narrowed
 
 if TYPE_CHECKING:
     from dockmend.app.daemon import Daemon

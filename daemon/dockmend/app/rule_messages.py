@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from dockmend.actions.base import Done, Failed, Notice
-from dockmend.actions.telling import told_to
-from dockmend.journal.api import Journal
+from dockmend.actions.action import ActionFailed, ActionResult, Notice
+from dockmend.actions.notify_publish_wait import told_to
+from dockmend.journal.journal_api import Journal
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.notify import wording
@@ -33,12 +33,12 @@ class RuleMessages:
     where: Where
     clock: Callable[[], float]
 
-    def tell(self, incident: Incident, notice: Notice) -> Done:
+    def tell(self, incident: Incident, notice: Notice) -> ActionResult:
         known = self.router.channels
         named = tuple(dict.fromkeys(notice.to)) if notice.to is not None else None
         missing = [each for each in named or () if each not in known]
         if named is not None and len(missing) == len(named):
-            raise Failed(
+            raise ActionFailed(
                 f"no message was sent: there is no channel {', '.join(missing)} (settings: notify)", again=False
             )
         message = wording.told(notice.text, notice.title, notice.fill, incident, self.clock(), self.where)
@@ -49,4 +49,4 @@ class RuleMessages:
             notice.mark(channels)
             self.router.send([addressed])
         less = f"; there is no channel {', '.join(missing)} (settings: notify)" if missing else ""
-        return Done(f"{told_to(channels)}{less}", {"channels": channels})
+        return ActionResult(f"{told_to(channels)}{less}", {"channels": channels})

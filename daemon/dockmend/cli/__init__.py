@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-from dockmend.cli.frame import execute
+from dockmend.cli.command_frame import execute
 
 __all__ = ["execute", "main"]
 

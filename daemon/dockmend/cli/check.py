@@ -12,11 +12,11 @@ import click
 
 from dockmend import file_trust
 from dockmend.cli.options import address_of, daemon_uid, options, paths, settings
-from dockmend.cli.text import clean, emit, say
+from dockmend.cli.terminal_text import clean, emit, say
 from dockmend.errors import InvalidFiles, Problem, UsageError
 
 if TYPE_CHECKING:
-    from dockmend.rules.model import RuleSet
+    from dockmend.rules.rule import RuleSet
     from dockmend.settings import Policy, Settings
 
 
@@ -92,7 +92,7 @@ def _counted(count: int, what: str) -> str:
 
 def _of_the_run(flags: dict[str, Any], writers: _Writers | None) -> tuple[list[Path], list[Problem], Settings | None]:
     """What `run` would read: the rules' folder, what is wrong with the settings, and the settings if nothing is."""
-    from dockmend.rules.files import without_folder
+    from dockmend.rules.rule_files import without_folder
 
     try:
         found = settings(flags, secrets=True, runs_as=writers.daemon if writers is not None else None)
@@ -159,14 +159,14 @@ def _not_allowed(found: RuleSet, policy: Policy) -> list[Problem]:
 
 def _holds_settings(path: Path) -> bool:
     """A settings file by its name, or by keys that only settings have."""
-    from dockmend.rules import positions
-    from dockmend.settings.model import FileSettings
+    from dockmend.rules import located_yaml
+    from dockmend.settings.sections import FileSettings
 
     if path.name in ("dockmend.yaml", "dockmend.yml"):
         return True
     try:
         with path.open("rb") as file:
-            data = positions.decode(str(path), file.read(positions.MAX_BYTES + 1)).data
+            data = located_yaml.decode(str(path), file.read(located_yaml.MAX_BYTES + 1)).data
     except OSError:
         return False
     return isinstance(data, dict) and "rules" not in data and not data.keys().isdisjoint(FileSettings.model_fields)
@@ -185,7 +185,7 @@ def _row(problem: Problem) -> dict[str, Any]:
 def schema(what: str, **_: Any) -> int:
     """Prints the JSON Schema of rule files (rules, the default) or of the settings file (config), for editors."""
     if what == "rules":
-        from dockmend.rules.schema import json_schema
+        from dockmend.rules.rule_schema import json_schema
 
         emit(json_schema())
     else:

@@ -8,27 +8,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dockmend.cli.in_force import in_force
+from dockmend.cli.command_context import in_force
+from dockmend.cli.dependents_view import DependentsView
 from dockmend.cli.options import options, owned_of, with_engine
-from dockmend.cli.text import emit, show, state_text
-from dockmend.cli.ties import Ties
+from dockmend.cli.terminal_text import emit, show, state_text
 from dockmend.decide import begins_a_task
-from dockmend.mirror.troubles import END_TRIGGERS
+from dockmend.mirror.change_factory import END_TRIGGERS
 from dockmend.model import Container, target_of
+from dockmend.rules.healer_images import foreign_healers
 from dockmend.rules.label_names import Function, means_something, seems_ours
 from dockmend.rules.label_rules import HEAL
-from dockmend.rules.other_healers import foreign_healers
 from dockmend.rules.owner_labels import wishes
 
 if TYPE_CHECKING:
     from dockmend.guards import Guards
-    from dockmend.rules.model import Rule, RuleSet
+    from dockmend.rules.rule import Rule, RuleSet
 
 NEEDS_CHECK = frozenset({"container.unhealthy", "container.healthy"})
 
 
 @dataclass(frozen=True, slots=True)
-class Cover:
+class CoverageRow:
     """Rules that would act, `shadows` that would only say so, and `why` none acts ("" where one does). `along`: rules
     by which it comes back with another container, and with which. `labels`: which of its labels are wrong, or overruled
     by a rule of a file."""
@@ -72,17 +72,17 @@ def coverage(as_json: bool, **flags: Any) -> int:
 
 def covers(
     containers: Iterable[Container], rules: RuleSet, guards: Guards, channels: Collection[str] | None = None
-) -> list[tuple[Container, Cover]]:
+) -> list[tuple[Container, CoverageRow]]:
     """Every container, by name, and what covers it: on its own, or with what it shares namespaces with.
 
     `channels`: the names that a label may give; None: they are not known.
     """
     known = sorted(containers, key=lambda each: each.name)
-    ties = Ties(known)
+    ties = DependentsView(known)
     healers = foreign_healers(known)
     found = {each.id: cover(each, rules, guards, ties, channels, healers) for each in known}
     acting = {container_id: covered.rules for container_id, covered in found.items()}
-    rows: list[tuple[Container, Cover]] = []
+    rows: list[tuple[Container, CoverageRow]] = []
     for each in known:
         covered = found[each.id]
         if guards.forbids(each) is None:
@@ -95,17 +95,17 @@ def cover(
     container: Container,
     rules: RuleSet,
     guards: Guards,
-    ties: Ties,
+    ties: DependentsView,
     channels: Collection[str] | None = None,
     healers: Sequence[str] = (),
-) -> Cover:
+) -> CoverageRow:
     """Which rules of a set would act on a container, going by what they match and listen to. `channels`: as above.
     `healers`: others that run here, beside which `label:heal` only does dry runs."""
     errors = wishes(container.labels, channels).errors
     wrong = tuple(map(str, errors))
     forbidden = guards.forbids(container)
     if forbidden is not None:
-        return Cover((), (), forbidden.reason, labels=wrong)
+        return CoverageRow((), (), forbidden.reason, labels=wrong)
     acting: list[Rule] = []
     shadows: list[str] = []
     reasons: list[str] = []
@@ -122,13 +122,13 @@ def cover(
             acting.append(rule)
     wrong = (*wrong, *_overruled(acting))
     if acting:
-        return Cover(tuple(rule.name for rule in acting), tuple(shadows), "", labels=wrong)
+        return CoverageRow(tuple(rule.name for rule in acting), tuple(shadows), "", labels=wrong)
     if shadows:
         beside = f", while {', '.join(healers)} runs here too" if healers and HEAL in shadows else ""
         reasons.append(f"only dry runs: {', '.join(shadows)}{beside}")
     told = any(each.function is not Function.NOTIFY for each in errors)  # that keeps nobody from healing it
     why = "; ".join(dict.fromkeys(reasons)) or ("" if told else _nothing(container, rules))
-    return Cover((), tuple(shadows), why, labels=wrong)
+    return CoverageRow((), tuple(shadows), why, labels=wrong)
 
 
 def _overruled(acting: Iterable[Rule]) -> list[str]:
@@ -151,7 +151,7 @@ def _answers(rule: Rule, trigger: str) -> bool:
     )  # fmt: skip
 
 
-def _why_not(rule: Rule, container: Container, guards: Guards, ties: Ties) -> str | None:
+def _why_not(rule: Rule, container: Container, guards: Guards, ties: DependentsView) -> str | None:
     """None: the rule would act; "": it does nothing to a container; else what keeps it from acting."""
     if not rule.remedies:
         return ""
@@ -184,7 +184,7 @@ def _nothing(container: Container, rules: RuleSet) -> str:
     return "no rule matches" if rules.rules else "there are no rules"
 
 
-def _row(container: Container, covered: Cover) -> tuple[str, ...]:
+def _row(container: Container, covered: CoverageRow) -> tuple[str, ...]:
     state = state_text(container.state, container.health)
     by = "; ".join(part for part in (", ".join(covered.rules), *covered.along) if part)
     why = f"on its own: {covered.why}" if covered.along and covered.why else covered.why
@@ -192,7 +192,7 @@ def _row(container: Container, covered: Cover) -> tuple[str, ...]:
     return container.name, state, by or "–", why
 
 
-def _json(container: Container, covered: Cover, guards: Guards) -> dict[str, Any]:
+def _json(container: Container, covered: CoverageRow, guards: Guards) -> dict[str, Any]:
     return {
         "name": container.name, "id": container.id, "target": target_of(container), "state": container.state,
         "health": container.health or None, "covered": bool(covered.rules), "rules": covered.rules,

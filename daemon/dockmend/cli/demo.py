@@ -31,12 +31,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from dockmend.cli.options import engine_of, options, settings
-from dockmend.cli.text import say
+from dockmend.cli.terminal_text import say
 from dockmend.control.pidfiles import RUNTIME_VARIABLE
 from dockmend.errors import DockmendError, EngineError, JournalError, NotFound
 
 if TYPE_CHECKING:
-    from dockmend.engine.api import Engine
+    from dockmend.engine.engine_api import Engine
     from dockmend.journal.records import ActionRecord, Incident
     from dockmend.owned import OwnedObject
     from dockmend.ownership import Ownership
@@ -112,7 +112,7 @@ class Demo:
         self.process: asyncio.subprocess.Process | None = None
 
     async def play(self) -> None:
-        from dockmend.cli.rootfs import one_file
+        from dockmend.cli.demo_rootfs import one_file
         from dockmend.journal.sqlite import read_only
 
         info = await self.own.connect()
@@ -140,7 +140,7 @@ class Demo:
             raise DockmendError(f"the demo's container was not healed: {incident.reason}\n{self._log()}")
 
     def _show(self, incident: Incident, actions: list[ActionRecord]) -> None:
-        from dockmend.cli.incidents import story
+        from dockmend.cli.incidents_command import story
 
         say()
         say("What `dockmend incidents ID` tells:")
@@ -157,9 +157,9 @@ class Demo:
 
     async def _image(self) -> str:
         """An image of this host's own shell and sleep: they are put into a container of an empty one, and committed."""
-        from dockmend.cli import rootfs
+        from dockmend.cli import demo_rootfs
 
-        files = await asyncio.to_thread(rootfs.tar)
+        files = await asyncio.to_thread(demo_rootfs.tar)
         empty = f"{self.name}:empty"
         row = await self.own.claim("image", empty, _owner(), "demo")
         self.stack.push_async_callback(_gone, self.own, row)
@@ -299,7 +299,7 @@ class Demo:
 
 def _left_folders() -> list[Path]:
     """Folders of this user's demos whose process is no more."""
-    from dockmend.snapshots.owner import gone
+    from dockmend.snapshots.helper_owner import gone
 
     found = []
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
@@ -343,7 +343,7 @@ async def _once(data: bytes) -> AsyncIterator[bytes]:
 
 
 def _owner() -> str:
-    from dockmend.snapshots.owner import command_owner
+    from dockmend.snapshots.helper_owner import command_owner
 
     return command_owner()
 

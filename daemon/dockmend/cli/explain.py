@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from dockmend.cli.in_force import InForce, in_force
+from dockmend.cli.command_context import CommandContext, in_force
+from dockmend.cli.dependents_view import DependentsView
 from dockmend.cli.options import options, with_engine
-from dockmend.cli.text import clock, emit, say, show
-from dockmend.cli.ties import Ties
+from dockmend.cli.terminal_text import clock, emit, say, show
 from dockmend.errors import JournalError, Problem, UsageError
 from dockmend.model import LATER_TRANSITIONS, TRANSITIONS, Actor, Change, Container, Event, target_of
 
 if TYPE_CHECKING:
-    from dockmend.cli.explaining import Answer, Explainer
+    from dockmend.cli.rule_verdicts import Explainer, RuleVerdict
     from dockmend.decide import History, Host
     from dockmend.settings import Settings
 
@@ -79,7 +79,7 @@ def explain(
     return 0 if any(each.answer != "no" for _, answers in rows for each in answers) else 1
 
 
-def _show(rows: Iterable[tuple[Change, list[Answer]]]) -> None:
+def _show(rows: Iterable[tuple[Change, list[RuleVerdict]]]) -> None:
     for change, answers in rows:
         if not answers:
             continue
@@ -97,7 +97,7 @@ def _show(rows: Iterable[tuple[Change, list[Answer]]]) -> None:
         say("no rule listens to any of it (--all shows what they listen to)")
 
 
-def _live(found: InForce, name: str, trigger: str | None) -> list[tuple[Change, list[Answer]]]:
+def _live(found: CommandContext, name: str, trigger: str | None) -> list[tuple[Change, list[RuleVerdict]]]:
     """Without a trigger: of each trouble that can befall a container, those that some rule listens to."""
 
     async def look(engine: Any) -> tuple[Container, Any]:
@@ -107,7 +107,7 @@ def _live(found: InForce, name: str, trigger: str | None) -> list[tuple[Change, 
     now = time.time()
     history, host = _limits(found.settings, now)
     explainer = _explainer(found, listing.containers)
-    explainer.history, explainer.host, explainer.ties = history, host, Ties(listing.containers)
+    explainer.history, explainer.host, explainer.ties = history, host, DependentsView(listing.containers)
     triggers = [trigger] if trigger is not None else [each for each in ASKED_OF if explainer.heard(each)]
     changes = [change_of(container, each, now) for each in triggers]
     return [(change, explainer.explain(change, now)) for change in changes]
@@ -145,13 +145,13 @@ def _known(trigger: str) -> str:
 
 
 def _actions() -> tuple[str, ...]:
-    from dockmend.engine.vocabulary import ACTIONS
+    from dockmend.engine.event_filter import ACTIONS
 
     return tuple(sorted(ACTIONS.get("container", ())))
 
 
-def _explainer(found: InForce, containers: Iterable[Container]) -> Explainer:
-    from dockmend.cli.explaining import Explainer
+def _explainer(found: CommandContext, containers: Iterable[Container]) -> Explainer:
+    from dockmend.cli.rule_verdicts import Explainer
     from dockmend.guards import Guards
 
     return Explainer(found.ruleset(containers), Guards(found.settings.policy, found.own), found.host)
@@ -160,10 +160,10 @@ def _explainer(found: InForce, containers: Iterable[Container]) -> Explainer:
 def _limits(found: Settings, now: float) -> tuple[History, Host]:
     """What the limits ask, read from the journal; nothing where there is none."""
     from dockmend.app.pauses import Pauses
-    from dockmend.app.taking_up import HISTORY
+    from dockmend.app.resume import HISTORY
     from dockmend.decide import History, Host
     from dockmend.journal.sqlite import read_only
-    from dockmend.rules.catalogue import changes_something
+    from dockmend.rules.action_catalogue import changes_something
 
     history = History()
     try:
@@ -185,7 +185,7 @@ def _limits(found: Settings, now: float) -> tuple[History, Host]:
     return history, Host(found.limits.rate, pauses.until)
 
 
-def _recorded(found: InForce, path: Path) -> list[tuple[Change, list[Answer]]]:
+def _recorded(found: CommandContext, path: Path) -> list[tuple[Change, list[RuleVerdict]]]:
     explainer = _explainer(found, ())
     return [(change, explainer.explain(change, change.at)) for change in changes_of(_lines(path), str(path))]
 
@@ -201,7 +201,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 def changes_of(lines: Iterable[bytes], path: str) -> Iterator[Change]:
     """The changes a mirror derives from a recording, and the raw events. UsageError for a line that is neither."""
-    from dockmend.engine.api import Listing
+    from dockmend.engine.engine_api import Listing
     from dockmend.mirror import Mirror
     from dockmend.model import Network
 
@@ -240,7 +240,7 @@ def _raw(mirror: Any, event: Event, now: float) -> Iterator[Change]:
         yield Change((), "container", container, target_of(container), trouble, now, event=event)
 
 
-def _json(change: Change, answers: list[Answer]) -> dict[str, Any]:
+def _json(change: Change, answers: list[RuleVerdict]) -> dict[str, Any]:
     return {
         "at": change.at, "triggers": change.triggers, "target": change.target, "cause": change.cause,
         "note": change.note,        "event": f"{change.event.type}.{change.event.action}" if change.event else None,

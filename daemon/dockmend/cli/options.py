@@ -16,10 +16,10 @@ import click
 from dockmend.errors import UsageError
 
 if TYPE_CHECKING:
-    from dockmend.control.client import Client
-    from dockmend.engine.api import Engine, EngineInfo
+    from dockmend.control.socket_client import SocketClient
     from dockmend.engine.client import DockerEngine
     from dockmend.engine.discover import EngineAddress
+    from dockmend.engine.engine_api import Engine, EngineInfo
     from dockmend.mirror.identities import Identities
     from dockmend.owned import OwnedObjects
     from dockmend.ownership import Ownership
@@ -88,14 +88,14 @@ def _warnings_to_stderr() -> None:
     )
 
 
-def client(flags: dict[str, Any], *, changes: bool = False) -> Client:
+def client(flags: dict[str, Any], *, changes: bool = False) -> SocketClient:
     """The running daemon's socket, found without flags if one daemon runs on this host.
 
     `changes`: the command changes something. With several daemons UsageError then, which names them.
     """
-    from dockmend.control.client import Client
+    from dockmend.control.socket_client import SocketClient
 
-    return Client(found_paths(flags, changes=changes).socket)
+    return SocketClient(found_paths(flags, changes=changes).socket)
 
 
 def found_paths(flags: dict[str, Any], *, changes: bool = False) -> Paths:
@@ -125,7 +125,7 @@ def named(flags: dict[str, Any], *keys: str) -> bool:
 
 def tell_aside(text: str) -> None:
     """A line on standard error that says what an answer is based on: standard output is the answer's alone."""
-    from dockmend.cli.text import clean
+    from dockmend.cli.terminal_text import clean
 
     click.echo(clean(text), err=True)
 
@@ -154,14 +154,14 @@ def of_journal(engine: Engine, found: Paths) -> None:
 
 def with_engine(found: Settings, work: Callable[[Engine], Awaitable[T]]) -> T:
     """Runs `work`, which only looks, with a connected engine and gives the connection back."""
-    from dockmend.engine.gate import Acting, gated
+    from dockmend.engine.read_only_gate import ActingSwitch, gated
 
     async def run() -> T:
         engine = engine_of(found)
         of_journal(engine, found.paths)
         try:
             await engine.connect()
-            return await work(gated(engine, Acting(why_not="this command only looks")))
+            return await work(gated(engine, ActingSwitch(why_not="this command only looks")))
         finally:
             await engine.close()
 
@@ -185,7 +185,7 @@ def identities_of(found: Paths) -> Identities:
     """What the journal of these paths tells of containers that are gone; nothing if it cannot be read."""
     import msgspec
 
-    from dockmend.app.taking_up import IDENTITY
+    from dockmend.app.resume import IDENTITY
     from dockmend.errors import JournalError
     from dockmend.journal.sqlite import read_only
     from dockmend.mirror.identities import Identities

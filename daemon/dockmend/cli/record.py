@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dockmend.cli.in_force import in_force
+from dockmend.cli.command_context import in_force
 from dockmend.cli.options import engine_of, options, seconds
 
 if TYPE_CHECKING:

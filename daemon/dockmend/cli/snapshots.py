@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dockmend.cli.in_force import existing, in_force, state_folder
+from dockmend.cli.command_context import existing, in_force, state_folder
 from dockmend.cli.options import options, owning
-from dockmend.cli.text import emit, say, show, size
+from dockmend.cli.terminal_text import emit, say, show, size
 from dockmend.errors import DockmendError, UsageError
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ def snapshots() -> None:
 @options("config", "state", "engine", "json")
 def list_(volume: str | None, as_json: bool, **flags: Any) -> int:
     """The snapshots in the state folder, or those of VOLUME; the oldest first."""
-    from dockmend.snapshots import commands
+    from dockmend.snapshots import snapshot_commands
 
     folder = state_folder(flags)
-    found = asyncio.run(commands.list_(commands.store_of(folder), volume))
+    found = asyncio.run(snapshot_commands.list_(snapshot_commands.store_of(folder), volume))
     rows = [manifest.row() for manifest in found]
     if as_json:
         emit(rows)
@@ -52,14 +52,14 @@ def list_(volume: str | None, as_json: bool, **flags: Any) -> int:
 @options("config", "state", "engine", "json")
 def create(volume: str, as_json: bool, **flags: Any) -> int:
     """Takes a snapshot of VOLUME as it is now: what writes to it is not held still."""
-    from dockmend.snapshots import commands
+    from dockmend.snapshots import snapshot_commands
 
     found = in_force(flags).settings
-    store = commands.store_of(found.paths.state, found.snapshots.reserve)
+    store = snapshot_commands.store_of(found.paths.state, found.snapshots.reserve)
 
     async def work() -> Any:
         async with owning(found) as own:
-            return await commands.create(own, store, volume, time.time)
+            return await snapshot_commands.create(own, store, volume, time.time)
 
     manifest = asyncio.run(work())
     if as_json:
@@ -78,9 +78,9 @@ def create(volume: str, as_json: bool, **flags: Any) -> int:
 @options("config", "state", "engine", "json")
 def verify(id: str, as_json: bool, **flags: Any) -> int:
     """Reads a snapshot back and compares it with its manifest; exit 1 if it is damaged."""
-    from dockmend.snapshots import commands
+    from dockmend.snapshots import snapshot_commands
 
-    found = asyncio.run(commands.verify(commands.store_of(state_folder(flags)), id))
+    found = asyncio.run(snapshot_commands.verify(snapshot_commands.store_of(state_folder(flags)), id))
     if as_json:
         emit({**found.manifest.row(), "problems": found.problems})
     elif not found.problems:
@@ -105,12 +105,12 @@ def restore(id: str, to: str | None, in_place: bool, yes: bool, as_json: bool, *
     In place: refused while a container runs with the volume. What the volume holds is kept as a snapshot first, what
     is not in the snapshot does not stay, the result is compared, and put back as it was should anything go wrong.
     """
-    from dockmend.snapshots import commands
+    from dockmend.snapshots import snapshot_commands
 
     if in_place and to is not None:
         raise UsageError("--to and --in-place: one of them")
     found = in_force(flags).settings
-    store = commands.store_of(existing(found.paths.state), found.snapshots.reserve)
+    store = snapshot_commands.store_of(existing(found.paths.state), found.snapshots.reserve)
     manifest = store.load(id)  # before a journal is made or the engine asked
     if in_place and not yes and not _agreed(manifest):
         say("nothing was done")
@@ -119,8 +119,8 @@ def restore(id: str, to: str | None, in_place: bool, yes: bool, as_json: bool, *
     async def work() -> Any:
         async with owning(found) as own:
             if in_place:
-                return await commands.restore_in_place(own, store, id, time.time)
-            return await commands.restore(own, store, id, to)
+                return await snapshot_commands.restore_in_place(own, store, id, time.time)
+            return await snapshot_commands.restore(own, store, id, to)
 
     restored = asyncio.run(work())
     if as_json:
@@ -149,17 +149,17 @@ def _agreed(manifest: Manifest) -> bool:
 @options("config", "state", "engine", "json")
 def prune(volume: str | None, keep: int, dry_run: bool, as_json: bool, **flags: Any) -> int:
     """Removes all but the newest snapshots of each volume, whatever made them."""
-    from dockmend.snapshots import commands, marks
+    from dockmend.snapshots import restore_marker, snapshot_commands
 
     async def work() -> list[str]:
-        store = commands.store_of(state_folder(flags))
+        store = snapshot_commands.store_of(state_folder(flags))
         by_volume: dict[str, list[str]] = {}
-        for manifest in await commands.list_(store, volume):
+        for manifest in await snapshot_commands.list_(store, volume):
             by_volume.setdefault(manifest.volume, []).append(manifest.id)
-        needed = await asyncio.to_thread(marks.needed, store)
+        needed = await asyncio.to_thread(restore_marker.needed, store)
         surplus = [each for ids in by_volume.values() for each in ids[:-keep] if each not in needed]
         for each in surplus if not dry_run else ():
-            await commands.remove(store, each)
+            await snapshot_commands.remove(store, each)
         return surplus
 
     removed = asyncio.run(work())
@@ -183,17 +183,17 @@ def diff(id: str, other: str | None, as_json: bool, **flags: Any) -> int:
     By path: type, size, content, mode, owner, link, device, capability; times are not compared. Exit 0: nothing,
     1: something, 2: they cannot be compared.
     """
-    from dockmend.snapshots import commands
+    from dockmend.snapshots import snapshot_commands
 
     found = in_force(flags).settings if other is None else None
-    store = commands.store_of(existing(found.paths.state) if found is not None else state_folder(flags))
+    store = snapshot_commands.store_of(existing(found.paths.state) if found is not None else state_folder(flags))
 
     async def work() -> list[Difference]:
         store.load(id)  # before a journal is made or the engine asked
         if found is None:
-            return await commands.diff(store, id, other, None)
+            return await snapshot_commands.diff(store, id, other, None)
         async with owning(found) as own:
-            return await commands.diff(store, id, None, own)
+            return await snapshot_commands.diff(store, id, None, own)
 
     try:
         differences = asyncio.run(work())

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from dockmend.cli.checks import Finding
+from dockmend.cli.doctor_checks import DoctorFinding
 from dockmend.settings import Settings
 
 UNIT = "dockmend.service"
@@ -51,7 +51,7 @@ def unit_properties(daemon: int | None) -> dict[str, str] | None:
 
 def sandbox(
     unit: Mapping[str, str], settings: Settings, *, socket: Path | None, execs: bool, projects: Iterable[Path] = ()
-) -> list[Finding]:
+) -> list[DoctorFinding]:
     """What is missing in the unit, each with the line that gives it back.
 
     `socket`: the engine's, None if it is no unix socket; `execs`: a rule runs commands in containers; `projects`:
@@ -62,16 +62,18 @@ def sandbox(
         *_stale(unit), *_reads(unit, needed), *_writes(unit, settings), *_memory(unit), *_network(unit, settings),
         *_engine(unit, socket), *_proc(unit, execs),
     ]  # fmt: skip
-    return found or [Finding("ok", "unit", f"{UNIT}: its sandbox leaves dockmend what it needs")]
+    return found or [DoctorFinding("ok", "unit", f"{UNIT}: its sandbox leaves dockmend what it needs")]
 
 
 def _edit(*lines: str) -> str:
     return f"`systemctl edit {UNIT}`, [Service], {' and '.join(lines)}; then restart it"
 
 
-def _stale(unit: Mapping[str, str]) -> Iterator[Finding]:
+def _stale(unit: Mapping[str, str]) -> Iterator[DoctorFinding]:
     if unit.get("NeedDaemonReload") == "yes":
-        yield Finding("note", "unit", f"{UNIT} was changed on disk and not read again", "`systemctl daemon-reload`")
+        yield DoctorFinding(
+            "note", "unit", f"{UNIT} was changed on disk and not read again", "`systemctl daemon-reload`"
+        )
 
 
 def _below(path: Path, *folders: str) -> bool:
@@ -119,20 +121,20 @@ def _secrets(settings: Settings) -> dict[str, Path | None]:
     }
 
 
-def _reads(unit: Mapping[str, str], needed: Mapping[str, Path]) -> Iterator[Finding]:
+def _reads(unit: Mapping[str, str], needed: Mapping[str, Path]) -> Iterator[DoctorFinding]:
     homes, tmp = unit.get("ProtectHome", "no"), unit.get("PrivateTmp", "no")
     for what, path in needed.items():
         if _below(path, *_bound(unit)):
             continue
         if homes in ("yes", "tmpfs") and _below(path, *HOMES):
             text = f"{what}, {path}, cannot be seen by dockmend: ProtectHome={homes}"
-            yield Finding("problem", "unit", text, f"move it, or {_edit(f'BindPaths={path}:{path}')}")
+            yield DoctorFinding("problem", "unit", text, f"move it, or {_edit(f'BindPaths={path}:{path}')}")
         elif tmp not in ("no", "") and _below(path, *TEMPORARY):
             text = f"{what}, {path}, is another one for dockmend: PrivateTmp={tmp}"
-            yield Finding("problem", "unit", text, f"move it out of {TEMPORARY[0]}")
+            yield DoctorFinding("problem", "unit", text, f"move it out of {TEMPORARY[0]}")
 
 
-def _writes(unit: Mapping[str, str], settings: Settings) -> Iterator[Finding]:
+def _writes(unit: Mapping[str, str], settings: Settings) -> Iterator[DoctorFinding]:
     system = unit.get("ProtectSystem", "no")
     homes = unit.get("ProtectHome", "no")
     writable = _writable(unit)
@@ -153,7 +155,7 @@ def _writes(unit: Mapping[str, str], settings: Settings) -> Iterator[Finding]:
             by = "ProtectHome=read-only"
         if by:
             text = f"{what}, {path}, is read-only for dockmend: {by}"
-            yield Finding("problem", "unit", text, _edit(f"ReadWritePaths={path}"))
+            yield DoctorFinding("problem", "unit", text, _edit(f"ReadWritePaths={path}"))
 
 
 def _number(unit: Mapping[str, str], name: str) -> float:
@@ -161,17 +163,17 @@ def _number(unit: Mapping[str, str], name: str) -> float:
     return float(text) if text.isdecimal() else float("inf")
 
 
-def _memory(unit: Mapping[str, str]) -> Iterator[Finding]:
+def _memory(unit: Mapping[str, str]) -> Iterator[DoctorFinding]:
     memory, tasks = _number(unit, "MemoryMax"), _number(unit, "TasksMax")
     if memory < LEAST_MEMORY:
         text = f"MemoryMax= gives dockmend {memory / 1024**2:.0f} MiB, and the kernel ends it beyond that"
-        yield Finding("problem", "unit", text, _edit("MemoryMax=512M"))
+        yield DoctorFinding("problem", "unit", text, _edit("MemoryMax=512M"))
     if tasks < LEAST_TASKS:
         text = f"TasksMax={tasks:.0f}: steps that need a thread or a process fail (snapshots, copies)"
-        yield Finding("problem", "unit", text, _edit("TasksMax=256"))
+        yield DoctorFinding("problem", "unit", text, _edit("TasksMax=256"))
 
 
-def _network(unit: Mapping[str, str], settings: Settings) -> Iterator[Finding]:
+def _network(unit: Mapping[str, str], settings: Settings) -> Iterator[DoctorFinding]:
     wanted = [
         what
         for what, there in (
@@ -186,21 +188,21 @@ def _network(unit: Mapping[str, str], settings: Settings) -> Iterator[Finding]:
         return
     if unit.get("PrivateNetwork") == "yes":
         text = f"{' and '.join(wanted)} cannot be reached: PrivateNetwork=yes"
-        yield Finding("problem", "unit", text, _edit("PrivateNetwork=no"))
+        yield DoctorFinding("problem", "unit", text, _edit("PrivateNetwork=no"))
     families = _words(unit, "RestrictAddressFamilies")
     if families and not families[0].startswith("~") and "AF_INET" not in families:
         text = f"{' and '.join(wanted)} cannot be reached: RestrictAddressFamilies= lacks AF_INET"
-        yield Finding("problem", "unit", text, _edit("RestrictAddressFamilies=AF_INET AF_INET6"))
+        yield DoctorFinding("problem", "unit", text, _edit("RestrictAddressFamilies=AF_INET AF_INET6"))
 
 
-def _engine(unit: Mapping[str, str], socket: Path | None) -> Iterator[Finding]:
+def _engine(unit: Mapping[str, str], socket: Path | None) -> Iterator[DoctorFinding]:
     """Whether the unit's user may use the engine's socket; only known for a socket of root's and a group."""
     user = "a user of its own" if unit.get("DynamicUser") == "yes" else unit.get("User", "")
     if user in ("", "root", "0"):
         return
     without = "of a stop while it was down, only the restart policy tells it whether that was a person's"
     text = f"dockmend runs as {user}, who cannot read the engine's own files: {without}"
-    yield Finding("note", "unit", text, _edit("User=root") + " if that matters")
+    yield DoctorFinding("note", "unit", text, _edit("User=root") + " if that matters")
     if socket is None:
         return
     try:
@@ -212,7 +214,7 @@ def _engine(unit: Mapping[str, str], socket: Path | None) -> Iterator[Finding]:
     group = _named(owner.st_gid, "group")
     if not owner.st_mode & stat.S_IWGRP or group not in _groups_of(unit):
         text = f"dockmend runs as {user}, who may not use {socket} (of the group {group})"
-        yield Finding("problem", "unit", text, _edit(f"SupplementaryGroups={group}"))
+        yield DoctorFinding("problem", "unit", text, _edit(f"SupplementaryGroups={group}"))
 
 
 def _named(number: int, kind: str) -> str:
@@ -237,14 +239,14 @@ def _groups_of(unit: Mapping[str, str]) -> set[str]:
     return found | {_named(each, "group") for each in os.getgrouplist(user.pw_name, user.pw_gid)}
 
 
-def _proc(unit: Mapping[str, str], execs: bool) -> Iterator[Finding]:
+def _proc(unit: Mapping[str, str], execs: bool) -> Iterator[DoctorFinding]:
     told = any(each.startswith("DOCKMEND_BOOT=") for each in _words(unit, "Environment"))
     if unit.get("ProcSubset") == "pid" and not told:
         text = "that the clock was set between two runs of dockmend is not seen: ProcSubset=pid hides the boot's id"
-        yield Finding("problem", "unit", text, _edit("Environment=DOCKMEND_BOOT=%b"))
+        yield DoctorFinding("problem", "unit", text, _edit("Environment=DOCKMEND_BOOT=%b"))
     if execs and (hides := unit.get("ProtectProc", "default")) != "default":
         text = (
             f"a command of an exec step that takes too long is ended by the container's `sh`, and not if it has none:"
             f" ProtectProc={hides} hides the processes of containers"
         )
-        yield Finding("note", "unit", text, _edit("ProtectProc=default") + " if such containers are among them")
+        yield DoctorFinding("note", "unit", text, _edit("ProtectProc=default") + " if such containers are among them")

@@ -11,19 +11,19 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
-from .faults import translated
-from .looking import Looking, short
+from .engine_queries import EngineQueries, short
+from .error_mapping import translated
 from .transport import path, segment
 
 IDLE = 60.0  # seconds without a byte after which an archive is given up
 
 
-class Archives(Looking):
+class Archives(EngineQueries):
     """The part of the engine that moves archives."""
 
     @asynccontextmanager
     async def get_archive(self, container: str, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
-        """See api.py. The engine has no word for "cut short": check for the two zero blocks at the end of the tar."""
+        """See engine_api.py. If the engine cuts it short, the tar lacks its two zero blocks at the end."""
         what = f"read {path} of {short(container)}"
         async with self._transport.stream(what, _request(container, path, what)) as response:
             chunks = self._chunks(response, what)

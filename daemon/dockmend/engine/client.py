@@ -1,4 +1,4 @@
-"""The Docker Engine as the rest of dockmend sees it: `DockerEngine` passes the protocol of `api.py`."""
+"""The Docker Engine as the rest of dockmend sees it: `DockerEngine` passes the protocol of `engine_api.py`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import msgspec
 
 from dockmend.model import Event
 
-from .api import PODMAN, Batch, EngineInfo, EventStream
 from .archives import Archives
-from .changing import Changing
-from .commands import Commands
 from .container_files import ContainerFiles
 from .discover import TLS, EngineAddress
-from .faults import translated
+from .engine_api import PODMAN, Batch, EngineInfo, EventStream
+from .engine_mutations import EngineMutations
+from .engine_times import epoch
+from .error_mapping import translated
+from .event_filter import subscription
+from .exec_streams import ExecCommands
 from .podman import as_docker_says
 from .stream import Drain
-from .times import epoch
 from .transport import Transport, path
-from .vocabulary import subscription
 from .wire import info_decoder
 
 PING_TIMEOUT = 5.0
@@ -31,7 +31,7 @@ UNSURE = 0.5  # seconds that the engine's clock may differ from ours unnoticed (
 _FILTERS = msgspec.json.encode({"event": subscription()}).decode()
 
 
-class DockerEngine(Changing, Commands, Archives):
+class DockerEngine(EngineMutations, ExecCommands, Archives):
     """One engine. Nothing is connected before the first call; `close` gives everything back.
 
     `timeout` is the seconds a call may take unless it says otherwise; `trusted` tells for an image's reference whether
@@ -112,7 +112,7 @@ class DockerEngine(Changing, Commands, Archives):
 
     @asynccontextmanager
     async def events(self, since_ns: int | None = None) -> AsyncIterator[EventStream]:
-        """See api.py. Where the engine's times may step back, `since_ns` should lie a second before the last event.
+        """See engine_api.py. If the engine's clock may step back, let `since_ns` lie a second before the last event.
 
         The engine answers a moment before it has subscribed; without `since_ns` it is asked for what came since now
         (by its own clock), so that nothing falls into that moment.

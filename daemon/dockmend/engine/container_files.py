@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from dockmend.model import Container, Int64
 
-from .times import epoch
+from .engine_times import epoch
 
 T = TypeVar("T")
 

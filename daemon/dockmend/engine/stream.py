@@ -15,7 +15,7 @@ import msgspec
 
 from dockmend.model import Actor, Event, Int64
 
-from .api import Batch
+from .engine_api import Batch
 
 BUFFER_BYTES = 64 << 20  # about 90,000 events
 LONGEST_LINE = 16 << 20  # an event carries all labels of its container
@@ -44,7 +44,7 @@ class _LooseEvent(msgspec.Struct):
 _loose_decoder = msgspec.json.Decoder(_LooseEvent)
 
 
-class Source(Protocol):
+class EventSource(Protocol):
     """What the drain reads from: aiohttp's StreamReader."""
 
     async def readany(self) -> bytes: ...
@@ -70,7 +70,7 @@ class Drain:
         self._ended = False
         self._news = asyncio.Event()
 
-    async def drain(self, source: Source) -> None:
+    async def drain(self, source: EventSource) -> None:
         """Reads until the stream ends, for whatever reason: every end is a disconnection, told by `batch` as None."""
         try:
             while chunk := await source.readany():

@@ -22,7 +22,7 @@ from dockmend.errors import EngineAway, EngineError, NotFound, Permanent, Tempor
 
 from .api_versions import ApiVersion, settled
 from .discover import TLS
-from .faults import tidy, translated
+from .error_mapping import tidy, translated
 from .wire import WireVersion, ids_decoder, version_decoder
 
 LARGEST_ANSWER = 128 << 20  # bytes: a list of 10,000 containers with many labels is some 30 MiB

@@ -26,9 +26,9 @@ from dockmend.model import (
     main_network,
 )
 
-from .api import DOCKER, PODMAN
 from .api_versions import NEWEST, ApiVersion, configured_mac
-from .times import epoch
+from .engine_api import DOCKER, PODMAN
+from .engine_times import epoch
 from .wire_networks import WireEndpoint, to_endpoint
 
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from dockmend.bounds import bounded_name
 from dockmend.model import Endpoint, Int64, Network, Subnet, main_network
 
-from .times import epoch
+from .engine_times import epoch
 
 HANDED_OUT = frozenset({"com.docker.network.driver.overlay.vxlanid_list"})
 """Options that the engine adds to what it was asked for: another network may have been given the value since."""

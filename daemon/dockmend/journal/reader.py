@@ -12,8 +12,8 @@ import msgspec
 import structlog
 
 from dockmend.errors import JournalError
+from dockmend.journal.migrations import BUSY_TIMEOUT, refuse_another_schema, version_of
 from dockmend.journal.records import ActionRecord, Attempt, Breaker, ClosedIncident, Incident, OutboxRow, Pause
-from dockmend.journal.schema import BUSY_TIMEOUT, refuse_another_schema, version_of
 from dockmend.owned import OwnedObject
 
 log = structlog.get_logger("dockmend.journal")

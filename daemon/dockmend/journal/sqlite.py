@@ -1,4 +1,4 @@
-"""The journal in SQLite: `Journal` of api.py over one writer thread and one reading connection."""
+"""The journal in SQLite: `Journal` of journal_api.py over one writer thread and one reading connection."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from dockmend.errors import JournalError
+from dockmend.journal.migrations import open_beside, open_for_writing
 from dockmend.journal.reader import JournalReader, connect_reader, read_only
 from dockmend.journal.records import (
     COUNTED_PARTS,
@@ -26,7 +27,6 @@ from dockmend.journal.records import (
     OutboxRow,
     Pause,
 )
-from dockmend.journal.schema import open_beside, open_for_writing
 from dockmend.journal.writer import BOUND, Writer
 from dockmend.owned import OwnedObject
 

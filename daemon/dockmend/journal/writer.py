@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from dockmend.errors import JournalError
-from dockmend.journal.schema import open_for_writing, unwritable
+from dockmend.journal.migrations import open_for_writing, unwritable
 
 log = structlog.get_logger("dockmend.journal")
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from dockmend.mirror import troubles
-from dockmend.mirror.ends import HISTORY
-from dockmend.mirror.looks import join_failed
+from dockmend.mirror import change_factory
+from dockmend.mirror.conditions import join_failed
+from dockmend.mirror.exit_cause import HISTORY
 from dockmend.model import Change
 
 if TYPE_CHECKING:
-    from dockmend.mirror.entry import Entry
+    from dockmend.mirror.container_record import ContainerRecord
     from dockmend.mirror.mirror import Mirror
 
 UNJUDGED, NOT_STARTED = "container.unjudged", "container.not_started"
@@ -28,7 +28,7 @@ def lingering(mirror: Mirror, now: float) -> Iterator[Change]:
             yield change
 
 
-def note(mirror: Mirror, found: Entry, now: float) -> None:
+def note(mirror: Mirror, found: ContainerRecord, now: float) -> None:
     """A look may show the beginning, or the end, of such a state."""
     container, kept = found.container, found.kept
     before = kept.unjudged_at, kept.failed_at
@@ -39,7 +39,7 @@ def note(mirror: Mirror, found: Entry, now: float) -> None:
         mirror.changed.add(container.id)
 
 
-def _unjudged(found: Entry, now: float) -> Change | None:
+def _unjudged(found: ContainerRecord, now: float) -> Change | None:
     """Its health check gave no verdict for longer than anybody should have to wait for one."""
     container, since = found.container, found.kept.unjudged_at
     if container.check is None or container.state != "running" or container.health != "starting":
@@ -47,10 +47,10 @@ def _unjudged(found: Entry, now: float) -> Change | None:
     if not since or now < since + container.check.overdue_after:
         return None
     note = "its health check has neither passed nor failed as often as it may since then"
-    return troubles.of_container(found, UNJUDGED, since, "timer", note=note)
+    return change_factory.of_container(found, UNJUDGED, since, "timer", note=note)
 
 
-def _not_started(found: Entry) -> Change | None:
+def _not_started(found: ContainerRecord) -> Change | None:
     """It does not run, and the last attempt to start it failed: the engine keeps why until the next start. Who made it
     and never started it, or stopped it, wants it so; who tried to start it since does not.
 
@@ -62,4 +62,4 @@ def _not_started(found: Entry) -> Change | None:
     if container.state not in ("created", "exited") or run.told == HISTORY:
         return None
     note = f"its start failed: {container.error}"
-    return troubles.of_container(found, NOT_STARTED, found.kept.failed_at, "timer", note=note)
+    return change_factory.of_container(found, NOT_STARTED, found.kept.failed_at, "timer", note=note)

@@ -9,10 +9,10 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from dockmend.mirror import entry as entries
-from dockmend.mirror import events, lingering, looks, runs, troubles
-from dockmend.mirror.ends import GOING_DOWN, HISTORY, Run
-from dockmend.mirror.entry import EVENTS_WITHIN, Entry, Kept
+from dockmend.mirror import change_factory, conditions, event_handlers, lingering, runs
+from dockmend.mirror import container_record as entries
+from dockmend.mirror.container_record import EVENTS_WITHIN, ContainerRecord, StoredRecord
+from dockmend.mirror.exit_cause import GOING_DOWN, HISTORY, ContainerRun
 from dockmend.mirror.own_doing import OwnDoing
 from dockmend.model import Change, Container, Event, Network, Origin, Volume, target_of
 from dockmend.owned import OwnedObjects
@@ -49,9 +49,9 @@ class Mirror(OwnDoing):
         super().__init__()
         self.owned = owned or OwnedObjects()  # dockmend's tools among the containers are left out
         self.stale_networks = self.stale_volumes = self.listed = False
-        self.leaving: dict[str, Entry] = {}  # gone, until it is known whether something took their place
+        self.leaving: dict[str, ContainerRecord] = {}  # gone, until it is known whether something took their place
         self.redefined: set[str] = set()  # ids whose definition may be another than before: who keeps it takes them out
-        self._inherits: dict[str, Kept] = {}  # by the id of an heir that is still to be seen
+        self._inherits: dict[str, StoredRecord] = {}  # by the id of an heir that is still to be seen
         self.taken_away: set[str] = set()  # ids of containers that dockmend itself was removing before its start
         self.unknown_cause = unknown_cause
         self.on_container = on_container
@@ -60,7 +60,7 @@ class Mirror(OwnDoing):
         self.engine_away: tuple[float, float] = (0.0, 0.0)  # from its going down to its coming up: ends are its doing
         self.engine_kept_containers = False  # it came back, and what it found ended it had not stopped (live-restore)
         self.known_until_ns = 0  # of what the engine replays from before that, all is known that is still to be known
-        self._buried: dict[str, Entry] = {}
+        self._buried: dict[str, ContainerRecord] = {}
 
     # --- what is persisted -------------------------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ class Mirror(OwnDoing):
         bytes are of no use."""
         restored = entries.decode(data)
         if restored.kept.removed_at:
-            looks.await_successor(self, restored, "relisted")
+            conditions.await_successor(self, restored, "relisted")
             return
         self._add(restored)
         self.on_container(None, restored.container)
@@ -90,11 +90,11 @@ class Mirror(OwnDoing):
             found.heard += 1
             action = event.action
             if action.startswith("health_status"):
-                return events.health(self, found, event, now, origin)
-            handler = events.HANDLERS.get(action)
+                return event_handlers.health(self, found, event, now, origin)
+            handler = event_handlers.HANDLERS.get(action)
             return handler(self, found, event, now, origin) if handler else ()
         if kind == "network":
-            return events.network(self, event, now)
+            return event_handlers.network(self, event, now)
         if kind == "volume" and event.action in ("create", "destroy"):
             self.stale_volumes = True
         return ()
@@ -106,13 +106,13 @@ class Mirror(OwnDoing):
         if event.action in _NAMING and event.name and not self.owned.hides_event(container_id, attributes):
             self._named(container_id, event.name.removeprefix("/"))
         if (buried := self._buried.get(container_id)) is not None:
-            return events.of_one_gone(self, buried, event, now, origin)
+            return event_handlers.of_one_gone(self, buried, event, now, origin)
         if event.action == "destroy":
             return self._gone_unseen(container_id, now, origin)
         if not event.action.startswith("exec_") and event.time_ns > self.known_until_ns:
             if len(self.unknown) < HEARD_OF or container_id in self.unknown:
                 self.unknown.setdefault(container_id, deque(maxlen=HEARD_OF_EACH)).append(
-                    (events.bounded(event), origin)
+                    (event_handlers.bounded(event), origin)
                 )
             self.wanted.add(container_id)
         return []
@@ -134,7 +134,7 @@ class Mirror(OwnDoing):
             self.wanted.add(seen.id)
             return []
         if found.outdated(seen):
-            found.began_another(Run())  # such as an engine whose clock was set back
+            found.began_another(ContainerRun())  # such as an engine whose clock was set back
         found.distrusted = 0
         signalled, seen = seen.signalled, plain(seen)
         before = found.container
@@ -156,15 +156,15 @@ class Mirror(OwnDoing):
         if seen.state == "running" and seen.health != health_before and seen.health:
             if not blind and seen.health != "starting":
                 found.inspect_was_ahead(seen.health, now)
-            changes += troubles.of_health(found, now, origin)
+            changes += change_factory.of_health(found, now, origin)
         return changes + self._look_around(found, before, now, origin)
 
-    def _look_around(self, found: Entry, before: Container, now: float, origin: Origin) -> list[Change]:
-        changes = looks.networks(self, found, before, now, origin)
-        looks.stuck_state(self, found, now)
-        looks.await_verdict(self, found, now)
+    def _look_around(self, found: ContainerRecord, before: Container, now: float, origin: Origin) -> list[Change]:
+        changes = conditions.networks(self, found, before, now, origin)
+        conditions.stuck_state(self, found, now)
+        conditions.await_verdict(self, found, now)
         lingering.note(self, found, now)
-        changes += looks.orphaned(self, found, now, origin)
+        changes += conditions.orphaned(self, found, now, origin)
         return changes
 
     def _discover(self, seen: Container, now: float, origin: Origin, blind: bool) -> list[Change]:
@@ -176,7 +176,7 @@ class Mirror(OwnDoing):
         if blind and self._is_no_history(seen):
             return self._relive(seen, (), now) + self.observe(seen, now, origin, blind=True)
         signalled, seen = seen.signalled, plain(seen)
-        found = Entry(Kept(container=seen, run=Run(started_at=seen.started_at)))
+        found = ContainerRecord(StoredRecord(container=seen, run=ContainerRun(started_at=seen.started_at)))
         if not seen.running and seen.started_at:  # history: it ended before dockmend knew it
             found.kept.run.died_at, found.kept.run.told = seen.finished_at or now, HISTORY
         runs.recorded(self, found, seen, signalled)
@@ -187,12 +187,12 @@ class Mirror(OwnDoing):
         if origin != "started" and seen.health in ("healthy", "unhealthy"):
             found.inspect_was_ahead(seen.health, now)
         if seen.running and origin != "started":
-            changes.append(troubles.of_container(found, "container.started", now, origin))
+            changes.append(change_factory.of_container(found, "container.started", now, origin))
         if seen.health == "unhealthy" and seen.state == "running":
-            changes += troubles.of_health(found, now, origin)
+            changes += change_factory.of_health(found, now, origin)
         changes += self._look_around(found, seen, now, origin)
         for dependent in list(self.owned_by.naming(seen.id)):
-            changes += looks.orphaned(self, self.entries[dependent], now, origin)
+            changes += conditions.orphaned(self, self.entries[dependent], now, origin)
         return changes
 
     def _is_no_history(self, seen: Container) -> bool:
@@ -204,7 +204,7 @@ class Mirror(OwnDoing):
     def _relive(self, seen: Container, heard: Iterable[tuple[Event, Origin]], now: float) -> list[Change]:
         """A new container as it was made, and then all that was heard of it, in order."""
         made = replace(plain(seen), state="created", health="", exit_code=None, started_at=0.0, finished_at=0.0)
-        found = Entry(Kept(container=made, run=Run()))
+        found = ContainerRecord(StoredRecord(container=made, run=ContainerRun()))
         self._add(found)
         self.on_container(None, made)
         changes: list[Change] = []
@@ -230,10 +230,10 @@ class Mirror(OwnDoing):
             return []
         if all(event.action != "die" for event, _ in heard):
             return []
-        changes = self._relive(self.owned.judged(events.made([event for event, _ in heard])), heard, now)
+        changes = self._relive(self.owned.judged(event_handlers.made([event for event, _ in heard])), heard, now)
         return changes + self.remove(self.entries[container_id], now, now, origin)
 
-    def remove(self, found: Entry, at: float, now: float, origin: Origin) -> list[Change]:
+    def remove(self, found: ContainerRecord, at: float, now: float, origin: Origin) -> list[Change]:
         container = found.container
         del self.entries[container.id]
         self.index.drop(container.id)
@@ -283,31 +283,31 @@ class Mirror(OwnDoing):
         self.listed = True
         self.engine_kept_containers = False
         for found in self.entries.values():
-            changes += looks.orphaned(self, found, now, origin)
+            changes += conditions.orphaned(self, found, now, origin)
         return changes
 
     def observe_networks(self, networks: Iterable[Network], now: float, origin: Origin = "live") -> list[Change]:
         before, self.networks = self.networks, {each.id: each for each in networks}
         self.network_ids = {each.name: each.id for each in reversed(self.networks.values())}  # the first of a name
         for gone in self.defined.observed(self.networks):
-            self.later(now + looks.SUCCESSOR_WAIT, self.defined.missing(gone, now, origin))
+            self.later(now + conditions.SUCCESSOR_WAIT, self.defined.missing(gone, now, origin))
         changes: list[Change] = []
         if any(network_id not in before for network_id in self.networks):
             for found in list(self.entries.values()):
                 if not found.container.running:
-                    changes += looks.networks(self, found, found.container, now, origin)
+                    changes += conditions.networks(self, found, found.container, now, origin)
         return changes
 
     def observe_volumes(self, volumes: Iterable[Volume], now: float, origin: Origin = "live") -> list[Change]:
         before, self.volumes = self.volumes, {each.name: each for each in volumes}
         for name, volume in before.items():
             if name not in self.volumes and not volume.anonymous and self.listed:
-                self.later(now + looks.SUCCESSOR_WAIT, looks.missing_volume(self, volume, now, origin))
+                self.later(now + conditions.SUCCESSOR_WAIT, conditions.missing_volume(self, volume, now, origin))
         return []
 
     def engine_lost(self, now: float) -> list[Change]:
         """The stream ended. Ends that were not looked at stay unsettled until it is known what became of the engine."""
-        return [looks.of_engine("engine.lost", now)]
+        return [conditions.of_engine("engine.lost", now)]
 
     def engine_renewed(self, lost_at: float, came_up_at: float, kept_containers: bool) -> None:
         """Another start of the engine answers: to be said before what it replays and lists.
@@ -331,7 +331,7 @@ class Mirror(OwnDoing):
         return self.engine_away[0] <= at <= self.engine_away[1]
 
     def engine_back(self, now: float) -> list[Change]:
-        return [looks.of_engine("engine.back", now)]
+        return [conditions.of_engine("engine.back", now)]
 
     def restart_took(self, container_id: str, seconds: float) -> None:
         """dockmend's own restart was answered, so many seconds (at least) after its call had left."""
@@ -350,7 +350,7 @@ class Mirror(OwnDoing):
 
     # --- entries -----------------------------------------------------------------------------------------------
 
-    def _add(self, found: Entry) -> None:
+    def _add(self, found: ContainerRecord) -> None:
         container = found.container
         self._buried.pop(container.id, None)
         self.index.drop(container.id)
@@ -366,7 +366,7 @@ class Mirror(OwnDoing):
         self.owned_by.add(container)
         self.owned_by.changed(container)
 
-    def put(self, found: Entry, container: Container) -> None:
+    def put(self, found: ContainerRecord, container: Container) -> None:
         before = found.kept.container
         if container.name != before.name:
             container = self.owned.judged(container)
@@ -432,7 +432,7 @@ class Mirror(OwnDoing):
                 continue
             if found.container.state == "running" and found.joined_at <= at:
                 note = f"the network of {owner.name} is not its own any more: {why}"
-                yield from looks.orphan(self, found, at, origin, note)
+                yield from conditions.orphan(self, found, at, origin, note)
 
 
 def _modes(container: Container) -> tuple[str, str, str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from dockmend.mirror import looks
-from dockmend.mirror.due import Due
-from dockmend.mirror.echo import GRACE, Echo
-from dockmend.mirror.ends import Run, cause_of
-from dockmend.mirror.entry import Entry
-from dockmend.mirror.view import ANNOUNCED, View
+from dockmend.mirror import conditions
+from dockmend.mirror.container_record import ContainerRecord
+from dockmend.mirror.deadlines import Deadlines
+from dockmend.mirror.exit_cause import ContainerRun, cause_of
+from dockmend.mirror.expectations import GRACE, Expectation
+from dockmend.mirror.mirror_queries import ANNOUNCED, MirrorQueries
 from dockmend.model import Change, Container
 
 SPANS_KEPT, ACTED_KEPT = 8, 4096
@@ -17,19 +17,21 @@ SPANS_KEPT, ACTED_KEPT = 8, 4096
 """
 
 
-class OwnDoing(View, Due):
+class OwnDoing(MirrorQueries, Deadlines):
     """`wanted` holds ids of containers to inspect, `changed` those whose last known state is to be journalled."""
 
     def __init__(self) -> None:
-        View.__init__(self)
-        Due.__init__(self)
+        MirrorQueries.__init__(self)
+        Deadlines.__init__(self)
         self.wanted: set[str] = set()
         self.changed: set[str] = set()
         self._acted: dict[str, list[tuple[float, float, float]]] = {}  # since, until, the last begin of a run
         self._asked: dict[str, float] = {}  # when the engine was asked for a run that has not begun yet (wall seconds)
-        self._coming: dict[str, Echo] = {}  # of containers that dockmend makes and the mirror has not heard of yet
+        self._coming: dict[
+            str, Expectation
+        ] = {}  # of containers that dockmend makes and the mirror has not heard of yet
 
-    def expect(self, container_id: str, action: str) -> Echo | None:
+    def expect(self, container_id: str, action: str) -> Expectation | None:
         """Opens the echo of an action about to be taken; None where the container is not known."""
         found = self.entries.get(container_id)
         if found is None:
@@ -37,14 +39,14 @@ class OwnDoing(View, Due):
         earlier = found.echo
         if earlier is not None:
             earlier.earlier = None
-        found.echo = Echo(action, earlier=earlier)
+        found.echo = Expectation(action, earlier=earlier)
         return found.echo
 
-    def expect_made(self, container_id: str, action: str) -> Echo:
+    def expect_made(self, container_id: str, action: str) -> Expectation:
         """The same for a container that the action has only just made."""
         echo = self.expect(container_id, action)
         if echo is None:
-            echo = self._coming[container_id] = Echo(action)
+            echo = self._coming[container_id] = Expectation(action)
         return echo
 
     def asks_to_stop(
@@ -123,12 +125,12 @@ class OwnDoing(View, Due):
             found.kept.run.by = "dockmend"
             self.changed.add(container_id)
 
-    def ended_by_dockmend(self, container_id: str, run: Run, at: float) -> bool:
+    def ended_by_dockmend(self, container_id: str, run: ContainerRun, at: float) -> bool:
         """Whether a run's death at this time is that of one of dockmend's own actions of before its start."""
         spans = self._acted.get(container_id, ())
         return any(since <= at <= until and run.begun <= begun for since, until, begun in spans)
 
-    def handled(self, container_id: str, run: Run) -> bool:
+    def handled(self, container_id: str, run: ContainerRun) -> bool:
         """Whether dockmend asked for the end of a run, which may have ended by something else."""
         spans = self._acted.get(container_id, ())
         return any(
@@ -195,12 +197,12 @@ class OwnDoing(View, Due):
         """dockmend takes (or took) a container out of a network because a rule says so: that is no loss."""
         found = self.entries.get(container_id)
         if found is not None:
-            looks.forget_network(found, network)
+            conditions.forget_network(found, network)
             if found.echo is not None:
                 found.echo.leaves.add(network)
             self.changed.add(container_id)
 
-    def asked_at(self, found: Entry, run: Run, now: float) -> float:
+    def asked_at(self, found: ContainerRecord, run: ContainerRun, now: float) -> float:
         """When dockmend asked for a run that begins, by the engine's clock; 0.0 where it did not.
 
         By how long that is ago, as the engine's clock may be another than ours; and never before the run before it was
@@ -212,7 +214,7 @@ class OwnDoing(View, Due):
         # Where a look told of both, the end before it is put to when it began.
         return min(run.begun, max(since, run.begun - (now - since), over if over < run.begun else 0.0))
 
-    def echoed(self, found: Entry, action: str, now: float) -> bool:
+    def echoed(self, found: ContainerRecord, action: str, now: float) -> bool:
         echo = found.echo
         if echo is None:
             return False

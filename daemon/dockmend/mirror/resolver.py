@@ -18,7 +18,7 @@ from dockmend.model import Container, target_of
 _BY_NAME = "container:"
 
 
-class Present(Protocol):
+class PresentContainers(Protocol):
     """The containers that are there."""
 
     def container(self, container_id: str) -> Container | None: ...
@@ -59,7 +59,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Resolver:
-    present: Present
+    present: PresentContainers
     identities: Identities
 
     def container(self, reference: str) -> Container | None:

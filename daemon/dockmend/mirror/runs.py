@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from dockmend.mirror import looks, troubles
-from dockmend.mirror.ends import STOP_WAIT, UNHEARD_WAIT, End, Run, asked_by_another, judge
+from dockmend.mirror import change_factory, conditions
+from dockmend.mirror.exit_cause import STOP_WAIT, UNHEARD_WAIT, ContainerRun, RunEnd, asked_by_another, judge
 from dockmend.model import Change, Container, Origin
 
 if TYPE_CHECKING:
-    from dockmend.mirror.entry import Entry
+    from dockmend.mirror.container_record import ContainerRecord
     from dockmend.mirror.mirror import Mirror
 
 LEFT_DOWN_WAIT = 2.0
@@ -25,7 +25,7 @@ LOOP_COUNT, LOOP_WITHIN = 5, 600.0
 """`restart_loop`: that many restarts by the engine's own policy within that many seconds."""
 
 
-def begin(mirror: Mirror, found: Entry, now: float, origin: Origin, run: Run) -> list[Change]:
+def begin(mirror: Mirror, found: ContainerRecord, now: float, origin: Origin, run: ContainerRun) -> list[Change]:
     """A new run: announced by an event, or inferred from inspect, which tells `started_at`."""
     kept, at = found.kept, run.begun
     run.asked_at = mirror.asked_at(found, run, now)
@@ -45,12 +45,12 @@ def begin(mirror: Mirror, found: Entry, now: float, origin: Origin, run: Run) ->
         if run.announced_at or end.held:
             changes += settle(mirror, found, end)
     if not echoed:
-        changes.append(troubles.of_container(found, "container.started", at, origin))
+        changes.append(change_factory.of_container(found, "container.started", at, origin))
     changes += mirror.orphan_dependents(found.container, at, origin, "it was started again")
     return changes
 
 
-def owe(mirror: Mirror, found: Entry) -> None:
+def owe(mirror: Mirror, found: ContainerRecord) -> None:
     """Notes whether the run in hand undid a person's stop of the one before. Bears repetition: more is told later.
 
     What was asked for beyond dockmend's own calls is a person's, and the engine went on all the same. So it does if a
@@ -69,7 +69,7 @@ def owe(mirror: Mirror, found: Entry) -> None:
         mirror.changed.add(found.container.id)
 
 
-def called(mirror: Mirror, found: Entry, took: float) -> None:
+def called(mirror: Mirror, found: ContainerRecord, took: float) -> None:
     """dockmend's own restart was answered `took` seconds after its call had left: what was asked of the run before
     earlier than that is a person's.
 
@@ -84,8 +84,8 @@ def called(mirror: Mirror, found: Entry, took: float) -> None:
 
 def over(
     mirror: Mirror,
-    found: Entry,
-    run: Run,
+    found: ContainerRecord,
+    run: ContainerRun,
     at: float,
     now: float,
     origin: Origin,
@@ -108,17 +108,17 @@ def over(
         mirror.put(found, replace(found.container, state="exited", exit_code=run.code, health=""))
         found.kept.standing.pop("health", None)
     wait = LEFT_DOWN_WAIT if run.by == "engine" or mirror.engine_start.took_down(at) else patience
-    await_cause(mirror, found, End(run=run, at=at, due=now + wait, origin=origin, blind=blind))
+    await_cause(mirror, found, RunEnd(run=run, at=at, due=now + wait, origin=origin, blind=blind))
     return list(mirror.orphan_dependents(found.container, at, origin, "it ended"))
 
 
-def await_cause(mirror: Mirror, found: Entry, end: End) -> None:
+def await_cause(mirror: Mirror, found: ContainerRecord, end: RunEnd) -> None:
     if end not in found.ends:
         found.ends.append(end)
     mirror.later(end.due, lambda when: settle_due(mirror, found, end, when))
 
 
-def heard_of(mirror: Mirror, found: Entry, run: Run, now: float) -> None:
+def heard_of(mirror: Mirror, found: ContainerRecord, run: ContainerRun, now: float) -> None:
     """The `die` of a run of whose end a look had told: the stream has caught up."""
     for end in found.ends:
         if end.run is run and run.by != "engine" and end.due > now + STOP_WAIT:
@@ -126,14 +126,14 @@ def heard_of(mirror: Mirror, found: Entry, run: Run, now: float) -> None:
             await_cause(mirror, found, end)
 
 
-def settle_due(mirror: Mirror, found: Entry, end: End, now: float) -> list[Change]:
+def settle_due(mirror: Mirror, found: ContainerRecord, end: RunEnd, now: float) -> list[Change]:
     if end not in found.ends or end.held or end.due > now:
         return []
     # Not looked at yet: the engine does not answer. Either it will, and `observe` settles it, or it is going down.
     return settle(mirror, found, end) if end.looked or end.run is not found.kept.run else []
 
 
-def settle(mirror: Mirror, found: Entry, end: End) -> list[Change]:
+def settle(mirror: Mirror, found: ContainerRecord, end: RunEnd) -> list[Change]:
     """The cause of an end, told once."""
     found.ends.remove(end)
     container, run = found.container, end.run
@@ -146,13 +146,13 @@ def settle(mirror: Mirror, found: Entry, end: End) -> list[Change]:
     if cause == "dockmend" or (cause == "left_down" and runs_again):
         return []
     recovered = runs_again and counted not in ("stopped", "completed")
-    change = troubles.of_end(
+    change = change_factory.of_end(
         container, end, cause, counted, runs_again=runs_again, recovered=recovered, recorded=recorded
     )
     if counted == "left_down" and container.joined is not None:
         found.kept.standing["end"] = change
         why = "it was left down with the engine, as was or may have been the container whose network it joined"
-        return [change, *looks.orphan(mirror, found, end.at, end.origin, why)]
+        return [change, *conditions.orphan(mirror, found, end.at, end.origin, why)]
     if runs_again and _shows_a_loop(container, counted, end):
         return [change, *_restarted_by_engine(found, end, change.lasted)]
     if not runs_again and counted != "stopped":
@@ -169,14 +169,14 @@ def _counted_as(mirror: Mirror, container: Container) -> str:
     return "stopped" if container.restart_policy in ("always", "unless-stopped") else "crashed"
 
 
-def _shows_a_loop(container: Container, counted: str, end: End) -> bool:
+def _shows_a_loop(container: Container, counted: str, end: RunEnd) -> bool:
     """Whether the engine's own policy restarts what will end again: a failure, or a success that came at once."""
     if counted == "completed":
         return container.restart_policy in ("always", "unless-stopped") and end.at - end.run.begun < SHORT_RUN
     return counted in ("crashed", "oom_killed")
 
 
-def _restarted_by_engine(found: Entry, end: End, lasted: float) -> list[Change]:
+def _restarted_by_engine(found: ContainerRecord, end: RunEnd, lasted: float) -> list[Change]:
     kept = found.kept
     kept.restarts = [at for at in kept.restarts if end.at - at < LOOP_WITHIN] + [end.at]
     if len(kept.restarts) < LOOP_COUNT:
@@ -186,7 +186,7 @@ def _restarted_by_engine(found: Entry, end: End, lasted: float) -> list[Change]:
         return []
     kept.looping = True
     note = f"the engine restarted it {len(kept.restarts)} times within {LOOP_WITHIN / 60:.0f} minutes"
-    return [troubles.of_container(found, "container.restart_loop", end.at, "live", note=note, lasted=lasted)]
+    return [change_factory.of_container(found, "container.restart_loop", end.at, "live", note=note, lasted=lasted)]
 
 
 def loops(mirror: Mirror, now: float) -> Iterator[Change]:
@@ -198,10 +198,12 @@ def loops(mirror: Mirror, now: float) -> Iterator[Change]:
         times = [at for at in found.kept.restarts if now - at < LOOP_WITHIN] if found.kept.looping else []
         if len(times) >= LOOP_COUNT and now - times[-1] < LOOP_QUIET and found.container.running:
             note = f"the engine restarted it {len(times)} times within {LOOP_WITHIN / 60:.0f} minutes"
-            yield troubles.of_container(found, "container.restart_loop", times[0], "live", note=note)
+            yield change_factory.of_container(found, "container.restart_loop", times[0], "live", note=note)
 
 
-def observed(mirror: Mirror, found: Entry, seen: Container, now: float, origin: Origin, blind: bool) -> list[Change]:
+def observed(
+    mirror: Mirror, found: ContainerRecord, seen: Container, now: float, origin: Origin, blind: bool
+) -> list[Change]:
     """What an inspect answer tells of runs: one that nobody heard of, an end that nobody heard of."""
     changes: list[Change] = []
     if not seen.started_at:  # never ran: what died was the attempt to start it
@@ -232,7 +234,7 @@ def observed(mirror: Mirror, found: Entry, seen: Container, now: float, origin: 
     return changes
 
 
-def recorded(mirror: Mirror, found: Entry, seen: Container, signalled: bool | None) -> None:
+def recorded(mirror: Mirror, found: ContainerRecord, seen: Container, signalled: bool | None) -> None:
     """What the engine's own record tells of the run in hand, beside an inspect answer."""
     run = found.kept.run
     if signalled is None or not seen.started_at or seen.started_at != run.started_at or seen.state == "restarting":
@@ -250,7 +252,7 @@ LOST_CODE = 255
 """What a new engine says of a container that ended while no engine was there (live-restore)."""
 
 
-def look_ends(mirror: Mirror, found: Entry, seen: Container, now: float, blind: bool) -> list[Change]:
+def look_ends(mirror: Mirror, found: ContainerRecord, seen: Container, now: float, blind: bool) -> list[Change]:
     """An inspect answer after ends: those whose time has come are settled."""
     changes: list[Change] = []
     for end in list(found.ends):
@@ -262,7 +264,7 @@ def look_ends(mirror: Mirror, found: Entry, seen: Container, now: float, blind: 
     return changes
 
 
-def removed(mirror: Mirror, found: Entry, at: float, now: float, origin: Origin) -> list[Change]:
+def removed(mirror: Mirror, found: ContainerRecord, at: float, now: float, origin: Origin) -> list[Change]:
     """It is gone: there is nothing to look at any more."""
     changes: list[Change] = []
     run = found.kept.run
@@ -274,15 +276,15 @@ def removed(mirror: Mirror, found: Entry, at: float, now: float, origin: Origin)
             await_cause(mirror, found, end)  # held until now: its own timer has passed
     mirror.on_container(found.container, None)
     mine = mirror.echoed(found, "destroy", now) or found.container.id in mirror.taken_away
-    if not mine and looks.is_missed(mirror, found) and not _removed_itself(mirror, found):
+    if not mine and conditions.is_missed(mirror, found) and not _removed_itself(mirror, found):
         mirror.identities.removed_by_somebody(found.container.id)
     if not found.container.auto_remove and run.by != "dockmend" and not mine:
         found.kept.removed_at = at
-        looks.await_successor(mirror, found, origin)
+        conditions.await_successor(mirror, found, origin)
     return changes
 
 
-def _removed_itself(mirror: Mirror, found: Entry) -> bool:
+def _removed_itself(mirror: Mirror, found: ContainerRecord) -> bool:
     """Whether the engine removed it since it had ended (`--rm`), and nobody had asked for that."""
     cause, _ = judge(found.kept.run, found.container, mirror.engine_start, blind=False)
     return found.container.auto_remove and cause != "stopped"

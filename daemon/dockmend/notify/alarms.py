@@ -33,7 +33,7 @@ class Phase(StrEnum):
     TOLD = "told"
 
 
-class Seen(StrEnum):
+class AlarmSeen(StrEnum):
     """What a look says of an alarm's trouble."""
 
     HELD = "held"  # it stands, and is of a person's own making for now: a pause, a container that they stopped
@@ -52,24 +52,24 @@ class Say(StrEnum):
     RESOLVED = "resolved"
 
 
-TRANSITIONS: Final[Mapping[tuple[Phase, Seen], tuple[Phase | None, Say]]] = MappingProxyType({
-    (Phase.PENDING, Seen.HELD): (Phase.PENDING, Say.NOTHING),
-    (Phase.PENDING, Seen.EARLY): (Phase.PENDING, Say.NOTHING),
-    (Phase.PENDING, Seen.DUE): (Phase.TOLD, Say.ALARM),
-    (Phase.PENDING, Seen.WORSE): (Phase.TOLD, Say.ALARM),
-    (Phase.PENDING, Seen.UNSURE): (None, Say.NOTHING),
-    (Phase.PENDING, Seen.OVER): (None, Say.NOTHING),
-    (Phase.TOLD, Seen.HELD): (Phase.TOLD, Say.NOTHING),
-    (Phase.TOLD, Seen.EARLY): (Phase.TOLD, Say.NOTHING),
-    (Phase.TOLD, Seen.DUE): (Phase.TOLD, Say.NOTHING),
-    (Phase.TOLD, Seen.WORSE): (Phase.TOLD, Say.ALARM),
-    (Phase.TOLD, Seen.UNSURE): (Phase.TOLD, Say.NOTHING),
-    (Phase.TOLD, Seen.OVER): (None, Say.RESOLVED),
+TRANSITIONS: Final[Mapping[tuple[Phase, AlarmSeen], tuple[Phase | None, Say]]] = MappingProxyType({
+    (Phase.PENDING, AlarmSeen.HELD): (Phase.PENDING, Say.NOTHING),
+    (Phase.PENDING, AlarmSeen.EARLY): (Phase.PENDING, Say.NOTHING),
+    (Phase.PENDING, AlarmSeen.DUE): (Phase.TOLD, Say.ALARM),
+    (Phase.PENDING, AlarmSeen.WORSE): (Phase.TOLD, Say.ALARM),
+    (Phase.PENDING, AlarmSeen.UNSURE): (None, Say.NOTHING),
+    (Phase.PENDING, AlarmSeen.OVER): (None, Say.NOTHING),
+    (Phase.TOLD, AlarmSeen.HELD): (Phase.TOLD, Say.NOTHING),
+    (Phase.TOLD, AlarmSeen.EARLY): (Phase.TOLD, Say.NOTHING),
+    (Phase.TOLD, AlarmSeen.DUE): (Phase.TOLD, Say.NOTHING),
+    (Phase.TOLD, AlarmSeen.WORSE): (Phase.TOLD, Say.ALARM),
+    (Phase.TOLD, AlarmSeen.UNSURE): (Phase.TOLD, Say.NOTHING),
+    (Phase.TOLD, AlarmSeen.OVER): (None, Say.RESOLVED),
 })  # fmt: skip
 """From a phase, by what is seen, to the next one (None: forgotten), and what is told on the way."""
 
 
-class Ending(StrEnum):
+class AlarmEnding(StrEnum):
     """How a trouble ended that was told."""
 
     WELL = "well"
@@ -78,7 +78,7 @@ class Ending(StrEnum):
     COMPLETED = "completed"  # it ended by itself with exit code 0
 
 
-class Trouble(Struct, frozen=True):
+class AlarmTrouble(Struct, frozen=True):
     """A trouble as it stands now. `since`: wall seconds; `step`: a command line that puts it right; `grace`: seconds
     that it has to stand before it is told; `held`: it is a person's own doing for as long as this is so."""
 
@@ -101,7 +101,7 @@ class Alarm(Struct, frozen=True):
     """What is known of one trouble. `seen_at`: seconds of the caller's clock since when it stands without a pause;
     `channels`: who was told; `trouble`: as it was when it was told, or last seen."""
 
-    trouble: Trouble
+    trouble: AlarmTrouble
     phase: Phase
     seen_at: float
     told_at: float = 0.0
@@ -114,8 +114,8 @@ class Word(Struct, frozen=True):
     of an alarm, the how manyth about this trouble within an hour."""
 
     say: Say
-    trouble: Trouble
-    ending: Ending | None = None
+    trouble: AlarmTrouble
+    ending: AlarmEnding | None = None
     channels: tuple[str, ...] = ()
     told_at: float = 0.0
     nth: int = 1
@@ -125,7 +125,7 @@ OFTEN, WITHIN = 3, 3600.0
 """So many alarms about one trouble within so many seconds: it comes and goes."""
 CALM: Final = 600.0
 """Seconds for which such a one has to be well before that is told."""
-_BY_ITSELF: Final = frozenset({Ending.WELL, Ending.COMPLETED})
+_BY_ITSELF: Final = frozenset({AlarmEnding.WELL, AlarmEnding.COMPLETED})
 _RANK: Final[Mapping[Kind, int]] = MappingProxyType({Kind.DOWN: 1, Kind.GAVE_UP: 2})
 """What is told of one container: the higher replaces the lower."""
 
@@ -143,7 +143,9 @@ class Alarms:
         self._unsteady: dict[str, float | None] = {}
         """What was told so often, and since when it is well."""
 
-    def step(self, now: float, troubles: Iterable[Trouble], ending: Callable[[Trouble], Ending | None]) -> list[Word]:
+    def step(
+        self, now: float, troubles: Iterable[AlarmTrouble], ending: Callable[[AlarmTrouble], AlarmEnding | None]
+    ) -> list[Word]:
         """What is to be told, the oldest trouble first. `now`: seconds that only grow; `ending(trouble)`: how one
         ended that does not stand any more; None if nothing is sure yet."""
         words: list[Word] = []
@@ -178,7 +180,7 @@ class Alarms:
             self.known[key] = replace(alarm, reset=True)
             self.changed.add(key)
 
-    def _follow_renamed(self, standing: Mapping[str, Trouble]) -> None:
+    def _follow_renamed(self, standing: Mapping[str, AlarmTrouble]) -> None:
         """A container that a person gave another name is the same trouble under another key."""
         ids = {each.object_id: each for each in standing.values() if each.object_id and each.kind in _RANK}
         for key, alarm in list(self.known.items()):
@@ -194,7 +196,11 @@ class Alarms:
                 self.changed.update((key, trouble.key))
 
     def _look(
-        self, now: float, alarm: Alarm, trouble: Trouble | None, ending: Callable[[Trouble], Ending | None]
+        self,
+        now: float,
+        alarm: Alarm,
+        trouble: AlarmTrouble | None,
+        ending: Callable[[AlarmTrouble], AlarmEnding | None],
     ) -> Iterator[Word]:
         key = alarm.trouble.key
         ended = ending(alarm.trouble) if trouble is None else None
@@ -225,7 +231,7 @@ class Alarms:
                 self._unsteady[key] = None
         return max(1, len(told))
 
-    def _stays_over(self, now: float, key: str, ended: Ending | None) -> bool:
+    def _stays_over(self, now: float, key: str, ended: AlarmEnding | None) -> bool:
         """Whether it is over for good: a person ended it, or it is well for long."""
         if ended is None:
             self._unsteady[key] = None
@@ -237,19 +243,19 @@ class Alarms:
         return True
 
 
-def _seen(now: float, alarm: Alarm, trouble: Trouble | None, ended: Ending | None) -> Seen:
+def _seen(now: float, alarm: Alarm, trouble: AlarmTrouble | None, ended: AlarmEnding | None) -> AlarmSeen:
     if trouble is None:
-        return Seen.UNSURE if ended is None else Seen.OVER
+        return AlarmSeen.UNSURE if ended is None else AlarmSeen.OVER
     if trouble.held:
-        return Seen.HELD
+        return AlarmSeen.HELD
     if alarm.phase is Phase.PENDING:
-        return Seen.DUE if now >= alarm.seen_at + trouble.grace else Seen.EARLY
+        return AlarmSeen.DUE if now >= alarm.seen_at + trouble.grace else AlarmSeen.EARLY
     more = _RANK.get(trouble.kind, 0) > _RANK.get(alarm.trouble.kind, 0)
     again = alarm.reset and trouble.kind is Kind.GAVE_UP
-    return Seen.WORSE if more or again else Seen.DUE
+    return AlarmSeen.WORSE if more or again else AlarmSeen.DUE
 
 
-def _after(now: float, alarm: Alarm, trouble: Trouble | None, seen: Seen, phase: Phase, say: Say) -> Alarm:
+def _after(now: float, alarm: Alarm, trouble: AlarmTrouble | None, seen: AlarmSeen, phase: Phase, say: Say) -> Alarm:
     if say is Say.ALARM:
         assert trouble is not None
         return replace(alarm, trouble=trouble, phase=phase, told_at=now, reset=False)
@@ -257,12 +263,12 @@ def _after(now: float, alarm: Alarm, trouble: Trouble | None, seen: Seen, phase:
         return alarm  # what was told is what its end is told of
     assert trouble is not None
     # While a person has it in hand its grace does not run: they are given it anew.
-    return replace(alarm, trouble=trouble, phase=phase, seen_at=now if seen is Seen.HELD else alarm.seen_at)
+    return replace(alarm, trouble=trouble, phase=phase, seen_at=now if seen is AlarmSeen.HELD else alarm.seen_at)
 
 
-def _worst(troubles: Iterable[Trouble]) -> dict[str, Trouble]:
+def _worst(troubles: Iterable[AlarmTrouble]) -> dict[str, AlarmTrouble]:
     """One of each key: of two things that are wrong with one container the worse is told."""
-    worst: dict[str, Trouble] = {}
+    worst: dict[str, AlarmTrouble] = {}
     for each in troubles:
         known = worst.get(each.key)
         if known is None or _RANK.get(each.kind, 0) > _RANK.get(known.kind, 0):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from dockmend.tell.text import shown
+from dockmend.tell.sanitize import shown
 
 LONGEST_LINE: Final = 200
 """Characters of one line of a log."""

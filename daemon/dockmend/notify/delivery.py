@@ -15,7 +15,7 @@ import structlog
 
 from dockmend.notify.listing import Lane
 from dockmend.notify.message import Message
-from dockmend.notify.outbox import Outbox, Row
+from dockmend.notify.outbox import Outbox, UndeliveredRow
 from dockmend.notify.sender import Sender, Verdict
 from dockmend.settings.channels import Channel
 from dockmend.settings.secrets import Secret
@@ -99,7 +99,7 @@ class Delivery:
                 not_before = self._clock() + wait * self._dice.uniform(0.75, 1.0)
                 wait = min(wait * 2, MOST)
 
-    def _refused(self, channel: str, number: int, row: Row, verdict: Verdict) -> None:
+    def _refused(self, channel: str, number: int, row: UndeliveredRow, verdict: Verdict) -> None:
         why, lane = "; ".join(verdict.said) or "it was not accepted", self.lanes[channel][number]
         if not lane.failing:
             log.warning("a message was not accepted and is tried again", channel=channel, url=number + 1, reason=why)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from dockmend.settings.channels import LISTED, Channel
-from dockmend.settings.schemes import service_of
+from dockmend.settings.url_schemes import service_of
 
 
 class Lane(Struct):

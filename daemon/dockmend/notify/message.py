@@ -20,7 +20,7 @@ BAR: Final = "│ "
 """How a line of a container's log begins."""
 
 
-class Part(msgspec.Struct, frozen=True):
+class MessagePart(msgspec.Struct, frozen=True):
     """One message of those that a list stands for, or the newest of several about one trouble (`count`)."""
 
     key: str
@@ -51,7 +51,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     next_step: str = ""
     at: float
     host: str = ""
-    parts: tuple[Part, ...] = ()
+    parts: tuple[MessagePart, ...] = ()
 
     def text(self, logs: int) -> str:
         """The body as it is sent, with the next step and the newest `logs` lines of the log.

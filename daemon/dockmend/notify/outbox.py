@@ -51,7 +51,7 @@ TRANSITIONS: Final[dict[State, frozenset[State]]] = {
 """Where a row may go; the last three are ends, and the row is removed."""
 
 
-class Outcome(StrEnum):
+class DeliveryOutcome(StrEnum):
     """What came of a message at one URL of its channel, or at the channel; a label of the metric."""
 
     SENT = "sent"
@@ -68,7 +68,7 @@ class OutboxJournal(Protocol):
 
 
 @dataclass(slots=True)
-class Row:
+class UndeliveredRow:
     """A message on its way. `due_at`: by dockmend's clock. `taken`: the channel's URLs, by number, that are done with
     it; `tries`: how often it was handed over, over all of them."""
 
@@ -89,12 +89,12 @@ class Outbox:
         self,
         channels: dict[str, int],
         journal: OutboxJournal,
-        on_outcome: Callable[[str, Kind, Outcome], None] = lambda channel, kind, outcome: None,
+        on_outcome: Callable[[str, Kind, DeliveryOutcome], None] = lambda channel, kind, outcome: None,
     ) -> None:
         self._channels = channels
         self._journal = journal
         self._on_outcome = on_outcome
-        self._rows: dict[str, dict[int, Row]] = {name: {} for name in channels}
+        self._rows: dict[str, dict[int, UndeliveredRow]] = {name: {} for name in channels}
         self._bytes = dict.fromkeys(channels, 0)
         self._last = 0
         self.changed = {name: [asyncio.Event() for _ in range(urls)] for name, urls in channels.items()}
@@ -110,7 +110,7 @@ class Outbox:
                 why = "it cannot be read" if row is None else "its channel is not configured any more"
                 log.warning("a message of an earlier run is not sent", channel=each.channel, reason=why)
                 if row is not None:
-                    self._on_outcome(row.channel, row.message.kind, Outcome.DROPPED)
+                    self._on_outcome(row.channel, row.message.kind, DeliveryOutcome.DROPPED)
                 self._written(each.sequence, None)
                 continue
             self._last = max(self._last, row.sequence)
@@ -124,13 +124,13 @@ class Outbox:
         """Queues a message for a channel that is configured; returns its number. `due_at`: by dockmend's clock."""
         message = bounded(message)
         self._last += 1
-        row = Row(self._last, channel, message, due_at, size=len(_encoded(message)))
+        row = UndeliveredRow(self._last, channel, message, due_at, size=len(_encoded(message)))
         self._keep(row)
         self._shrink(channel)
         self._wake(channel)
         return row.sequence
 
-    def waiting(self, channel: str) -> list[Row]:
+    def waiting(self, channel: str) -> list[UndeliveredRow]:
         """Messages that nobody can have seen yet, in the order in which they were put."""
         return [row for row in self._rows.get(channel, {}).values() if row.state is State.WAITING]
 
@@ -152,60 +152,60 @@ class Outbox:
         """When each message of a channel is due that not every URL of it took, by dockmend's clock."""
         return [row.due_at for row in self._rows[channel].values()]
 
-    def next(self, channel: str, url: int) -> Row | None:
+    def next(self, channel: str, url: int) -> UndeliveredRow | None:
         """What a URL of a channel is to be sent next, due or not: the first by time, then by number."""
         mine = (row for row in self._rows[channel].values() if url not in row.taken)
         return min(mine, key=lambda row: (row.due_at, row.sequence), default=None)
 
-    def handed(self, row: Row) -> None:
+    def handed(self, row: UndeliveredRow) -> None:
         """It is about to be handed over: from now on somebody may see it."""
         self._move(row, State.TRIED)
         row.tries += 1
         self._written(row.sequence, row)
 
-    def sent(self, row: Row, url: int) -> None:
-        self._on_outcome(row.channel, row.message.kind, Outcome.SENT)
+    def sent(self, row: UndeliveredRow, url: int) -> None:
+        self._on_outcome(row.channel, row.message.kind, DeliveryOutcome.SENT)
         self._taken(row, url)
 
-    def failed(self, row: Row) -> None:
-        self._on_outcome(row.channel, row.message.kind, Outcome.FAILED)
+    def failed(self, row: UndeliveredRow) -> None:
+        self._on_outcome(row.channel, row.message.kind, DeliveryOutcome.FAILED)
 
     def give_up(self, channel: str, url: int, before: float) -> int:
         """Gives up on what was due before then at one URL, which takes nothing; returns how many messages."""
         old = [row for row in self._rows[channel].values() if row.due_at < before and url not in row.taken]
         for row in old:
-            self._on_outcome(channel, row.message.kind, Outcome.GIVEN_UP)
+            self._on_outcome(channel, row.message.kind, DeliveryOutcome.GIVEN_UP)
             self._taken(row, url, State.GIVEN_UP)
         return len(old)
 
     # ------------------------------------------------------------------------------------------------------ from within
 
-    def _taken(self, row: Row, url: int, end: State = State.SENT) -> None:
+    def _taken(self, row: UndeliveredRow, url: int, end: State = State.SENT) -> None:
         if row.sequence not in self._rows[row.channel]:
             return  # it had to make room while it was on its way
         row.taken |= {url}
         if not self._finish(row, end):
             self._written(row.sequence, row)
 
-    def _finish(self, row: Row, end: State = State.SENT) -> bool:
+    def _finish(self, row: UndeliveredRow, end: State = State.SENT) -> bool:
         """Ends a row that every URL of its channel is done with."""
         done = bool(row.taken) and row.taken >= set(range(self._channels[row.channel]))
         if done:
             self._end(row, end)
         return done
 
-    def _keep(self, row: Row) -> None:
+    def _keep(self, row: UndeliveredRow) -> None:
         self._rows[row.channel][row.sequence] = row
         self._bytes[row.channel] += row.size
         self._written(row.sequence, row)
 
-    def _end(self, row: Row, state: State) -> None:
+    def _end(self, row: UndeliveredRow, state: State) -> None:
         self._move(row, state)
         del self._rows[row.channel][row.sequence]
         self._bytes[row.channel] -= row.size
         self._written(row.sequence, None)
 
-    def _move(self, row: Row, state: State) -> None:
+    def _move(self, row: UndeliveredRow, state: State) -> None:
         if state not in TRANSITIONS[row.state]:
             raise AssertionError(f"message {row.sequence} cannot go from {row.state} to {state}")
         row.state = state
@@ -218,7 +218,7 @@ class Outbox:
             mine = [each for each in rows.values() if each.message.severity == least]
             many = Counter(each.message.key for each in mine)
             row = min(mine, key=lambda each: (-many[each.message.key], each.sequence))
-            self._on_outcome(channel, row.message.kind, Outcome.DROPPED)
+            self._on_outcome(channel, row.message.kind, DeliveryOutcome.DROPPED)
             log.warning("a message is not sent: too many wait for its channel", channel=channel, kind=row.message.kind)
             self._end(row, State.DROPPED)
 
@@ -226,7 +226,7 @@ class Outbox:
         for event in self.changed[channel]:
             event.set()
 
-    def _written(self, sequence: int, row: Row | None) -> None:
+    def _written(self, sequence: int, row: UndeliveredRow | None) -> None:
         """A journal that cannot be written stops no message: the outbox goes on in memory."""
         try:
             if row is None:
@@ -244,7 +244,7 @@ def _encoded(message: Message) -> bytes:
     return msgspec.json.encode(message)
 
 
-def _read(each: OutboxRow, moved: float) -> Row | None:
+def _read(each: OutboxRow, moved: float) -> UndeliveredRow | None:
     """None: it is of another version, or damaged."""
     try:
         message = msgspec.json.decode(each.body, type=Message)
@@ -256,4 +256,6 @@ def _read(each: OutboxRow, moved: float) -> Row | None:
         return None
     if taken:
         state = State.TRIED
-    return Row(each.sequence, each.channel, message, each.due_at + moved, state, each.tries, taken, len(each.body))
+    return UndeliveredRow(
+        each.sequence, each.channel, message, each.due_at + moved, state, each.tries, taken, len(each.body)
+    )

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from dockmend.notify.message import Channel, Kind, Message, Part, Severity, bounded
+from dockmend.notify.message import Channel, Kind, Message, MessagePart, Severity, bounded
 from dockmend.notify.wording import over_before_told
 
 AT_ONCE_MOST, WITHIN = 10, 60.0
@@ -30,7 +30,7 @@ DIGEST: Final = "digest/"
 """How the keys begin of messages that stand for several; how many follows."""
 
 
-class Row(Protocol):
+class RoutedRow(Protocol):
     """A message that waits in the outbox, and that nobody has seen."""
 
     @property
@@ -41,11 +41,11 @@ class Row(Protocol):
     def due_at(self) -> float: ...
 
 
-class Outbox(Protocol):
+class RoutingOutbox(Protocol):
     """What messages are put into. Times are those of dockmend's clock."""
 
     def put(self, channel: str, message: Message, due_at: float) -> int: ...
-    def waiting(self, channel: str) -> Sequence[Row]: ...
+    def waiting(self, channel: str) -> Sequence[RoutedRow]: ...
     def drop(self, sequence: int) -> bool: ...
 
 
@@ -59,7 +59,7 @@ class Addressed(Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Now:
+class RoutingMoment:
     """One moment. `clock`: by dockmend's clock, as due times are; `local`: by the clock on the wall, in the host's
     time zone."""
 
@@ -85,7 +85,7 @@ def digested(channel: Channel, message: Message) -> bool:
     return message.kind is not Kind.TOLD and message.kind not in channel.at_once
 
 
-def due(channel: Channel, message: Message, now: Now) -> float:
+def due(channel: Channel, message: Message, now: RoutingMoment) -> float:
     """When it goes out: not in the quiet hours, unless it is critical."""
     if channel.quiet is None or message.severity >= type(message.severity).CRITICAL:
         return now.clock
@@ -99,8 +99,8 @@ class Router:
     """Puts messages into the outbox. `now`: asked once for each call."""
 
     channels: Mapping[str, Channel]
-    outbox: Outbox
-    now: Callable[[], Now]
+    outbox: RoutingOutbox
+    now: Callable[[], RoutingMoment]
     _put_at: dict[tuple[str, bool], deque[float]] = field(default_factory=dict)
 
     def send(self, messages: Iterable[Addressed]) -> list[tuple[str, ...]]:
@@ -123,14 +123,14 @@ class Router:
     def _named(self, to: tuple[str, ...] | None) -> list[str]:
         return [name for name in self.channels if to is None or name in to]
 
-    def _digest(self, channel: Channel, messages: list[Message], now: Now) -> None:
+    def _digest(self, channel: Channel, messages: list[Message], now: RoutingMoment) -> None:
         if not messages:
             return
         waiting = [row for row in self.outbox.waiting(channel.name) if row.message.key.startswith(DIGEST)]
         due_at = min((row.due_at for row in waiting), default=now.at(channel.digest_at))
         self._put_list(channel, DIGEST, waiting, messages, due_at, now)
 
-    def _at_once(self, channel: Channel, messages: list[Message], now: Now) -> None:
+    def _at_once(self, channel: Channel, messages: list[Message], now: RoutingMoment) -> None:
         """What is critical counts apart: no flood of lesser messages makes it a line of a list."""
         messages = [self._with_what_it_ends(channel, each) for each in messages]
         groups: dict[tuple[float, bool], list[Message]] = {}
@@ -150,7 +150,9 @@ class Router:
         taken_back = [row.message for row in alarms if self.outbox.drop(row.sequence)]
         return over_before_told(taken_back[-1], message) if taken_back else message
 
-    def _put(self, channel: Channel, messages: list[Message], due_at: float, critical: bool, now: Now) -> None:
+    def _put(
+        self, channel: Channel, messages: list[Message], due_at: float, critical: bool, now: RoutingMoment
+    ) -> None:
         """Those that are due together: one by one, or as a list where that would be too many."""
         later = due_at > now.clock
         waiting = [
@@ -158,7 +160,7 @@ class Router:
             if not row.message.key.startswith(DIGEST) and _critical(row.message) is critical
         ]  # fmt: skip
         lately = self._put_at.setdefault((channel.name, critical), deque(maxlen=AT_ONCE_MOST))
-        backlog: list[Row] = []
+        backlog: list[RoutedRow] = []
         if later:  # kept for the end of the quiet hours: all that wait for it would go out at once
             together = [row for row in waiting if row.due_at > now.clock + WITHIN]
             many = len(together) + len(messages) > AT_ONCE_MOST
@@ -182,7 +184,13 @@ class Router:
                 lately.append(now.clock)
 
     def _put_list(
-        self, channel: Channel, prefix: str, waiting: Sequence[Row], messages: list[Message], due_at: float, now: Now
+        self,
+        channel: Channel,
+        prefix: str,
+        waiting: Sequence[RoutedRow],
+        messages: list[Message],
+        due_at: float,
+        now: RoutingMoment,
     ) -> None:
         """One message for all of them, and for those that wait and are taken back for it."""
         taken_back = [row.message for row in waiting if self.outbox.drop(row.sequence)]
@@ -193,7 +201,7 @@ def _critical(message: Message) -> bool:
     return message.severity >= Severity.CRITICAL
 
 
-def _listed(prefix: str, messages: Sequence[Message], now: Now) -> Message:
+def _listed(prefix: str, messages: Sequence[Message], now: RoutingMoment) -> Message:
     """One for several; one of them that stands for several itself is taken apart."""
     parts = [part for each in messages for part in _parts(each)]
     count = sum(map(_count, messages))
@@ -225,23 +233,23 @@ def _count(message: Message) -> int:
     return int(message.key.partition("/")[2]) if message.key.startswith((LIST, DIGEST)) else 1
 
 
-def _parts(message: Message) -> Sequence[Part]:
+def _parts(message: Message) -> Sequence[MessagePart]:
     if message.parts:
         return message.parts
     over = message.kind is Kind.RESOLVED
-    return (Part(message.key[:LONGEST_KEY], message.title, message.at, message.severity, over),)
+    return (MessagePart(message.key[:LONGEST_KEY], message.title, message.at, message.severity, over),)
 
 
-def _of_each_trouble(parts: Sequence[Part]) -> list[Part]:
+def _of_each_trouble(parts: Sequence[MessagePart]) -> list[MessagePart]:
     """The newest of each trouble: one that comes and goes leaves room for the others."""
-    newest: dict[str, Part] = {}
+    newest: dict[str, MessagePart] = {}
     for part in parts:
         before = newest.pop(part.key, None)
         newest[part.key] = part if before is None else replace(part, count=before.count + part.count)
     return list(newest.values())
 
 
-def _line(part: Part, now: Now) -> str:
+def _line(part: MessagePart, now: RoutingMoment) -> str:
     at = now.local + timedelta(seconds=part.at - now.local.timestamp())
     day = "" if at.date() == now.local.date() else f"{at:%Y-%m-%d} "
     times = f" ({part.count} messages about it)" if part.count > 1 else ""

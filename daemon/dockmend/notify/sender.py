@@ -1,4 +1,4 @@
-"""Hands messages to the process that holds apprise (child.py), and ends that process in time.
+"""Hands messages to the process that holds apprise (apprise_process.py), and ends that process in time.
 
 The process is started with the first message and ends when it had none for a minute. What is not answered by its
 deadline makes it unfit: it gets nothing new, another one is started for what follows, and it is killed, with all that
@@ -24,9 +24,9 @@ from typing import Final, NamedTuple, Self
 import msgspec
 import structlog
 
-from dockmend.notify.child import LARGEST_ANSWER, Answer, Request
+from dockmend.notify.apprise_process import LARGEST_ANSWER, SendAnswer, SendRequest
 from dockmend.notify.message import Kind, Message, Severity
-from dockmend.notify.wiping import wiped
+from dockmend.notify.url_redaction import wiped
 from dockmend.settings.secrets import Secret
 
 log = structlog.get_logger("dockmend.notify")
@@ -42,7 +42,7 @@ LOOK: Final = 0.5
 """Seconds between looks at the clock while something is under way."""
 PIPE_ENDS: Final = 2.0
 """Seconds for the pipes of a process that was killed to end: one that it started may hold them."""
-COMMAND: Final = (sys.executable, "-I", "-B", "-m", "dockmend.notify.child")
+COMMAND: Final = (sys.executable, "-I", "-B", "-m", "dockmend.notify.apprise_process")
 """-I: nothing of the environment or the current folder says which code runs."""
 _PASSED_ON = frozenset({
     "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -65,7 +65,7 @@ class _Child:
     used_at: float
     ready_at: float | None = None
     fit: bool = True
-    pending: dict[int, asyncio.Future[Answer]] = field(default_factory=dict)
+    pending: dict[int, asyncio.Future[SendAnswer]] = field(default_factory=dict)
 
 
 class Sender:
@@ -110,14 +110,14 @@ class Sender:
     async def send(self, url: Secret, message: Message, logs: int) -> Verdict:
         """One message to one URL; returns when it was accepted or refused, or the time is over. Raises nothing."""
         return await self._ask(
-            Request(id=0, url=url.reveal(), title=message.title, body=message.text(logs), type=type_of(message))
+            SendRequest(id=0, url=url.reveal(), title=message.title, body=message.text(logs), type=type_of(message))
         )
 
     async def look(self, url: Secret) -> Verdict:
         """Whether the library can be loaded and understands a URL; nothing is sent. As `send`."""
-        return await self._ask(Request(id=0, url=url.reveal(), only_look=True))
+        return await self._ask(SendRequest(id=0, url=url.reveal(), only_look=True))
 
-    async def _ask(self, request: Request) -> Verdict:
+    async def _ask(self, request: SendRequest) -> Verdict:
         self._number += 1
         request = msgspec.structs.replace(request, id=self._number)
         asked_at = self._clock()
@@ -125,7 +125,7 @@ class Sender:
             child = await self._started()
         except OSError as error:
             return Verdict(accepted=False, said=(f"the process for messages cannot be started: {error.strerror}",))
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[SendAnswer] = asyncio.get_running_loop().create_future()
         child.pending[request.id] = future
         try:
             assert child.process.stdin is not None
@@ -179,7 +179,7 @@ class Sender:
                     continue
                 if not line:
                     break
-                answer = msgspec.json.decode(line, type=Answer)
+                answer = msgspec.json.decode(line, type=SendAnswer)
                 if child.ready_at is None:
                     child.ready_at = self._clock()
                 if (future := child.pending.get(answer.id)) is not None and not future.done():
@@ -191,7 +191,7 @@ class Sender:
             _kill(child)
             for number, future in child.pending.items():
                 if not future.done():
-                    future.set_result(Answer(id=number, accepted=False, said=("the process for messages ended",)))
+                    future.set_result(SendAnswer(id=number, accepted=False, said=("the process for messages ended",)))
             await _closed(child.process)
             self._children.discard(child)
 

@@ -18,9 +18,9 @@ from msgspec.structs import replace
 from dockmend.decide import span_text
 from dockmend.journal.records import Incident
 from dockmend.notify import defusing
-from dockmend.notify.alarms import CALM, OFTEN, Ending, Trouble
+from dockmend.notify.alarms import CALM, OFTEN, AlarmEnding, AlarmTrouble
 from dockmend.notify.message import LARGEST_BODY, LONGEST_TITLE, Kind, Message, Severity, bounded
-from dockmend.tell.text import shown
+from dockmend.tell.sanitize import shown
 
 LOG_TAIL: Final = 50
 """Lines that the command asks for which shows a container's log."""
@@ -80,7 +80,7 @@ class Facts(Struct, frozen=True):
     first_at: float = 0.0
 
 
-def alarm(trouble: Trouble, facts: Facts, now: float, where: Where, nth: int = 1) -> Message:
+def alarm(trouble: AlarmTrouble, facts: Facts, now: float, where: Where, nth: int = 1) -> Message:
     """Something is wrong, and a person is to know. `nth`: the how manyth alarm about it within an hour."""
     write = {Kind.DOWN: _down, Kind.GAVE_UP: _gave_up, Kind.DEGRADED: _degraded, Kind.NEEDS_YOU: _needs_you}
     title, sentences, step = write[trouble.kind](trouble, facts, now, where)
@@ -90,7 +90,7 @@ def alarm(trouble: Trouble, facts: Facts, now: float, where: Where, nth: int = 1
     return _message(trouble, trouble.kind, title, sentences, now, where, step, facts.lines)
 
 
-def resolved(trouble: Trouble, ending: Ending, now: float, where: Where) -> Message:
+def resolved(trouble: AlarmTrouble, ending: AlarmEnding, now: float, where: Where) -> Message:
     """What was told is over. It is as grave as what it ends: whoever was woken by that is to sleep again."""
     lasted = f"It lasted {span_text(max(1.0, now - trouble.since))}, since {where.time(trouble.since, now)}."
     if trouble.kind is Kind.DEGRADED:
@@ -99,10 +99,10 @@ def resolved(trouble: Trouble, ending: Ending, now: float, where: Where) -> Mess
         return _message(trouble, Kind.RESOLVED, title, [lasted], now, where)
     name = defusing.name(trouble.object_name)
     title = {
-        Ending.WELL: f"✅ {name} {'needs you no more' if trouble.kind is Kind.NEEDS_YOU else 'is well again'}",
-        Ending.STOPPED: f"✅ {name} was stopped by a person",
-        Ending.REMOVED: f"✅ {name} was removed",
-        Ending.COMPLETED: f"✅ {name} ended with exit code 0",
+        AlarmEnding.WELL: f"✅ {name} {'needs you no more' if trouble.kind is Kind.NEEDS_YOU else 'is well again'}",
+        AlarmEnding.STOPPED: f"✅ {name} was stopped by a person",
+        AlarmEnding.REMOVED: f"✅ {name} was removed",
+        AlarmEnding.COMPLETED: f"✅ {name} ended with exit code 0",
     }[ending]
     return _message(trouble, Kind.RESOLVED, title, [f"It {_was(trouble)}.", lasted], now, where)
 
@@ -194,7 +194,7 @@ _LOOK_AT: Final = {
 _Parts = tuple[str, list[str], str]
 
 
-def _down(trouble: Trouble, facts: Facts, now: float, where: Where) -> _Parts:
+def _down(trouble: AlarmTrouble, facts: Facts, now: float, where: Where) -> _Parts:
     name = defusing.name(trouble.object_name)
     title = f"🔴 {name} is {'unhealthy' if trouble.cause == 'unhealthy' else 'down'}"
     sentences = [*_what_happened(trouble, facts, now, where), *_before(trouble, facts, now, where)]
@@ -202,7 +202,7 @@ def _down(trouble: Trouble, facts: Facts, now: float, where: Where) -> _Parts:
     return title, sentences, _logs(trouble)
 
 
-def _gave_up(trouble: Trouble, facts: Facts, now: float, where: Where) -> _Parts:
+def _gave_up(trouble: AlarmTrouble, facts: Facts, now: float, where: Where) -> _Parts:
     name = defusing.name(trouble.object_name)
     tried = f" after {_times(facts.attempts)}" if facts.attempts else ""
     title = f"🔴 {name} is {'unhealthy' if trouble.cause == 'unhealthy' else 'down'}, gave up{tried}"
@@ -219,7 +219,7 @@ def _gave_up(trouble: Trouble, facts: Facts, now: float, where: Where) -> _Parts
     return title, sentences, _logs(trouble)
 
 
-def _degraded(trouble: Trouble, facts: Facts, now: float, where: Where) -> _Parts:
+def _degraded(trouble: AlarmTrouble, facts: Facts, now: float, where: Where) -> _Parts:
     ill = _ILL.get(trouble.target, f"{defusing.name(trouble.target)} does not work")
     since = where.time(trouble.since, now)
     title = f"🟠 dockmend on {defusing.name(where.host)} cannot work: {ill} since {since}"
@@ -227,12 +227,12 @@ def _degraded(trouble: Trouble, facts: Facts, now: float, where: Where) -> _Part
     return title, [f"{why}." if why else "", "A message follows when it works again."], _LOOK_AT.get(trouble.target, "")
 
 
-def _needs_you(trouble: Trouble, facts: Facts, now: float, where: Where) -> _Parts:
+def _needs_you(trouble: AlarmTrouble, facts: Facts, now: float, where: Where) -> _Parts:
     title = f"✋ {defusing.name(trouble.object_name)} needs you: {defusing.defused(trouble.cause)}"
     return title, [f"{defusing.defused(trouble.note, 2 * LONGEST_REASON)}."], trouble.step
 
 
-def _what_happened(trouble: Trouble, facts: Facts, now: float, where: Where) -> list[str]:
+def _what_happened(trouble: AlarmTrouble, facts: Facts, now: float, where: Where) -> list[str]:
     since, code = where.time(facts.first_at or trouble.since, now), facts.exit_code
     said = f": {defusing.quoted(facts.check, LONGEST_REASON)}" if facts.check else ""
     what = {
@@ -262,7 +262,7 @@ def _tried(facts: Facts, now: float, where: Where) -> list[str]:
 DAY: Final = 86400.0
 
 
-def _before(trouble: Trouble, facts: Facts, now: float, where: Where) -> list[str]:
+def _before(trouble: AlarmTrouble, facts: Facts, now: float, where: Where) -> list[str]:
     """What changed in the day before, as far as the engine and the journal tell."""
     if not facts.made_at or not 0 <= trouble.since - facts.made_at < DAY:
         return []
@@ -274,7 +274,7 @@ def _before(trouble: Trouble, facts: Facts, now: float, where: Where) -> list[st
     return [f"Changed before: it was made anew at {at}{image}."]
 
 
-def _was(trouble: Trouble) -> str:
+def _was(trouble: AlarmTrouble) -> str:
     if trouble.kind is Kind.NEEDS_YOU:
         return "needed you"
     return "was unhealthy" if trouble.cause == "unhealthy" else "was down"
@@ -284,7 +284,7 @@ def _times(count: int) -> str:
     return "1 try" if count == 1 else f"{count} tries"
 
 
-def _logs(trouble: Trouble) -> str:
+def _logs(trouble: AlarmTrouble) -> str:
     name = trouble.object_name if defusing.pastable(trouble.object_name) else trouble.object_id[:12]
     return f"docker logs --tail {LOG_TAIL} {shlex.quote(name)}" if name else ""
 
@@ -321,7 +321,7 @@ def _ordinal(number: int) -> str:
 
 
 def _message(
-    trouble: Trouble,
+    trouble: AlarmTrouble,
     kind: Kind,
     title: str,
     sentences: Sequence[str],

@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 import structlog
 
 from dockmend.decide import History, Suppress, TargetHistory, breaker, rest_of, stable_while
-from dockmend.journal.api import Journal
+from dockmend.journal.journal_api import Journal
 from dockmend.journal.records import Breaker
 from dockmend.observer import Observer
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.rules_in_force import RulesInForce
 from dockmend.pipeline.timers import Timers
-from dockmend.rules.model import Rule
+from dockmend.rules.rule import Rule
 
 MISSING = "container.missing"
 

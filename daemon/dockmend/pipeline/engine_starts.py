@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from dockmend.engine.api import Engine, EngineInfo
-from dockmend.mirror.ends import EARLIER, EngineStart
+from dockmend.engine.engine_api import Engine, EngineInfo
+from dockmend.mirror.exit_cause import EARLIER, EngineStart
 from dockmend.model import Container
 
 LOOKS_EVERY = 0.5

@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dockmend.actions.dependents import UNASKED
-from dockmend.decide import Suppress, Wait, span_text
+from dockmend.actions.restart_dependents import UNASKED
+from dockmend.decide import Suppress, WaitUntil, span_text
 from dockmend.guards import Guards
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.model import UNKNOWN, Container, Object, is_unknown, owner_in, target_of
 from dockmend.pipeline.guests import CONSEQUENCES
 from dockmend.pipeline.incidents import Incidents
-from dockmend.rules.model import Rule
+from dockmend.rules.rule import Rule
 
 RESTART_WITHIN = 5.0
 """Seconds in which an owner that a person stopped may turn out to be restarted: its dependents stand down later."""
@@ -31,7 +31,7 @@ AWAITED_KEPT, GIVEN_UP_KEPT = 4096, 1024
 
 
 @dataclass(slots=True)
-class Standing:
+class GroupState:
     """How it stands with the members of a group: those that should be well, and what was seen of the others."""
 
     to_be_well: list[Container] = field(default_factory=list)
@@ -70,9 +70,9 @@ class Groups:
         """Those that should be well in the end: not what a person stopped or paused, or what is never touched."""
         return self.standing_of(incident).to_be_well
 
-    def standing_of(self, incident: Incident) -> Standing:
+    def standing_of(self, incident: Incident) -> GroupState:
         """How it stands with each that was treated, or its heir, and with each that shares the owner's network now."""
-        found, known = Standing(), self.mirror.identities
+        found, known = GroupState(), self.mirror.identities
         members = self.incidents.open.get(incident.id, incident).members  # each attempt may have added some
         ids = [known.heir_of(each) for each in members]
         owner = owner_in(incident.target)
@@ -124,7 +124,7 @@ class Groups:
 
     # --- the owner -----------------------------------------------------------------------------------------------
 
-    def hold(self, incident: Incident, rule: Rule, subject: Object | None, now: float) -> Wait | Suppress | None:
+    def hold(self, incident: Incident, rule: Rule, subject: Object | None, now: float) -> WaitUntil | Suppress | None:
         """None where the owner is well; a wait while it may come back; the end of that."""
         owner = owner_in(incident.target)
         if (stands_down := self._stands_down(incident, rule, subject, now)) is not None:
@@ -146,11 +146,11 @@ class Groups:
             self._give_up(owner, incident, rule)
             return Suppress("owner", f"{why}, and did not come back within {span_text(_within(rule))}")
         self._await(owner)
-        return Wait(min(until, now + OWNER_RETRY), "owner", f"{why}: it is waited for")
+        return WaitUntil(min(until, now + OWNER_RETRY), "owner", f"{why}: it is waited for")
 
     def _stands_down(
         self, incident: Incident, rule: Rule, subject: Object | None, now: float
-    ) -> Wait | Suppress | None:
+    ) -> WaitUntil | Suppress | None:
         """If a person or a rule stopped the owner, what befalls its dependents by that is on purpose as well, and over
         once the owner is back. Whether a person restarts it, shows soon."""
         key = owner_in(incident.target)
@@ -167,7 +167,7 @@ class Groups:
         if not by_rule and now < (until := incident.opened_at + RESTART_WITHIN):
             self._await(key)
             why = f"{owner.name}, in whose namespaces it lives, was stopped, or is being restarted"
-            return Wait(until, "owner", why)
+            return WaitUntil(until, "owner", why)
         self._give_up(key, incident, rule)
         who = "rule" if by_rule else "person"
         why = f"owner stopped by a {who}: {owner.name} does not run; what lives in its namespaces comes back with it"

@@ -15,7 +15,7 @@ from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror import Mirror
 from dockmend.model import COMPOSE_PROJECT, COMPOSE_SERVICE, Change, Container, Object
-from dockmend.rules.model import Rule, Step
+from dockmend.rules.rule import Rule, Step
 
 TOUCHES = ENDS_RUN | {"start", "run"}
 """Actions after which guests are looked after."""

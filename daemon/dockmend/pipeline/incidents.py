@@ -14,12 +14,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from dockmend import redaction
-from dockmend.journal.api import Journal
+from dockmend.journal.journal_api import Journal
 from dockmend.journal.records import ClosedIncident, Incident, Outcome
 from dockmend.model import Change, Container, owner_in
 from dockmend.observer import Observer
-from dockmend.pipeline.backlog import Backlog
-from dockmend.rules.model import Rule
+from dockmend.pipeline.write_retry import WriteRetry
+from dockmend.rules.rule import Rule
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _TWO = [first + second for first in _ALPHABET for second in _ALPHABET]
@@ -53,7 +53,7 @@ def trigger_of(rule: Rule, change: Change) -> str:
 class Incidents:
     def __init__(self, journal: Journal, observer: Observer, clock: Callable[[], float], dice: random.Random) -> None:
         self._journal = journal
-        self.backlog = Backlog()
+        self.backlog = WriteRetry()
         self._observer = observer
         self.clock = clock
         self.dice = dice

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dockmend.mirror import Mirror
 from dockmend.model import Change, Event, Kind, Object, Origin, target_of
 from dockmend.rules.matcher import event_names
-from dockmend.rules.model import RuleSet
+from dockmend.rules.rule import RuleSet
 
 WAITING_AT_MOST = 256
 """Events of objects that are not known yet: they are offered once the object was looked at."""

@@ -6,10 +6,10 @@ from typing import Protocol
 
 from dockmend.journal.records import Incident
 from dockmend.model import Container, owner_in
-from dockmend.rules.model import Rule, RuleSet
+from dockmend.rules.rule import Rule, RuleSet
 
 
-class Present(Protocol):
+class PresentObjects(Protocol):
     """The containers that are there."""
 
     def container(self, container_id: str) -> Container | None: ...
@@ -21,7 +21,7 @@ class Present(Protocol):
 class RulesInForce:
     """A rule of labels differs from object to object, so an incident's rule is looked up together with its object."""
 
-    def __init__(self, present: Present, rules: RuleSet | None = None) -> None:
+    def __init__(self, present: PresentObjects, rules: RuleSet | None = None) -> None:
         self._present = present
         self.all = rules or RuleSet()
 

@@ -17,15 +17,15 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from dockmend.engine.api import Engine
+from dockmend.engine.engine_api import Engine
 from dockmend.errors import EngineError, NotFound
 from dockmend.mirror import Mirror
 from dockmend.model import Change, Container
 from dockmend.observer import Observer
-from dockmend.pipeline.intake import Intake
-from dockmend.pipeline.treatment import Treatment
+from dockmend.pipeline.dispatcher import Dispatcher
+from dockmend.pipeline.reconciler import Reconciler
 from dockmend.rules.matcher import order_remedies
-from dockmend.rules.model import Rule
+from dockmend.rules.rule import Rule
 
 log = structlog.get_logger("dockmend.self_check")
 
@@ -43,8 +43,8 @@ class SelfCheck:
 
     engine: Engine
     mirror: Mirror
-    intake: Intake
-    treatment: Treatment
+    intake: Dispatcher
+    treatment: Reconciler
     observer: Observer
     wall: Callable[[], float]
     dice: random.Random

@@ -10,10 +10,10 @@ from dockmend.decide import span_text
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Container, owner_in, target_of
-from dockmend.pipeline.groups import Groups, Standing
-from dockmend.pipeline.pulse import Pulse
-from dockmend.pipeline.steadiness import STEADY, Steadiness, after_text, is_loop, longer_text, seconds_of
-from dockmend.rules.model import Rule
+from dockmend.pipeline.groups import Groups, GroupState
+from dockmend.pipeline.run_stability import STEADY, RunStability, after_text, is_loop, longer_text, seconds_of
+from dockmend.pipeline.wakeups import Wakeups
+from dockmend.rules.rule import Rule
 from dockmend.timekeeping import Clock
 
 WITHOUT_CHECK = 30.0
@@ -26,7 +26,7 @@ MENDING = frozenset({
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifyResult:
     """`gone`: what was acted on is not there, and nothing is its heir; `paused`: nobody can tell before it goes on;
     `cut`: it was no longer to be waited for; `guests`: it is well, and not all that live in its namespaces are."""
 
@@ -35,7 +35,7 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class VerifyTrial:
     """One verification. `began_at`: of the attempt, wall seconds; `begun`: of the verification, by dockmend's clock, as
     `now`; `within`: seconds it may take; `lasted`: of the run before, if that ended by itself (Incident.lasted)."""
 
@@ -45,7 +45,7 @@ class Trial:
     begun: float
     within: float
     lasted: float
-    steadiness: Steadiness
+    steadiness: RunStability
 
     def settled(self, now: float) -> bool:
         """Whether what follows from the attempt at once has been heard of."""
@@ -70,13 +70,13 @@ class Trial:
 @dataclass(frozen=True, slots=True)
 class Verification:
     mirror: Mirror
-    pulse: Pulse
+    pulse: Wakeups
     clock: Clock
     groups: Groups
 
     async def wait(
         self, incident: Incident, rule: Rule, began_at: float, cut: Callable[[], bool] = lambda: False
-    ) -> Verified:
+    ) -> VerifyResult:
         """Until it is healthy (or runs), fails, or the time is up. `began_at`: of the attempt, by the clock.
 
         `cut` is asked whenever the target's pulse is touched, and ends the wait.
@@ -88,7 +88,7 @@ class Verification:
         trial = self._trial(incident, rule, began_at, [container] if container is not None else [], lasted)
         while True:
             if cut():
-                return Verified("cut", "")
+                return VerifyResult("cut", "")
             now = self.clock()
             container = self._find(incident)
             verdict = self._judge(trial, container, now)
@@ -97,13 +97,13 @@ class Verification:
             if verdict is not None:
                 return verdict
             if trial.over(now):
-                return Verified("failed", _too_late(trial, container))
+                return VerifyResult("failed", _too_late(trial, container))
             now_called = [target_of(container)] if container is not None else []  # it may be renamed meanwhile
             await self.pulse.wait(incident.target, trial.next_look(now), *now_called)
 
     def _trial(
         self, incident: Incident, rule: Rule, began_at: float, containers: Iterable[Container], lasted: float
-    ) -> Trial:
+    ) -> VerifyTrial:
         """`containers`: what is verified. One that is to run for longer than before has that time beside what it takes
         to come up, unless the rule says how much time it has in all."""
         within, seconds = rule.verify.within, seconds_of(lasted)
@@ -111,12 +111,12 @@ class Verification:
             checks = [each.check.verdict_within for each in containers if each.check is not None]
             within = WITHOUT_CHECK + max(checks, default=0.0) + (seconds if is_loop(lasted) else 0.0)
         begun = self.clock()
-        steadiness = Steadiness(begun, min(seconds, within))
-        return Trial(incident, rule, self.clock.wall_at(began_at), begun, within, lasted, steadiness)
+        steadiness = RunStability(begun, min(seconds, within))
+        return VerifyTrial(incident, rule, self.clock.wall_at(began_at), begun, within, lasted, steadiness)
 
     async def _with_guests(
-        self, incident: Incident, rule: Rule, began_at: float, healed: Verified, cut: Callable[[], bool]
-    ) -> Verified:
+        self, incident: Incident, rule: Rule, began_at: float, healed: VerifyResult, cut: Callable[[], bool]
+    ) -> VerifyResult:
         """It is well itself: so must be those that were brought back with it, and nobody may be left behind.
 
         How long it ran itself before says nothing of them: a loop of theirs is a trouble of their own.
@@ -124,19 +124,19 @@ class Verification:
         trial = self._trial(incident, rule, began_at, self.groups.members(incident), 0.0)
         while self.groups.has_guests(incident):
             if cut():
-                return Verified("cut", "")
+                return VerifyResult("cut", "")
             now = self.clock()
             verdict = self._judge_guests(trial, now)
             if verdict is not None and verdict.result == "healed":
-                return Verified("healed", f"{healed.reason}; {verdict.reason}")
+                return VerifyResult("healed", f"{healed.reason}; {verdict.reason}")
             if verdict is not None:
-                return Verified("guests", verdict.reason)
+                return VerifyResult("guests", verdict.reason)
             if trial.over(now):
-                return Verified("guests", f"not all of them are well within {span_text(trial.within)}")
+                return VerifyResult("guests", f"not all of them are well within {span_text(trial.within)}")
             await self._wait_for_members(trial, now)
         return healed
 
-    async def _wait_for_group(self, trial: Trial, cut: Callable[[], bool]) -> Verified:
+    async def _wait_for_group(self, trial: VerifyTrial, cut: Callable[[], bool]) -> VerifyResult:
         """The same for every member of a group at once. One that ends by itself is a trouble of its own."""
         while not cut():
             now = self.clock()
@@ -144,15 +144,15 @@ class Verification:
             if verdict is not None:
                 return verdict
             if trial.over(now):
-                return Verified("failed", f"not all of its dependents are well within {span_text(trial.within)}")
+                return VerifyResult("failed", f"not all of its dependents are well within {span_text(trial.within)}")
             await self._wait_for_members(trial, now)
-        return Verified("cut", "")
+        return VerifyResult("cut", "")
 
-    async def _wait_for_members(self, trial: Trial, now: float) -> None:
+    async def _wait_for_members(self, trial: VerifyTrial, now: float) -> None:
         targets = [target_of(each) for each in self.groups.members(trial.incident)]
         await self.pulse.wait(trial.incident.target, trial.next_look(now), *targets)
 
-    def _judge_group(self, trial: Trial, now: float) -> Verified | None:
+    def _judge_group(self, trial: VerifyTrial, now: float) -> VerifyResult | None:
         standing = self.groups.standing_of(trial.incident)
         if standing.unseen:
             return None
@@ -160,89 +160,91 @@ class Verification:
             return _none_left(standing)
         if broken := self.groups.broken(trial.incident):
             why = f"{broken[0].name} is orphaned still, or again"
-            return Verified("failed", why) if trial.settled(now) else None
+            return VerifyResult("failed", why) if trial.settled(now) else None
         return self._judge_members(trial, standing, now)
 
-    def _judge_guests(self, trial: Trial, now: float) -> Verified | None:
+    def _judge_guests(self, trial: VerifyTrial, now: float) -> VerifyResult | None:
         """Of those that live with what was treated: whoever was stopped or removed by a person is nobody's failure."""
         standing = self.groups.standing_of(trial.incident)
         if standing.unseen:
             return None
         if not standing.to_be_well:
-            return Verified("healed", standing.told())
+            return VerifyResult("healed", standing.told())
         return self._judge_members(trial, standing, now)
 
-    def _judge_members(self, trial: Trial, standing: Standing, now: float) -> Verified | None:
+    def _judge_members(self, trial: VerifyTrial, standing: GroupState, now: float) -> VerifyResult | None:
         members, well = standing.to_be_well, 0
         for container in members:
             verdict = self._judge(trial, container, now)
             if container.running and container.joined and not self.mirror.shares(container):
                 why = f"{container.name} is not in the network that its owner has now"
-                return Verified("failed", why) if trial.settled(now) else None
+                return VerifyResult("failed", why) if trial.settled(now) else None
             if verdict is not None and verdict.result != "healed":
-                return Verified(verdict.result, f"{container.name}: {verdict.reason}")
+                return VerifyResult(verdict.result, f"{container.name}: {verdict.reason}")
             well += verdict is not None
         if well < len(members):
             return None
         told = standing.told()
         names = ", ".join(sorted(each.name for each in members))
-        return Verified("healed", f"{names} well again{f'; {told}' if told else ''}")
+        return VerifyResult("healed", f"{names} well again{f'; {told}' if told else ''}")
 
     def _find(self, incident: Incident) -> Container | None:
         """What was acted on, or its heir: another of the same name that somebody made was not healed by anyone."""
         return self.mirror.container(self.mirror.identities.heir_of(incident.object_id))
 
-    def _judge(self, trial: Trial, container: Container | None, now: float) -> Verified | None:
+    def _judge(self, trial: VerifyTrial, container: Container | None, now: float) -> VerifyResult | None:
         heir = self.mirror.identities.heir_of(trial.incident.object_id)
         if container is None:
-            return Verified("gone", "it was removed meanwhile") if self.mirror.is_gone(heir) else None
+            return VerifyResult("gone", "it was removed meanwhile") if self.mirror.is_gone(heir) else None
         if container.state in ("exited", "dead"):
             return self._ended(trial, container)
         if container.state != "running":
             paused = container.state == "paused" and not pauses(trial.rule)
-            return Verified("paused", "somebody paused it") if paused else None
+            return VerifyResult("paused", "somebody paused it") if paused else None
         itself, network = container.id == heir, trial.incident.network
         if itself and network is not None and network not in container.networks:
             if self.mirror.left_network(container.id, network):
-                return Verified("on_purpose", left_on_purpose(network))
-            return Verified("failed", f"it is not in network {network}") if trial.settled(now) else None
+                return VerifyResult("on_purpose", left_on_purpose(network))
+            return VerifyResult("failed", f"it is not in network {network}") if trial.settled(now) else None
         steady = trial.steadiness.reached(container, now)
         alone = itself and owner_in(trial.incident.target) is None
         if _wanted(trial.rule, container, alone) == "healthy":
             return self._judge_health(trial, container, steady)
-        return Verified("healed", f"running {trial.longer}".rstrip()) if steady else None
+        return VerifyResult("healed", f"running {trial.longer}".rstrip()) if steady else None
 
-    def _judge_health(self, trial: Trial, container: Container, steady: bool) -> Verified | None:
+    def _judge_health(self, trial: VerifyTrial, container: Container, steady: bool) -> VerifyResult | None:
         """The first verdict counts, unless it ended by itself before: its check may have passed then as well."""
         if container.health == "healthy":
             if is_loop(trial.lasted) and not steady:
                 return None
-            return Verified("healed", f"healthy again, and running {trial.longer}" if trial.longer else "healthy again")
+            return VerifyResult(
+                "healed", f"healthy again, and running {trial.longer}" if trial.longer else "healthy again"
+            )
         mine = container.started_at >= trial.began_at or _only_starts(trial.rule)
-        return Verified("failed", "unhealthy again") if container.health == "unhealthy" and mine else None
+        return VerifyResult("failed", "unhealthy again") if container.health == "unhealthy" and mine else None
 
-    def _ended(self, trial: Trial, container: Container) -> Verified | None:
+    def _ended(self, trial: VerifyTrial, container: Container) -> VerifyResult | None:
         if not self.mirror.settled(container.id):
             return None
         if self.mirror.stopped(container.id):
-            return Verified("stopped", "stopped by a person")
+            return VerifyResult("stopped", "stopped by a person")
         ran = max((each.lasted for each in self.mirror.standing_of(container.id, ("end",))), default=0.0)
         again = " again" if trial.lasted else ""
-        return Verified("failed", f"it ended with exit code {container.exit_code}{again}{after_text(ran)}")
+        return VerifyResult("failed", f"it ended with exit code {container.exit_code}{again}{after_text(ran)}")
 
 
-def _too_late(trial: Trial, container: Container | None) -> str:
+def _too_late(trial: VerifyTrial, container: Container | None) -> str:
     wanted = _wanted(trial.rule, container)
     well = container is not None and container.state == "running" and wanted in ("running", container.health)
     steady = f" for {span_text(trial.steadiness.seconds)} without a break" if well else ""
     return f"not {wanted}{steady} within {span_text(trial.within)}"
 
 
-def _none_left(standing: Standing) -> Verified:
+def _none_left(standing: GroupState) -> VerifyResult:
     """No member is left that should be well. Only what was seen of them is said."""
     if standing.gone or standing.left_alone or not (standing.stopped or standing.paused):
-        return Verified("gone", standing.told() or "nothing shares its network any more")
-    return Verified("paused" if standing.paused else "stopped", standing.told())
+        return VerifyResult("gone", standing.told() or "nothing shares its network any more")
+    return VerifyResult("paused" if standing.paused else "stopped", standing.told())
 
 
 def left_on_purpose(network: str) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dockmend.rules.diagnostics import Scope
 from dockmend.rules.expressions import compile_condition
 from dockmend.rules.fields import contexts_for
 from dockmend.rules.language_error import LanguageError
-from dockmend.rules.model import Condition, Limits, Rule, Selector, Step, Verify
-from dockmend.rules.problems import Scope
-from dockmend.rules.schema import LimitsModel, RuleModel, VerifyModel
-from dockmend.rules.selecting import read_exclude, read_match
+from dockmend.rules.rule import Condition, Rule, RuleLimits, Selector, Step, Verify
+from dockmend.rules.rule_schema import LimitsModel, RuleModel, VerifyModel
+from dockmend.rules.selector_syntax import read_exclude, read_match
 from dockmend.rules.steps import Surroundings, read_steps
+from dockmend.rules.time_windows import Windows, compile_windows, ever_hold
 from dockmend.rules.when import When, read_when
-from dockmend.rules.windows import Windows, compile_windows, ever_hold
 
 RESERVED: Final = ("builtin-", "label:")
 """Names that begin so are those of built-in rules."""
@@ -162,12 +162,12 @@ def _hold(scope: Scope, hold: Any, when: When) -> float:
     return 0.0
 
 
-def _limits(model: LimitsModel) -> Limits:
+def _limits(model: LimitsModel) -> RuleLimits:
     """A limit that was left out keeps its default; `none` switches it off."""
-    return Limits(**{name: getattr(model, name) for name in model.model_fields_set})
+    return RuleLimits(**{name: getattr(model, name) for name in model.model_fields_set})
 
 
-def _escalation(scope: Scope, limits: Limits, then: tuple[Step, ...], escalate: tuple[Step, ...]) -> None:
+def _escalation(scope: Scope, limits: RuleLimits, then: tuple[Step, ...], escalate: tuple[Step, ...]) -> None:
     if not escalate:
         return
     if then and all(step.tells for step in then):

@@ -18,11 +18,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from dockmend.rules.field_paths import check_context, keyed, resolve
 from dockmend.rules.fields import CATALOGUE, COMMON
 from dockmend.rules.language_error import LanguageError, quoted
-from dockmend.rules.model import ConditionError, Fields
-from dockmend.rules.paths import check_context, keyed, resolve
-from dockmend.rules.terms import Term, arithmetic, call, compare, constant, membership, negated_number, sequence
+from dockmend.rules.operators import (
+    OperatorTerm,
+    arithmetic,
+    call,
+    compare,
+    constant,
+    membership,
+    negated_number,
+    sequence,
+)
+from dockmend.rules.rule import ConditionError, Fields
 
 LONGEST: Final = 2000
 MOST_PARTS: Final = 300
@@ -134,7 +143,7 @@ def _a(type_: str) -> str:
     return {"list": "a list", "map": "a map", "null": "null", "number": "a number", "text": "a text"}.get(type_, type_)
 
 
-def _example(term: Term) -> str:
+def _example(term: OperatorTerm) -> str:
     shown = term.path or "container.exit_code"
     return f"{shown} != 0" if term.type == "number" else f'{shown} == "…"'
 
@@ -152,7 +161,7 @@ class _Compiler:
         column = getattr(node, "col_offset", 0)
         return self.start + len(self.line.encode()[:column].decode(errors="ignore"))
 
-    def compile(self, node: ast.expr) -> Term:
+    def compile(self, node: ast.expr) -> OperatorTerm:
         """The term of one node; errors without an offset get this node's."""
         try:
             return self._compile(node)
@@ -161,7 +170,7 @@ class _Compiler:
                 raise LanguageError(error.message, self.offset_of(node)) from None
             raise
 
-    def _compile(self, node: ast.expr) -> Term:
+    def _compile(self, node: ast.expr) -> OperatorTerm:
         match node:
             case ast.Constant():
                 return constant(node.value)
@@ -181,7 +190,7 @@ class _Compiler:
                 return self._call(node)
         raise LanguageError(f"{_NAMES.get(type(node), 'this')} cannot be used in a condition")
 
-    def _flag(self, node: ast.expr, word: str) -> Term:
+    def _flag(self, node: ast.expr, word: str) -> OperatorTerm:
         term = self.compile(node)
         if term.type not in ("flag", "any"):
             expected = f"expected a comparison such as {_example(term)}"
@@ -189,27 +198,27 @@ class _Compiler:
             raise LanguageError(message, self.offset_of(node))
         return term
 
-    def _logic(self, node: ast.BoolOp) -> Term:
+    def _logic(self, node: ast.BoolOp) -> OperatorTerm:
         word = _LOGIC[type(node.op)]
         runs = tuple(_truth(self._flag(value, word), word) for value in node.values)
         if word == "and":
-            return Term("flag", lambda fields: all(run(fields) for run in runs))
-        return Term("flag", lambda fields: any(run(fields) for run in runs))
+            return OperatorTerm("flag", lambda fields: all(run(fields) for run in runs))
+        return OperatorTerm("flag", lambda fields: any(run(fields) for run in runs))
 
-    def _unary(self, node: ast.UnaryOp) -> Term:
+    def _unary(self, node: ast.UnaryOp) -> OperatorTerm:
         if isinstance(node.op, ast.Not):
             run = _truth(self._flag(node.operand, "not"), "not")
-            return Term("flag", lambda fields: not run(fields))
+            return OperatorTerm("flag", lambda fields: not run(fields))
         negated = negated_number(self.compile(node.operand))
         return negated if isinstance(node.op, ast.USub) else negated_number(negated)
 
-    def _arithmetic(self, node: ast.BinOp) -> Term:
+    def _arithmetic(self, node: ast.BinOp) -> OperatorTerm:
         symbol = _ARITHMETIC.get(type(node.op))
         if symbol is None:
             raise LanguageError("only + - * / are known here", self.offset_of(node))
         return arithmetic(symbol, self.compile(node.left), self.compile(node.right))
 
-    def _comparison(self, node: ast.Compare) -> Term:
+    def _comparison(self, node: ast.Compare) -> OperatorTerm:
         terms = [self.compile(part) for part in (node.left, *node.comparators)]
         tests: list[Callable[[Fields], bool]] = []
         for index, operator in enumerate(node.ops):
@@ -223,11 +232,11 @@ class _Compiler:
             except LanguageError as error:
                 raise LanguageError(error.message, self.offset_of(node.comparators[index])) from None
         if len(tests) == 1:
-            return Term("flag", tests[0])
+            return OperatorTerm("flag", tests[0])
         every = tuple(tests)
-        return Term("flag", lambda fields: all(test(fields) for test in every))
+        return OperatorTerm("flag", lambda fields: all(test(fields) for test in every))
 
-    def _call(self, node: ast.Call) -> Term:
+    def _call(self, node: ast.Call) -> OperatorTerm:
         if not isinstance(node.func, ast.Name):
             hint = ""
             if isinstance(node.func, ast.Attribute):
@@ -237,7 +246,7 @@ class _Compiler:
             raise LanguageError(f"{node.func.id} takes plain arguments only", self.offset_of(node))
         return call(node.func.id, [self.compile(argument) for argument in node.args])
 
-    def _field(self, node: ast.Name | ast.Attribute | ast.Subscript) -> Term:
+    def _field(self, node: ast.Name | ast.Attribute | ast.Subscript) -> OperatorTerm:
         if isinstance(node, ast.Name) and node.id in _CONSTANTS:
             return constant(_CONSTANTS[node.id])
         path, key = self._path(node)
@@ -256,7 +265,7 @@ class _Compiler:
                     raise LanguageError(f"{path} is {_a(field.type)} and has no keys")
                 keys = (*keys, key)
         self.fields.add(field.path)
-        return Term.of_field(field, keys)
+        return OperatorTerm.of_field(field, keys)
 
     def _path(self, node: ast.expr) -> tuple[str, str | None]:
         """The dotted name a chain of names spells, and the key in brackets at its end."""
@@ -280,7 +289,7 @@ class _Compiler:
         return ".".join(reversed(names)), key
 
 
-def _truth(term: Term, word: str) -> Callable[[Fields], bool]:
+def _truth(term: OperatorTerm, word: str) -> Callable[[Fields], bool]:
     """A term as one side of and, or, not: true or false, or ConditionError."""
     run, path = term.run, term.path
 

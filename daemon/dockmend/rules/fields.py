@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
 from dockmend.model import Change, Container, Network, Object, Volume
-from dockmend.rules.model import Fields, Rule
+from dockmend.rules.rule import Fields, Rule
 
 FieldType = Literal["text", "number", "time", "flag", "list", "map", "any"]
 """text; number; time (seconds since the epoch: a number in conditions, formatted in templates); flag (true or false);

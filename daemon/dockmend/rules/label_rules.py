@@ -12,9 +12,16 @@ from dataclasses import replace
 from typing import Final, Literal
 
 from dockmend.model import Container, Network, Object, Volume
-from dockmend.rules.model import Limits, Rule, RuleSet, Selector, Step, Trigger
+from dockmend.rules.action_parameters import (
+    NoParams,
+    ReconnectNetwork,
+    Recreate,
+    RestartDependents,
+    RestartParams,
+    Stop,
+)
 from dockmend.rules.owner_labels import TRANSITION, Cause, Heal, wishes
-from dockmend.rules.parameters import NoParams, ReconnectNetwork, Recreate, Restart, RestartDependents, Stop
+from dockmend.rules.rule import Rule, RuleLimits, RuleSet, Selector, Step, Trigger
 
 PREFIX: Final = "label:"
 HEAL: Final = "label:heal"
@@ -43,7 +50,7 @@ def label_rules(heal: Setting, foreign: Sequence[str] = ()) -> tuple[Rule, ...]:
         return ()
     shadow = f" Only watched: {', '.join(foreign)} heals on this host too." if foreign else ""
     healing = _rule(
-        HEAL, tuple(_trigger(cause) for cause in Cause), _healed(heal), Step("restart", Restart()),
+        HEAL, tuple(_trigger(cause) for cause in Cause), _healed(heal), Step("restart", RestartParams()),
         f"Heals what asks by label; the setting `heal: {heal}`.{shadow}",
     )  # fmt: skip
     rejoining = _rule(
@@ -100,7 +107,7 @@ def _made_for(rule: Rule, heal: Heal, network: bool) -> Rule:
         triggers=tuple(_trigger(cause) for cause in Cause if cause in heal.causes),
         then=(Step("reconnect_network", ReconnectNetwork()) if network else _step(heal),),
         hold=heal.after,
-        limits=Limits() if heal.attempts is None else Limits(attempts=heal.attempts),
+        limits=RuleLimits() if heal.attempts is None else RuleLimits(attempts=heal.attempts),
         tailor=None,
     )
 
@@ -115,7 +122,7 @@ def _step(heal: Heal) -> Step:
         case "stop":
             return Step("stop", Stop.model_construct(timeout=heal.stop_timeout))
         case _:  # it starts what has ended, too
-            return Step("restart", Restart.model_construct(timeout=heal.stop_timeout))
+            return Step("restart", RestartParams.model_construct(timeout=heal.stop_timeout))
 
 
 def _trigger(cause: Cause) -> Trigger:

@@ -17,12 +17,12 @@ from typing import Any
 
 from dockmend.errors import InvalidFiles, Problem
 from dockmend.rules.build import Origin, build_rule
-from dockmend.rules.files import read_files
-from dockmend.rules.model import Rule, RuleSet
+from dockmend.rules.diagnostics import MOST_PROBLEMS, Reporter, Scope
+from dockmend.rules.located_yaml import Collection, Node, YamlDocument, decode, parse
 from dockmend.rules.overlaps import overlaps
-from dockmend.rules.positions import Collection, Document, Node, decode, parse
-from dockmend.rules.problems import MOST_PROBLEMS, Reporter, Scope
-from dockmend.rules.schema import FileModel, RuleModel
+from dockmend.rules.rule import Rule, RuleSet
+from dockmend.rules.rule_files import read_files
+from dockmend.rules.rule_schema import FileModel, RuleModel
 
 _MERGED = frozenset({"match", "exclude", "limits", "verify", "annotations"})
 """Keys whose mappings are merged key by key; of every other key the rule's own value replaces the default."""
@@ -129,7 +129,7 @@ class _File:
 
     def __init__(
         self,
-        document: Document,
+        document: YamlDocument,
         host: str,
         names: dict[str, tuple[str, int]],
         order: int,

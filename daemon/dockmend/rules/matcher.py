@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 from dockmend.model import Change, Container, Event, Network, Object, Volume
-from dockmend.rules.index import SelectionIndex
-from dockmend.rules.model import Rule, RuleSet, Trigger
+from dockmend.rules.rule import Rule, RuleSet, Trigger
+from dockmend.rules.rule_index import SelectionIndex
 
 MOST_OBJECTS: Final = 20_000
 """Objects whose answers are remembered; beyond that the oldest is dropped."""

@@ -14,8 +14,8 @@ from itertools import islice
 from typing import Final
 
 from dockmend.rules.matcher import order_remedies
-from dockmend.rules.model import Rule, RuleSet, Selector
 from dockmend.rules.patterns import Pattern, parse_pattern
+from dockmend.rules.rule import Rule, RuleSet, Selector
 
 MOST_REPORTED: Final = 100
 MOST_COMPARED: Final = 30_000

@@ -2,7 +2,7 @@
 
 A glob has `*` (any run of characters), `?` (any one) and `[a-z]`, `[!a-z]` (one of a set); it is case-sensitive and
 holds for the whole text. A regular expression stands between slashes and is *searched*: `^` and `$` anchor it. Those
-that can run away are refused (runaway.py), and a text longer than LONGEST_SEARCHED never matches one.
+that can run away are refused (regex_safety.py), and a text longer than LONGEST_SEARCHED never matches one.
 
 Patterns are compiled to the cheapest test there is: most are a prefix, a suffix or a plain comparison.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from dockmend.rules import runaway
+from dockmend.rules import regex_safety
 from dockmend.rules.language_error import LanguageError, quoted
 
 Test = Callable[[str], bool]
@@ -115,7 +115,7 @@ def _regex(text: str) -> Pattern:
     body = text[1:-1]
     if not body:
         raise LanguageError('an empty regular expression matches everything: expected "*" for that', 0)
-    limit = min(LONGEST_SEARCHED, runaway.longest_searched(body))
+    limit = min(LONGEST_SEARCHED, regex_safety.longest_searched(body))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         search = re.compile(body).search
@@ -123,7 +123,7 @@ def _regex(text: str) -> Pattern:
     def test(value: str) -> bool:
         return len(value) <= limit and search(value) is not None
 
-    return Pattern(text, test, prefix=runaway.literal_start(body))
+    return Pattern(text, test, prefix=regex_safety.literal_start(body))
 
 
 def _glob(text: str) -> Pattern:

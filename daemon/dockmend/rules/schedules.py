@@ -13,7 +13,7 @@ from typing import Final
 from cronsim import CronSim, CronSimError
 
 from dockmend.rules.language_error import LanguageError, quoted
-from dockmend.rules.zones import wall_clock, zone
+from dockmend.rules.time_zones import wall_clock, zone
 
 _EXPECTED: Final = 'five fields such as "*/15 * * * *" (minute hour day month weekday)'
 _FIELDS: Final = ("minute", "hour", "day-of-month", "month", "day-of-week")

@@ -16,8 +16,8 @@ from typing import Any, Final, Literal, cast
 
 from dockmend.model import Container, Network, Object, Volume, without_aside
 from dockmend.rules.language_error import LanguageError, did_you_mean
-from dockmend.rules.model import Selector
 from dockmend.rules.patterns import Pattern, Test, any_of, parse_name, parse_pattern
+from dockmend.rules.rule import Selector
 
 Kind = Literal["container", "network", "volume", "image", "service", "node"]
 ObjectTest = Callable[[Object], bool]

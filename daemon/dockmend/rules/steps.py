@@ -7,15 +7,15 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from dockmend.rules.catalogue import ACTIONS, ActionSpec
+from dockmend.rules.action_catalogue import ACTIONS, ActionSpec
+from dockmend.rules.action_parameters import CreateNetwork, Notify, RunParams
+from dockmend.rules.diagnostics import Scope
 from dockmend.rules.durations import some
 from dockmend.rules.language_error import LanguageError, did_you_mean
-from dockmend.rules.model import Step, TargetRef
-from dockmend.rules.parameters import CreateNetwork, Notify, Run
-from dockmend.rules.positions import Path
-from dockmend.rules.problems import Scope
-from dockmend.rules.schema import TargetModel
-from dockmend.rules.values import Params
+from dockmend.rules.located_yaml import Path
+from dockmend.rules.rule import Step, TargetRef
+from dockmend.rules.rule_schema import TargetModel
+from dockmend.rules.value_types import Params
 
 _OPTIONS: Final = ("timeout", "on_error", "target")
 _EXPECTED: Final = "an action such as restart, a mapping such as {restart: {timeout: 10s}}, or a list of them"
@@ -90,7 +90,7 @@ def _action(
     target = _target(scope, (*base, "target"), options["target"]) if "target" in options else None
     if target is None and "target" not in options and spec.kinds and around.kind not in spec.kinds:
         scope.error(path, _misplaced(spec, around.kind), key=parameters is not _BARE)
-    if isinstance(params, Run) and params.image is None and around.triggers != {"container.missing"}:
+    if isinstance(params, RunParams) and params.image is None and around.triggers != {"container.missing"}:
         scope.error(path, "`run` without an `image` makes again what is missing: expected `when: container.missing`")
     if isinstance(params, CreateNetwork) and params.name is None and around.triggers != {"network.missing"}:
         message = "`create_network` without a name makes the network again that is missing: expected a `name`"

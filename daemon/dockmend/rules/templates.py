@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from dockmend.rules.field_paths import resolve
 from dockmend.rules.fields import CATALOGUE, COMMON, Field
 from dockmend.rules.language_error import LanguageError, quoted
-from dockmend.rules.model import Fields
-from dockmend.rules.paths import resolve
+from dockmend.rules.rule import Fields
 
 LONGEST: Final = 20_000
 

@@ -6,16 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any, Final, cast, get_args
 
 from dockmend.model import LATER_TRANSITIONS, TRANSITIONS, Cause
-from dockmend.rules import events
+from dockmend.rules import raw_event_names
+from dockmend.rules.diagnostics import Scope
 from dockmend.rules.durations import threshold
 from dockmend.rules.fields import FORGEABLE
 from dockmend.rules.language_error import LanguageError, did_you_mean
-from dockmend.rules.model import Trigger
+from dockmend.rules.located_yaml import Path
 from dockmend.rules.patterns import compile_pattern
-from dockmend.rules.positions import Path
-from dockmend.rules.problems import Scope
-from dockmend.rules.schedules import check_cron, check_zone
-from dockmend.rules.schema import (
+from dockmend.rules.rule import Trigger
+from dockmend.rules.rule_schema import (
     TRIGGERS,
     EventTrigger,
     EveryTrigger,
@@ -24,7 +23,8 @@ from dockmend.rules.schema import (
     StatsTrigger,
     TransitionTrigger,
 )  # fmt: skip
-from dockmend.rules.values import Params
+from dockmend.rules.schedules import check_cron, check_zone
+from dockmend.rules.value_types import Params
 
 _EXPECTED: Final = "a trigger such as container.unhealthy, a mapping such as {every: 5m}, or a list of them"
 _LOST: Final = frozenset({"removed", "disconnected"})
@@ -107,8 +107,8 @@ def _word(scope: Scope, when: When, path: Path, name: str, trigger: Trigger) -> 
 def _unknown(name: str) -> str:
     near = did_you_mean(name, [*TRANSITIONS, *LATER_TRANSITIONS, "startup"])
     kind, _, action = name.partition(".")
-    if action.partition(":")[0] in events.ACTIONS.get(kind, frozenset()):
-        better = events.BETTER.get(name)
+    if action.partition(":")[0] in raw_event_names.ACTIONS.get(kind, frozenset()):
+        better = raw_event_names.BETTER.get(name)
         instead = f"expected {better}" if better else "expected a transition"
         return f": it is a raw event of the engine: {instead}, or {{event: {name}}}"
     if name in TRIGGERS:
@@ -177,25 +177,25 @@ def _event(scope: Scope, when: When, path: Path, model: EventTrigger) -> None:
     kind, _, action = model.event.partition(".")
     at = (*path, "event")
     base, _, detail = action.partition(":")
-    if kind not in events.ACTIONS:
-        near = did_you_mean(model.event, [f"{each}.{action}" for each in events.ACTIONS])
+    if kind not in raw_event_names.ACTIONS:
+        near = did_you_mean(model.event, [f"{each}.{action}" for each in raw_event_names.ACTIONS])
         scope.error(at, f'unknown event "{model.event}"{near}: expected TYPE.ACTION such as container.die')
         return
     if base.startswith("exec_"):
         scope.error(at, f"{model.event} is refused, health checks make a flood of exec_*: expected another event")
         return
-    known = base in events.ACTIONS[kind]
-    if not known or (detail and (base != "health_status" or detail.strip() not in events.HEALTH)):
-        near = did_you_mean(model.event, [f"{kind}.{name}" for name in events.ACTIONS[kind]])
+    known = base in raw_event_names.ACTIONS[kind]
+    if not known or (detail and (base != "health_status" or detail.strip() not in raw_event_names.HEALTH)):
+        near = did_you_mean(model.event, [f"{kind}.{name}" for name in raw_event_names.ACTIONS[kind]])
         scope.error(at, f'unknown event "{model.event}"{near}: expected an action of the Engine API')
         return
-    better = events.BETTER.get(f"{kind}.{base}: {detail.strip()}" if detail else model.event)
+    better = raw_event_names.BETTER.get(f"{kind}.{base}: {detail.strip()}" if detail else model.event)
     if detail:
         scope.error(at, f"a raw event is named without what follows the colon: expected the transition {better}")
         return
     if better is not None:
         scope.warn(at, f"the raw event {model.event} can be lost: use the transition {better}")
-    if kind not in events.KINDS:
+    if kind not in raw_event_names.KINDS:
         when.kinds.add("engine")
         scope.later(at, f"event: {model.event}")
         return

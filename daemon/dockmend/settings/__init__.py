@@ -3,11 +3,36 @@
 from __future__ import annotations
 
 from dockmend.settings.load import check_file, find_paths, load, policy_again
-from dockmend.settings.model import Http, Limits, Mqtt, MqttTls, Paths, Policy, Protect, Settings, Snapshots, schema
+from dockmend.settings.parsed_values import Address
 from dockmend.settings.secrets import Secret
-from dockmend.settings.values import Address
+from dockmend.settings.sections import (
+    HostLimits,
+    HttpSettings,
+    Mqtt,
+    MqttTls,
+    Paths,
+    Policy,
+    Protect,
+    Settings,
+    Snapshots,
+    schema,
+)
 
 __all__ = [
-    "Address", "Http", "Limits", "Mqtt", "MqttTls", "Paths", "Policy", "Protect", "Secret", "Settings", "Snapshots",
-    "check_file", "find_paths", "load", "policy_again", "schema",
+    "Address",
+    "HostLimits",
+    "HttpSettings",
+    "Mqtt",
+    "MqttTls",
+    "Paths",
+    "Policy",
+    "Protect",
+    "Secret",
+    "Settings",
+    "Snapshots",
+    "check_file",
+    "find_paths",
+    "load",
+    "policy_again",
+    "schema",
 ]  # fmt: skip

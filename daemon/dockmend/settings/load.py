@@ -15,12 +15,12 @@ from dockmend import file_trust
 from dockmend.errors import InvalidFiles, Problem, UsageError
 from dockmend.file_trust import UnknownOwner, Untrusted
 from dockmend.own_container import in_container
-from dockmend.settings import addresses
-from dockmend.settings import document as documents
-from dockmend.settings.document import Document, Location
-from dockmend.settings.model import FileSettings, LogFormat, Mqtt, Paths, Policy, Settings
+from dockmend.settings import notify_urls
+from dockmend.settings import settings_document as documents
+from dockmend.settings.parsed_values import Address
 from dockmend.settings.secrets import Secret, read_secret
-from dockmend.settings.values import Address
+from dockmend.settings.sections import FileSettings, LogFormat, Mqtt, Paths, Policy, Settings
+from dockmend.settings.settings_document import Location, SettingsDocument
 from dockmend.settings.variables import OWN, SHORT, from_environment, overlay, read
 
 DEFAULT_CONFIG = Path("/etc/dockmend/dockmend.yaml")
@@ -68,14 +68,14 @@ def load(
     source = _source(named, owners)
     own = {key: values.pop(key) for key in OWN if key in values}
     loose = [*said.wrong, *unknown, *overlay(source.data, values)]
-    addresses.with_default(source.data, environ)
+    notify_urls.with_default(source.data, environ)
     valid, wrong = _validate(source, source.data, values)
     dry_run, log_format, more = _of_the_run(own)
     loose += [*wrong, *more]
     told, notes = _secrets(valid, source, environ, owners, as_daemon) if valid is not None and secrets else ({}, [])
-    found = addresses.Found()
+    found = notify_urls.Found()
     if valid is not None and secrets:
-        found = addresses.read(valid.notify, valid.heartbeat_url_file, source, environ, owners, as_daemon=as_daemon)
+        found = notify_urls.read(valid.notify, valid.heartbeat_url_file, source, environ, owners, as_daemon=as_daemon)
         loose += found.loose
         notes += found.warnings
         told |= {"heartbeat": found.heartbeat} if found.heartbeat is not None else {}
@@ -124,7 +124,7 @@ def check_file(path: Path, owners: frozenset[int] | None = None) -> list[Problem
             if (file := getattr(getattr(valid, part), key, None)) is not None:
                 _judge(path.parent / file, source, (part, key), owners)
         _certificates(valid, source, path.parent, owners)
-        addresses.check(valid.notify, valid.heartbeat_url_file, source, owners)
+        notify_urls.check(valid.notify, valid.heartbeat_url_file, source, owners)
     return sorted(set(source.problems))
 
 
@@ -141,9 +141,9 @@ def _owners(values: Mapping[str, tuple[Any, str]], runs_as: int | None) -> tuple
         return file_trust.trusted_uids(runs_as=runs_as), [f"{name}: {error}"]
 
 
-def _source(named: Path | None, owners: frozenset[int]) -> Document:
+def _source(named: Path | None, owners: frozenset[int]) -> SettingsDocument:
     path = named or DEFAULT_CONFIG
-    return documents.read(path, owners) if named is not None or path.exists() else Document("")
+    return documents.read(path, owners) if named is not None or path.exists() else SettingsDocument("")
 
 
 def _of_the_run(own: Mapping[str, tuple[Any, str]]) -> tuple[bool, LogFormat, list[str]]:
@@ -161,7 +161,7 @@ def _of_the_run(own: Mapping[str, tuple[Any, str]]) -> tuple[bool, LogFormat, li
 
 
 def _validate(
-    source: Document, data: Mapping[str, Any], values: Mapping[str, tuple[Any, str]]
+    source: SettingsDocument, data: Mapping[str, Any], values: Mapping[str, tuple[Any, str]]
 ) -> tuple[FileSettings | None, list[str]]:
     """The checked settings or None; the file's problems go into `source`, those of flags and variables are returned."""
     try:
@@ -271,7 +271,7 @@ def _shown(value: Any) -> str:
 
 def _secrets(
     settings: FileSettings,
-    source: Document,
+    source: SettingsDocument,
     environ: Mapping[str, str],
     owners: frozenset[int],
     as_daemon: bool,
@@ -295,7 +295,7 @@ def _secrets(
             warnings += [warning] if warning else []
         except OSError as error:
             if isinstance(error, PermissionError) and not as_daemon:
-                warnings.append(addresses.not_looked_at(f"{part}.{key}", path))
+                warnings.append(notify_urls.not_looked_at(f"{part}.{key}", path))
                 continue
             source.problem((part, key), f"{part}.{key}: {path} cannot be read: {error.strerror or error}")
         except Untrusted as error:
@@ -306,14 +306,14 @@ def _secrets(
     return secrets, warnings
 
 
-def _certificates(settings: FileSettings, source: Document, base: Path, owners: frozenset[int]) -> None:
+def _certificates(settings: FileSettings, source: SettingsDocument, base: Path, owners: frozenset[int]) -> None:
     """Whoever may write the authority's certificate decides which broker is believed. Missing ones, TLS itself tells"""
     for key, file in settings.mqtt.tls if settings.mqtt is not None and settings.mqtt.tls is not None else ():
         if file is not None:
             _judge(base / file, source, ("mqtt", "tls", key), owners)
 
 
-def _judge(path: Path, source: Document, location: Location, owners: frozenset[int]) -> None:
+def _judge(path: Path, source: SettingsDocument, location: Location, owners: frozenset[int]) -> None:
     """Notes that others may write a file which the settings name; one that is missing is another's to tell."""
     try:
         file_trust.check(path, owners)

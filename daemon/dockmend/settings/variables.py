@@ -9,14 +9,14 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from dockmend.rules import positions
-from dockmend.settings import addresses
-from dockmend.settings.model import FileSettings
+from dockmend.rules import located_yaml
+from dockmend.settings import notify_urls
+from dockmend.settings.sections import FileSettings
 from dockmend.timekeeping import BOOT_VARIABLE
 
 OWN = ("config", "rules", "state", "socket", "dry_run", "log_format")  # no keys of the file
 SHORT = {"listen": "http.listen", "metrics_listen": "http.metrics_listen"}  # the flags' and variables' short names
-_OTHER_VARIABLES = {BOOT_VARIABLE, "DOCKMEND_DEBUG", "DOCKMEND_RUNTIME", addresses.URL, addresses.HEARTBEAT}
+_OTHER_VARIABLES = {BOOT_VARIABLE, "DOCKMEND_DEBUG", "DOCKMEND_RUNTIME", notify_urls.URL, notify_urls.HEARTBEAT}
 
 
 def _keys(model: type[BaseModel], above: str = "") -> Iterator[str]:
@@ -53,7 +53,7 @@ def from_environment(environ: Mapping[str, str]) -> Variables:
     """What the variables say; a value that is empty says nothing."""
     known = {f"DOCKMEND_{key.upper()}": SHORT.get(key, key) for key in (*OWN, *SHORT)}
     known |= {f"DOCKMEND_{key.upper().replace('.', '_')}": key for key in VARIABLES}
-    known[addresses.URL_FILE] = f"notify.{addresses.DEFAULT}.url_file"
+    known[notify_urls.URL_FILE] = f"notify.{notify_urls.DEFAULT}.url_file"
     found = Variables()
     for name in sorted(environ):
         if name in known and environ[name] != "":
@@ -95,7 +95,7 @@ def read(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    found = positions.parse("", value)
+    found = located_yaml.parse("", value)
     begins = "{" if isinstance(found.data, dict) else "[" if isinstance(found.data, list) else ""
     if found.troubles or not value.lstrip().startswith(begins):
         return value

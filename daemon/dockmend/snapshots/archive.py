@@ -18,19 +18,19 @@ import zstandard
 
 import dockmend
 from dockmend.disk_reserve import DiskReserve
-from dockmend.engine.api import Engine, EngineInfo
+from dockmend.engine.engine_api import Engine, EngineInfo
 from dockmend.errors import NotFound
 from dockmend.model import Volume
 from dockmend.ownership import Ownership
-from dockmend.snapshots import marks
-from dockmend.snapshots.contents import Contents
-from dockmend.snapshots.helper import ROOT, Source, helper
-from dockmend.snapshots.losses import FLAGS, LIMITS, readable_root, same_host, walk
-from dockmend.snapshots.manifest import NAMES, Finding, Manifest, SnapshotError
-from dockmend.snapshots.pump import Pump
-from dockmend.snapshots.store import Draft, Store
-from dockmend.snapshots.tar import TarError, TarScanner
-from dockmend.snapshots.threads import acquire, to_end
+from dockmend.snapshots import restore_marker
+from dockmend.snapshots.archive_contents import Contents
+from dockmend.snapshots.helper_container import ROOT, HelperSource, helper
+from dockmend.snapshots.joined_threads import acquire, to_end
+from dockmend.snapshots.manifest import NAMES, ArchiveFinding, Manifest, SnapshotError
+from dockmend.snapshots.omissions import FLAGS, LIMITS, readable_root, same_host, walk
+from dockmend.snapshots.snapshot_store import Draft, SnapshotStore
+from dockmend.snapshots.stage_threads import StagePump
+from dockmend.snapshots.tar_headers import TarError, TarScanner
 
 ZSTD = zstandard.ZstdCompressionParameters.from_level(
     3,  # zstd's own default
@@ -59,7 +59,7 @@ class Why:
 class Read:
     """A volume's archive, read to its end into a draft; not yet a snapshot. Sizes are bytes."""
 
-    source: Source
+    source: HelperSource
     volume: Volume | None
     taken_at: float
     sha256: str
@@ -110,7 +110,7 @@ class Compress:
             self._file.write(data)
 
 
-async def read(own: Ownership, draft: Draft, source: Source, why: Why, clock: Callable[[], float]) -> Read:
+async def read(own: Ownership, draft: Draft, source: HelperSource, why: Why, clock: Callable[[], float]) -> Read:
     """Reads all of `source` into `draft` with constant memory.
 
     Raises SnapshotError (the archive was cut: a file shrank while it was read; no such volume), EngineError, OSError.
@@ -124,7 +124,7 @@ async def read(own: Ownership, draft: Draft, source: Source, why: Why, clock: Ca
         try:
             async with (
                 engine.get_archive(container, f"/{ROOT}") as chunks,
-                Pump(inspect, Compress(draft.file, draft.reserve)) as pump,
+                StagePump(inspect, Compress(draft.file, draft.reserve)) as pump,
             ):
                 await pump.carry(chunks)
         except TarError as error:
@@ -179,10 +179,10 @@ async def seal(draft: Draft, done: Read, why: Why, info: EngineInfo | None) -> M
     return manifest
 
 
-async def begin(store: Store, source: Source, clock: Callable[[], float]) -> Draft:
+async def begin(store: SnapshotStore, source: HelperSource, clock: Callable[[], float]) -> Draft:
     """An empty draft; to be used as a context. Raises SnapshotError (also for a volume being restored), OSError (also
     where less than the disk's reserve is free): before anything is held still for it."""
-    if source.kind == "volume" and await asyncio.to_thread(marks.read, store, source.name) is not None:
+    if source.kind == "volume" and await asyncio.to_thread(restore_marker.read, store, source.name) is not None:
         raise SnapshotError(
             f"{source.name} is being restored, or a restore of it was interrupted: it is not what a snapshot should "
             "keep. `dockmend snapshots restore ID --in-place` ends that"
@@ -191,14 +191,19 @@ async def begin(store: Store, source: Source, clock: Callable[[], float]) -> Dra
 
 
 async def take(
-    own: Ownership, store: Store, source: Source, why: Why, clock: Callable[[], float], info: EngineInfo | None = None
+    own: Ownership,
+    store: SnapshotStore,
+    source: HelperSource,
+    why: Why,
+    clock: Callable[[], float],
+    info: EngineInfo | None = None,
 ) -> Manifest:
     """`read` and `seal`: one snapshot of one volume, or nothing at all."""
     with await begin(store, source, clock) as draft:
         return await seal(draft, await read(own, draft, source, why, clock), why, info)
 
 
-async def _volume(engine: Engine, source: Source) -> Volume | None:
+async def _volume(engine: Engine, source: HelperSource) -> Volume | None:
     """Looked at first: an engine asked to mount a volume that does not exist makes an empty one."""
     if source.kind == "bind":
         return None
@@ -208,7 +213,7 @@ async def _volume(engine: Engine, source: Source) -> Volume | None:
         raise SnapshotError(f"there is no volume {source.name} on this engine", again=False) from None
 
 
-def _folder(helper: Mapping[str, Any], source: Source, volume: Volume | None) -> Path | None:
+def _folder(helper: Mapping[str, Any], source: HelperSource, volume: Volume | None) -> Path | None:
     path = source.path if volume is None else volume.mountpoint
     if not same_host(helper, volume.mountpoint if volume else ""):
         return None
@@ -217,13 +222,15 @@ def _folder(helper: Mapping[str, Any], source: Source, volume: Volume | None) ->
     return readable_root(path, mounted)
 
 
-def _unpaused(why: Why) -> list[Finding]:
+def _unpaused(why: Why) -> list[ArchiveFinding]:
     if not why.unpaused:
         return []
-    return [Finding("containers that could write while it was read", len(why.unpaused), list(why.unpaused[:NAMES]))]
+    return [
+        ArchiveFinding("containers that could write while it was read", len(why.unpaused), list(why.unpaused[:NAMES]))
+    ]
 
 
-def _losses(done: Read) -> tuple[list[Finding], list[str], list[Finding]]:
+def _losses(done: Read) -> tuple[list[ArchiveFinding], list[str], list[ArchiveFinding]]:
     """What is not kept, what is never kept, and cautions from comparing the volume with the archive."""
     if done.folder is None:
         return [], [*LIMITS, FLAGS], []
@@ -232,7 +239,7 @@ def _losses(done: Read) -> tuple[list[Finding], list[str], list[Finding]]:
     except OSError:
         return [], [*LIMITS, FLAGS], []  # the volume was removed or unmounted meanwhile
     difference = losses.entries - done.contents.entries
-    missing = Finding(
+    missing = ArchiveFinding(
         f"the volume had {losses.entries} entries when it was looked through right after, the archive has "
         f"{done.contents.entries}: it was being written to, or the engine could not read some (its log says which)",
         abs(difference),

@@ -18,13 +18,13 @@ import zstandard
 
 from dockmend.errors import NotFound
 from dockmend.ownership import Ownership
-from dockmend.snapshots.details import Detail, DetailScanner, Item
-from dockmend.snapshots.helper import ROOT, Source, helper
+from dockmend.snapshots.archive_entries import Detail, DetailScanner, Item
+from dockmend.snapshots.helper_container import ROOT, HelperSource, helper
+from dockmend.snapshots.joined_threads import to_end
 from dockmend.snapshots.manifest import Manifest, SnapshotError, shown
 from dockmend.snapshots.restore import decompressed
-from dockmend.snapshots.store import Store
-from dockmend.snapshots.tar import TarError
-from dockmend.snapshots.threads import to_end
+from dockmend.snapshots.snapshot_store import SnapshotStore
+from dockmend.snapshots.tar_headers import TarError
 
 LIMIT = 500_000  # entries held at once: differences, and those that wait for their counterpart
 BATCH = 1 << 20  # bytes of an archive looked through at once
@@ -124,7 +124,7 @@ async def compare(before: Side, after: Side) -> list[Difference]:
         return comparison.result()
 
 
-async def of_snapshot(store: Store, manifest: Manifest) -> Side:
+async def of_snapshot(store: SnapshotStore, manifest: Manifest) -> Side:
     """A snapshot's entries, batch by batch. Raises SnapshotError where the archive is damaged or missing."""
     scanner = DetailScanner(manifest.root)
     digest = hashlib.sha256()
@@ -162,7 +162,7 @@ async def of_volume(own: Ownership, volume: str, owner: str) -> Side:
         raise SnapshotError(f"there is no volume {volume} on this engine", again=False) from None
     scanner = DetailScanner(ROOT)
     async with (
-        helper(own, Source("volume", volume), owner, read_only=True) as container,
+        helper(own, HelperSource("volume", volume), owner, read_only=True) as container,
         engine.get_archive(container, f"/{ROOT}") as chunks,
     ):
         try:

@@ -31,7 +31,7 @@ class SnapshotError(DockmendError):
         self.again = again
 
 
-class Finding(Struct, frozen=True):
+class ArchiveFinding(Struct, frozen=True):
     """One kind of thing that was found in a volume: how many, and the first `NAMES` of them, relative to its root.
 
     Bytes of a name that are not UTF-8 are written in hexadecimal.
@@ -67,8 +67,8 @@ class Manifest(Struct, frozen=True):
     incident: str = ""
     dockmend: str = ""
     root: str = "v"  # the archive's top folder
-    not_kept: list[Finding] = field(default_factory=list)  # seen in the volume, absent from the archive
-    cautions: list[Finding] = field(default_factory=list)  # kept, but a restore elsewhere may trip over them
+    not_kept: list[ArchiveFinding] = field(default_factory=list)  # seen in the volume, absent from the archive
+    cautions: list[ArchiveFinding] = field(default_factory=list)  # kept, but a restore elsewhere may trip over them
     limits: list[str] = field(default_factory=list)  # never kept, and it could not be looked for
 
     @property

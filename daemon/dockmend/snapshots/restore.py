@@ -1,4 +1,4 @@
-"""Puts a snapshot back, into a volume made for it: what exists is never written to (but for in_place.py, on demand).
+"""Puts a snapshot back, into a new volume: what exists is never written to, except by in_place_restore.py on demand.
 
 The archive is read twice: once to prove that it is what the manifest says, once to send it. A restore that fails
 leaves no volume behind, since the engine keeps what came before the failure.
@@ -16,16 +16,16 @@ from typing import BinaryIO
 import structlog
 import zstandard
 
-from dockmend.engine.api import Engine
+from dockmend.engine.engine_api import Engine
 from dockmend.errors import EngineAway, EngineError, NotFound
 from dockmend.ownership import Ownership
-from dockmend.snapshots import made, marks
-from dockmend.snapshots.contents import Contents
-from dockmend.snapshots.helper import Source, helper, remove_helpers
+from dockmend.snapshots import new_volume, restore_marker
+from dockmend.snapshots.archive_contents import Contents
+from dockmend.snapshots.helper_container import HelperSource, helper, remove_helpers
+from dockmend.snapshots.helper_owner import command_owner, gone
 from dockmend.snapshots.manifest import VOLUME_NAME, Manifest, SnapshotError
-from dockmend.snapshots.owner import command_owner, gone
-from dockmend.snapshots.store import Store
-from dockmend.snapshots.tar import TarError, TarScanner
+from dockmend.snapshots.snapshot_store import SnapshotStore
+from dockmend.snapshots.tar_headers import TarError, TarScanner
 
 log = structlog.get_logger("dockmend.snapshots")
 
@@ -34,7 +34,7 @@ _KEPT_OPTIONS = frozenset({"size"})
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class VerifiedSnapshot:
     """The outcome of reading a snapshot back. `problems` is empty where it is whole."""
 
     manifest: Manifest
@@ -51,7 +51,7 @@ class Restored:
     safety: str = ""  # in place: the snapshot of what the volume held before
 
 
-def verify(store: Store, id: str) -> Verified:
+def verify(store: SnapshotStore, id: str) -> VerifiedSnapshot:
     """Reads the whole archive and compares it with its manifest; blocks. Raises SnapshotError where there is none."""
     manifest = store.load(id)
     contents = Contents(manifest.root)
@@ -68,7 +68,7 @@ def verify(store: Store, id: str) -> Verified:
                 scanner.feed(data)
             scanner.finish()
         except (zstandard.ZstdError, TarError) as error:
-            return Verified(manifest, (f"the archive is damaged: {error}",))
+            return VerifiedSnapshot(manifest, (f"the archive is damaged: {error}",))
     compared = (
         ("bytes compressed", compressed, manifest.compressed_bytes),
         ("bytes", size, manifest.bytes),
@@ -77,10 +77,12 @@ def verify(store: Store, id: str) -> Verified:
         ("sha256", digest.hexdigest(), manifest.sha256),
     )
     wrong = (f"{what}: {found}, the manifest says {said}" for what, found, said in compared if found != said)
-    return Verified(manifest, tuple(wrong))
+    return VerifiedSnapshot(manifest, tuple(wrong))
 
 
-async def restore(own: Ownership, store: Store, id: str, to: str | None = None, owner: str | None = None) -> Restored:
+async def restore(
+    own: Ownership, store: SnapshotStore, id: str, to: str | None = None, owner: str | None = None
+) -> Restored:
     """Restores into the fresh volume `to` (VOLUME-restored-TIME where None); `owner`: whom it is made for.
 
     Raises SnapshotError where the volume exists, the archive is damaged or the engine cannot take it; EngineError.
@@ -99,10 +101,10 @@ async def restore(own: Ownership, store: Store, id: str, to: str | None = None, 
     options = {key: value for key, value in manifest.options.items() if key in kept}
     owner = owner or command_owner()
     try:
-        row = await made.make(own, name, "local", options, manifest.labels, id, owner)
-        async with helper(own, Source("volume", name), owner, read_only=False) as container:
+        row = await new_volume.make(own, name, "local", options, manifest.labels, id, owner)
+        async with helper(own, HelperSource("volume", name), owner, read_only=False) as container:
             await engine.put_archive(container, "/", body(store, manifest))
-        await made.hand_over(own, row)
+        await new_volume.hand_over(own, row)
     except BaseException as error:
         await _undo(own, name, owner)
         if isinstance(error, EngineError) and not isinstance(error, NotFound) and error.status == 500:
@@ -118,7 +120,7 @@ def decompressed(file: BinaryIO) -> Iterator[bytes]:
             yield data
 
 
-async def body(store: Store, manifest: Manifest) -> AsyncIterator[bytes]:
+async def body(store: SnapshotStore, manifest: Manifest) -> AsyncIterator[bytes]:
     """The archive, and a failure in place of its end should it be another one than was verified a moment ago."""
     digest = hashlib.sha256()
     with await asyncio.to_thread(store.open, manifest.id) as file:
@@ -138,20 +140,20 @@ async def _refuse_existing(engine: Engine, name: str) -> None:
     raise SnapshotError(f"there is a volume {name} already: give another name with --to, or remove it", again=False)
 
 
-async def clear_restores(own: Ownership, store: Store) -> list[str]:
+async def clear_restores(own: Ownership, store: SnapshotStore) -> list[str]:
     """Removes the half-filled volumes of restores whose process is no more; returns their names. One that a container
-    refers to meanwhile stays for the next time, and so does one that is restored in place (in_place.py settles it).
+    refers to meanwhile stays for the next time, and so does one that is restored in place (see in_place_restore.py).
 
     Raises EngineAway.
     """
-    in_place = set(await asyncio.to_thread(marks.marked, store))
+    in_place = set(await asyncio.to_thread(restore_marker.marked, store))
     removed = []
     for row in own.objects.here("restored"):
         if row.name in in_place or not gone(row.incident):
             continue
         await remove_helpers(own, row.incident)
         try:
-            removed += [row.name] if await made.remove(own, row) else []
+            removed += [row.name] if await new_volume.remove(own, row) else []
         except EngineAway:
             raise
         except EngineError as error:
@@ -161,10 +163,10 @@ async def clear_restores(own: Ownership, store: Store) -> list[str]:
 
 async def _undo(own: Ownership, name: str, owner: str) -> None:
     """Best effort: the failure that led here is the one to tell of, and the row stays for a later try."""
-    for row in made.rows_of(own, name):
+    for row in new_volume.rows_of(own, name):
         if row.incident == owner:
             with contextlib.suppress(EngineError):
-                await made.remove(own, row)
+                await new_volume.remove(own, row)
 
 
 def _notes(manifest: Manifest, options: dict[str, str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from dockmend.decide import span_text
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.model import Change
 from dockmend.observer import Observer
-from dockmend.tell.text import shown
+from dockmend.tell.sanitize import shown
 
 WORDS = {
     "container.unhealthy": "is unhealthy",

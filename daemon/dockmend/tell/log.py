@@ -21,8 +21,8 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from dockmend.tell.incident_log import LogTeller
-from dockmend.tell.outlet import Outlet
-from dockmend.tell.text import iso, shown
+from dockmend.tell.log_sink import LogSink
+from dockmend.tell.sanitize import iso, shown
 
 __all__ = ["LogTeller", "about_incident", "configure"]
 
@@ -34,7 +34,7 @@ _PLAIN = "\x1b[0m"
 
 def configure(
     format: Literal["auto", "console", "json"] = "auto", stream: TextIO | None = None, level: str = "info"
-) -> Outlet:
+) -> LogSink:
     """Sends all of structlog, and the standard library's warnings and errors, to `stream` (standard error if None).
 
     `auto` is for a person where the stream is a terminal and JSON elsewhere. Never waits for the stream; the outlet
@@ -43,7 +43,7 @@ def configure(
     stream = stream or sys.stderr
     terminal = stream.isatty()
     console = format == "console" or (format == "auto" and terminal)
-    outlet = Outlet(stream)
+    outlet = LogSink(stream)
     render: Processor = Console(colours=terminal and not os.environ.get("NO_COLOR")) if console else as_json
     structlog.configure(
         processors=[
@@ -122,7 +122,7 @@ def _error(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
 class _Lines:
     """What structlog writes to: every level is the same to it."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: LogSink) -> None:
         self.debug = self.info = self.warning = self.error = self.critical = self.exception = self.log = outlet.write
         self.warn = self.fatal = self.failure = self.err = self.msg = outlet.write
 

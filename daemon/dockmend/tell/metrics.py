@@ -10,13 +10,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.registry import Collector
 
 from dockmend.decide import CODES
-from dockmend.engine import vocabulary
+from dockmend.engine import event_filter
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.model import Container, Event, Volume
-from dockmend.notify.outbox import Outcome
+from dockmend.notify.outbox import DeliveryOutcome
 from dockmend.observer import NotActing, Observer
 from dockmend.settings.channels import Kind
-from dockmend.tell.families import OTHER, Families, Family, Histogram, label
+from dockmend.tell.metric_families import OTHER, Families, Family, Histogram, label
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -262,14 +262,14 @@ class Metrics(Observer):
         """The broker was connected or lost; never called where none is configured."""
         self._mqtt.set(to=float(up))
 
-    def notification(self, channel: str, kind: Kind, outcome: Outcome) -> None:
+    def notification(self, channel: str, kind: Kind, outcome: DeliveryOutcome) -> None:
         self._notifications.add(channel, kind, outcome)
 
     def notification_channels(self, names: Iterable[str]) -> None:
         """Shows the channels' counters with 0 before there is a message."""
         for name in names:
             for kind in Kind:
-                for outcome in Outcome:
+                for outcome in DeliveryOutcome:
                     self._notifications.expect(name, kind, outcome)
 
     def dropped(self, sink: str, count: int = 1) -> None:
@@ -279,9 +279,9 @@ class Metrics(Observer):
     # ------------------------------------------------------------------------------------------------------ from within
 
     def _expect_the_known(self) -> None:
-        for kind, actions in vocabulary.ACTIONS.items():
+        for kind, actions in event_filter.ACTIONS.items():
             for action in sorted(actions):
-                if not action.startswith(vocabulary.REFUSED_PREFIX):
+                if not action.startswith(event_filter.REFUSED_PREFIX):
                     self._events.expect(kind, action)
         for state in STATES:
             self._containers.expect(state, "none")
@@ -297,7 +297,7 @@ class Metrics(Observer):
     def _event_key(self, type: str, action: str) -> tuple[str, str]:
         """The labels of an event that has not been seen in this spelling: known names, or `other`."""
         base = action.partition(":")[0]
-        actions = vocabulary.ACTIONS.get(type)
+        actions = event_filter.ACTIONS.get(type)
         key = (type if actions is not None else OTHER, base if actions is not None and base in actions else OTHER)
         self._events.expect(*key)
         if len(self._event_keys) < _RAW_ACTIONS:

@@ -19,14 +19,14 @@ import aiomqtt
 import msgspec
 import structlog
 
-from dockmend.actions.telling import LONGEST_PAYLOAD
+from dockmend.actions.notify_publish_wait import LONGEST_PAYLOAD
 from dockmend.journal.records import Incident
 from dockmend.model import Change, Container
 from dockmend.observer import Observer
-from dockmend.settings.model import Mqtt
 from dockmend.settings.secrets import Secret
-from dockmend.tell.mqtt_client import Client
-from dockmend.tell.text import iso, topic_level
+from dockmend.settings.sections import Mqtt
+from dockmend.tell.mqtt_client import MqttClient
+from dockmend.tell.sanitize import iso, topic_level
 
 log = structlog.get_logger("dockmend.mqtt")
 
@@ -112,7 +112,7 @@ class MqttTeller(Observer):
     def publish(self, topic: str, payload: str, retain: bool = False) -> None:
         """Queues a message of a rule; wildcards in the topic are replaced, what is too large is dropped.
 
-        The action refuses it before (actions/telling.py), so that whoever reads the incident knows.
+        The action refuses it before (actions/notify_publish_wait.py), so that whoever reads the incident knows.
         """
         body = payload.encode("utf-8", "replace")
         levels = "/".join(topic_level(level) for level in topic.split("/"))
@@ -177,7 +177,7 @@ class MqttTeller(Observer):
             context = ssl.create_default_context(cafile=str(settings.tls.ca) if settings.tls.ca else None)
             if settings.tls.cert is not None:
                 context.load_cert_chain(settings.tls.cert, settings.tls.key)
-        client = Client(
+        client = MqttClient(
             settings.host,
             settings.effective_port,
             username=settings.username,

@@ -37,7 +37,7 @@ UNREAD_MOST = 1024
 """Packets that the broker has not read yet: dockmend has but a few on their way at once."""
 
 
-class Client(aiomqtt.Client):
+class MqttClient(aiomqtt.Client):
     """As aiomqtt.Client. However it is left, its socket is closed. It leaves a broker that sends more than dockmend can
     have asked for."""
 

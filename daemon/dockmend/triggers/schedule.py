@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from dockmend.mirror import Mirror
 from dockmend.model import Change, Object, target_of
-from dockmend.rules.model import Rule, RuleSet, Trigger
+from dockmend.rules.rule import Rule, RuleSet, Trigger
 from dockmend.rules.schedules import follows_the_clock, last_fire, next_fire
 from dockmend.timekeeping import STEP, Clock
 

@@ -17,24 +17,24 @@ import click
 import msgspec
 import structlog
 
-from dockmend.app import taking_up
-from dockmend.cli.frame import root
-from dockmend.control.server import parse
+from dockmend.app import resume
+from dockmend.cli.command_frame import root
+from dockmend.control.socket_server import parse
 from dockmend.engine import wire, wire_networks
 from dockmend.engine.stream import Drain, decode_lines
 from dockmend.errors import DockmendError, InvalidFiles, UsageError
 from dockmend.journal.records import ActionRecord, Breaker, Incident, Pause
 from dockmend.mirror import Mirror
-from dockmend.pipeline.cursor import Cursor
-from dockmend.rules import durations, patterns, schedules, templates, windows
+from dockmend.pipeline.event_cursor import EventCursor
+from dockmend.rules import durations, patterns, schedules, templates, time_windows
 from dockmend.rules.expressions import compile_condition
 from dockmend.rules.language_error import LanguageError
 from dockmend.rules.loader import load_texts
 from dockmend.settings.load import check_file
 from dockmend.settings.secrets import Secret
 from dockmend.timekeeping import Clock
-from dockmend.web import server as web
-from dockmend.web.guard import host_allowed
+from dockmend.web import http_server as web
+from dockmend.web.host_guard import host_allowed
 from dockmend.web.paging import cursor_of, limit_of, place_of
 from dockmend.web.tokens import Right, Token, Tokens
 
@@ -84,7 +84,7 @@ def read_events(data: bytes) -> None:
     for event in (*batch.events, *events):
         for change in mirror.apply(event, 1000.0):
             assert change.triggers
-        msgspec.msgpack.encode(Cursor(event.time_ns, event.type, event.action, event.actor.ID))
+        msgspec.msgpack.encode(EventCursor(event.time_ns, event.type, event.action, event.actor.ID))
 
 
 def read_inspect(data: bytes) -> None:
@@ -148,7 +148,7 @@ _folder = tempfile.TemporaryDirectory(prefix="dm-fuzz-")
 _settings = Path(_folder.name) / "dockmend.yaml"
 COMPILERS: tuple[Callable[[str], object], ...] = (
     compile_condition, templates.compile_template, durations.duration, durations.per, durations.span,
-    durations.threshold, windows.window, patterns.parse_pattern, schedules.check_cron, schedules.check_zone,
+    durations.threshold, time_windows.window, patterns.parse_pattern, schedules.check_cron, schedules.check_zone,
 )  # fmt: skip
 
 
@@ -185,8 +185,8 @@ class _Journal:
     """A journal whose known state is what was drawn."""
 
     def __init__(self, data: bytes) -> None:
-        keys = (taking_up.CONTAINER + "a", taking_up.NETWORK + "a", taking_up.CURSOR, taking_up.STAMP,
-                taking_up.SCHEDULE + "a")  # fmt: skip
+        keys = (resume.CONTAINER + "a", resume.NETWORK + "a", resume.CURSOR, resume.STAMP,
+                resume.SCHEDULE + "a")  # fmt: skip
         self._known = dict.fromkeys(keys, data)
 
     async def known(self) -> dict[str, bytes]:
@@ -194,7 +194,7 @@ class _Journal:
 
 
 def read_known(data: bytes) -> None:
-    coroutine = taking_up.known_state(_Journal(data), Mirror(), Clock())  # type: ignore[arg-type]
+    coroutine = resume.known_state(_Journal(data), Mirror(), Clock())  # type: ignore[arg-type]
     try:
         coroutine.send(None)
     except StopIteration:

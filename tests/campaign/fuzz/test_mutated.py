@@ -9,11 +9,11 @@ import random
 import pytest
 
 from dockmend.cancelling import end_all
-from dockmend.settings.model import Http, Mqtt
-from dockmend.settings.values import Address
+from dockmend.settings.parsed_values import Address
+from dockmend.settings.sections import HttpSettings, Mqtt
 from dockmend.tell import mqtt
 from dockmend.tell.mqtt import MqttTeller
-from dockmend.web.server import WebServer
+from dockmend.web.http_server import WebServer
 from dockmend.web.tokens import Tokens
 from tests.lab import eventually_async
 from tests.unit.test_web import Fake
@@ -84,7 +84,7 @@ async def test_a_hostile_broker(campaign_seed: int, monkeypatch: pytest.MonkeyPa
 async def test_raw_bytes_over_http(campaign_seed: int) -> None:
     """Whatever was sent, the next asker is answered."""
     mutator = Mutator(campaign_seed, HTTP)
-    http = Http.model_construct(listen=Address("127.0.0.1", 0), metrics_listen=None)
+    http = HttpSettings.model_construct(listen=Address("127.0.0.1", 0), metrics_listen=None)
     server = WebServer(http, Fake(), Tokens())
     task = asyncio.Task(server.run())
     await eventually_async(lambda: server.addresses or task.done())

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from dockmend.control.api import ARGUMENTS, LONGEST_TEXT
-from dockmend.control.server import parse
+from dockmend.control.control_api import ARGUMENTS, LONGEST_TEXT
+from dockmend.control.socket_server import parse
 from dockmend.errors import UsageError
 
 pytestmark = pytest.mark.campaign

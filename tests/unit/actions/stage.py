@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from msgspec.structs import replace
 
-from dockmend.actions.base import Context
-from dockmend.engine.api import Engine
+from dockmend.actions.action import ActionContext
+from dockmend.engine.engine_api import Engine
 from dockmend.errors import NotFound
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror.identities import Identities
@@ -219,7 +219,7 @@ class Stage:
         return text
 
     @property
-    def context(self) -> Context:
+    def context(self) -> ActionContext:
         incident = Incident(
             id="i0", rule="heal", trigger="container.unhealthy", target="container:web", kind="container",
             object_id=ID, object_name="web", trouble="t", opened_at=self.now, network=self.network,
@@ -230,7 +230,7 @@ class Stage:
             self.undo = dict(undo)
 
         remembering: Callable[[Mapping[str, Any]], Awaitable[None]] = remember
-        return Context(
+        return ActionContext(
             engine=cast("Engine", self.engine), own=owning(self.engine, self.rows, lambda: self.now),
             view=self, teller=self, incident=incident, clock=lambda: self.now,
             state=Path("/nonexistent"), bind_roots=(), render=self.render, remember=remembering,

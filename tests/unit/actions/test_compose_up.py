@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from dockmend.actions import compose_up, containers_settle
-from dockmend.actions.base import Failed
+from dockmend.actions import compose_up, containers_recovery
+from dockmend.actions.action import ActionFailed
 from dockmend.errors import EngineAway, EngineError, Permanent, Temporary
 from dockmend.model import Container
 from tests.unit.actions.stage import Stage
@@ -25,7 +25,7 @@ async def test_a_child_that_cannot_be_started_fails_the_step_with_the_reason(num
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
     ctx: Any = SimpleNamespace(engine=SimpleNamespace(url="unix:///nowhere"))
-    with pytest.raises(Failed, match=f"^docker could not be started: {os.strerror(number)}$") as failure:
+    with pytest.raises(ActionFailed, match=f"^docker could not be started: {os.strerror(number)}$") as failure:
         await compose_up._run(ctx, ["docker", "compose", "up"])
     assert failure.value.again, "it is tried again: the host may have recovered"
 
@@ -66,7 +66,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         waited.append(seconds)
 
-    monkeypatch.setattr("dockmend.actions.containers_settle.asyncio.sleep", sleep)
+    monkeypatch.setattr("dockmend.actions.containers_recovery.asyncio.sleep", sleep)
     return waited
 
 
@@ -85,7 +85,7 @@ async def test_a_look_that_the_engine_refuses_is_tried_again(refusals: int, wait
     """Compose has done its work: that must not fail because nobody could see it at once."""
     trouble = [Temporary("too many open files", 500)] * refusals
     assert await brought_back(Stage(), trouble) == [(GONE.id, MADE.id)]
-    assert waits == list(containers_settle.LOOK_WAITS[:refusals])
+    assert waits == list(containers_recovery.LOOK_WAITS[:refusals])
 
 
 @pytest.mark.parametrize("error", [Temporary("too many open files", 500), Permanent("forbidden", 403)])

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from dockmend.actions import containers, containers_settle
-from dockmend.actions.base import NOT_BEGUN, Failed
+from dockmend.actions import containers, containers_recovery
+from dockmend.actions.action import NOT_BEGUN, ActionFailed
 from dockmend.errors import EngineAway, NotFound, Permanent, Temporary
 from tests.unit.actions.stage import ID, WEB, Stage
 
@@ -31,7 +31,7 @@ async def test_what_is_being_removed_is_left(action, state):
     stage = Stage()
     stage.engine.set(state=state)
 
-    with pytest.raises(Failed, match="it is being removed") as failure:
+    with pytest.raises(ActionFailed, match="it is being removed") as failure:
         await action(stage.context, PLAIN, stage.engine.containers[ID])
 
     assert not failure.value.again
@@ -42,7 +42,7 @@ async def test_paused_container_is_not_started():
     stage = Stage()
     stage.engine.set(state="paused")
 
-    with pytest.raises(Failed, match="unpause it instead"):
+    with pytest.raises(ActionFailed, match="unpause it instead"):
         await containers.start(stage.context, PLAIN, WEB)
 
 
@@ -67,12 +67,12 @@ async def test_owner_is_looked_at_before_anything_is_stopped(field: str, shared:
     stage.engine.containers["owner"] = replace(WEB, id="owner", name="vpn", state="exited")
     tail = replace(WEB, **{field: "container:owner"})
 
-    with pytest.raises(Failed, match=f"shares the {shared} of vpn, which does not run") as failure:
+    with pytest.raises(ActionFailed, match=f"shares the {shared} of vpn, which does not run") as failure:
         await containers.restart(stage.context, PLAIN, tail)
     assert failure.value.again
 
     del stage.engine.containers["owner"]
-    with pytest.raises(Failed, match=f"the container whose {shared} it shares was removed") as failure:
+    with pytest.raises(ActionFailed, match=f"the container whose {shared} it shares was removed") as failure:
         await containers.restart(stage.context, PLAIN, tail)
     assert not failure.value.again
 
@@ -106,7 +106,7 @@ async def test_what_the_engine_refuses_is_told_and_graded(error, sentence, again
     stage = Stage()
     stage.engine.trouble["restart"] = error
 
-    with pytest.raises(Failed, match="cannot restart web: ") as failure:
+    with pytest.raises(ActionFailed, match="cannot restart web: ") as failure:
         await containers.restart(stage.context, PLAIN, WEB)
 
     assert sentence in str(failure.value).partition(" (engine: ")[0]
@@ -118,7 +118,7 @@ async def test_missing_owner_is_not_taken_for_the_container():
     stage.engine.containers["o" * 64] = replace(WEB, id="o" * 64, name="vpn")
     stage.engine.trouble["restart"] = Temporary(f"Cannot restart container web: No such container: {'o' * 64}", 500)
 
-    with pytest.raises(Failed, match="must be recreated") as failure:
+    with pytest.raises(ActionFailed, match="must be recreated") as failure:
         await containers.restart(stage.context, PLAIN, replace(WEB, network_mode=f"container:{'o' * 64}"))
 
     assert not failure.value.again
@@ -140,14 +140,14 @@ UNDO = {"restart": {"was_running": True, "state": "running", "started_at": 100.0
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(containers_settle, "POLL", 0.0)
+    monkeypatch.setattr(containers_recovery, "POLL", 0.0)
 
 
 @pytest.mark.parametrize("name", ["restart", "start", "stop", "kill", "pause", "unpause"])
 async def test_nothing_is_settled_where_nothing_was_begun(name):
     stage = Stage()
 
-    settled = await getattr(containers_settle, name)(stage.context, stage.record(name))
+    settled = await getattr(containers_recovery, name)(stage.context, stage.record(name))
 
     assert settled == NOT_BEGUN
     assert stage.engine.did() == []
@@ -160,7 +160,7 @@ async def test_what_stays_paused_for_now_keeps_the_record_open(name):
     stage.engine.trouble["unpause"] = Temporary("busy", 500)
 
     with pytest.raises(Temporary, match="busy"):
-        await getattr(containers_settle, name)(stage.context, stage.record(name, {name: {}}))
+        await getattr(containers_recovery, name)(stage.context, stage.record(name, {name: {}}))
 
 
 async def test_restart_under_way_is_awaited_until_it_ran_anew(quick):
@@ -174,7 +174,7 @@ async def test_restart_under_way_is_awaited_until_it_ran_anew(quick):
 
     stage.engine.on["inspect"] = look
 
-    settled = await containers_settle.restart(stage.context, stage.record("restart", UNDO))
+    settled = await containers_recovery.restart(stage.context, stage.record("restart", UNDO))
 
     assert settled.done
     assert stage.engine.did() == []
@@ -184,7 +184,7 @@ async def test_restart_that_left_it_exited(quick):
     stage = Stage(now=1010.0)
     stage.engine.set(state="exited", exit_code=143, finished_at=1001.0)
 
-    settled = await containers_settle.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
+    settled = await containers_recovery.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
 
     assert settled.done
     assert stage.engine.did() == ["start"]
@@ -195,7 +195,7 @@ async def test_what_lies_stopped_is_not_left_so_until_its_stop_timeout_is_over()
     stage.engine.set(state="exited", exit_code=143, finished_at=1001.0)
     patient = {"restart": UNDO["restart"] | {"stop_timeout": 600.0}}
 
-    settled = await containers_settle.restart(stage.context, stage.record("restart", patient, began_at=1000.0))
+    settled = await containers_recovery.restart(stage.context, stage.record("restart", patient, began_at=1000.0))
 
     assert settled.done
     assert stage.engine.did() == ["start"]
@@ -208,7 +208,7 @@ async def test_only_an_end_that_can_be_the_restarts_is_undone(finished_at, exit_
     stage = Stage(now=2000.0)
     stage.engine.set(state="exited", exit_code=exit_code, finished_at=finished_at)
 
-    await containers_settle.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
+    await containers_recovery.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
 
     assert stage.engine.did() == did
 
@@ -228,7 +228,7 @@ async def test_what_a_person_stopped_before_the_engine_was_asked_is_not_started(
     stage.engine.set(state="exited", exit_code=143, finished_at=1007.0, **fields)
     monkeypatch.setattr(type(stage.context.view), "engine_was_there", lambda self, at: there)
 
-    settled = await containers_settle.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
+    settled = await containers_recovery.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
 
     assert stage.engine.did() == did
     assert settled.facts.get("stopped_by_person", False) == (not did)
@@ -239,7 +239,7 @@ async def test_what_did_not_run_before_is_not_started():
     stage.engine.set(state="exited", finished_at=50.0)
     undo = {"restart": UNDO["restart"] | {"was_running": False}}
 
-    settled = await containers_settle.restart(stage.context, stage.record("restart", undo, began_at=1000.0))
+    settled = await containers_recovery.restart(stage.context, stage.record("restart", undo, began_at=1000.0))
 
     assert not settled.done
     assert stage.engine.did() == []
@@ -249,7 +249,7 @@ async def test_restart_that_ended_again_is_not_started():
     stage = Stage(now=2000.0)
     stage.engine.set(state="exited", started_at=1001.0, finished_at=1500.0, exit_code=3)
 
-    settled = await containers_settle.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
+    settled = await containers_recovery.restart(stage.context, stage.record("restart", UNDO, began_at=1000.0))
 
     assert settled.done
     assert settled.detail == "the restart had gone through; it ended again since (exit code 3)"
@@ -262,7 +262,8 @@ async def test_restart_of_what_is_being_removed_ends(state):
     stage.engine.set(state=state)
 
     assert (
-        await containers_settle.restart(stage.context, stage.record("restart", UNDO, 1000.0)) == containers_settle.GONE
+        await containers_recovery.restart(stage.context, stage.record("restart", UNDO, 1000.0))
+        == containers_recovery.GONE
     )
 
 
@@ -271,7 +272,7 @@ async def test_start_that_fails_while_settling_is_told():
     stage.engine.set(state="exited", finished_at=1001.0)
     stage.engine.trouble["start"] = Permanent("start: marked for removal")
 
-    settled = await containers_settle.restart(stage.context, stage.record("restart", UNDO, 1000.0))
+    settled = await containers_recovery.restart(stage.context, stage.record("restart", UNDO, 1000.0))
 
     assert not settled.done
     assert settled.detail == "it had been stopped for a restart, and could not be started: start: marked for removal"
@@ -283,7 +284,7 @@ async def test_settling_waits_for_an_engine_that_is_away(name):
     stage.engine.trouble["inspect"] = EngineAway("nobody answers")
 
     with pytest.raises(EngineAway):
-        await getattr(containers_settle, name)(stage.context, stage.record(name, {name: UNDO["restart"]}))
+        await getattr(containers_recovery, name)(stage.context, stage.record(name, {name: UNDO["restart"]}))
 
 
 async def test_unpausing_what_somebody_unpaused_is_fine():
@@ -291,7 +292,7 @@ async def test_unpausing_what_somebody_unpaused_is_fine():
     stage.engine.set(state="paused")
     stage.engine.trouble["unpause"] = Permanent("unpause: Container is not paused", 500)
 
-    settled = await containers_settle.unpause(stage.context, stage.record("unpause", {"unpause": {}}))
+    settled = await containers_recovery.unpause(stage.context, stage.record("unpause", {"unpause": {}}))
 
     assert settled.done
 

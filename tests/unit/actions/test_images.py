@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from dockmend.actions import images, images_kept
-from dockmend.actions.base import Context, Failed
+from dockmend.actions import image_retention, images
+from dockmend.actions.action import ActionContext, ActionFailed
 from dockmend.errors import EngineAway, Permanent, Temporary
 from dockmend.model import Image
 from dockmend.owned import COMMITTED_AT, INCIDENT, REFERENCE, OwnedObject
@@ -180,7 +180,7 @@ async def test_own_tag_is_moved_and_a_persons_is_not():
     assert "kept:web" in strangers.engine.pictures[0].tags
 
     persons = Stage(engine=Script(pictures=[Image(id="sha256:p", tags=("kept:web",))]))
-    with pytest.raises(Failed, match="kept:web names an image that rule heal did not make"):
+    with pytest.raises(ActionFailed, match="kept:web names an image that rule heal did not make"):
         await images.commit(persons.context, params(), WEB)
     assert persons.engine.did() == []
 
@@ -190,7 +190,7 @@ async def test_what_is_being_removed_is_not_committed(state):
     stage = Stage()
     stage.engine.set(state=state)
 
-    with pytest.raises(Failed, match="it is being removed"):
+    with pytest.raises(ActionFailed, match="it is being removed"):
         await images.commit(stage.context, params(), WEB)
 
 
@@ -311,7 +311,7 @@ async def test_a_reference_under_which_an_image_is_being_made_is_not_taken():
     assert claims == set()
 
 
-def _also(stage: Stage, claims: set[str]) -> Context:
+def _also(stage: Stage, claims: set[str]) -> ActionContext:
     return dataclasses.replace(stage.context, claims=claims)
 
 
@@ -326,7 +326,7 @@ async def test_another_rules_reference_gets_the_incident_at_every_attempt():
 async def test_what_a_person_made_from_one_of_dockmends_is_no_image_of_the_incident():
     original, child = of_incident(5, "kept:web"), of_incident(5)
     own = owning(None, rows_of(original, identified=False))
-    found = images_kept.by_incident(own, [replace(child, id="sha256:child", created_at=60.0), original])
+    found = image_retention.by_incident(own, [replace(child, id="sha256:child", created_at=60.0), original])
     assert found == {("i0", "kept:web"): [original]}
 
 

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 from msgspec.structs import replace
 
-from dockmend.actions import network_making, networks
-from dockmend.actions.base import Failed
-from dockmend.actions.network_places import lost_for_good
+from dockmend.actions import create_network, networks
+from dockmend.actions.action import ActionFailed
+from dockmend.actions.endpoints import lost_for_good
 from dockmend.errors import EngineAway, NotFound, Permanent
 from dockmend.model import Container, Endpoint, Network
-from dockmend.rules.parameters import CreateNetwork
+from dockmend.rules.action_parameters import CreateNetwork
 from tests.unit.actions.stage import ID, WEB, Script, Stage
 
 ANY = SimpleNamespace(network=None, create=False)
@@ -163,7 +163,7 @@ async def test_network_whose_id_begins_like_the_name_is_another():
     web = stage()
     web.engine.networks["lane"] = Network(id="lane0000", name="other")
 
-    with pytest.raises(Failed, match="network lane does not exist"):
+    with pytest.raises(ActionFailed, match="network lane does not exist"):
         await networks.reconnect(web.context, ANY, WEB)
 
 
@@ -179,7 +179,7 @@ async def test_container_that_vanishes_meanwhile():
     web = stage()
     web.engine.trouble["connect"] = NotFound(f"connect: No such container: {ID}", 404)
 
-    with pytest.raises(Failed, match="cannot reconnect web to lane: the container is gone") as failure:
+    with pytest.raises(ActionFailed, match="cannot reconnect web to lane: the container is gone") as failure:
         await networks.reconnect(web.context, ANY, WEB)
 
     assert not failure.value.again
@@ -250,18 +250,18 @@ async def test_what_is_written_down_of_a_network_lacks_its_secrets_and_is_not_ma
     params = CreateNetwork(name="lane", labels={"token": "hunter2"}, options={"url": "x://me:hunter2@h"})
     web.engine.trouble["create_network"] = EngineAway("gone")
     with pytest.raises(EngineAway):
-        await network_making.create(web.context, params, WEB)
+        await create_network.create(web.context, params, WEB)
     assert "hunter2" not in str(web.undo)
     assert web.undo["create"]["options"] == {"url": "x://me:***@h"}
 
     del web.engine.trouble["create_network"]
     record = replace(web.record("create_network"), params={"name": "lane"})
-    settled = await network_making.settle(web.context, record)
+    settled = await create_network.settle(web.context, record)
     assert not settled.done  # the step is done again, by the rule, which has them
     assert web.engine.networks == {}
     # One that goes by its last known definition has them from there.
     web.defined["lane"] = Network(id="", name="lane", labels={"token": "hunter2"})
-    settled = await network_making.settle(web.context, replace(record, params={}))
+    settled = await create_network.settle(web.context, replace(record, params={}))
     assert settled.done
     assert web.engine.networks["lane"].labels == {"token": "hunter2"}
 

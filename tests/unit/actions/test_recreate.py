@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from dockmend.actions import again
-from dockmend.actions.base import Failed
-from dockmend.actions.exchange import Undo, remove_old
+from dockmend.actions import recreate_missing
+from dockmend.actions.action import ActionFailed
+from dockmend.actions.container_swap import Undo, remove_old
 from dockmend.actions.recreate import _source
 from dockmend.errors import NotFound
 from tests.unit.actions.stage import ID, WEB, Script, Stage
@@ -52,7 +52,7 @@ async def test_from_the_same_image_means_the_very_one_that_it_has() -> None:
 @pytest.mark.parametrize("names", [{}, {"web": OTHER}], ids=["its name too", "its name is another's"])
 async def test_an_image_that_is_gone_is_not_replaced_by_what_bears_its_name(names: dict[str, str]) -> None:
     ctx = Stage(engine=engine(**names)).context
-    with pytest.raises(Failed, match="its image 111111111111 is gone; name another") as failure:
+    with pytest.raises(ActionFailed, match="its image 111111111111 is gone; name another") as failure:
         await _source(ctx, "recreate web", "web", MINE, "same")
     assert not failure.value.again
 
@@ -69,6 +69,6 @@ async def test_the_old_one_is_looked_at_before_it_is_removed() -> None:
 
 async def test_what_is_made_again_is_not_made_of_another_image_if_its_own_and_the_name_are_gone() -> None:
     raw = {"Id": ID, "Image": MINE, "Config": {"Image": "web"}}
-    with pytest.raises(Failed, match="cannot make web again: its image web is gone") as failure:
-        await again._definition(Stage(engine=engine()).context, "make web again", raw, None)
+    with pytest.raises(ActionFailed, match="cannot make web again: its image web is gone") as failure:
+        await recreate_missing._definition(Stage(engine=engine()).context, "make web again", raw, None)
     assert not failure.value.again

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from dockmend.actions import load
-from dockmend.actions.base import REGISTRY, register
-from dockmend.rules.catalogue import ACTIONS
+from dockmend.actions.action import REGISTRY, register
+from dockmend.rules.action_catalogue import ACTIONS
 
 
 def test_every_action_that_rules_may_name_is_there():

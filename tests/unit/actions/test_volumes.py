@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from dockmend.actions import volumes
-from dockmend.actions.base import Failed
-from dockmend.actions.selection import select
+from dockmend.actions.action import ActionFailed
+from dockmend.actions.volume_selection import select
 from dockmend.errors import EngineAway, EngineError, NotFound, Permanent, Temporary
 from dockmend.model import Container, Mount, Network
 from tests.unit.actions.stage import ID, WEB, Stage
@@ -100,7 +100,7 @@ async def test_an_engine_that_will_not_pause_it_makes_no_snapshot():
     stage = Pausing()
     stage.engine.on = {}
     stage.engine.trouble["pause"] = Temporary("cgroup frozen", 500)
-    with pytest.raises(Failed, match="cannot hold web still: cgroup frozen"):
+    with pytest.raises(ActionFailed, match="cannot hold web still: cgroup frozen"):
         async with volumes._still(stage.context, [WEB]):
             pytest.fail("it was not held still")
     assert stage.engine.did() == ["pause"]
@@ -118,13 +118,13 @@ async def test_an_engine_that_will_not_pause_it_makes_no_snapshot():
     ],
 )
 async def test_what_cannot_be_selected(mounts: tuple[Mount, ...], wanted: list[str] | None, said: str):
-    with pytest.raises(Failed, match=said) as failed:
+    with pytest.raises(ActionFailed, match=said) as failed:
         await select(Stage().context, wanted, Container(id=ID, name="web", mounts=mounts))
     assert not failed.value.again
 
 
 async def test_a_network_has_no_volumes():
-    with pytest.raises(Failed, match="lane is a network"):
+    with pytest.raises(ActionFailed, match="lane is a network"):
         await select(Stage().context, None, Network(id="n", name="lane"))
 
 

@@ -12,13 +12,13 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from dockmend.cli import checks
+from dockmend.cli import doctor_checks
 from dockmend.cli.coverage import _json, cover, covers
+from dockmend.cli.dependents_view import DependentsView
 from dockmend.cli.explain import change_of, changes_of
-from dockmend.cli.explaining import Explainer
-from dockmend.cli.ties import Ties
+from dockmend.cli.rule_verdicts import Explainer
 from dockmend.decide import History, Host
-from dockmend.engine.api import PODMAN, EngineInfo
+from dockmend.engine.engine_api import PODMAN, EngineInfo
 from dockmend.errors import UsageError
 from dockmend.guards import Guards
 from dockmend.model import Container, HealthCheck
@@ -151,7 +151,7 @@ def test_a_line_that_is_no_recording_is_named(line):
     ],
 )
 def test_coverage_says_who_or_why_nobody(subject, covered, why, rules, explainer):
-    found = cover(subject, rules, explainer.guards, Ties())
+    found = cover(subject, rules, explainer.guards, DependentsView())
     assert found.rules == covered
     assert found.why == why
 
@@ -169,10 +169,10 @@ def test_coverage_says_of_dockmends_own_container_that_it_is_and_marks_it_for_wh
 def test_coverage_with_the_builtin_rule():
     rules = with_label_rules(load_texts({}, host="h"), "labelled")
     asked = container("a", labels={"dockmend.heal": "true"})
-    assert cover(asked, rules, Guards(), Ties()).rules == ("label:heal",)
+    assert cover(asked, rules, Guards(), DependentsView()).rules == ("label:heal",)
     by_image = replace(asked, labels={}, image_labels=asked.labels)
     assert (
-        cover(by_image, rules, Guards(), Ties()).why
+        cover(by_image, rules, Guards(), DependentsView()).why
         == "no rule matches; dockmend.heal is set by its image, which does not count"
     )
 
@@ -180,8 +180,11 @@ def test_coverage_with_the_builtin_rule():
 @pytest.mark.parametrize("label", ["dockmend.tier", "dockmnd.heal", "auto-heal"])
 def test_coverage_names_a_label_that_no_rule_is_for(label: str):
     rules = with_label_rules(load_texts({}, host="h"), "labelled")
-    assert label in cover(container("a", labels={label: "true"}), rules, Guards(), Ties()).why
-    assert cover(container("a", labels={"traefik.enable": "true"}), rules, Guards(), Ties()).why == "no rule matches"
+    assert label in cover(container("a", labels={label: "true"}), rules, Guards(), DependentsView()).why
+    assert (
+        cover(container("a", labels={"traefik.enable": "true"}), rules, Guards(), DependentsView()).why
+        == "no rule matches"
+    )
 
 
 def test_coverage_says_beside_whom_only_dry_runs_are_done():
@@ -194,7 +197,7 @@ def test_coverage_says_beside_whom_only_dry_runs_are_done():
 def test_coverage_names_labels_that_are_wrong_or_overruled():
     mine = "version: 1\nrules:\n  - {name: mine, when: container.unhealthy, match: all, then: restart}\n"
     rules = with_label_rules(load_texts({"a.yaml": mine}, host="h"), "labelled")
-    found = cover(container("a", labels={"dockmend.heal": "true"}), rules, Guards(), Ties())
+    found = cover(container("a", labels={"dockmend.heal": "true"}), rules, Guards(), DependentsView())
     assert (found.rules, found.why) == (("mine", "label:heal"), "")
     assert found.labels == ("label:heal overruled by rule mine for container.unhealthy",)
     for when, troubles in {
@@ -204,13 +207,13 @@ def test_coverage_names_labels_that_are_wrong_or_overruled():
         rules = with_label_rules(
             load_texts({"a.yaml": mine.replace("container.unhealthy", when)}, host="h"), "labelled"
         )
-        found = cover(container("a", labels={"dockmend.heal": "true"}), rules, Guards(), Ties())
+        found = cover(container("a", labels={"dockmend.heal": "true"}), rules, Guards(), DependentsView())
         assert found.labels == (f"label:heal overruled by rule mine for {troubles}",)
-    found = cover(container("a", labels={"dockmend.ignore": "please"}), rules, Guards(), Ties())
+    found = cover(container("a", labels={"dockmend.ignore": "please"}), rules, Guards(), DependentsView())
     assert found.why == "labelled dockmend.ignore=true"
     assert found.labels == ("label dockmend.ignore=please: expected true or false (or yes, no, on, off, 1, 0)",)
     wrong = container("a", labels={"dockmend.heal": "true", "dockmend.heal.on": "crahsed"})
-    found = cover(wrong, with_label_rules(load_texts({}, host="h"), "labelled"), Guards(), Ties())
+    found = cover(wrong, with_label_rules(load_texts({}, host="h"), "labelled"), Guards(), DependentsView())
     assert (found.rules, found.why) == ((), "")
     assert "label dockmend.heal.on=crahsed: unknown" in found.labels[0]
 
@@ -222,27 +225,29 @@ def test_coverage_and_explain_name_a_compose_one_off(explainer):
     rules = with_label_rules(load_texts({}, host="h"), "all")
     job = container("shop-migrate", labels=ONE_OFF)
     said = "a Compose one-off: only a rule with match: {oneoff: true} acts on it"
-    assert cover(job, rules, Guards(), Ties()).why == said
+    assert cover(job, rules, Guards(), DependentsView()).why == said
     change = change_of(job, "container.unhealthy", 1000.0)
     listening = [answer for answer in explainer.explain(change, 1000.0) if answer.asked and answer.why != "is disabled"]
     assert listening
     assert all("is a Compose one-off" in answer.why for answer in listening)
     asking = "version: 1\nrules: [{name: jobs, when: container.unhealthy, match: {oneoff: true}, then: restart}]\n"
-    assert cover(job, load_texts({"a.yaml": asking}, host="h"), Guards(), Ties()).rules == ("jobs",)
+    assert cover(job, load_texts({"a.yaml": asking}, host="h"), Guards(), DependentsView()).rules == ("jobs",)
 
 
 def test_an_image_that_cannot_be_inspected_is_told():
     lost = container("web", image_labels={"dockmend.heal": "true"}, image_unknown=True)
     rules = with_label_rules(load_texts({}, host="h"), "labelled")
-    assert cover(lost, rules, Guards(), Ties()).why.startswith("no rule matches; its image cannot be inspected")
-    [found] = checks.labels([lost], [])
+    assert cover(lost, rules, Guards(), DependentsView()).why.startswith(
+        "no rule matches; its image cannot be inspected"
+    )
+    [found] = doctor_checks.labels([lost], [])
     assert (found.level, found.part) == ("problem", "labels")
     assert "its image cannot be inspected" in found.text
 
 
 @pytest.mark.parametrize(("too_much", "level"), [(True, "problem"), (False, "note")])
 def test_doctor_says_what_of_a_container_is_not_kept(too_much: bool, level: str):
-    [found] = checks.labels([container("web", left_out=3 << 20, too_much=too_much)], [])
+    [found] = doctor_checks.labels([container("web", left_out=3 << 20, too_much=too_much)], [])
     assert found.level == level
     assert "container web: 3072 KiB of its name, labels" in found.text
 
@@ -361,7 +366,7 @@ def test_check_warns_of_what_the_policy_will_refuse(dockmend, tmp_path):
     ],
 )
 def test_doctor_finds_labels_that_mean_nothing(labels, level, said):
-    [found] = checks.labels([container("web", labels=labels)], ["match: {labels: {dockmend.tier: '*'}}"])
+    [found] = doctor_checks.labels([container("web", labels=labels)], ["match: {labels: {dockmend.tier: '*'}}"])
     assert found.level == level
     assert said in found.todo
 
@@ -369,28 +374,31 @@ def test_doctor_finds_labels_that_mean_nothing(labels, level, said):
 @pytest.mark.parametrize("channels", [{"ops"}, set()])
 def test_doctor_names_a_channel_that_does_not_exist(channels):
     web = container("web", labels={"dockmend.notify": "opps"})
-    [found] = checks.labels([web], [], channels)
+    [found] = doctor_checks.labels([web], [], channels)
     assert (found.level, 'there is no channel "opps"' in found.text) == ("problem", True)
     assert "until then its messages go to all channels" in found.todo
-    [found] = checks.labels([web], [], None)  # a daemon of another version does not tell which there are
+    [found] = doctor_checks.labels([web], [], None)  # a daemon of another version does not tell which there are
     assert found.level == "ok"
 
 
 def test_coverage_names_a_channel_that_does_not_exist_and_still_says_why_nothing_is_done():
     rules = with_label_rules(load_texts({}, host="h"), "labelled")
-    found = cover(container("a", labels={"dockmend.notify": "opps"}), rules, Guards(), Ties(), {"ops"})
+    found = cover(container("a", labels={"dockmend.notify": "opps"}), rules, Guards(), DependentsView(), {"ops"})
     assert found.labels[0].startswith('label dockmend.notify=opps: there is no channel "opps"')
     assert found.why == "no rule matches"
-    assert cover(container("a", labels={"dockmend.notify": "ops"}), rules, Guards(), Ties(), {"ops"}).labels == ()
+    assert (
+        cover(container("a", labels={"dockmend.notify": "ops"}), rules, Guards(), DependentsView(), {"ops"}).labels
+        == ()
+    )
 
 
 def test_doctor_says_which_rule_a_label_needs_that_none_in_force_names():
     web = container("web", labels={"dockmend.raise-memory": "true", "dockmend.depends-on": "db"})
-    [found] = checks.labels([web], [])
+    [found] = doctor_checks.labels([web], [])
     assert found.level == "problem"
     assert "dockmend.raise-memory=true does nothing: no rule in force names it" in str(found)
     assert "50-raise-memory.yaml" in str(found)
-    assert checks.labels([web], ["match: {labels: {dockmend.raise-memory: 'true'}}"])[0].level == "ok"
+    assert doctor_checks.labels([web], ["match: {labels: {dockmend.raise-memory: 'true'}}"])[0].level == "ok"
 
 
 def test_doctor_knows_the_rule_file_of_each_label_that_the_shipped_rules_read():
@@ -401,13 +409,13 @@ def test_doctor_knows_the_rule_file_of_each_label_that_the_shipped_rules_read():
     }
     assert files == OF_SHIPPED_RULES
     web = container("web", labels={"dockmend.snapshot": "true"})
-    [found] = checks.labels([web], [])
+    [found] = doctor_checks.labels([web], [])
     assert "40-nightly-snapshots.yaml" in found.todo
     assert "on the volume" in found.todo
 
 
 def test_doctor_finds_labels_an_image_set():
-    [found] = checks.labels([container("web", image_labels={"dockmend.heal": "true", "maintainer": "x"})], [])
+    [found] = doctor_checks.labels([container("web", image_labels={"dockmend.heal": "true", "maintainer": "x"})], [])
     assert found.level == "note"
     assert "comes from its image" in found.text
 
@@ -425,38 +433,38 @@ def test_doctor_finds_labels_an_image_set():
 def test_doctor_says_whether_the_engines_own_files_tell(
     root: str | None, trouble: str, ran: int, read: int, level: str, said: str
 ) -> None:
-    finding = checks.engine_files(Path(root) if root else None, trouble, ran, read)
+    finding = doctor_checks.engine_files(Path(root) if root else None, trouble, ran, read)
     assert (finding.level, said in finding.text) == (level, True)
     assert ("/containers" in finding.todo) == (level == "note" and root is not None)
 
 
 def test_doctor_finds_other_healers():
-    found = checks.healers([
+    found = doctor_checks.healers([
         container("a", image="willfarrell/autoheal:1"),
         container("w", image="containrrr/watchtower"),
         container("gone", image="willfarrell/autoheal", state="exited"),
     ])  # fmt: skip
     assert [each.text.split()[0] for each in found] == ["a", "w"]
-    assert checks.healers([container("web")])[0].level == "ok"
+    assert doctor_checks.healers([container("web")])[0].level == "ok"
 
 
 def test_doctor_finds_those_that_ask_for_healing_without_a_health_check():
-    [found] = checks.consent([container("a", labels={"autoheal": "true"}, check=None), container("b")])
+    [found] = doctor_checks.consent([container("a", labels={"autoheal": "true"}, check=None), container("b")])
     assert (found.level, "container a asks" in found.text) == ("problem", True)
 
 
 def test_doctor_knows_what_stays_down(rules):
     down = [container("a", restart_policy="unless-stopped"), container("b", restart_policy="always")]
-    assert "1 (a) with restart: unless-stopped" in checks.restart_policies(down, rules)[0].text
+    assert "1 (a) with restart: unless-stopped" in doctor_checks.restart_policies(down, rules)[0].text
     mended = load_texts(
         {"r": "version: 1\nrules: [{name: x, when: container.left_down, match: all, then: start}]\n"}, host="h"
     )
-    assert checks.restart_policies(down, mended)[0].level == "ok"
+    assert doctor_checks.restart_policies(down, mended)[0].level == "ok"
 
 
 def test_doctor_knows_what_asks_to_be_healed_and_stays_down_with_the_engine(rules):
     asks = {"labels": {"dockmend.heal": "true"}, "restart_policy": "no"}
-    found = checks.restart_policies(
+    found = doctor_checks.restart_policies(
         [container("up", **asks), container("down", state="exited", finished_at=1.0, **asks), container("job")], rules
     )
     assert [each.level for each in found] == ["note", "note"]
@@ -473,7 +481,7 @@ def test_doctor_knows_what_asks_to_be_healed_and_stays_down_with_the_engine(rule
     ],
 )
 def test_doctor_says_what_kind_of_engine_it_is(info, said):
-    first, *others = checks.engine("unix:///sock", info)
+    first, *others = doctor_checks.engine("unix:///sock", info)
     assert f"{info.product} {info.version} (API {info.api_version}) on host" in first.text
     assert [other.level for other in others] == ["note"] * len(said)
     assert all(words in other.text for words, other in zip(said, others, strict=True))
@@ -481,12 +489,12 @@ def test_doctor_says_what_kind_of_engine_it_is(info, said):
 
 @pytest.mark.parametrize(("free", "level"), [(10, "problem"), (500 * 1024**2, "note"), (50 * 1024**3, "ok")])
 def test_doctor_looks_at_the_disk(free, level):
-    assert checks.disk("disk", free, 100 * 1024**3).level == level
+    assert doctor_checks.disk("disk", free, 100 * 1024**3).level == level
 
 
 @pytest.mark.parametrize(("ahead", "level"), [(0.0, "ok"), (1.9, "ok"), (30.0, "problem"), (-30.0, "problem")])
 def test_doctor_compares_clocks(ahead, level):
-    assert checks.clock_skew(ahead).level == level
+    assert doctor_checks.clock_skew(ahead).level == level
 
 
 def test_doctor_without_an_engine_looks_at_the_rest(dockmend, tmp_path):

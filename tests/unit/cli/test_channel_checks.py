@@ -13,7 +13,7 @@ import pytest
 
 from dockmend.cli import channel_checks
 from dockmend.cli.channel_checks import _looked_at
-from dockmend.cli.checks import Finding
+from dockmend.cli.doctor_checks import DoctorFinding
 from dockmend.notify import sender as sending
 from dockmend.notify.sender import Sender, Verdict
 from dockmend.settings import load
@@ -21,7 +21,7 @@ from dockmend.settings.channels import Channel
 from dockmend.settings.secrets import Secret
 from tests.unit.cli.conftest import Ran, Run
 from tests.unit.cli.test_daemon_commands import IN_FORCE, state  # noqa: F401 - a fixture
-from tests.unit.cli.test_notify import ILL, WELL, row
+from tests.unit.cli.test_notify_command import ILL, WELL, row
 
 SECRET = "hunter2"
 Doctor = Callable[..., Ran]
@@ -154,7 +154,9 @@ def test_the_password_of_the_broker_is_the_one_that_run_would_use(doctor, tmp_pa
 
 
 async def test_an_apprise_that_cannot_be_loaded_is_said(monkeypatch):
-    without = "import sys; sys.modules['apprise'] = None; from dockmend.notify import child; child.main()"
+    without = (
+        "import sys; sys.modules['apprise'] = None; from dockmend.notify import apprise_process; apprise_process.main()"
+    )
     command = (sys.executable, "-B", "-c", without)
     source = str(Path(channel_checks.__file__).parents[2])
 
@@ -165,7 +167,7 @@ async def test_an_apprise_that_cannot_be_loaded_is_said(monkeypatch):
 
     monkeypatch.setattr(sending, "Sender", Broken)
     [found] = await _looked_at([Channel("ops", (Secret(f"json://{SECRET}"),))])
-    assert found == Finding(
+    assert found == DoctorFinding(
         "problem", "notify", "channel ops, URL 1 (json): apprise cannot be loaded",
         "install dockmend anew, with what it needs: docs/install.md",
     )  # fmt: skip

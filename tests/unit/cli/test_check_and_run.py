@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from dockmend.app.lock import locked
-from dockmend.app.rules import Rules
+from dockmend.app.rule_store import RuleStore
 from dockmend.errors import UsageError
 from dockmend.settings import load
 
@@ -111,7 +111,7 @@ def told_by_run(place: Place) -> set[str]:
         return set(str(error).splitlines())
     try:
         with locked(own.paths.state):
-            rules = Rules(own, "host", lambda: 0.0)
+            rules = RuleStore(own, "host", lambda: 0.0)
             asyncio.run(rules.start())
             said += [each for each in rules.problems if ": warning: " not in each]
     except UsageError as error:

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dockmend import __version__
-from dockmend.cli import frame
+from dockmend.cli import command_frame
 from dockmend.errors import DockmendError, EngineAway, InvalidFiles, Permanent, Problem, UsageError
 
 CONTRACT = [
@@ -53,7 +53,7 @@ def test_every_command_of_snapshots_is_there(name, dockmend):
 
 
 def test_help_lists_every_command_without_importing_any(dockmend):
-    assert list(frame.COMMANDS) == CONTRACT
+    assert list(command_frame.COMMANDS) == CONTRACT
     ran = dockmend("--help")
     assert all(name in ran.out for name in CONTRACT)
     script = (
@@ -197,8 +197,8 @@ def test_whatever_is_raised_becomes_a_sentence(error, code, said, dockmend, monk
     def broken(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(frame.root, "main", broken)
-    monkeypatch.setattr(frame, "_no_more_output", lambda: None)
+    monkeypatch.setattr(command_frame.root, "main", broken)
+    monkeypatch.setattr(command_frame, "_no_more_output", lambda: None)
     ran = dockmend("status")
     assert ran.code == code
     assert said in ran.err if said else ran.err == ""
@@ -208,9 +208,9 @@ def test_details_only_where_they_are_asked_for(monkeypatch, capfd):
     def broken(*_: object, **__: object) -> None:
         raise Weird("odd")
 
-    monkeypatch.setattr(frame.root, "main", broken)
+    monkeypatch.setattr(command_frame.root, "main", broken)
     monkeypatch.setenv("DOCKMEND_DEBUG", "1")
-    assert frame.execute(["status"]) == 1
+    assert command_frame.execute(["status"]) == 1
     assert "Traceback" in capfd.readouterr().err
 
 

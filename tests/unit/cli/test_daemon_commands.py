@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from dockmend.cli.in_force import in_force
+from dockmend.cli.command_context import in_force
 from dockmend.control import pidfiles
 from dockmend.control.pidfiles import PidFile, announced
-from dockmend.control.server import Server
+from dockmend.control.socket_server import SocketServer
 from dockmend.errors import InvalidFiles, Problem, UsageError
 from dockmend.own_container import own_containers
 from dockmend.settings import Policy
@@ -62,7 +62,7 @@ def state(tmp_path: Path) -> Iterator[tuple[Path, Scripted]]:
     stop = asyncio.Event()
 
     async def serve() -> None:
-        async with Server(tmp_path / "dockmend.sock", daemon):
+        async with SocketServer(tmp_path / "dockmend.sock", daemon):
             ready.set()
             await stop.wait()
 

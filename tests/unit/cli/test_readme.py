@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dockmend.cli.frame import COMMANDS, Commands, root
+from dockmend.cli.command_frame import COMMANDS, CommandGroup, root
 from dockmend.rules.loader import load_texts
 from dockmend.rules.owner_labels import wishes
 from dockmend.settings import check_file, schema
-from dockmend.settings.model import FileSettings
+from dockmend.settings.sections import FileSettings
 from dockmend.settings.variables import VARIABLES
 from tests.unit.rules.schema_subset import errors
 
@@ -95,7 +95,7 @@ def test_an_editor_that_goes_by_the_schema_finds_nothing_wrong_with_the_settings
 @pytest.mark.parametrize("text", [README, CLI], ids=["README.md", "docs/cli.md"])
 def test_every_command_it_names_is_there_with_its_flags(text):
     group = root
-    assert isinstance(group, Commands)
+    assert isinstance(group, CommandGroup)
     quoted = re.findall(r"(?:`|\$ (?:\S*/)?)dockmend ([a-z][^`\n]*)", text)
     assert quoted
     for line in quoted:

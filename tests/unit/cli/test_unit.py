@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from dockmend.cli import unit as units
-from dockmend.cli.checks import Finding
+from dockmend.cli.doctor_checks import DoctorFinding
 from dockmend.cli.unit import PROPERTIES, UNIT, sandbox, unit_properties
 from dockmend.settings import Paths, Settings
 
@@ -28,7 +28,7 @@ def shipped(**changes: str) -> dict[str, str]:
     return {**found, "LoadState": "loaded", "NeedDaemonReload": "no", "MainPID": "42", "MemoryMax": memory, **changes}
 
 
-def told(unit: dict[str, str], settings: Settings | None = None, **more: Any) -> list[Finding]:
+def told(unit: dict[str, str], settings: Settings | None = None, **more: Any) -> list[DoctorFinding]:
     return sandbox(unit, settings or Settings(), **{"socket": None, "execs": False, **more})
 
 

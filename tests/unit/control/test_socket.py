@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from dockmend.control import server as serving
-from dockmend.control.client import Client, Refused
-from dockmend.control.server import LONGEST_LINE, Server
+from dockmend.control import socket_server as serving
+from dockmend.control.socket_client import Refused, SocketClient
+from dockmend.control.socket_server import LONGEST_LINE, SocketServer
 from dockmend.errors import DockmendError, Unreachable, UsageError
 from tests.lab.waiting import eventually_async
 
@@ -48,7 +48,7 @@ def path(tmp_path):
 
 
 async def ask(path: Path, command: str, **arguments: Any) -> Any:
-    return await asyncio.to_thread(Client(path, 10).ask, command, **arguments)
+    return await asyncio.to_thread(SocketClient(path, 10).ask, command, **arguments)
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:
@@ -70,7 +70,7 @@ async def raw(path: Path, data: bytes) -> bytes:
 
 async def test_an_answer_comes_back_and_the_actor_is_the_kernels_word(path):
     daemon = Daemon()
-    async with Server(path, daemon):
+    async with SocketServer(path, daemon):
         assert await ask(path, "status") == {"text": "status"}
         await ask(path, "pause", rule="r", container=None, for_=60.0)
         await raw(path, b'{"command": "resume", "arguments": {"rule": "r"}}\n')
@@ -84,14 +84,14 @@ async def test_an_answer_comes_back_and_the_actor_is_the_kernels_word(path):
 
 async def test_a_client_cannot_choose_the_actor(path):
     daemon = Daemon()
-    async with Server(path, daemon):
+    async with SocketServer(path, daemon):
         with pytest.raises(Refused, match="unknown argument 'actor'"):
             await ask(path, "pause", actor="uid 0 (root)")
     assert daemon.calls == []
 
 
 async def test_the_socket_is_0660_and_gone_at_the_end(path):
-    async with Server(path, Daemon()):
+    async with SocketServer(path, Daemon()):
         assert stat.S_IMODE(path.stat().st_mode) == 0o660
     assert not path.exists()
 
@@ -100,32 +100,32 @@ async def test_a_socket_left_behind_is_replaced(path):
     dead = socket.socket(socket.AF_UNIX)
     dead.bind(str(path))
     dead.close()
-    async with Server(path, Daemon()):
+    async with SocketServer(path, Daemon()):
         assert await ask(path, "status") == {"text": "status"}
 
 
 async def test_a_second_daemon_is_refused_and_the_first_goes_on(path):
-    async with Server(path, Daemon()):
+    async with SocketServer(path, Daemon()):
         with pytest.raises(UsageError, match="another dockmend answers"):
-            await Server(path, Daemon()).__aenter__()
+            await SocketServer(path, Daemon()).__aenter__()
         assert await ask(path, "status") == {"text": "status"}
 
 
 async def test_a_file_in_the_way_is_never_removed(path):
     path.write_text("mine")
     with pytest.raises(UsageError, match="is no socket"):
-        await Server(path, Daemon()).__aenter__()
+        await SocketServer(path, Daemon()).__aenter__()
     assert path.read_text() == "mine"
 
 
 async def test_a_path_too_long_for_a_socket_is_said(tmp_path):
     with pytest.raises(UsageError, match="--socket"):
-        await Server(tmp_path / ("x" * 120), Daemon()).__aenter__()
+        await SocketServer(tmp_path / ("x" * 120), Daemon()).__aenter__()
 
 
 async def test_the_daemons_own_sentence_and_exit_code_arrive(path):
     daemon = Daemon()
-    async with Server(path, daemon):
+    async with SocketServer(path, daemon):
         for fault, code in ((UsageError("no rule x"), 2), (Unreachable("engine away"), 3), (DockmendError("no"), 1)):
             daemon.fault = fault
             with pytest.raises(Refused, match=str(fault)) as caught:
@@ -136,7 +136,7 @@ async def test_the_daemons_own_sentence_and_exit_code_arrive(path):
 async def test_a_fault_in_the_daemon_is_a_sentence_not_a_traceback(path):
     daemon = Daemon()
     daemon.fault = ZeroDivisionError("secret detail")
-    async with Server(path, daemon):
+    async with SocketServer(path, daemon):
         with pytest.raises(Refused, match="internal error") as caught:
             await ask(path, "status")
     assert "secret" not in str(caught.value)
@@ -164,7 +164,7 @@ async def test_a_fault_in_the_daemon_is_a_sentence_not_a_traceback(path):
 )
 async def test_requests_that_make_no_sense_are_refused(path, line, expected):
     daemon = Daemon()
-    async with Server(path, daemon):
+    async with SocketServer(path, daemon):
         answer = json.loads(await raw(path, line))
         assert await ask(path, "status") == {"text": "status"}, "the server lives on"
     if expected:
@@ -176,7 +176,7 @@ async def test_requests_that_make_no_sense_are_refused(path, line, expected):
 
 
 async def test_a_client_that_says_nothing_is_hung_up_on(path):
-    async with Server(path, Daemon(), idle=0.05):
+    async with SocketServer(path, Daemon(), idle=0.05):
         reader, writer = await asyncio.open_unix_connection(path)
         async with asyncio.timeout(10):
             assert await reader.read() == b""
@@ -188,7 +188,7 @@ async def test_a_client_that_does_not_read_its_answer_is_hung_up_on(path):
         async def status(self) -> Any:
             return "x" * 10_000_000
 
-    async with Server(path, Large(), idle=0.2) as server:
+    async with SocketServer(path, Large(), idle=0.2) as server:
         _, writer = await asyncio.open_unix_connection(path, limit=1024)
         writer.write(b'{"command": "status"}\n')
         await eventually_async(lambda: server._clients)
@@ -199,7 +199,7 @@ async def test_a_client_that_does_not_read_its_answer_is_hung_up_on(path):
 async def test_a_command_that_never_ends_is_answered(path):
     daemon = Daemon()
     daemon.gate = asyncio.Event()
-    async with Server(path, daemon, answer=0.05):
+    async with SocketServer(path, daemon, answer=0.05):
         with pytest.raises(Refused, match="no answer within"):
             await ask(path, "reload")
 
@@ -207,7 +207,7 @@ async def test_a_command_that_never_ends_is_answered(path):
 async def test_leaving_ends_a_client_that_waits(path):
     daemon = Daemon()
     daemon.gate = asyncio.Event()
-    async with Server(path, daemon):
+    async with SocketServer(path, daemon):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b'{"command": "status"}\n')
         async with asyncio.timeout(10):
@@ -218,7 +218,7 @@ async def test_leaving_ends_a_client_that_waits(path):
 
 async def test_too_many_clients_are_told_so(path, monkeypatch):
     monkeypatch.setattr(serving, "MOST_CLIENTS", 1)
-    async with Server(path, Daemon()):
+    async with SocketServer(path, Daemon()):
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b'{"command": "status"}\n')
         await reader.readline()
@@ -230,7 +230,7 @@ async def test_too_many_clients_are_told_so(path, monkeypatch):
 
 async def test_who_is_told_so_has_asked_first(path, monkeypatch):
     monkeypatch.setattr(serving, "MOST_CLIENTS", 0)
-    async with Server(path, Daemon()):
+    async with SocketServer(path, Daemon()):
         reader, writer = await asyncio.open_unix_connection(path)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
@@ -242,7 +242,7 @@ async def test_who_is_told_so_has_asked_first(path, monkeypatch):
 
 def test_where_nobody_answers_the_person_learns_what_to_do(path):
     with pytest.raises(Unreachable, match="is it running") as caught:
-        Client(path).ask("status")
+        SocketClient(path).ask("status")
     assert caught.value.exit_code == 3
     assert str(path) in str(caught.value)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dockmend.engine import looking, transport
+from dockmend.engine import engine_queries, transport
 from dockmend.engine.client import DockerEngine
 from dockmend.errors import EngineAway, NotFound, Permanent, Temporary, Unreachable
 from dockmend.model import Endpoint
@@ -118,7 +118,7 @@ async def test_what_vanishes_during_a_listing_is_left_out(fake: FakeEngine, clie
 async def test_a_volume_plugin_that_is_down_does_not_blind_us_to_containers(
     fake: FakeEngine, client: DockerEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "VOLUMES_TIMEOUT", 0.1)
+    monkeypatch.setattr(engine_queries, "VOLUMES_TIMEOUT", 0.1)
     fake.add_container("web")
     fake.add_volume("data")
     first = await client.listing()
@@ -150,7 +150,7 @@ async def test_a_listing_whose_every_inspect_fails_fails_as_itself(fake: FakeEng
 async def test_one_container_that_cannot_be_inspected_hides_no_other(
     fake: FakeEngine, client: DockerEngine, kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "INSPECT_TIMEOUT", 1.0)
+    monkeypatch.setattr(engine_queries, "INSPECT_TIMEOUT", 1.0)
     ids = [fake.add_container(f"c{number}") for number in range(40)]
     fake.faults.append(Fault(f"GET /containers/{ids[7]}/json", kind, times=-1))
     listing = await client.listing()

@@ -9,7 +9,7 @@ import pytest
 
 from dockmend.engine.api_versions import ApiVersion
 from dockmend.engine.client import DockerEngine
-from dockmend.engine.looking import bounded
+from dockmend.engine.engine_queries import bounded
 from dockmend.errors import EngineAway, Temporary
 from tests.fakes.engine import FakeEngine
 from tests.lab import eventually_async

@@ -12,7 +12,7 @@ import pytest
 
 from dockmend.engine import container_files
 from dockmend.engine.container_files import FILE, ContainerFiles
-from dockmend.engine.times import epoch
+from dockmend.engine.engine_times import epoch
 from dockmend.model import Container
 
 ID = "a1" * 32

@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from dockmend.engine import looking, transport
+from dockmend.engine import engine_queries, transport
 from dockmend.engine.client import DockerEngine
-from dockmend.engine.looking import RememberedLabels
+from dockmend.engine.engine_queries import RememberedLabels
 from dockmend.errors import Temporary
 from tests.fakes.engine import FakeEngine
 
@@ -28,9 +28,9 @@ async def test_large_answers_are_in_hand_one_at_a_time(
         fake.add_container(f"web{number}", "other", labels={"mine": "1"})
     await client.connect()
     at_once, most = 0, 0
-    labels_of = looking.Looking._labels_of_image
+    labels_of = engine_queries.EngineQueries._labels_of_image
 
-    async def counted(self: looking.Looking, wire: Any) -> dict[str, str] | None:
+    async def counted(self: engine_queries.EngineQueries, wire: Any) -> dict[str, str] | None:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
@@ -40,7 +40,7 @@ async def test_large_answers_are_in_hand_one_at_a_time(
         finally:
             at_once -= 1
 
-    monkeypatch.setattr(looking.Looking, "_labels_of_image", counted)
+    monkeypatch.setattr(engine_queries.EngineQueries, "_labels_of_image", counted)
     listing = await client.listing()
     assert most == 1
     assert [(each.labels, each.too_much, each.left_out > 1 << 21) for each in listing.containers] == [
@@ -87,6 +87,6 @@ def test_labels_of_images_are_remembered_up_to_so_many_bytes() -> None:
     assert not known
     for number in range(2000):
         known.keep(f"{number}", {"text": "x" * 10_000})
-    assert sum(len(each["text"]) for each in known.values()) <= looking.REMEMBERED_LABELS
+    assert sum(len(each["text"]) for each in known.values()) <= engine_queries.REMEMBERED_LABELS
     assert "1999" in known
     assert "0" not in known

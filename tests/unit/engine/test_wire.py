@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dockmend.engine import times, wire, wire_networks
+from dockmend.engine import engine_times, wire, wire_networks
 from dockmend.model import Container, Endpoint, HealthCheck
 
 
@@ -49,7 +49,7 @@ def test_an_entry_that_a_failed_connect_left_is_no_network_of_a_container_that_r
     ],
 )
 def test_times(text: str | None, seconds: float) -> None:
-    assert times.epoch(text) == pytest.approx(seconds, abs=1e-6)
+    assert engine_times.epoch(text) == pytest.approx(seconds, abs=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import structlog
 
 from dockmend.errors import JournalError
-from dockmend.journal import schema
+from dockmend.journal import migrations
 from dockmend.journal.reader import connect_reader
 from dockmend.journal.records import Breaker, Incident, Pause
 from dockmend.journal.sqlite import SqliteJournal
@@ -25,7 +25,7 @@ DAY = 86400.0
 
 
 def damaged(path: Path, how: str) -> None:
-    connection, _ = schema.open_for_writing(path)
+    connection, _ = migrations.open_for_writing(path)
     connection.executemany("INSERT INTO known VALUES (?, ?)", [(f"container/{n}", b"x" * 2000) for n in range(100)])
     connection.close()
     content = bytearray(path.read_bytes())
@@ -41,7 +41,7 @@ def damaged(path: Path, how: str) -> None:
 @pytest.mark.parametrize("how", ["garbage", "cut", "pages"])
 async def test_a_corrupt_file_is_set_aside_and_a_new_one_begun(tmp_path, how, monkeypatch):
     lines = structlog.testing.CapturingLogger()
-    monkeypatch.setattr(schema, "log", lines)
+    monkeypatch.setattr(migrations, "log", lines)
     path = tmp_path / "journal.sqlite3"
     damaged(path, how)
     kept = path.read_bytes()
@@ -64,7 +64,7 @@ def test_setting_aside_twice_within_a_second_keeps_both(tmp_path):
     places = set()
     for _ in range(2):
         damaged(path, "garbage")
-        connection, aside = schema.open_for_writing(path)
+        connection, aside = migrations.open_for_writing(path)
         connection.close()
         places.add(aside)
         assert aside is not None
@@ -84,36 +84,36 @@ def fails_halfway(connection: sqlite3.Connection) -> None:
 def test_an_empty_file_of_version_0_gets_the_schema(tmp_path):
     path = tmp_path / "journal.sqlite3"
     path.touch(0o644)
-    connection, aside = schema.open_for_writing(path)
+    connection, aside = migrations.open_for_writing(path)
     assert aside is None
-    assert schema.version_of(connection) == len(schema.MIGRATIONS)
+    assert migrations.version_of(connection) == len(migrations.MIGRATIONS)
     assert connection.execute("SELECT count(*) FROM incidents").fetchone() == (0,)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     connection.close()
 
 
 def test_migrations_run_in_order_once_and_keep_what_is_there(tmp_path):
-    connection, _ = schema.open_for_writing(tmp_path / "j", schema.MIGRATIONS)
+    connection, _ = migrations.open_for_writing(tmp_path / "j", migrations.MIGRATIONS)
     connection.execute("INSERT INTO breakers VALUES ('heal', 'container:web', 1.0, '', NULL)")
-    newer = (*schema.MIGRATIONS, add_note)
-    assert schema.migrate(connection, newer) == len(newer)
-    assert schema.migrate(connection, newer) == len(newer)
+    newer = (*migrations.MIGRATIONS, add_note)
+    assert migrations.migrate(connection, newer) == len(newer)
+    assert migrations.migrate(connection, newer) == len(newer)
     assert connection.execute("SELECT target, note FROM breakers").fetchall() == [("container:web", "old")]
     connection.close()
 
 
 def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path):
-    connection, _ = schema.open_for_writing(tmp_path / "j")
+    connection, _ = migrations.open_for_writing(tmp_path / "j")
     with pytest.raises(sqlite3.OperationalError, match="power cut"):
-        schema.migrate(connection, (*schema.MIGRATIONS, fails_halfway))
-    assert schema.version_of(connection) == len(schema.MIGRATIONS)
+        migrations.migrate(connection, (*migrations.MIGRATIONS, fails_halfway))
+    assert migrations.version_of(connection) == len(migrations.MIGRATIONS)
     assert connection.execute("SELECT count(*) FROM breakers").fetchone() == (0,)
     connection.close()
 
 
 async def test_a_file_of_a_newer_version_is_left_alone(tmp_path):
     path = tmp_path / "journal.sqlite3"
-    connection, _ = schema.open_for_writing(path)
+    connection, _ = migrations.open_for_writing(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(JournalError, match="newer dockmend"):
@@ -281,9 +281,9 @@ async def test_nothing_of_what_was_deleted_is_left_in_the_file(journal):
 def test_of_the_damaged_journals_the_newest_are_kept(tmp_path: Path):
     path = tmp_path / "journal.sqlite3"
     aside: list[Path] = []
-    for number in range(schema.SET_ASIDE_KEPT + 2):
+    for number in range(migrations.SET_ASIDE_KEPT + 2):
         damaged(path, "garbage")
-        connection, moved = schema.open_for_writing(path)
+        connection, moved = migrations.open_for_writing(path)
         connection.close()
         assert moved is not None
         moved.with_name(moved.name + "-wal").touch()
@@ -291,5 +291,5 @@ def test_of_the_damaged_journals_the_newest_are_kept(tmp_path: Path):
         aside.append(moved)
         path.unlink()
     assert sorted(tmp_path.glob("*.corrupt-*")) == sorted(
-        each.with_name(each.name + suffix) for each in aside[-schema.SET_ASIDE_KEPT :] for suffix in ("", "-wal")
+        each.with_name(each.name + suffix) for each in aside[-migrations.SET_ASIDE_KEPT :] for suffix in ("", "-wal")
     )

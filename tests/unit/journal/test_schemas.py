@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.errors import JournalError
-from dockmend.journal import schema
+from dockmend.journal import migrations
 from dockmend.journal.reader import connect_reader
 from dockmend.journal.records import ActionRecord, Breaker, ClosedIncident
 from dockmend.journal.sqlite import SqliteJournal
@@ -30,11 +30,11 @@ def left_by(number: int, path: Path) -> Path:
 
 def test_there_is_a_journal_of_each_earlier_schema():
     assert sorted(int(each.stem.partition("-")[2]) for each in HERE.glob("schema-*.sql")) == list(
-        range(1, len(schema.MIGRATIONS))
+        range(1, len(migrations.MIGRATIONS))
     )
 
 
-@pytest.mark.parametrize("number", range(1, len(schema.MIGRATIONS)))
+@pytest.mark.parametrize("number", range(1, len(migrations.MIGRATIONS)))
 async def test_everything_is_there_after_the_migration(tmp_path: Path, number: int):
     path = left_by(number, tmp_path / "journal.sqlite3")
     with pytest.raises(JournalError, match=f"schema {number}"):
@@ -42,7 +42,7 @@ async def test_everything_is_there_after_the_migration(tmp_path: Path, number: i
     journal = SqliteJournal(path, lambda: NOW + 60)
     await journal.open()
     assert journal.set_aside is None
-    assert (await journal.stats())["schema"] == len(schema.MIGRATIONS)
+    assert (await journal.stats())["schema"] == len(migrations.MIGRATIONS)
     (waiting,) = await journal.open_incidents()
     assert (waiting.object_name, waiting.state) == ("web", "waiting")
     (closed,) = await journal.recent_incidents(NOW)
@@ -98,13 +98,13 @@ async def test_a_row_outlives_its_incident_and_a_command_sees_and_writes_rows_be
     await daemon.close()
 
 
-@pytest.mark.parametrize("number", range(1, len(schema.MIGRATIONS)))
+@pytest.mark.parametrize("number", range(1, len(migrations.MIGRATIONS)))
 async def test_a_command_does_not_migrate_what_a_daemon_may_be_writing(tmp_path: Path, number: int):
     path = left_by(number, tmp_path / "journal.sqlite3")
     with pytest.raises(JournalError, match=f"schema {number}"):
         await SqliteJournal(path, lambda: NOW, beside=True).open()
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        assert schema.version_of(connection) == number
+        assert migrations.version_of(connection) == number
 
 
 async def test_secrets_of_earlier_records_are_taken_out(tmp_path: Path):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 from msgspec.structs import replace
 
-from dockmend.mirror.ends import Run
-from dockmend.mirror.entry import Entry, Kept
+from dockmend.mirror.container_record import ContainerRecord, StoredRecord
+from dockmend.mirror.exit_cause import ContainerRun
 from dockmend.model import Container, Endpoint, Network, aside_name
 from dockmend.owned import OwnedObject
 from tests.unit.mirror.host import ID, Host
@@ -19,8 +19,10 @@ BARE = Endpoint("n1", address="172.29.77.2")
 
 def test_a_fixed_place_outlives_a_bare_one_that_a_look_saw_as_it_was_made():
     """`recreate` connects it plainly when it is made, and takes it out before it starts: the network was lost."""
-    old = Kept(container=Container("1" * 64, "web"), run=Run(), good={"lane": FIXED}, lost={"lane": 5.0})
-    new = Entry(Kept(container=Container("2" * 64, "web"), run=Run(), good={"lane": BARE}))
+    old = StoredRecord(
+        container=Container("1" * 64, "web"), run=ContainerRun(), good={"lane": FIXED}, lost={"lane": 5.0}
+    )
+    new = ContainerRecord(StoredRecord(container=Container("2" * 64, "web"), run=ContainerRun(), good={"lane": BARE}))
     new.inherit(old)
     place = new.kept.good["lane"]
     assert (place.ipv4, place.aliases, place.address) == ("172.29.77.24", ("web-alias",), "")
@@ -31,8 +33,12 @@ def test_a_fixed_place_outlives_a_bare_one_that_a_look_saw_as_it_was_made():
 
 
 def test_a_place_that_it_has_is_its_own():
-    old = Kept(container=Container("1" * 64, "web"), run=Run(), good={"lane": FIXED})
-    new = Entry(Kept(container=Container("2" * 64, "web", networks={"lane": BARE}), run=Run(), good={"lane": BARE}))
+    old = StoredRecord(container=Container("1" * 64, "web"), run=ContainerRun(), good={"lane": FIXED})
+    new = ContainerRecord(
+        StoredRecord(
+            container=Container("2" * 64, "web", networks={"lane": BARE}), run=ContainerRun(), good={"lane": BARE}
+        )
+    )
     new.inherit(old)
     assert new.kept.good == {"lane": BARE}
 

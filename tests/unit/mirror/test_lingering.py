@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.app.unwell import unwell
-from dockmend.mirror import Mirror, entry
+from dockmend.mirror import Mirror, container_record
 from dockmend.mirror.lingering import lingering
 from dockmend.model import Container, HealthCheck
 from dockmend.owned import OwnedObject
@@ -88,7 +88,7 @@ def test_a_check_that_begins_anew_has_its_time_anew(verdict: str):
 def test_a_start_of_dockmend_does_not_give_it_its_time_anew():
     host = starting(FOR_EVER)
     host.wait(HOUR)
-    known = entry.encode(host.mirror.entries[ID])
+    known = container_record.encode(host.mirror.entries[ID])
     after = Host(Mirror(), now=host.now)
     after.mirror.restore(known)
     present = host.mirror.container(ID)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dockmend.mirror import Mirror
-from dockmend.mirror.graph import build
+from dockmend.mirror.dependency_graph import build
 from dockmend.model import Change, Container, Event, target_of
 from tests.unit.mirror.simulated import LAN, SimulatedEngine
 

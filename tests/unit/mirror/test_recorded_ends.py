@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.mirror import Mirror
-from dockmend.mirror.ends import EARLIER, EngineStart
+from dockmend.mirror.exit_cause import EARLIER, EngineStart
 from dockmend.model import Container
 from tests.unit.mirror.host import ID, Host
 

@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 from msgspec.structs import replace
 
-from dockmend.mirror import Mirror, index, looks, troubles, view
-from dockmend.mirror.graph import build
+from dockmend.mirror import Mirror, change_factory, conditions, container_index, mirror_queries
+from dockmend.mirror.dependency_graph import build
 from dockmend.model import Change, Container, Network, Object, target_of
 from tests.unit.mirror.host import Host
 
@@ -24,7 +24,7 @@ class Counted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        for module in (index, looks, troubles, view):
+        for module in (container_index, conditions, change_factory, mirror_queries):
             monkeypatch.setattr(module, "target_of", self._target_of)
 
     def _target_of(self, subject: Object | None, host: str = "") -> str:

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.mirror import Mirror
-from dockmend.mirror.ends import Run
+from dockmend.mirror.exit_cause import ContainerRun
 from dockmend.model import Container, Event, HealthCheck, Network, Volume, aside_name, target_of
 from dockmend.owned import OwnedObject
 from tests.unit.mirror.host import ID, Host, endpoint, event
@@ -751,15 +751,15 @@ def test_when_dockmend_asked_is_told_by_how_long_that_is_ago(began: float, over:
     found, since = host.mirror.entries[ID], host.now
     host.mirror.asks(ID, since)
     found.kept.run.died_at = since + over if over else 0.0
-    assert host.mirror.asked_at(found, Run(started_at=since + began), since + 1) == pytest.approx(since + told)
-    assert host.mirror.asked_at(found, Run(started_at=since + began), since + 1) == 0.0  # of one run only
+    assert host.mirror.asked_at(found, ContainerRun(started_at=since + began), since + 1) == pytest.approx(since + told)
+    assert host.mirror.asked_at(found, ContainerRun(started_at=since + began), since + 1) == 0.0  # of one run only
 
 
 def test_what_the_engine_refused_to_start_was_not_asked_for():
     host = joined()
     host.mirror.asks(ID, host.now)
     host.mirror.asks(ID, None)
-    assert host.mirror.asked_at(host.mirror.entries[ID], Run(started_at=host.now + 5), host.now + 5) == 0.0
+    assert host.mirror.asked_at(host.mirror.entries[ID], ContainerRun(started_at=host.now + 5), host.now + 5) == 0.0
 
 
 def test_the_end_that_was_told_as_a_persons_stays_so_when_dockmend_tells_of_its_own_doing():

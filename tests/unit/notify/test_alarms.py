@@ -8,10 +8,10 @@ from itertools import product
 import pytest
 from msgspec.structs import replace
 
-from dockmend.notify.alarms import TRANSITIONS, Alarm, Alarms, Ending, Phase, Say, Seen, Trouble, Word
+from dockmend.notify.alarms import TRANSITIONS, Alarm, AlarmEnding, Alarms, AlarmSeen, AlarmTrouble, Phase, Say, Word
 from dockmend.notify.message import Kind
 
-DOWN = Trouble(
+DOWN = AlarmTrouble(
     key="down/container:web", kind=Kind.DOWN, target="container:web", object_name="web", since=1000.0,
     object_id="1" * 64, cause="crashed", grace=60.0,
 )  # fmt: skip
@@ -24,18 +24,18 @@ class Bench:
     def __init__(self, told: Iterable[Alarm] = ()) -> None:
         self.alarms = Alarms(told)
         self.now = 1000.0
-        self.ending: Ending | None = Ending.WELL
+        self.ending: AlarmEnding | None = AlarmEnding.WELL
 
-    def look(self, *troubles: Trouble, after: float = 0.0) -> list[Word]:
+    def look(self, *troubles: AlarmTrouble, after: float = 0.0) -> list[Word]:
         self.now += after
         return self.alarms.step(self.now, troubles, lambda trouble: self.ending)
 
-    def said(self, *troubles: Trouble, after: float = 0.0) -> list[tuple[str, str]]:
+    def said(self, *troubles: AlarmTrouble, after: float = 0.0) -> list[tuple[str, str]]:
         return [(each.say.value, each.trouble.kind.value) for each in self.look(*troubles, after=after)]
 
 
 def test_every_phase_has_an_answer_to_all_that_is_seen():
-    assert set(TRANSITIONS) == set(product(Phase, Seen))
+    assert set(TRANSITIONS) == set(product(Phase, AlarmSeen))
     told = {(phase, say) for phase, say in TRANSITIONS.values() if say is not Say.NOTHING}
     assert told == {(Phase.TOLD, Say.ALARM), (None, Say.RESOLVED)}
     assert all(before is Phase.TOLD for (before, _), (_, say) in TRANSITIONS.items() if say is Say.RESOLVED)
@@ -50,7 +50,7 @@ def test_it_is_told_once_when_it_has_stood_for_its_grace_and_once_when_it_is_ove
     assert bench.alarms.next_due() is None
     assert bench.said(DOWN, after=1000.0) == []
     (word,) = bench.look(after=1.0)
-    assert (word.say, word.ending, word.trouble) == (Say.RESOLVED, Ending.WELL, DOWN)
+    assert (word.say, word.ending, word.trouble) == (Say.RESOLVED, AlarmEnding.WELL, DOWN)
     assert bench.said(after=1.0) == []
     assert bench.alarms.known == {}
 
@@ -71,9 +71,9 @@ def test_one_that_is_starting_is_not_well_yet():
     bench.ending = None
     assert bench.said(after=1.0) == []
     assert bench.said(DOWN, after=1.0) == []
-    bench.ending = Ending.STOPPED
+    bench.ending = AlarmEnding.STOPPED
     (word,) = bench.look(after=1.0)
-    assert word.ending is Ending.STOPPED
+    assert word.ending is AlarmEnding.STOPPED
 
 
 def test_giving_up_is_told_at_once_and_replaces_what_was_told_before():
@@ -140,7 +140,7 @@ def test_another_name_is_the_same_trouble():
 @pytest.mark.parametrize("kind", [Kind.DEGRADED, Kind.NEEDS_YOU])
 def test_each_trouble_has_an_alarm_of_its_own(kind: Kind):
     bench = Bench()
-    others = [Trouble(f"{kind}/{name}", kind, "", name, 1000.0 + at) for at, name in enumerate("ab")]
+    others = [AlarmTrouble(f"{kind}/{name}", kind, "", name, 1000.0 + at) for at, name in enumerate("ab")]
     assert [word.trouble.object_name for word in bench.look(*reversed(others))] == ["a", "b"]
     assert [word.trouble.object_name for word in bench.look(others[1])] == ["a"]
 
@@ -163,7 +163,7 @@ def test_what_a_person_ends_is_told_at_once_however_often_it_came():
         bench.look(DOWN)
         bench.look(DOWN, after=60.0)
         bench.look(after=1.0)
-    bench.ending = Ending.STOPPED
+    bench.ending = AlarmEnding.STOPPED
     assert bench.said(after=1.0) == [("resolved", "down")]
 
 

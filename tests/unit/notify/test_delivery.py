@@ -14,7 +14,7 @@ import structlog
 
 from dockmend.notify.delivery import KEPT, MOST, Delivery
 from dockmend.notify.message import Kind, Message
-from dockmend.notify.outbox import Outbox, Outcome, State
+from dockmend.notify.outbox import DeliveryOutcome, Outbox, State
 from dockmend.notify.sender import Verdict
 from dockmend.settings.channels import Channel
 from dockmend.settings.secrets import Secret
@@ -56,7 +56,7 @@ class Lab:
         self.clock = self.machine.clock()
         self.fake = Fake(clock=self.clock)
         self.disk = disk or Disk()
-        self.outcomes: list[tuple[str, Kind, Outcome]] = []
+        self.outcomes: list[tuple[str, Kind, DeliveryOutcome]] = []
         made = [Channel(name, tuple(map(Secret, urls)), **more) for name, urls in channels.items()]
         self.outbox = Outbox(
             {each.name: len(each.urls) for each in made}, self.disk, lambda *told: self.outcomes.append(told)
@@ -111,7 +111,7 @@ async def test_what_is_refused_is_tried_again_in_order_and_ever_more_slowly():
         lab.fake.refuses.clear()
         lab.passes(40)
         await lab.has("a", "m1", "m2")
-        assert [outcome for *_, outcome in lab.outcomes] == [Outcome.FAILED] * 4 + [Outcome.SENT] * 2
+        assert [outcome for *_, outcome in lab.outcomes] == [DeliveryOutcome.FAILED] * 4 + [DeliveryOutcome.SENT] * 2
 
 
 async def test_one_that_hangs_or_refuses_holds_up_no_other():
@@ -156,7 +156,9 @@ async def test_after_a_day_it_is_given_up_counted_and_logged_and_what_is_newer_i
             lab.fake.refuses.clear()
             lab.passes(MOST)
             await lab.has("a", "m3")
-    assert [each for each in lab.outcomes if each[2] is Outcome.GIVEN_UP] == [("ops", Kind.DOWN, Outcome.GIVEN_UP)] * 2
+    assert [each for each in lab.outcomes if each[2] is DeliveryOutcome.GIVEN_UP] == [
+        ("ops", Kind.DOWN, DeliveryOutcome.GIVEN_UP)
+    ] * 2
     assert [(each["log_level"], each.get("messages")) for each in logs] == [
         ("warning", None), ("error", 2), ("info", None),
     ]  # fmt: skip

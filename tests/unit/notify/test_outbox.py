@@ -11,12 +11,12 @@ from dockmend.errors import JournalError
 from dockmend.journal.sqlite import SqliteJournal
 from dockmend.notify import outbox as module
 from dockmend.notify.message import Kind, Severity
-from dockmend.notify.outbox import TRANSITIONS, Outbox, Outcome, State
+from dockmend.notify.outbox import TRANSITIONS, DeliveryOutcome, Outbox, State
 from tests.unit.notify.making import NOW, Disk, a_message
 
 
-class Counted(list[tuple[str, Kind, Outcome]]):
-    def __call__(self, channel: str, kind: Kind, outcome: Outcome) -> None:
+class Counted(list[tuple[str, Kind, DeliveryOutcome]]):
+    def __call__(self, channel: str, kind: Kind, outcome: DeliveryOutcome) -> None:
         self.append((channel, kind, outcome))
 
 
@@ -129,7 +129,7 @@ def test_what_is_too_much_goes_the_least_grave_first_and_the_other_channel_keeps
     graves = [Severity.CRITICAL, Severity.WARNING, Severity.INFO, Severity.WARNING, Severity.CRITICAL]
     for number, severity in enumerate(graves):
         outbox.put("ops", a_message(number, severity=severity), NOW)
-    assert counted == [("ops", Kind.DOWN, Outcome.DROPPED)] * 2
+    assert counted == [("ops", Kind.DOWN, DeliveryOutcome.DROPPED)] * 2
     assert titles(outbox, "ops") == ["web0 is down", "web3 is down", "web4 is down"]
     assert titles(outbox, "home") == ["web9 is down"]
     assert not disk.rows
@@ -173,7 +173,7 @@ def test_what_was_due_too_long_ago_is_given_up_at_the_url_that_takes_nothing():
     outbox.put("ops", a_message(0), NOW)
     outbox.put("ops", a_message(1), NOW + 100)
     assert outbox.give_up("ops", 0, NOW + 50) == 1
-    assert counted == [("ops", Kind.DOWN, Outcome.GIVEN_UP)]
+    assert counted == [("ops", Kind.DOWN, DeliveryOutcome.GIVEN_UP)]
     assert titles(outbox, url=0) == ["web1 is down"]
     assert titles(outbox, url=1) == ["web0 is down", "web1 is down"]
     assert not disk.rows
@@ -183,7 +183,7 @@ def test_a_channel_that_is_no_longer_configured_loses_its_messages_and_it_is_cou
     counted, disk = Counted(), Disk()
     Outbox({"old": 1}, disk).put("old", a_message(), NOW)
     again(disk, {"ops": 1}, counted=counted)
-    assert counted == [("old", Kind.DOWN, Outcome.DROPPED)]
+    assert counted == [("old", Kind.DOWN, DeliveryOutcome.DROPPED)]
     assert not disk.rows
 
 

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from dockmend.notify.message import Channel, Kind, Message, Severity
-from dockmend.notify.routing import Addressed, Now, Router
+from dockmend.notify.routing import Addressed, Router, RoutingMoment
 
 MORNING = datetime(2026, 12, 2, 8, 30, tzinfo=UTC)
 NIGHT = datetime(2026, 12, 2, 23, 30, tzinfo=UTC)
@@ -61,8 +61,8 @@ class Post:
         self.box = Box()
         self.router = Router({each.name: each for each in channels}, self.box, self.now)
 
-    def now(self) -> Now:
-        return Now(self.local.timestamp() - 1000.0, self.local)
+    def now(self) -> RoutingMoment:
+        return RoutingMoment(self.local.timestamp() - 1000.0, self.local)
 
     def passes(self, seconds: float) -> None:
         self.local = datetime.fromtimestamp(self.local.timestamp() + seconds, UTC)

@@ -174,7 +174,7 @@ async def test_what_it_said_is_told_without_the_url():
 
 
 def test_code_comes_from_the_installation_only():
-    assert COMMAND[1:] == ("-I", "-B", "-m", "dockmend.notify.child")
+    assert COMMAND[1:] == ("-I", "-B", "-m", "dockmend.notify.apprise_process")
 
 
 @pytest.mark.parametrize(

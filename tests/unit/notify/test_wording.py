@@ -12,15 +12,15 @@ from msgspec.structs import replace
 
 from dockmend.journal.records import Incident
 from dockmend.notify import defusing, wording
-from dockmend.notify.alarms import Ending, Trouble
+from dockmend.notify.alarms import AlarmEnding, AlarmTrouble
 from dockmend.notify.message import Kind, Message, Severity
 from dockmend.notify.wording import Facts, Try, Where
-from dockmend.rules.model import Rule
+from dockmend.rules.rule import Rule
 
 NOW = datetime(2026, 12, 2, 3, 9, tzinfo=UTC).timestamp()
 SINCE = datetime(2026, 12, 2, 3, 5, tzinfo=UTC).timestamp()
 NAS = Where("nas", lambda at: datetime.fromtimestamp(at, UTC))
-DOWN = Trouble(
+DOWN = AlarmTrouble(
     key="down/container:sonarr", kind=Kind.DOWN, target="container:sonarr", object_name="sonarr", since=SINCE,
     object_id="1" * 64, cause="crashed",
 )  # fmt: skip
@@ -108,13 +108,13 @@ def test_a_time_of_another_day_bears_its_day():
 @pytest.mark.parametrize(
     ("ending", "title"),
     [
-        (Ending.WELL, "✅ sonarr is well again"),
-        (Ending.STOPPED, "✅ sonarr was stopped by a person"),
-        (Ending.REMOVED, "✅ sonarr was removed"),
-        (Ending.COMPLETED, "✅ sonarr ended with exit code 0"),
+        (AlarmEnding.WELL, "✅ sonarr is well again"),
+        (AlarmEnding.STOPPED, "✅ sonarr was stopped by a person"),
+        (AlarmEnding.REMOVED, "✅ sonarr was removed"),
+        (AlarmEnding.COMPLETED, "✅ sonarr ended with exit code 0"),
     ],
 )
-def test_how_it_ended(ending: Ending, title: str):
+def test_how_it_ended(ending: AlarmEnding, title: str):
     told = wording.resolved(GAVE_UP, ending, NOW, NAS)
     assert told.title == title
     assert told.body == "It was down.\nIt lasted 4 min, since 03:05.\nHost: nas"
@@ -122,14 +122,17 @@ def test_how_it_ended(ending: Ending, title: str):
 
 
 def test_dockmend_itself():
-    engine = Trouble(
+    engine = AlarmTrouble(
         key="degraded/engine", kind=Kind.DEGRADED, target="engine", object_name="", since=SINCE, note="connection lost"
     )
     told = wording.alarm(engine, Facts(), NOW, NAS)
     assert told.title == "🟠 dockmend on nas cannot work: the engine does not answer since 03:05"
     assert told.body == "connection lost.\nA message follows when it works again.\nHost: nas"
     assert told.next_step == "systemctl status docker"
-    assert wording.resolved(engine, Ending.WELL, NOW, NAS).title == "✅ dockmend on nas works again: the engine answers"
+    assert (
+        wording.resolved(engine, AlarmEnding.WELL, NOW, NAS).title
+        == "✅ dockmend on nas works again: the engine answers"
+    )
 
 
 def test_what_was_healed_and_what_is_healed_again_and_again():
@@ -180,7 +183,9 @@ def test_a_rules_own_message():
 
 
 def test_what_was_over_before_it_was_told_is_one_message():
-    one = wording.over_before_told(wording.alarm(DOWN, FACTS, NOW, NAS), wording.resolved(DOWN, Ending.WELL, NOW, NAS))
+    one = wording.over_before_told(
+        wording.alarm(DOWN, FACTS, NOW, NAS), wording.resolved(DOWN, AlarmEnding.WELL, NOW, NAS)
+    )
     assert one.kind is Kind.RESOLVED
     assert one.title == "✅ sonarr is well again"
     assert "It had not been told yet:\n🔴 sonarr is down\nExit code 1" in one.body
@@ -220,7 +225,7 @@ def test_a_stranger_neither_mentions_nor_links_nor_writes_a_command(kind: Kind):
                     check=HOSTILE, lines=(HOSTILE,), why_not=HOSTILE)  # fmt: skip
     incident = replace(HEALED, object_name=HOSTILE, target=HOSTILE, note=HOSTILE, reason=HOSTILE)
     messages = [
-        wording.alarm(trouble, facts, NOW, NAS), wording.resolved(trouble, Ending.WELL, NOW, NAS),
+        wording.alarm(trouble, facts, NOW, NAS), wording.resolved(trouble, AlarmEnding.WELL, NOW, NAS),
         wording.healed(incident, 1, NOW, NAS), wording.flapping(incident, [NOW], NOW, NAS),
         told("{x}", title="{x}", filled=HOSTILE, incident=incident),
     ]  # fmt: skip

@@ -20,18 +20,18 @@ from dockmend.journal.records import ActionRecord, Breaker, Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Actor, Change, Container, Event, HealthCheck
 from dockmend.observer import Observer
+from dockmend.pipeline.dispatcher import Dispatcher
 from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.incidents import Incidents
-from dockmend.pipeline.intake import Intake
-from dockmend.pipeline.lanes import Lanes
-from dockmend.pipeline.pulse import Pulse
+from dockmend.pipeline.keyed_workers import KeyedWorkers
+from dockmend.pipeline.reconciler import Reconciler
 from dockmend.pipeline.rules_in_force import RulesInForce
-from dockmend.pipeline.steps import Steps
-from dockmend.pipeline.treatment import Treatment
+from dockmend.pipeline.step_runner import StepRunner
 from dockmend.pipeline.verification import Verification
+from dockmend.pipeline.wakeups import Wakeups
 from dockmend.rules.label_rules import Setting, with_label_rules
 from dockmend.rules.loader import load_texts
-from dockmend.rules.model import RuleSet
+from dockmend.rules.rule import RuleSet
 from dockmend.settings import Policy
 from dockmend.timekeeping import Clock
 from tests.fakes.owning import owning
@@ -133,7 +133,7 @@ class Told(Observer):
         self.ill[part] = why
 
 
-class Beat(Pulse):
+class Beat(Wakeups):
     """A pulse whose waits move the clock instead of taking time, unless `real`."""
 
     def __init__(self, clinic: Clinic) -> None:
@@ -174,25 +174,25 @@ class Clinic:
     health_after: str = "healthy"
     clock: Clock = field(init=False)
     incidents: Incidents = field(init=False)
-    treatment: Treatment = field(init=False)
-    intake: Intake = field(init=False)
+    treatment: Reconciler = field(init=False)
+    intake: Dispatcher = field(init=False)
     pulse: Beat = field(init=False)
-    lanes: Lanes = field(init=False)
+    lanes: KeyedWorkers = field(init=False)
 
-    def build(self, lanes: Lanes) -> None:
+    def build(self, lanes: KeyedWorkers) -> None:
         dice = random.Random(1)
         self.clock = Clock(lambda: self.now + self.set_by, lambda: self.now, "boot")
         self.lanes, self.pulse = lanes, Beat(self)
         self.mirror.on_container, self.mirror.on_settled = self.pulse.touch, self.pulse.settled
         guards = Guards(self.policy)
         self.incidents = Incidents(cast("Any", self.journal), self.told, self.clock, dice)
-        steps = Steps(
+        steps = StepRunner(
             engine=cast("Any", self.engine), own=owning(self.engine), mirror=self.mirror,
             journal=cast("Any", self.journal),
             incidents=self.incidents, observer=self.told, guards=guards, teller=self, state=Path("/nonexistent"),
             bind_roots=(), host="host", clock=self.clock,
         )  # fmt: skip
-        self.treatment = Treatment(
+        self.treatment = Reconciler(
             steps=steps, incidents=self.incidents, mirror=self.mirror, lanes=lanes, history=self.history,
             guards=guards, observer=self.told,
             verification=Verification(self.mirror, self.pulse, self.clock, Groups(self.mirror, self.incidents, guards)),
@@ -201,7 +201,7 @@ class Clinic:
             dependents=lambda incident: self.dependents.get(incident.object_name, 0),
             rules=RulesInForce(self.mirror, self.rules),
         )  # fmt: skip
-        self.intake = Intake(
+        self.intake = Dispatcher(
             self.incidents, self.treatment, guards, self.told, "host", self.dry_run, self.clock.wall, self.mirror
         )
         self.intake.use(self.rules)
@@ -357,7 +357,7 @@ async def clinic(
         Policy.model_validate(policy or {}),
         **more,
     )
-    async with Lanes(lambda lane, error: one.faults.append(error)) as lanes:
+    async with KeyedWorkers(lambda lane, error: one.faults.append(error)) as lanes:
         one.build(lanes)
         yield one
     assert one.faults == []

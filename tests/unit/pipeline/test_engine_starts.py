@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dockmend.engine.api import EngineInfo
-from dockmend.mirror.ends import EARLIER, EngineStart
+from dockmend.engine.engine_api import EngineInfo
+from dockmend.mirror.exit_cause import EARLIER, EngineStart
 from dockmend.model import Container
 from dockmend.pipeline.engine_starts import LOOKS_EVERY, EngineStarts
 

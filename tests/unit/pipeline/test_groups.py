@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from dockmend.actions import waves
+from dockmend.actions import parallel
 from dockmend.errors import EngineAway
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Actor, Container, Event, HealthCheck, group_of
@@ -392,12 +392,12 @@ async def test_a_person_who_stops_one_just_before_its_turn_is_heeded():
             await restart(container_id, *more)
 
         one.engine.restart = stopped_meanwhile  # type: ignore[assignment, method-assign]
-        limit, waves.AT_ONCE = waves.AT_ONCE, 1
+        limit, parallel.AT_ONCE = parallel.AT_ONCE, 1
         try:
             town.up()
             await one.quiet()
         finally:
-            waves.AT_ONCE = limit
+            parallel.AT_ONCE = limit
         assert [each for each in town.done if each[0] == "restart"] in (
             [("restart", "guest1")],
             [("restart", "guest2")],

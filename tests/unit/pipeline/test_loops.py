@@ -10,8 +10,8 @@ from msgspec.structs import replace
 
 from dockmend.mirror import Mirror
 from dockmend.model import HealthCheck
-from dockmend.pipeline import steadiness
-from dockmend.pipeline.steadiness import Steadiness
+from dockmend.pipeline import run_stability
+from dockmend.pipeline.run_stability import RunStability
 from tests.unit.pipeline.clinic import HEAL, ID, TARGET, WEB, Clinic, clinic
 from tests.unit.pipeline.test_groups import RULES, Town, guest
 
@@ -286,7 +286,7 @@ async def test_a_member_of_a_group_that_ends_is_a_trouble_of_its_own_and_there_t
 
 
 def test_a_run_counts_from_when_it_was_first_seen_and_another_begins_anew():
-    steady = Steadiness(begun=100.0, seconds=10.0)
+    steady = RunStability(begun=100.0, seconds=10.0)
     assert not steady.reached(WEB, 104.0)
     assert steady.due(104.0) == 110.0
     assert steady.reached(WEB, 110.0)
@@ -298,6 +298,6 @@ def test_a_run_counts_from_when_it_was_first_seen_and_another_begins_anew():
 
 
 def test_only_what_ran_longer_is_said_to_have_run_longer():
-    assert steadiness.longer_text(0.0, 2.0) == ""
-    assert steadiness.longer_text(86400.0, 2.0) == ""
-    assert steadiness.longer_text(15.0, 24.5) == "for 24 s, longer than the run that ended (15 s)"
+    assert run_stability.longer_text(0.0, 2.0) == ""
+    assert run_stability.longer_text(86400.0, 2.0) == ""
+    assert run_stability.longer_text(15.0, 24.5) == "for 24 s, longer than the run that ended (15 s)"

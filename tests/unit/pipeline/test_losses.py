@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from dockmend.actions.base import REGISTRY, Context, Done
-from dockmend.app.keeping import Keeping
-from dockmend.engine.api import Engine, Listing
+from dockmend.actions.action import REGISTRY, ActionContext, ActionResult
+from dockmend.app.persistence import Persistence
+from dockmend.engine.engine_api import Engine, Listing
 from dockmend.errors import EngineAway, JournalError, Permanent
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Change, Container, Endpoint, Mount, Network, Volume
-from dockmend.pipeline.backlog import KEPT, Backlog
-from dockmend.pipeline.cursor import Cursor
+from dockmend.pipeline.event_cursor import EventCursor
+from dockmend.pipeline.write_retry import KEPT, WriteRetry
 from dockmend.settings import Policy
 from tests.unit.pipeline.clinic import HEAL, ID, TARGET, Clinic, clinic, replace, rule_text
 
@@ -279,7 +279,7 @@ async def test_a_journal_that_breaks_in_the_middle_of_an_action_leaves_it_to_be_
 
         real = REGISTRY["restart"]
 
-        async def twice(ctx: Context, params: Any, subject: Any) -> Done:
+        async def twice(ctx: ActionContext, params: Any, subject: Any) -> ActionResult:
             await ctx.remember({"restart": {"was_running": True, "started_at": subject.started_at, "at": one.now}})
             await ctx.engine.stop(subject.id)
             await ctx.remember({"restart": {"was_running": True, "started_at": subject.started_at, "at": one.now}})
@@ -370,10 +370,10 @@ async def test_an_outcome_that_the_journal_does_not_take_is_written_later_and_th
         assert (one.only().outcome, one.restarts) == ("healed", 1)
 
 
-def keeping(one: Clinic) -> Keeping:
-    cursor = Cursor(1, "container", "die", ID)
+def keeping(one: Clinic) -> Persistence:
+    cursor = EventCursor(1, "container", "die", ID)
     journal: Any = one.journal
-    return Keeping(journal, one.incidents.backlog, one.mirror, one.told, one.clock, lambda: cursor)
+    return Persistence(journal, one.incidents.backlog, one.mirror, one.told, one.clock, lambda: cursor)
 
 
 async def test_last_known_state_that_could_not_be_written_is_written_later():
@@ -391,7 +391,7 @@ async def test_last_known_state_that_could_not_be_written_is_written_later():
 
 
 def test_late_records_are_bounded_and_only_the_last_of_each_is_kept():
-    late, written = Backlog(), []
+    late, written = WriteRetry(), []
     full = True
 
     def put(key: int) -> Any:

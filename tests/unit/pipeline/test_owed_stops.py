@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from dockmend.actions import containers_settle
-from dockmend.actions.base import Failed
+from dockmend.actions import containers_recovery
+from dockmend.actions.action import ActionFailed
 from dockmend.errors import EngineAway, EngineError, Permanent, Temporary
 from dockmend.journal.records import ActionRecord
 from dockmend.model import Actor, Container, Event, HealthCheck
-from dockmend.pipeline import steps as steps_module
-from dockmend.pipeline.steps import STOPS
-from dockmend.rules.parameters import Restart
+from dockmend.pipeline import step_runner as steps_module
+from dockmend.pipeline.step_runner import STOPS
+from dockmend.rules.action_parameters import RestartParams
 from tests.unit.actions.stage import ID
 from tests.unit.journal.making import an_incident
 from tests.unit.pipeline.clinic import TARGET, WEB, Clinic, clinic, until
@@ -145,9 +145,9 @@ async def test_a_dockmend_that_died_before_its_look_is_followed_by_one_that_look
         )  # fmt: skip
         one.journal.actions[record.id] = record
         one.now += 5
-        from dockmend.pipeline import own_ends
+        from dockmend.pipeline import expected_ends
 
-        own_ends.tell(one.mirror, record)
+        expected_ends.tell(one.mirror, record)
         begun = one.now
         replay(one, *heard, begun=begun)
         running = heard[-1] != "stop"
@@ -310,7 +310,7 @@ async def test_a_persons_restart_that_overlaps_that_of_a_guest_is_no_stop(restar
         one.treatment.stop()
         await one.quiet()
         steps = one.treatment.steps
-        done = await steps._part(one.only(), None, "restart", Restart.model_construct(timeout=None), WEB)
+        done = await steps._part(one.only(), None, "restart", RestartParams.model_construct(timeout=None), WEB)
         assert one.engine.did().count("stop") == int(not restarted)
         assert ("stopped by a person" in done.detail) is not restarted
         assert not steps.owed
@@ -324,7 +324,7 @@ async def test_a_stop_that_is_owed_to_a_guest_outlives_the_end_of_the_groups_tim
         one.treatment.stop()
         await one.quiet()
         steps = one.treatment.steps
-        member = partial(steps._part, one.only(), None, "restart", Restart.model_construct(timeout=None), WEB)
+        member = partial(steps._part, one.only(), None, "restart", RestartParams.model_construct(timeout=None), WEB)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(member())
             await until(lambda: steps.owed)
@@ -360,9 +360,9 @@ async def test_a_stop_that_is_owed_to_a_guest_is_asked_for_again(
         stop = one.engine.on["stop"]
         one.engine.on["stop"] = lambda: None if one.engine.trouble["stop"][0] else stop()
         steps = one.treatment.steps
-        member = partial(steps._part, one.only(), None, "restart", Restart.model_construct(timeout=None), WEB)
+        member = partial(steps._part, one.only(), None, "restart", RestartParams.model_construct(timeout=None), WEB)
         if then == "lost":
-            with pytest.raises(Failed, match="web: stop: "):
+            with pytest.raises(ActionFailed, match="web: stop: "):
                 await member()
         else:
             assert "stopped by a person meanwhile" in (await member()).detail
@@ -386,7 +386,7 @@ async def test_a_guest_that_somebody_started_since_is_not_stopped_again(monkeypa
 
         one.engine.on["stop"] = stopped_and_started
         steps = one.treatment.steps
-        done = await steps._part(one.only(), None, "restart", Restart.model_construct(timeout=None), WEB)
+        done = await steps._part(one.only(), None, "restart", RestartParams.model_construct(timeout=None), WEB)
         assert (done.detail, one.engine.did().count("stop")) == ("restarted", 1)
         assert not one.mirror.stopped(ID)
 
@@ -429,7 +429,7 @@ async def test_a_stop_that_was_asked_for_before_dockmends_call_and_done_before_i
 
 
 async def test_a_look_for_a_stop_that_another_program_undid_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(containers_settle, "LOOK_WAITS", (0.0, 0.0))
+    monkeypatch.setattr(containers_recovery, "LOOK_WAITS", (0.0, 0.0))
     async with clinic() as one:
         for action in ("kill", "die", "stop", "start"):
             one.emit(action, signal="15", exitCode="143")

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from dockmend.engine.api import Listing
+from dockmend.engine.engine_api import Listing
 from dockmend.errors import NotFound
 from dockmend.model import Container
 from dockmend.observer import Observer

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dockmend.errors import InvalidFiles
-from dockmend.rules.catalogue import ACTIONS
+from dockmend.rules.action_catalogue import ACTIONS
 from dockmend.rules.loader import load_texts
 
 HERE = Path(__file__).parent

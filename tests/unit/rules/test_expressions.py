@@ -8,7 +8,7 @@ from dockmend.model import Actor, Change, Container, Endpoint, Event
 from dockmend.rules.expressions import compile_condition
 from dockmend.rules.fields import CONTEXTS, contexts_for, field_values
 from dockmend.rules.language_error import LanguageError
-from dockmend.rules.model import ConditionError
+from dockmend.rules.rule import ConditionError
 
 WEB = Container(
     id="c" * 64,

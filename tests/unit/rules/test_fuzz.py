@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from dockmend.errors import InvalidFiles
 from dockmend.rules.loader import load_texts
-from dockmend.rules.model import RuleSet
-from dockmend.rules.positions import parse
-from dockmend.rules.schema import RuleModel
+from dockmend.rules.located_yaml import parse
+from dockmend.rules.rule import RuleSet
+from dockmend.rules.rule_schema import RuleModel
 
 HERE = Path(__file__).parent
 GOOD = [path.read_text("utf-8-sig") for path in sorted([*HERE.glob("right/*.yaml"), *HERE.glob("later/*.yaml")])]

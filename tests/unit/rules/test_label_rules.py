@@ -10,7 +10,7 @@ from dockmend.pipeline.rules_in_force import RulesInForce
 from dockmend.rules.label_rules import HEAL, REJOIN, Setting, begins_to_ask, label_rules, with_label_rules
 from dockmend.rules.loader import load_texts
 from dockmend.rules.matcher import Matcher, order_remedies
-from dockmend.rules.model import Rule, RuleSet
+from dockmend.rules.rule import Rule, RuleSet
 
 MINE = (
     "version: 1\nrules:\n  - {name: mine, when: container.unhealthy, match: all, then: restart, priority: -1000000}\n"

@@ -11,9 +11,9 @@ import pytest
 
 from dockmend.errors import InvalidFiles
 from dockmend.model import Container, Volume
+from dockmend.rules.action_parameters import CommitImage, Keep, Publish, RestartParams, SnapshotVolume, WaitParams
 from dockmend.rules.loader import digest, load_rules, load_texts
-from dockmend.rules.model import Limits, Rule, RuleSet, TargetRef, Verify
-from dockmend.rules.parameters import CommitImage, Keep, Publish, Restart, SnapshotVolume, Wait
+from dockmend.rules.rule import Rule, RuleLimits, RuleSet, TargetRef, Verify
 
 HERE = Path(__file__).parent
 
@@ -44,11 +44,11 @@ def refusal(*args: Any, **keys: Any) -> str:
 def test_the_shortest_rule_has_all_the_defaults() -> None:
     rule = one()
     assert (rule.name, rule.path, rule.line, rule.severity, rule.mode) == ("heal", "a.yaml", 3, "warning", "single")
-    assert rule.limits == Limits()
+    assert rule.limits == RuleLimits()
     assert rule.limits.attempts == (5, 900.0)
     assert rule.verify == Verify("auto", None)
     assert rule.match.everything
-    assert [(step.action, step.params) for step in rule.then] == [("restart", Restart())]
+    assert [(step.action, step.params) for step in rule.then] == [("restart", RestartParams())]
     assert rule.remedies
     assert not rule.dry_run
 
@@ -57,11 +57,11 @@ def test_the_full_rule_says_what_the_file_says() -> None:
     text = (HERE / "right" / "full.yaml").read_text()
     (rule,) = load_texts({"full.yaml": text}, host="prod-lab").rules
     assert (rule.hold, rule.priority, rule.enabled) == (30.0, 10, True)
-    assert rule.limits == Limits(60.0, (5, 900.0), (1.0, 300.0), (10, 60.0))
+    assert rule.limits == RuleLimits(60.0, (5, 900.0), (1.0, 300.0), (10, 60.0))
     assert rule.verify == Verify("healthy", 60.0)
     commit, restart = rule.then
     assert commit.params == CommitImage(repository="kept", tag="{container.name}", keep=3)
-    assert restart.params == Restart.model_validate({"timeout": "10s"})
+    assert restart.params == RestartParams.model_validate({"timeout": "10s"})
     assert restart.params.timeout == 10.0
     assert rule.finally_[0].params == Publish(topic="seen/{container.name}")
     assert rule.finally_[0].tells
@@ -98,8 +98,8 @@ def test_defaults_are_merged_key_by_key() -> None:
         "  - {name: two, when: container.crashed, match: {labels: {app: two}}, then: start, priority: 9}\n"
         "  - {name: three, when: container.crashed, then: start, match: all}\n"
     ).rules
-    assert rules[0].limits == Limits(cooldown=60.0, attempts=(2, 60.0))
-    assert rules[1].limits == Limits(cooldown=60.0, attempts=None)
+    assert rules[0].limits == RuleLimits(cooldown=60.0, attempts=(2, 60.0))
+    assert rules[1].limits == RuleLimits(cooldown=60.0, attempts=None)
     assert [rule.priority for rule in rules] == [7, 9, 7]
     both = Container(id="1", name="one", labels={"tier": "web", "app": "two"})
     assert rules[0].match.test(both)
@@ -125,7 +125,7 @@ def test_for_and_verify_of_defaults_are_left_out_where_they_do_not_go() -> None:
 
 
 def test_limits_none_switches_one_off() -> None:
-    assert one(limits="{attempts: none, backoff: none}").limits == Limits(attempts=None, backoff=None)
+    assert one(limits="{attempts: none, backoff: none}").limits == RuleLimits(attempts=None, backoff=None)
 
 
 def test_triggers_are_what_was_written() -> None:
@@ -175,9 +175,9 @@ def test_steps_carry_their_options() -> None:
         then="[{restart: {signal: hup}, timeout: 1m, on_error: continue, target: {label: tier=web}}, wait: {time: 5s}]"
     )
     restart, wait = rule.then
-    assert restart.params == Restart(signal="SIGHUP")
+    assert restart.params == RestartParams(signal="SIGHUP")
     assert (restart.timeout, restart.on_error, restart.target) == (60.0, "continue", TargetRef(label=("tier", "web")))
-    assert wait.params == Wait.model_validate({"time": "5s"})
+    assert wait.params == WaitParams.model_validate({"time": "5s"})
     assert wait.tells
     assert not one(then="{wait: {until: healthy, within: 2m}}").then[0].tells
     assert not one(then="{publish: {topic: x}}").remedies

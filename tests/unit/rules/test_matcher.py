@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from dockmend.model import Actor, Change, Container, Event, Kind, Network, Volume
 from dockmend.rules.matcher import MOST_OBJECTS, Matcher, event_names, order_remedies, why_lost
-from dockmend.rules.model import Rule, RuleSet, Selector, Step, Trigger
 from dockmend.rules.patterns import compile_pattern
+from dockmend.rules.rule import Rule, RuleSet, Selector, Step, Trigger
 from dockmend.rules.selectors import compile_selector
 
 RESTART = Step("restart", None)

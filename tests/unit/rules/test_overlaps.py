@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from dockmend.rules.model import Rule, RuleSet, Trigger
 from dockmend.rules.overlaps import MOST_REPORTED, overlaps
+from dockmend.rules.rule import Rule, RuleSet, Trigger
 from tests.unit.rules.test_matcher import NOTIFY, rule
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dockmend.rules.language_error import LanguageError
 from dockmend.rules.patterns import LONGEST_SEARCHED, any_of, compile_pattern, literal, parse_pattern
-from dockmend.rules.runaway import MOST_STEPS, cost, literal_start, longest_searched
+from dockmend.rules.regex_safety import MOST_STEPS, cost, literal_start, longest_searched
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from dockmend.model import Change, Container, Object, Volume, target_of
 from dockmend.rules.loader import load_rules
 from dockmend.rules.matcher import Matcher
-from dockmend.rules.model import Rule
+from dockmend.rules.rule import Rule
 
 FOLDER = Path(__file__).parents[3] / "rules.d"
 RULES = load_rules(FOLDER, host="lab", owner=None)

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dockmend.cli.text import clean
+from dockmend.cli.terminal_text import clean
 from dockmend.snapshots import diff as diffing
-from dockmend.snapshots.details import Detail, DetailScanner, Item
+from dockmend.snapshots.archive_entries import Detail, DetailScanner, Item
 from dockmend.snapshots.diff import Difference, compare
 from dockmend.snapshots.manifest import SnapshotError
-from dockmend.snapshots.tar import TarError
+from dockmend.snapshots.tar_headers import TarError
 
 
 @dataclass(frozen=True)

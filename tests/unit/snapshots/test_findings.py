@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from dockmend.snapshots import losses, owner
-from dockmend.snapshots.clearing import clear
-from dockmend.snapshots.contents import Collected, Contents
-from dockmend.snapshots.losses import readable_root, same_host, walk
-from dockmend.snapshots.manifest import NAMES, Finding
-from dockmend.snapshots.tar import Entry
+from dockmend.snapshots import helper_owner, omissions
+from dockmend.snapshots.archive_contents import Collected, Contents
+from dockmend.snapshots.manifest import NAMES, ArchiveFinding
+from dockmend.snapshots.omissions import readable_root, same_host, walk
+from dockmend.snapshots.safe_rmtree import clear
+from dockmend.snapshots.tar_headers import TarEntry
 
 
-def entry(name: str, kind: bytes = b"0", link: str = "") -> Entry:
-    return Entry(name.encode("utf-8", "surrogateescape"), kind, 0, link.encode(), 0o644)
+def entry(name: str, kind: bytes = b"0", link: str = "") -> TarEntry:
+    return TarEntry(name.encode("utf-8", "surrogateescape"), kind, 0, link.encode(), 0o644)
 
 
-def found(findings: list[Finding], start: str) -> Finding | None:
+def found(findings: list[ArchiveFinding], start: str) -> ArchiveFinding | None:
     return next((each for each in findings if each.what.startswith(start)), None)
 
 
@@ -78,8 +78,8 @@ def test_the_walk_names_what_the_archive_lacks(tmp_path: Path, monkeypatch: pyte
     looked = walk(tmp_path)
     assert looked.entries == 6  # the root, below, sparse, dense, link, fifo
     assert looked.not_kept == [
-        Finding("unix sockets", 1, ["below/socket"]),
-        Finding("sparse files: their holes were filled with zeros", 1, ["sparse"]),
+        ArchiveFinding("unix sockets", 1, ["below/socket"]),
+        ArchiveFinding("sparse files: their holes were filled with zeros", 1, ["sparse"]),
     ]
 
 
@@ -105,14 +105,14 @@ def test_a_volume_that_is_only_there_while_mounted_is_not_looked_into(tmp_path: 
 
 
 def test_owners():
-    mine = owner.command_owner()
-    assert not owner.gone(mine)
+    mine = helper_owner.command_owner()
+    assert not helper_owner.gone(mine)
     kind, here, pid, _started = mine.split(".")
-    assert owner.gone(f"{kind}.{here}.{pid}.1")
-    assert owner.gone(f"{kind}.{here}.4194305.1")  # beyond the kernel's highest process id
-    assert not owner.gone(f"{kind}.elsewhere-1.{pid}.1")  # another host's: nothing is known about it
-    assert not owner.gone("i0123456789abcde")
-    assert not owner.gone("command.x")
+    assert helper_owner.gone(f"{kind}.{here}.{pid}.1")
+    assert helper_owner.gone(f"{kind}.{here}.4194305.1")  # beyond the kernel's highest process id
+    assert not helper_owner.gone(f"{kind}.elsewhere-1.{pid}.1")  # another host's: nothing is known about it
+    assert not helper_owner.gone("i0123456789abcde")
+    assert not helper_owner.gone("command.x")
 
 
 @pytest.mark.parametrize("swapped", [b"a", b"a/b"])
@@ -127,7 +127,7 @@ def test_a_link_that_takes_a_folders_place_while_it_is_looked_through_leads_nowh
         (folder / "secret").touch()
     seen = []
     unreadable = Collected("folders")
-    for _, _, name, _ in losses._walk(root, unreadable):
+    for _, _, name, _ in omissions._walk(root, unreadable):
         seen.append(name)
         if name == swapped:
             folder = root / os.fsdecode(swapped)

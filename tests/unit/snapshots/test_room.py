@@ -17,7 +17,7 @@ import pytest
 
 from dockmend import disk_reserve
 from dockmend.actions import volumes
-from dockmend.actions.base import Failed
+from dockmend.actions.action import ActionFailed
 from dockmend.model import Mount, Volume
 from tests.unit.actions.stage import ID, WEB, Script, Stage
 
@@ -100,7 +100,7 @@ async def snapshot(state: Path, reserve: int | None = None) -> tuple[Reading, st
     context = dataclasses.replace(Stage(engine=engine).context, state=state, reserve=reserve)
     try:
         done = await volumes.snapshot_volume(context, ASKED, WRITER)
-    except Failed as failed:
+    except ActionFailed as failed:
         return engine, f"{failed} (again: {failed.again})"
     return engine, done.detail
 

@@ -1,0 +1,29 @@
+"""What does not work and why: one account of it for `status`, `/readyz` and systemd's status line."""
+
+from __future__ import annotations
+
+from dockmend.observer import Observer
+from dockmend.tell.notify_systemd import Notifier
+
+
+class DegradedParts(Observer):
+    """`parts`: why each part that does not work does not. `usual`: what systemd is told where all of them do."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self.parts: dict[str, str] = {}
+        self.usual = ""
+        self._notifier = notifier
+
+    def degraded(self, part: str, why: str | None) -> None:
+        before = dict(self.parts)
+        if why is None:
+            self.parts.pop(part, None)
+        else:
+            self.parts[part] = why
+        if self.parts != before:
+            self.tell()
+
+    def tell(self) -> None:
+        """systemd's status line, as it is now."""
+        told = "; ".join(f"{part}: {why}" for part, why in sorted(self.parts.items()))
+        self._notifier.status(f"degraded: {told}" if told else self.usual)

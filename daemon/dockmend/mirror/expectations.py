@@ -1,0 +1,70 @@
+"""Echoes: the events of dockmend's own actions, which must trigger nothing.
+
+An echo is open from when the engine is asked until the last event of the action was seen or, where it never comes, for
+a second after the outcome. What is heard before that, while the intent is on its way to disk, is somebody else's doing.
+What happens to other containers meanwhile is a consequence and triggers as ever.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+GRACE = 1.0
+"""Seconds after the outcome for which an action's events may still be on their way."""
+
+LAST_EVENTS: dict[str, frozenset[str]] = {
+    "restart": frozenset({"restart"}),
+    "start": frozenset({"start"}),
+    "stop": frozenset({"stop", "die"}),
+    "kill": frozenset({"die"}),
+    "pause": frozenset({"pause"}),
+    "unpause": frozenset({"unpause"}),
+    "remove": frozenset({"destroy"}),
+}
+"""Events after all of which nothing more comes of an action; their order varies."""
+
+ENDING = frozenset({"stop", "kill", "restart", "remove", "recreate"})
+"""Actions that end a container's run, or the container: an end during any other is a trouble of its own."""
+
+STOPPING = frozenset({"stop", "restart", "recreate"})
+"""Actions that bring about one `stop` event each."""
+
+SIGNALLING = frozenset({"kill", "remove"})
+"""Actions that send a signal and bring about no `stop` event."""
+
+MAKES = "make"
+"""The stage of a recreation in which nothing is asked of the old one yet."""
+
+STARTING = frozenset({"start", "restart", "reconnect_network"})
+"""Actions that begin a run of the container that they are done to."""
+
+REMOVES = frozenset({"remove", "recreate"})
+"""Actions that remove a container: a removal during any other is somebody else's."""
+
+
+class Expectation(Struct):
+    action: str
+    leaves: set[str] = field(default_factory=set)  # networks that it takes the container out of
+    seen: set[str] = field(default_factory=set)
+    asked: bool = True  # whether the engine may have been asked for anything yet
+    until: float | None = None  # set with the outcome: wall seconds
+    earlier: Expectation | None = None  # of the step before: its events may still be on their way
+
+    def covers(self, now: float) -> bool:
+        if not self.asked or (self.until is not None and now >= self.until):
+            return False
+        return not self.spent
+
+    @property
+    def spent(self) -> bool:
+        last = LAST_EVENTS.get(self.action)
+        return last is not None and last <= self.seen
+
+    def takes(self, action: str) -> bool:
+        """Whether such an event can be its doing at all."""
+        if action == "die":
+            return self.action in ENDING
+        return action != "destroy" or self.action in REMOVES
+
+    def note(self, action: str) -> None:
+        self.seen.add(action)

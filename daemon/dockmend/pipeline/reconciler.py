@@ -1,0 +1,481 @@
+"""Treatment: an incident's way through its lane, from the look at the live state to its closing."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import structlog
+
+from dockmend.decide import ACT, History, Host, Suppress, Verdict, WaitUntil
+from dockmend.errors import EngineAway, EngineError, JournalError
+from dockmend.guards import Guards
+from dockmend.journal.records import ActionRecord, Incident, Outcome
+from dockmend.mirror import Mirror
+from dockmend.model import Change, Container, Object, target_of
+from dockmend.observer import Observer
+from dockmend.pipeline.action_budget import ActionBudget
+from dockmend.pipeline.attempt import ATTEMPT_MADE, AttemptRunner
+from dockmend.pipeline.attempt_end import AttemptEnds
+from dockmend.pipeline.attempt_gate import AttemptGate
+from dockmend.pipeline.breakers import Breakers
+from dockmend.pipeline.escalation import Escalation
+from dockmend.pipeline.groups import Groups
+from dockmend.pipeline.incidents import Incidents
+from dockmend.pipeline.keyed_workers import KeyedWorkers, WorkerCaps
+from dockmend.pipeline.limit_renewal import LimitRenewal
+from dockmend.pipeline.live_state import LiveState, Observation
+from dockmend.pipeline.manual_trigger import in_the_way
+from dockmend.pipeline.preconditions import Preconditions
+from dockmend.pipeline.recovery import Recovery
+from dockmend.pipeline.rules_in_force import RulesInForce
+from dockmend.pipeline.step_runner import StepFailed, StepRunner
+from dockmend.pipeline.timers import Timers
+from dockmend.pipeline.verification import Verification
+from dockmend.rules.rule import Rule
+from dockmend.timekeeping import Clock
+
+ENGINE_RETRY = 10.0
+"""Seconds after which an incident that waits for the engine looks anyway."""
+JOURNAL_RETRY = 5.0
+PATIENT = frozenset({"for", "backoff", "cooldown"})
+"""What an incident waits for that is only time."""
+_CLOSES: dict[str, Outcome] = {
+    "dry_run": "dry_run", "owner": "failed", "unknown_owner": "failed", "owner_stopped": "on_purpose",
+}  # fmt: skip
+"""Outcomes of an incident that is not treated, where it is not merely suppressed."""
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """`learn` takes an inspect answer to the mirror and offers what follows; `closed` is told of each closing, but for
+    one whose place another incident of its rule takes at once; `offer(rule, target)` offers what stands of a target to
+    a rule again; `dependents` counts what depends on an object.
+    """
+
+    steps: StepRunner
+    incidents: Incidents
+    mirror: Mirror
+    lanes: KeyedWorkers
+    history: History
+    guards: Guards
+    observer: Observer
+    verification: Verification
+    host: Host
+    clock: Clock
+    dice: random.Random
+    parallel: int
+    learn: Callable[[Container, int], None]
+    closed: Callable[[Incident], None]
+    offer: Callable[[str, str], None]
+    dependents: Callable[[Incident], int]
+    rules: RulesInForce
+    stopping: bool = False
+    timers: Timers = field(init=False)
+    breakers: Breakers = field(init=False)
+    renewal: LimitRenewal = field(init=False)
+    caps: WorkerCaps = field(init=False)
+    groups: Groups = field(init=False)
+    admission: ActionBudget = field(init=False)
+    looking: LiveState = field(init=False)
+    ending: AttemptEnds = field(init=False)
+    need: Preconditions = field(init=False)
+    last_word: AttemptGate = field(init=False)
+    doing: AttemptRunner = field(init=False)
+    settling: Recovery = field(init=False)
+    ladder: Escalation = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.timers = Timers(self.clock, self.submit)
+        self.caps = WorkerCaps(self.parallel)
+        self.groups = self.verification.groups
+        self.groups.asks = self.rules.asks
+        self.admission = ActionBudget(self.history, self.host, self.clock, self.submit, self.dependents)
+        self.looking = LiveState(self.steps.engine, self.mirror, self.incidents, self.guards, self.learn, self.groups)
+        self.breakers = Breakers(
+            self.history, self.incidents, self.steps.journal, self.observer, self.clock, self.rules, self.offer
+        )
+        self.renewal = LimitRenewal(
+            self.history, self.breakers, self.incidents, self.steps.journal, self.mirror, self.clock, self.rules
+        )
+        self.ending = AttemptEnds(
+            self.incidents, self.breakers, self.admission, self.history, self.looking, self.observer, self.timers,
+            self.clock, self.dice, self.closed,
+        )  # fmt: skip
+        self.need = Preconditions(self.looking, self.ending, self.mirror, self.observer)
+        self.last_word = AttemptGate(
+            self.looking, self.ending, self.groups, self.steps.living, self.admission, self.history, self.host,
+            self.observer, self.clock, self.dice, self.renewal,
+        )  # fmt: skip
+        self.doing = AttemptRunner(self.steps, self.looking, self.ending, self.verification, self.mirror, self._cut)
+        self.settling = Recovery(
+            self.steps, self.doing, self.ending, self.incidents, self.history, self.mirror, self.clock
+        )  # fmt: skip
+        self.ladder = Escalation(
+            self.doing, self.looking, self.ending, self.incidents, self.history, self.host, self.observer, self.clock,
+            self.caps, self.admission,
+        )  # fmt: skip
+
+    # --- what intake and the app call ---------------------------------------------------------------------------
+
+    def submit(self, incident_id: str) -> None:
+        incident = self.incidents.open.get(incident_id)
+        if incident is not None and not self.stopping:
+            self.timers.drop(incident_id)
+            self.lanes.submit(self._lane(incident), lambda: self.run(incident_id))
+
+    def _lane(self, incident: Incident) -> str:
+        """What changes nothing does not wait behind a remedy: it would tell of a trouble when that is over."""
+        rule = self.rules.of(incident)
+        aside = rule is not None and (incident.dry_run or not rule.remedies)
+        return f"{incident.target} aside" if aside else incident.target
+
+    def hold(self, incident: Incident, wait: WaitUntil) -> None:
+        """A new incident waits: for its rule's hours, or for as long as its trouble is to hold.
+
+        `wait.until`: by the wall clock, which stamped the change that is held for; never longer than the rule asks.
+        """
+        until = self.clock.at(wait.until)
+        if wait.code == "for":
+            rule = self.rules.of(incident)
+            until = min(until, self.clock() + (rule.hold if rule is not None else 0.0))
+        self.ending.wait(incident.id, WaitUntil(until, wait.code, wait.reason), wait.reason)
+
+    def keep(self, incident: Incident, subject: Object | None) -> None:
+        """The object as it was when its incident began: it may be gone when it is treated."""
+        self.looking.keep(incident, subject)
+
+    def renew(self, subject: Object | None) -> None:
+        """A trouble of it is about to be answered: one that somebody made another way begins with fresh limits."""
+        self.renewal.of(subject)
+
+    def refuses(self, rule: Rule, target: str) -> Suppress | None:
+        """Why a new trouble is not even looked at."""
+        return self.breakers.refuses(rule, target)
+
+    def in_the_way(self, rule: Rule, subject: Object | None, *, even_if_stopped: bool) -> Suppress | None:
+        """Why a person who asks for a rule is refused."""
+        return in_the_way(self.mirror, rule.then, subject, even_if_stopped=even_if_stopped)
+
+    def follows_from(self, change: Change) -> str | None:
+        """The target of an incident whose attempt under way a change is a consequence of."""
+        origin = self.steps.living.origin(change)
+        incident = self.incidents.open.get(origin) if origin is not None else None
+        return incident.target if incident is not None else None
+
+    def removed(self, target: str) -> None:
+        """An object is gone, and nothing took its place."""
+        self.breakers.removed(target)
+
+    def forgotten(self) -> list[str]:
+        """Open incidents that nothing will wake: there must be none."""
+        return [
+            incident.id for incident in self.incidents.open.values()
+            if incident.id not in self.timers and incident.id not in self.admission
+            and not self.lanes.busy(self._lane(incident)) and not self.stopping
+        ]  # fmt: skip
+
+    def at_work(self, container_id: str) -> bool:
+        """Whether something is being done to a container."""
+        open_ = self.incidents.open.values()
+        return any(each.object_id == container_id and each.state != "waiting" for each in open_)
+
+    def supersede(self, incident_id: str, reason: str, untried: Outcome = "recovered") -> None:
+        """No further attempt of an incident is made: another one takes its place, or its rule is gone.
+
+        At once if it waits between two attempts, else as soon as its step has ended, or is settled, and `finally` was
+        run. `untried`: the outcome of one that had no attempt.
+        """
+        incident = self.incidents.open.get(incident_id)
+        if incident is None:
+            return
+        if incident.state == "waiting" and not self._in_an_attempt(incident_id):
+            self.ending.drop(incident_id, "interrupted" if incident.attempts else untried, reason)
+            self._guests_are_free(incident_id)
+        else:
+            self.ending.superseded[incident_id] = reason
+            if incident.state == "waiting":
+                self.submit(incident_id)
+            self.verification.pulse.wake(incident.target)
+
+    def rules_changed(self) -> None:
+        """What is open of a rule that is not in force any more ends."""
+        for incident in list(self.incidents.open.values()):
+            rule = self.rules.of(incident)
+            if rule is None or not rule.enabled:
+                self.supersede(incident.id, self.rules.why_none(incident), "interrupted")
+
+    def needed_no_more(self, container: Container) -> None:
+        """It is well again, or somebody stopped it: what waits to treat it looks at once, and not when its time is up.
+
+        Else an incident stands open for the rest of its wait, though nothing will be done.
+        """
+        for incident in list(self.incidents.open.values()):
+            waits = incident.state == "waiting" and incident.waiting_for in PATIENT and incident.id in self.timers
+            if waits and incident.object_id == container.id:
+                self.submit(incident.id)
+
+    def _in_an_attempt(self, incident_id: str) -> bool:
+        """Whether an attempt was begun and cut short: a step of it is to be settled, or `finally` is still owed."""
+        ending = self.ending
+        midway = 0 < ending.progress.get(incident_id, 0) < ATTEMPT_MADE
+        return midway or incident_id in ending.owed or bool(self.steps.unsettled.get(incident_id))
+
+    def stop(self) -> None:
+        """Nothing new is begun; what is being verified is left as it is, for the next start."""
+        self.stopping = True
+        for incident in self.incidents.open.values():
+            self.verification.pulse.wake(incident.target)
+
+    def engine_back(self) -> None:
+        self.look_again("engine")
+
+    def owner_changed(self, after: Container) -> bool:
+        """An owner may be back: what waits for it goes on. True where one is back that had been given up, so that what
+        stands is to be offered again."""
+        if self.groups.wakes(after):
+            self.look_again("owner")
+        return self.groups.returns(after)
+
+    def look_again(self, reason: str) -> None:
+        """What incidents waited for is over: a pause was lifted, a limit reset, the engine is back."""
+        for incident in list(self.incidents.open.values()):
+            if incident.state == "waiting" and incident.waiting_for == reason and incident.id in self.timers:
+                self.submit(incident.id)
+
+    def changed(self, container: Container) -> None:
+        """Whether a trouble still stands of which nothing is done before its rule's hours begin, is looked at anew."""
+        target = target_of(container)
+        if target in self.ending.put_off:
+            self.ending.put_off.discard(target)
+            for incident in list(self.incidents.open.values()):
+                if incident.target == target and incident.waiting_for == "window" and incident.id in self.timers:
+                    self.submit(incident.id)
+
+    def take_up(self, incident: Incident, records: Iterable[ActionRecord], past: Iterable[ActionRecord] = ()) -> None:
+        """One that was open when dockmend ended. `records`: its intents without an outcome; `past`: its steps."""
+        records, past = tuple(records), tuple(past)
+        for record in records:
+            self.steps.leave_unsettled(record)
+        if times := [each.began_at for each in past if _is_of_attempt(each, incident)]:
+            self.ending.began[incident.id] = min(times)
+        if incident.state == "acting" or incident.midway or records:
+            self.steps.living.take_up(incident.id, incident.attempts, past)
+        if incident.rung is None and (incident.state == "acting" or incident.midway or records):
+            rule = self.rules.of(incident)
+            if rule is not None:
+                self.doing.take_up(incident, rule, past)
+        if records or incident.state != "waiting" or incident.waiting_for == "window":
+            self.submit(incident.id)  # the hours may be others now
+        elif not self.admission.rejoin(incident, self.rules.of(incident)):
+            self.timers.set(incident.id, incident.due_at or self.clock())
+
+    # --- the way through the lane -------------------------------------------------------------------------------
+
+    async def run(self, incident_id: str) -> None:
+        with structlog.contextvars.bound_contextvars(incident=incident_id):
+            # With a timer it was parked after it had been submitted: that timer brings it back.
+            parked = incident_id in self.timers or incident_id in self.admission
+            if incident_id in self.incidents.open and not parked and not self.stopping:
+                await self._run_or_park(incident_id)
+            if incident_id not in self.incidents.open:
+                self._guests_are_free(incident_id)
+
+    def _guests_are_free(self, incident_id: str) -> None:
+        """Its attempts are over: what else waits to treat what lives in its target's namespaces may go on."""
+        self.doing.left_out.pop(incident_id, None)
+        self.steps.living.over(incident_id)
+        self.look_again("owner")
+
+    async def _run_or_park(self, incident_id: str) -> None:
+        now = self.clock
+        try:
+            await self._run(incident_id)
+        except EngineAway as error:
+            wait = WaitUntil(now() + ENGINE_RETRY, "engine", f"the engine is waited for: {error}")
+            self.ending.park(incident_id, wait)
+        except JournalError as error:
+            self.ending.park(
+                incident_id, WaitUntil(now() + JOURNAL_RETRY, "journal", f"nothing is done unwritten: {error}")
+            )
+        except EngineError as error:
+            self.ending.park(incident_id, WaitUntil(now() + JOURNAL_RETRY, "engine", str(error)))
+        except Exception as error:  # a fault of dockmend's own must not leave the incident open for ever
+            self.ending.close(incident_id, "failed", f"internal error: {type(error).__name__}: {error}", "internal")
+            raise
+
+    async def _run(self, incident_id: str) -> None:
+        incident = self.incidents.open[incident_id]
+        rule = self.rules.of(incident)
+        await self.settling.all_of(incident, rule)
+        if not self.ending.is_open(incident_id):
+            return
+        incident = self.incidents.open[incident_id]
+        if rule is None or not rule.enabled:
+            self.ending.close(incident_id, "interrupted", self.rules.why_none(incident))
+        elif incident.rung is not None:
+            await self.ladder.climb(incident, rule, incident.reason)
+        elif incident_id in self.ending.superseded and not self.ending.progress.get(incident_id):
+            await self._give_way(incident, rule)
+        elif incident.state == "verifying":
+            await self._verify(incident, rule)
+        else:
+            await self._treat(incident, rule)
+
+    async def _give_way(self, incident: Incident, rule: Rule) -> None:
+        """No attempt is made any more. Of one that was cut short in its first step, `finally` is still owed."""
+        if incident.id in self.ending.owed:
+            await self._round_off(incident, rule, (await self.looking.look(incident)).subject)
+        self.ending.gave_way(incident.id)
+
+    async def _treat(self, incident: Incident, rule: Rule) -> None:
+        """One attempt. One that was cut short goes on or, where nothing of it was done, is made anew; where neither can
+        be, its `finally` is still owed."""
+        if (seen := await self._needed(incident, rule)) is None:
+            return
+        resumed = bool(self.ending.progress.get(incident.id))
+        async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)) as waited:
+            if waited:  # what was seen may be seconds old: a person may have stopped it since
+                seen = await self.looking.look(incident)
+            over = waited and not self.need.may_go_on(incident, rule, seen, resumed)
+            verdict = ACT if over else self._verdict(incident, rule, seen.subject, resumed=resumed)
+            if not self._goes_on(incident.id):
+                return
+            if verdict is ACT and not over:
+                began_at = self.clock()
+                incident = self._begin(incident, rule, began_at, resumed=resumed)
+                self.steps.living.begins(incident.id, rule.then, seen.subject)
+                failure = await self._attempt(incident, rule, seen.subject, None if resumed else began_at)
+        if over:
+            await self._treat(incident, rule)
+        elif verdict is not ACT:
+            if incident.id in self.ending.owed and not resumed:
+                await self._round_off(incident, rule, seen.subject)
+            await self._hold_back(incident, rule, verdict)
+        elif self.ending.gave_way(incident.id) or not self.ending.is_open(incident.id):
+            return
+        elif incident.id in self.ending.progress:
+            return  # between two steps: it goes on there after the next start, or a person's pause
+        elif failure is None:
+            await self._verify(incident, rule)
+        else:
+            await self._failed(incident, rule, failure, tells=not failure.again)
+
+    def _verdict(self, incident: Incident, rule: Rule, subject: Object | None, *, resumed: bool) -> Verdict:
+        if not resumed:
+            return self.last_word.on(incident, rule, subject)
+        waits = self.doing.frozen(incident, rule, subject) and incident.id not in self.ending.superseded
+        return self.ending.until_it_goes_on() if waits else ACT
+
+    async def _needed(self, incident: Incident, rule: Rule, *, cut: bool = False) -> Observation | None:
+        """The live state; None where there is nothing to do any more, which was verified then, or closed. `cut`: an
+        attempt was cut short and is not gone on with."""
+        seen = await self.looking.look(incident)
+        owed = bool(self.ending.progress.get(incident.id))
+        since = self.clock.wall_at(self.ending.began.get(incident.id, self.clock()))
+        resumed = owed and not self.need.is_over(incident, rule, seen, since)
+        owed = owed or incident.id in self.ending.owed
+        if owed and self._goes_on(incident.id) and not self.need.may_go_on(incident, rule, seen, resumed):
+            await self._round_off(incident, rule, seen.subject)
+            return await self._needed(incident, rule, cut=True)  # that took its time
+        if self._goes_on(incident.id) and self.need.of(incident, rule, seen, resumed=resumed, cut=cut):
+            return seen
+        if self._goes_on(incident.id):  # the trouble went after an attempt: is it well?
+            await self._verify(incident, rule)
+        return None
+
+    async def _failed(self, incident: Incident, rule: Rule, failure: StepFailed, *, tells: bool) -> None:
+        """`tells`: what failed may tell that it was removed meanwhile, and then it is nobody's failure."""
+        if tells and await self.need.is_leaving(incident, rule):
+            self.ending.close(incident.id, "interrupted", "it was removed meanwhile")
+        elif self.ending.failed(incident, rule, str(failure), again=failure.again):
+            await self.ladder.climb(self.incidents.open[incident.id], rule, str(failure))
+
+    async def _round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
+        self.ending.owed.discard(incident.id)
+        async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)):
+            self.history.acted(self.clock(), self.doing.left(incident, rule, len(rule.then)))
+            await self.doing.round_off(incident, rule, subject)
+
+    def _goes_on(self, incident_id: str) -> bool:
+        return self.ending.is_open(incident_id) and not self.stopping
+
+    def _cut(self, incident_id: str) -> bool:
+        return self.stopping or incident_id in self.ending.superseded
+
+    async def _hold_back(self, incident: Incident, rule: Rule, verdict: Verdict) -> None:
+        if isinstance(verdict, WaitUntil):
+            self.ending.park(incident.id, verdict)
+        elif isinstance(verdict, Suppress):
+            self.observer.decision(rule.name, "suppress", verdict.code)
+            if verdict.code == "attempts" and not incident.dry_run:
+                reason = f"{verdict.reason}, and {incident.note}" if incident.note else verdict.reason
+                if self.ending.give_up(incident, rule, reason):
+                    await self.ladder.climb(self.incidents.open[incident.id], rule, reason)
+            else:
+                outcome: Outcome = _CLOSES.get(verdict.code, "suppressed")
+                if outcome == "on_purpose":  # a person's will is no trouble, whatever the rule calls its own
+                    self.incidents.update(incident.id, severity="info")
+                self.ending.close(incident.id, outcome, verdict.reason, verdict.code)
+
+    def _begin(self, incident: Incident, rule: Rule, began_at: float, *, resumed: bool) -> Incident:
+        attempts = incident.attempts
+        self.ending.owed.discard(incident.id)
+        if not resumed:
+            self.ending.began[incident.id] = began_at
+            self.history.attempted(rule.name, incident.target, began_at, rule.costs)
+            self.history.tried[incident.target] = incident.object_id
+            attempts += 1
+        else:
+            self.history.acted(self.clock(), self.doing.left(incident, rule))
+        if rule.grouped:
+            self.groups.answer(incident, rule)
+        return self.incidents.update(
+            incident.id, state="acting", attempts=attempts, due_at=None, waiting_for="", midway=False
+        )
+
+    async def _attempt(
+        self, incident: Incident, rule: Rule, subject: Object | None, counted_at: float | None
+    ) -> StepFailed | None:
+        """`counted_at`: when it was counted as an attempt. It was none where nothing at all was done."""
+        try:
+            return await self.doing.attempt(incident, rule, subject, counted_at)
+        except (JournalError, EngineAway):
+            untouched = not self.ending.progress.get(incident.id) and not self.steps.unsettled.get(incident.id)
+            if untouched and counted_at is not None and self.ending.is_open(incident.id):
+                self.settling.take_back(incident, rule, counted_at)
+            raise
+
+    async def _verify(self, incident: Incident, rule: Rule) -> None:
+        if not self.doing.verifiable(incident, rule, rule.then):
+            if left_out := self.doing.left_out.pop(incident.id, None):
+                self.ending.guests_are_out(incident, rule, left_out)
+            else:
+                self.ending.succeeded(incident, rule, "done", "done")
+            return
+        self.ending.progress[incident.id] = ATTEMPT_MADE  # whatever interrupts this, it is not made again
+        self.incidents.update(incident.id, state="verifying")
+        await self.looking.look(incident)  # the stream may be behind what was just done
+        began_at = self.ending.began.get(incident.id, incident.updated_at)
+        verified = await self.doing.outcome(incident, rule, began_at)
+        left_out = self.doing.left_out.pop(incident.id, None)
+        if verified.result == "guests" or (verified.result == "healed" and left_out):
+            self.ending.guests_are_out(incident, rule, left_out or verified.reason)
+        elif verified.result == "healed":
+            self.ending.succeeded(incident, rule, "healed", verified.reason)
+        elif verified.result in ("stopped", "on_purpose"):
+            self.ending.close(incident.id, "on_purpose", verified.reason, verified.result)
+        elif verified.result == "gone":
+            self.ending.close(incident.id, "interrupted", verified.reason)
+        elif verified.result == "paused":
+            self.ending.park(incident.id, self.ending.until_it_goes_on())
+        elif verified.result == "cut":
+            self.ending.gave_way(incident.id)
+        else:
+            await self._failed(incident, rule, StepFailed(verified.reason), tells=True)
+
+
+def _is_of_attempt(record: ActionRecord, incident: Incident) -> bool:
+    """Whether a step was one of an incident's last attempt; one of which nothing was asked of the engine is none."""
+    return record.attempt == incident.attempts and record.part == "then" and not record.untouched

@@ -1,0 +1,98 @@
+"""Settling: what becomes of an incident once it is known what became of a step of it that was cut short."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dockmend.actions.action import Settled
+from dockmend.decide import History
+from dockmend.errors import NotFound
+from dockmend.journal.records import ActionRecord, Incident
+from dockmend.mirror import Mirror
+from dockmend.pipeline.attempt import ATTEMPT_MADE, AttemptRunner
+from dockmend.pipeline.attempt_end import AttemptEnds
+from dockmend.pipeline.incidents import Incidents
+from dockmend.pipeline.step_runner import WITHIN, StepRunner
+from dockmend.rules.rule import Rule
+from dockmend.timekeeping import Clock
+
+
+@dataclass(slots=True)
+class Recovery:
+    steps: StepRunner
+    doing: AttemptRunner
+    ending: AttemptEnds
+    incidents: Incidents
+    history: History
+    mirror: Mirror
+    clock: Clock
+
+    async def all_of(self, incident: Incident, rule: Rule | None) -> None:
+        """Settles what is unsettled. Raises EngineError, JournalError."""
+        while unsettled := self.steps.unsettled.get(incident.id):
+            # The members of a group come before the group, which goes on from what became of them.
+            record = min(unsettled, key=lambda each: each.part not in WITHIN)
+            settled = await self.steps.settle(record, incident, rule)
+            unsettled.remove(record)
+            if self.ending.is_open(incident.id):
+                incident = self.incidents.open[incident.id]
+                await self._one(incident, rule, record, settled)
+        self.steps.unsettled.pop(incident.id, None)
+
+    async def _one(self, incident: Incident, rule: Rule | None, record: ActionRecord, settled: Settled) -> None:
+        """What a settled step means for its incident. Where nothing of an attempt was done, it is made anew."""
+        if record.part == "then":
+            self.ending.owed.add(incident.id)
+        if record.part == "escalate" and settled.done:
+            self.incidents.update(incident.id, rung=(incident.rung or 0) + 1, state="verifying")
+        progress = self.ending.progress
+        if record.part == "finally" and settled.done and progress.get(incident.id, ATTEMPT_MADE) != ATTEMPT_MADE:
+            progress[incident.id] += 1
+        if record.part == "after":
+            await self._stop_again(incident, rule, record, done=settled.done)
+        if record.part == "then":
+            self._of_then(incident, rule, record, settled)
+        if record.object_id in self.steps.owed:
+            closes = record.part != "member" and self.doing.is_its_own(incident, record.object_id)
+            await self.doing.stop_what_was_stopped(incident, rule, record.object_id, closes=closes)
+
+    def _of_then(self, incident: Incident, rule: Rule | None, record: ActionRecord, settled: Settled) -> None:
+        progress, mine = self.ending.progress, self.history.of(incident.rule, incident.target)
+        if settled.done:
+            progress[incident.id] = progress.get(incident.id, 0) + 1
+        elif not progress.get(incident.id):
+            progress.pop(incident.id, None)
+            if settled.untouched:
+                self.take_back(incident, rule, record.began_at)
+        else:
+            # It counts: a step that takes the engine down each time must not be repeated for ever.
+            self.history.attempted(incident.rule, incident.target, self.clock(), actions=0)
+            if rule and (limit := rule.limits.attempts) and mine.in_window(self.clock(), limit[1]) > limit[0]:
+                del progress[incident.id]
+
+    async def _stop_again(self, incident: Incident, rule: Rule | None, record: ActionRecord, *, done: bool) -> None:
+        """A person's stop that a restart had swallowed: what dockmend began for that person is finished. The incident
+        is over with it, unless it goes on: it is about another container, or a group of them is treated."""
+        whole = not self.steps.unsettled.get(incident.id) and self.doing.is_its_own(incident, record.object_id)
+        if done:
+            self.doing.stopped_for_person(incident, record.object_id, closes=whole)
+            return
+        try:
+            container = await self.steps.engine.inspect(record.object_id)
+        except NotFound:
+            return
+        before = record.undo.get("stop")
+        if isinstance(before, dict):
+            same = before.get("started_at") == container.started_at
+        else:  # it was cut off before it was written down which run it was
+            same = container.started_at <= self.clock.wall_at(record.began_at)
+        if same:
+            await self.doing.stop_for_person(incident, rule, container, closes=whole)
+
+    def take_back(self, incident: Incident, rule: Rule | None, counted_at: float) -> None:
+        """An attempt in which nothing was asked of the engine was none."""
+        self.history.take_back(incident.rule, incident.target, counted_at, rule.costs if rule is not None else 1)
+        self.ending.began.pop(incident.id, None)
+        # Down, it ended while its restart was awaited: that end was taken for dockmend's own doing, and is not let lie.
+        if not self.mirror.taken_down(incident.object_id):
+            self.incidents.update(incident.id, attempts=incident.attempts - 1)
