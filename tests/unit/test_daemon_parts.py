@@ -10,9 +10,11 @@ import pytest
 import structlog
 
 from dockmend.app import daemon, persistence
+from dockmend.app.daemon_commands import DaemonCommands
 from dockmend.pipeline import self_check
+from dockmend.pipeline.step_runner import Intent
 from tests.fakes.engine import FakeEngine
-from tests.unit.journal.making import an_incident
+from tests.unit.journal.making import an_action, an_incident
 from tests.unit.machine import Machine
 from tests.unit.test_daemon import RULES, running, settings, until
 
@@ -98,3 +100,13 @@ async def test_a_helper_that_an_incident_left_goes_once_that_is_closed(fake: Fak
         assert row.object_id in fake.containers
         one.treatment.ending.closed(incident)
         await until(lambda: row.object_id not in fake.containers, "it was removed")
+
+
+async def test_what_is_left_free_on_the_journals_disk_is_the_settings(fake: FakeEngine, tmp_path: Path):
+    """By a rule, and by a command that asks the daemon for its settings."""
+    own = settings(tmp_path)
+    own = own.model_copy(update={"snapshots": own.snapshots.model_copy(update={"reserve": 1 << 60})})
+    async with running(fake, own) as one:
+        assert (await DaemonCommands(one).in_force())["reserve"] == 1 << 60
+        context = one.treatment.steps._context(Intent(an_action()), an_incident(), None, None)
+        assert context.reserve == 1 << 60

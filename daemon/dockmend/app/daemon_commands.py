@@ -130,6 +130,7 @@ class DaemonCommands:
             heal=own.heal,
             policy=daemon.guards.policy.model_dump(mode="json", exclude_defaults=True),
             rate=own.limits.rate,
+            reserve=own.snapshots.reserve,
             texts=dict(await daemon.rules.shown()),
             channels=list(own.notify),
             host=daemon.host,

@@ -109,6 +109,8 @@ def _of_daemon(flags: dict[str, Any]) -> CommandContext | None:
     )  # fmt: skip
     rate = (int(told["rate"][0]), float(told["rate"][1])) if told["rate"] else None
     own = own.model_copy(update={"limits": own.limits.model_copy(update={"rate": rate})})
+    if "reserve" in told:
+        own = own.model_copy(update={"snapshots": own.snapshots.model_copy(update={"reserve": told["reserve"]})})
     texts = {path: text.encode("utf-8", "surrogateescape") for path, text in told["texts"].items()}
     channels = frozenset(told["channels"]) if "channels" in told else None
     said, healers = f"the running dockmend, {told['rules']}", tuple(told["healers"])

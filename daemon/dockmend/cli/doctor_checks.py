@@ -280,7 +280,7 @@ def left_aside(containers: Iterable[Container], owned: OwnedObjects) -> list[Doc
     ]  # fmt: skip
 
 
-def restart_policies(containers: Iterable[Container], rules: RuleSet) -> list[DoctorFinding]:
+def restart_policies(containers: Sequence[Container], rules: RuleSet) -> list[DoctorFinding]:
     """What stays down after the engine comes back, and which no rule on `left_down` would start again.
 
     An engine that was killed leaves `unless-stopped` ones down; those with no restart policy stay down after any end of
@@ -300,6 +300,14 @@ def restart_policies(containers: Iterable[Container], rules: RuleSet) -> list[Do
     )
     rule = "a rule with `when: container.left_down` and `then: start` brings them back"
     found = []
+    if alone := _without_witness(containers, mending):
+        text = (
+            f"no container has a restart policy: if {_some(alone)} end with exit code 0 as the host is shut down, they "
+            "count as done, and no rule on left_down starts them again"
+        )
+        found.append(
+            DoctorFinding("note", "restarts", text, "docker update --restart unless-stopped NAME, of one that runs")
+        )
     if kept:
         text = f"{_some(kept)} with restart: unless-stopped stay down when the engine is killed and comes back"
         found.append(
@@ -312,6 +320,15 @@ def restart_policies(containers: Iterable[Container], rules: RuleSet) -> list[Do
         text = f"{_some(now)} ask to be healed, are down, and have no restart policy"
         found.append(DoctorFinding("note", "restarts", text, f"docker start NAME if it should run; {rule}"))
     return found or [DoctorFinding("ok", "restarts", "nothing that the engine would leave down unnoticed")]
+
+
+def _without_witness(containers: Iterable[Container], mending: Iterable[Rule]) -> list[str]:
+    """What is to be started after a reboot, on a host of which nothing shows when the engine went down: that is told by
+    what the next one starts again by itself (docs/engine.md, "The engine's own record of a stop")."""
+    running = [each for each in containers if each.running]
+    if any(each.restart_policy not in ("no", "") for each in running):
+        return []
+    return [each.name for each in running if any(_mends(rule, each) for rule in mending)]
 
 
 def _mends(rule: Rule, container: Container) -> bool:

@@ -86,7 +86,8 @@ class Status(TypedDict):
 
 
 class RulesInForceAnswer(TypedDict):
-    """The rules and settings that the daemon uses now. `rate`: the host's budget, (actions, seconds) or None.
+    """The rules and settings that the daemon uses now. `rate`: the host's budget, (actions, seconds) or None;
+    `reserve`: the setting `snapshots.reserve` in bytes, or None.
 
     `texts`: rule files by path, without comments and without the secrets of their steps.
     """
@@ -98,6 +99,7 @@ class RulesInForceAnswer(TypedDict):
     heal: str
     policy: dict[str, Any]
     rate: tuple[int, float] | None
+    reserve: int | None
     texts: dict[str, str]
     channels: list[str]  # names
     host: str  # the host's name

@@ -462,6 +462,26 @@ def test_doctor_knows_what_stays_down(rules):
     assert doctor_checks.restart_policies(down, mended)[0].level == "ok"
 
 
+@pytest.mark.parametrize(
+    ("others", "named"),
+    [
+        ([], "if 1 (a) end with exit code 0"),
+        ([{"restart_policy": "always"}], ""),
+        ([{"restart_policy": "unless-stopped", "state": "exited"}], "if 1 (a) end with exit code 0"),
+    ],
+    ids=["none", "one that runs", "one that does not run"],
+)
+def test_doctor_knows_of_a_host_on_which_nothing_shows_that_the_engine_went_down(
+    others: list[dict[str, object]], named: str
+):
+    reboot = "version: 1\nrules: [{name: x, when: container.left_down, match: {name: a}, then: start}]\n"
+    mended = load_texts({"r": reboot}, host="h")
+    here = [container("a", restart_policy="no"), container("job", restart_policy="no")]
+    found = doctor_checks.restart_policies([*here, *(container("other", **each) for each in others)], mended)
+    told = [each.text for each in found if "no container has a restart policy" in each.text]
+    assert [named in each for each in told] == ([True] if named else [])
+
+
 def test_doctor_knows_what_asks_to_be_healed_and_stays_down_with_the_engine(rules):
     asks = {"labels": {"dockmend.heal": "true"}, "restart_policy": "no"}
     found = doctor_checks.restart_policies(

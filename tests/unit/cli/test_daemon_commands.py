@@ -235,6 +235,7 @@ ONE_RULE = "version: 1\nrules: [{name: x, when: container.crashed, match: all, t
 IN_FORCE: dict[str, Any] = {
     "config": "/d/dockmend.yaml", "rules": "/d/rules.d", "state": "/d/state", "engine": "unix:///d.sock", "heal": "off",
     "policy": {"allow": ["restart"], "protect": {"name": ["*-db"]}}, "rate": [5, 60.0],
+    "reserve": 1 << 30,
     "texts": {"/d/rules.d/a.yaml": ONE_RULE},
     "channels": ["ops", "home"], "own": ["a" * 64], "host": "nas", "healers": [], "observes": False,
     "dry_run": True,
@@ -249,13 +250,14 @@ def test_commands_speak_about_the_rules_and_settings_of_the_daemon(state, capsys
     own = found.settings
     assert (str(own.paths.rules), str(own.paths.state), own.engine) == ("/d/rules.d", "/d/state", "unix:///d.sock")
     assert (own.policy.allows("restart"), own.policy.allows("stop"), own.limits.rate) == (True, False, (5, 60.0))
-    assert own.dry_run
+    assert (own.dry_run, own.snapshots.reserve) == (True, 1 << 30)
     assert found.channels == frozenset({"ops", "home"})
     assert (found.own, found.host) == (frozenset({"a" * 64}), "nas")
-    older = {key: value for key, value in IN_FORCE.items() if key not in ("channels", "own")}
+    older = {key: value for key, value in IN_FORCE.items() if key not in ("channels", "own", "reserve")}
     daemon.answers["in_force"] = older  # of a daemon of another version
     found = in_force({"state": folder})
     assert (found.channels, found.own) == (None, own_containers())
+    assert found.settings.snapshots.reserve is None
     assert capsys.readouterr().err == ""
 
 

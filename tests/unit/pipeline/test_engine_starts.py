@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from dockmend.engine.engine_api import EngineInfo
+from dockmend.engine.engine_api import EngineInfo, Listing
+from dockmend.mirror import Mirror
 from dockmend.mirror.exit_cause import EARLIER, EngineStart
 from dockmend.model import Container
+from dockmend.observer import Observer
 from dockmend.pipeline.engine_starts import LOOKS_EVERY, EngineStarts
+from dockmend.pipeline.list_watch import ListWatch
 
 FIRST = EngineStart(100.0, 103.0)
 
@@ -88,3 +93,14 @@ async def test_what_it_started_again_tells_when_the_one_before_went_down(
     again = Container(id="a", name="web", state="running", restart_policy="always", started_at=101.0, finished_at=90.0)
     start = starts().watched(info(100.0, live_restore=live_restore), 102.0, EngineStart(), [again])
     assert start.went_down_at == went_down_at
+
+
+def test_the_watch_asks_the_list_when_the_engine_before_went_down() -> None:
+    """And the end that a list shows then, of a container that nothing starts again, is the engine's doing."""
+    again = Container(id="a", name="db", state="running", restart_policy="always", started_at=101.0, finished_at=90.0)
+    engine: Any = SimpleNamespace(url="unix:///nowhere")
+    watch = ListWatch(engine, Mirror(), lambda changes: None, Observer(), lambda: 105.0, random.Random(1))
+    watch.info = info(100.0)
+    watch._another_engine(Listing((again,), (), (), 104.0, 105.0), gap=True)
+    assert watch.mirror.engine_start.went_down_at == 90.0
+    assert watch.mirror.engine_start.took_down(95.0)
