@@ -1,8 +1,9 @@
-"""What an action is: a function that looks, acts, and says what it did; and one that settles what a dead dockmend left.
+"""What an action is: one function that acts and reports, and one that settles what a dead
+dockmend left.
 
-The runner (pipeline) inspects the target right before, writes the intent, calls `run`, writes the outcome. At the next
-start every intent without an outcome goes through `settle`, which finds out from the engine whether it went through
-and puts right what was left half-done.
+The step runner inspects the target right before, writes the intent, calls `run` and writes the
+outcome. At the next start, `settle` runs for each intent without an outcome. It asks the engine
+whether the action was done, and puts right what is half done.
 """
 
 from __future__ import annotations

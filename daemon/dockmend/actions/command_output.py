@@ -1,4 +1,6 @@
-"""What a command wrote, fit for a record: its beginning and its end, on one line, with nothing a terminal obeys."""
+"""The output of a command, fit for a record: beginning and end, on one line, without control
+characters.
+"""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""The exchange of a container for its successor, which a death at any instant must not harm.
+"""Swaps a container for its successor. A death of dockmend at any instant must not harm it.
 
-The order: the new one is made under a name of its own and not started; the old one is stopped, then set aside under
-another name; the new one takes the name and is started; once it has proven well the old one is removed. Ports and
-addresses are the old one's until it is stopped. Each step is on disk before it is taken. Until the last one the way
-leads back: the new one is removed, the old one takes its name again and runs if it ran.
+The order: the new one is made under a name of its own and is not started. The old one is stopped,
+then renamed (set aside). The new one takes the name and is started. Once it has proven well, the
+old one is removed. Ports and addresses belong to the old one until it is stopped. Each step is on
+disk before it is taken. Until the last step, the way leads back: the new one is removed, the old
+one takes its name again and runs if it ran before.
 
-Anonymous volumes are the new one's by name, so the old one is removed without its volumes.
+The new one uses the anonymous volumes by name, so the old one is removed without its volumes.
 """
 
 from __future__ import annotations

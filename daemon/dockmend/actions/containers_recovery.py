@@ -1,7 +1,9 @@
-"""What became of a container action whose dockmend died: found out from the engine, and put right.
+"""How a container action ended whose dockmend died: asks the engine and puts right what is half
+done.
 
-The engine goes on with a call whose client is gone (measured: a restart completes, a commit unpauses), so an action may
-still be under way when the next dockmend asks. It takes at most the stop timeout: until then it is waited for.
+The engine goes on with a call whose client is gone (measured: a restart completes, a commit
+unpauses). So an action may still be under way when the next dockmend asks. It takes at most the
+stop timeout, and dockmend waits that long.
 """
 
 from __future__ import annotations

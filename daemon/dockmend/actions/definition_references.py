@@ -1,4 +1,6 @@
-"""What a definition refers to: every container that it names is resolved, and asked for, before anything is touched."""
+"""What a definition refers to: every container that it names is resolved and asked for, before
+anything is touched.
+"""
 
 from __future__ import annotations
 

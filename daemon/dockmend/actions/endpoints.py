@@ -1,14 +1,17 @@
-"""Places in networks: where a container is connected, how it gets (back) in, and how it is taken out.
+"""Endpoints: in which networks a container is, how it gets (back) into one, and how it is taken
+out.
 
 Measured on Engine 26.1, and relied on here:
-- A stopped container refers to its networks by id. When such a network is removed and made again, the start fails until
-  the endpoint is replaced. A plain connect replaces it at once, and a refused one leaves the old settings in place;
-  only where an engine keeps the stale endpoint is it disconnected by force first (which can lose the settings, so they
-  are journalled before).
-- A connect that fails on a running container ("Address already in use") leaves an endpoint without a network id in
-  inspect: it is not connected, a disconnect does not remove it, and the container's next start fails for it. So it is
-  asked first who has the address; what is left all the same goes by a connect without address and a disconnect.
-- Endpoints just given to a stopped container have no network id either: they are resolved by name at start.
+- A stopped container refers to its networks by id. If such a network is removed and made again,
+  the start fails until the endpoint is replaced. A plain connect replaces it at once, and a
+  refused connect leaves the old settings. Only if an engine keeps the stale endpoint is it
+  disconnected by force first. That can lose the settings, so they are journalled before.
+- A connect that fails on a running container ("Address already in use") leaves an endpoint
+  without a network id in inspect: it is not connected, a disconnect does not remove it, and the
+  container's next start fails because of it. So dockmend first asks who has the address. If such
+  an endpoint is left all the same, a connect without an address and a disconnect remove it.
+- Endpoints that were just given to a stopped container have no network id either: the start
+  resolves them by name.
 """
 
 from __future__ import annotations

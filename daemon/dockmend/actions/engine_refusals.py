@@ -1,8 +1,8 @@
 """What an engine's refusal means for a person, and whether another attempt can help.
 
-The engine answers in its own terms and with statuses that say little (measured on Engine 26.1: where a network's owner
-is down, a start answers 409 and a restart 500; an address that is taken answers 403). The texts are moby's; where none
-of them fits, the engine's own sentence is passed on.
+The engine's statuses say little (measured on Engine 26.1: if a network's owner is down, a start
+answers 409 and a restart 500; an address that is taken answers 403). The texts are moby's. If
+none of them fits, a person gets the engine's own sentence.
 """
 
 from __future__ import annotations

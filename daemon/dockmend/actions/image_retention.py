@@ -1,12 +1,14 @@
-"""Which of the images that commit_image made stay: one of each incident, and as many as the rule's `keep` says.
+"""Which images of commit_image stay: one per incident, and as many as the rule's `keep` says.
 
-The engine goes on with a commit whose client is gone, and may end it when another attempt has made its image under the
-same reference; the tag goes to whichever was the later. So what an incident made is asked of the engine: after each
-commit, where one is settled, and for incidents that are closed now and then (app.spare_images).
+The engine goes on with a commit whose client is gone. It may end after another attempt made its
+image under the same reference; the later one gets the tag. So dockmend asks the engine what an
+incident made: after each commit, when a commit is settled, and now and then for closed incidents
+(app.image_cleanup).
 
-An image carries labels of dockmend's own. Anybody can write them, and whatever is built or committed from it inherits
-them, so they prove nothing: an image counts as dockmend's only if a row of the journal tells of it, and as long as it
-has the very reference its labels name, or no tag at all and was made at the very time they name.
+An image carries dockmend's labels. Anybody can write them, and images built from it inherit them,
+so they prove nothing. An image counts as dockmend's only if a row of the journal names it, and if
+it still has the reference that its labels name, or has no tag and was made at the very time that
+they name.
 """
 
 from __future__ import annotations

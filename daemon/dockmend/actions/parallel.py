@@ -1,4 +1,4 @@
-"""A wave of a group: members that need not wait for each other, taken at the same time."""
+"""Runs one wave of a group: members that need not wait for each other, at the same time."""
 
 from __future__ import annotations
 

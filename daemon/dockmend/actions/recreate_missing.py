@@ -1,10 +1,11 @@
-"""A container that is missing, made again from its last known definition.
+"""Makes a missing container again from its last known definition.
 
-Its named volumes are still there, and the anonymous ones are taken by their names (the engine makes them anew, empty,
-where they were removed with it).
+Its named volumes are still there. Anonymous volumes are used by their names; if they were removed
+with the container, the engine makes them anew and empty.
 
-It is made under a name of its own and gets the missing one's once its id is known: whatever bears that name without
-dockmend's doing is a person's, and is neither started nor removed.
+The container is made under a name of its own and gets the missing one's name once its id is
+known. A container that has that name without dockmend's doing is a person's: dockmend neither
+starts nor removes it.
 """
 
 from __future__ import annotations

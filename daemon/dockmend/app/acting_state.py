@@ -1,6 +1,8 @@
-"""What keeps this dockmend from acting on anything at all: one account for `status`, `/healthz` and the metrics.
+"""Why this dockmend does not act at all, if so: one account for `status`, `/healthz` and the
+metrics.
 
-A dockmend that only watches looks as well as one that heals, so each reason has a name that an alert can ask about.
+A dockmend that only watches looks as well as one that heals, so each reason has a name that an
+alert can test.
 """
 
 from __future__ import annotations

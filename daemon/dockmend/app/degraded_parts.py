@@ -1,4 +1,4 @@
-"""What does not work and why: one account of it for `status`, `/readyz` and systemd's status line."""
+"""Which parts do not work and why: one account for `status`, `/readyz` and systemd's status line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Other healers on the host: beside them the built-in rule only shadows, so that a container is not restarted twice."""
+"""Other healers on this host. Beside one the built-in rule only watches: no container is
+restarted twice.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the HTTP pages show, from the same answers that the command socket gives."""
+"""What the HTTP server answers, from the same data as the command socket's answers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Spare images: those of an incident that another one of the same incident took the place of, found whenever they come.
+"""Removes images of an incident that a later image of the same incident has replaced.
 
-A commit goes on in the engine when its client is gone. One that ends after all was settled, and after another attempt
-made its image, leaves two where there is to be one; nobody waits for it any more.
+A commit goes on in the engine when its client is gone. If it ends after it was given up, and
+after another attempt made its image, there are two images instead of one, and nobody waits for
+the first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Last known definitions: what it takes to make a container again that is gone, kept while it is there.
+"""Last known definitions: what it takes to make a removed container again.
 
-Only of containers that a rule would make again (`run` without an image under `container.missing`). They hold the
-environment, secrets and all: they lie in the journal, which only its owner may read, and go into no log and no record.
-Nothing but their names is held in memory.
+They are kept only for containers that a rule would make again (`run` without an image under
+`container.missing`). They hold the environment with its secrets. So they are in the journal
+alone, which only its owner may read, and in no log and no record. In memory there are only their
+names.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Whose turn it is to act on the engine. A daemon whose turn begins or ends is built anew, as at a start.
+"""Which dockmend may act on the engine. A daemon that gains or loses this is built anew, as at a
+start.
 
-So a second dockmend is a dry run from its first moment to its last, and what takes over from the first one has read
+So a second dockmend is a dry run from its first moment to its last. One that takes over has read
 the journal, the rules and the engine as every start does.
 """
 

@@ -1,4 +1,6 @@
-"""Memory: the cyclic collector looks seldom, and what bursts of events needed goes back to the system now and then."""
+"""Keeps memory small: the cyclic collector runs rarely, and memory of bursts goes back to the
+system.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,9 @@
-"""What is known of a container in trouble, for a message: from the mirror, the engine and the journal, within two
-seconds. What cannot be had in that time is left out: a message that is late helps less than one that says less."""
+"""What is known of a container in trouble, for a message: from the mirror, the engine and the
+journal.
+
+All of it is collected within two seconds. What takes longer is left out: a late message helps
+less than a short one.
+"""
 
 from __future__ import annotations
 

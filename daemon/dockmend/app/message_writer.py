@@ -1,7 +1,8 @@
-"""Telling people: turns what happens into messages in the outbox.
+"""Turns what happens into messages in the outbox.
 
-What stands is looked at whenever something changed, so a message is on its way within a second. What was told is kept
-in the journal after its message: a dockmend that dies between the two tells it once more, and none is lost.
+Standing troubles are checked whenever something changed, so a message leaves within a second.
+What was told goes to the journal after its message: if dockmend dies between the two, one message
+is sent twice and none is lost.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
-"""What only a person can put right, as it stands now: an owner that nobody knows, what a recreation left, an undo that
-does not come to its end."""
+"""What only a person can put right, as it stands now.
+
+That is an owner that nobody knows, a container that a recreation left, or an undo that cannot be
+finished.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The troubles that a person may have to hear of, as they stand now, and how one ended that does not stand any more."""
+"""Troubles that a person may have to hear of, as they stand now, and how each of them ended."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""What is known is kept: last known state and cursor to the journal, late records again, old ones pruned.
+"""Writes what is known to the journal: last known state, the cursor, late records; removes old
+records.
 
-Nothing here ends because the journal cannot be written: dockmend goes on observing, and says that it is degraded.
+A journal that cannot be written ends nothing here: dockmend goes on observing and reports that it
+is degraded.
 """
 
 from __future__ import annotations

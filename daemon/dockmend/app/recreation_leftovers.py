@@ -1,8 +1,9 @@
-"""Containers that a recreation has in hand although its incident is closed: they are put right if they can be.
+"""Containers that a recreation left although its incident is closed: put right if possible.
 
-Those are old ones that it set aside, and new ones that never took their place. It may be that the engine refused to
-give one its name back. What is done here, and to which container, the journal says; a container that only has such a
-name is left as it is, and the log says which commands put it right.
+They are old ones that were set aside and new ones that never took their place, for example
+because the engine refused to rename one back. The journal says which container gets what. A
+container that only has such a name is left alone, and the log names the commands that put it
+right.
 """
 
 from __future__ import annotations

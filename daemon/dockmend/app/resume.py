@@ -1,4 +1,4 @@
-"""Taking up: what the journal says was known, open and half-done when dockmend ended."""
+"""Resume: reads from the journal what was known, open and half done when the last dockmend ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The rules in force: loaded all or nothing, kept in the state folder as the last good set, read again on a change."""
+"""The rules in force: loaded all or nothing, kept as the last good set in the state folder,
+reloaded on a change.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Stopping: the first signal asks for an end in order, and a second one, or time, ends at once.
+"""Shutdown: the first signal asks for an orderly end. A second signal, or a time limit, ends
+dockmend at once.
 
-Whatever hangs then (the engine, the broker, the journal's disk), ending hard costs no more than a SIGKILL would: the
-journal knows what was begun, and the next start settles it.
+Whatever hangs then (the engine, the broker, the journal's disk), a hard end costs no more than a
+SIGKILL: the journal knows what was begun, and the next start finishes or undoes it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,8 @@
-"""Tasks that must run for ever: one that returns or raises is a fault with a name, and begins anew; one that does so
-again and again takes the daemon down, for systemd to start it afresh."""
+"""Supervises tasks that must run for ever. One that returns or raises is reported by name and
+started again.
+
+If it fails again and again, dockmend ends, and systemd starts it afresh.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The threads in which the loop has blocking work done.
+"""The threads in which the event loop has blocking work done.
 
-Python's own pool queues what is to be done and begins a thread for it then. Where the host has no thread left it says
-so, and does the work all the same as soon as there is one: a snapshot would be begun that nobody knows of.
+Python's own pool queues the work first and starts a thread for it afterwards. If the host has no
+thread left, it raises, and still does the work as soon as there is a thread: a snapshot would
+begin that nobody knows of.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How changes are put together: which triggers one thing that happened carries, and what its trouble is called.
+"""Makes changes: which triggers belong to one thing that happened, and how its trouble is named.
 
-The name of a trouble is the same text for the same trouble however often and however it is learnt; a rule answers a
-trouble once ("nothing twice").
+The same trouble always has the same name, however often and from wherever dockmend learns of it.
+That is how a rule answers each trouble only once.
 """
 
 from __future__ import annotations

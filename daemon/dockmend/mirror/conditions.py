@@ -1,4 +1,6 @@
-"""What a look at a container tells beyond its state: its networks, its namespace's owner, whether it is stuck."""
+"""Conditions that an inspect shows beyond the state: lost networks, a namespace without its
+owner, a stuck container.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Containers of the mirror by what others ask for them by, so that no question looks at all of them.
+"""Indexes over the mirror's containers, so that no question has to look at all of them.
 
-The mirror files an entry when it is added and when its container's record changes, and drops it when the container is
-gone.
+The mirror adds a record to the index when it learns of a container, files it again when the
+container changes, and drops it when the container is gone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What the mirror keeps of one container beyond the container itself, and how that outlives dockmend."""
+"""What the mirror knows of one container beyond the container itself, and how that outlives
+dockmend.
+"""
 
 from __future__ import annotations
 

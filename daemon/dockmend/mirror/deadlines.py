@@ -1,4 +1,6 @@
-"""What is due: things the mirror looks at later, since what should happen by then may not."""
+"""Deadlines: what the mirror looks at later, because something that should happen by then may not
+happen.
+"""
 
 from __future__ import annotations
 

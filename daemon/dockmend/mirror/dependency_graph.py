@@ -1,7 +1,9 @@
-"""The dependency graph of a host: which container hangs on which, and how. Pure: built of what inspect tells.
+"""The dependency graph of a host: which container depends on which, and how. Pure: built from
+inspect answers.
 
-A restart of one container is felt by others that share its namespaces, link to it or were told to depend on it. The
-graph says who they are; the order in which to take them is dockmend.mirror.restart_order's.
+A restart of one container affects others that share its namespaces, link to it, or are declared
+to depend on it. The graph says which they are. dockmend.mirror.restart_order says in which order
+to take them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""What each event of a container means to the mirror. Events are hints: most of them also ask for a look.
+"""What each event of a container means to the mirror. Events are hints: most of them also cause
+an inspect.
 
-Every handler bears repetition: a replay after a reconnection brings events that were heard before.
+Every handler can run twice for one event: a replay after a reconnection repeats events.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Why a container ended: the one cause of each end (docs/rules.md, "Why a container ended").
+"""Why a container ended: exactly one cause for each end (docs/rules.md, "Why a container ended").
 
-The evidence is collected per run (from one start to the next), since a signal or a stop of an earlier run excuses
-nothing in a later one. It is what was heard and, where nothing was, the engine's own record: whether some call stopped
-or signalled the run. That may have been a person, dockmend, a signal that ended nothing, or the engine itself at its
-start, so it counts as a person's stop only where the other three are excluded.
+The evidence is collected per run (from one start to the next), because a signal or a stop of an
+earlier run explains nothing in a later one. Evidence is what the event stream told and, if it
+told nothing, the engine's own record: did some call stop or signal this run? Such a call can be a
+person's, dockmend's, a signal that ended nothing, or the engine's own at its start. So the record
+counts as a person's stop only if the other three are excluded.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Echoes: the events of dockmend's own actions, which must trigger nothing.
+"""Expectations: the events that dockmend's own actions cause. They must trigger nothing.
 
-An echo is open from when the engine is asked until the last event of the action was seen or, where it never comes, for
-a second after the outcome. What is heard before that, while the intent is on its way to disk, is somebody else's doing.
-What happens to other containers meanwhile is a consequence and triggers as ever.
+An expectation is open from when dockmend asks the engine until the last event of the action was
+seen. If that never comes, it closes one second after the outcome. An event from before that,
+while the intent is on its way to disk, is somebody else's. What happens to other containers
+meanwhile is a consequence and triggers as always.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""How networks were made: kept beyond their end and dockmend's own, so that one that went can be made again.
+"""How networks were made. Kept after a network's end and over dockmend's restarts, to make it
+again.
 
-What went while dockmend was down is found by comparing what is kept with the first list.
+dockmend finds a network that was removed while it was down by comparing these with its first
+list.
 """
 
 from __future__ import annotations

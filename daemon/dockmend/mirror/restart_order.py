@@ -1,7 +1,8 @@
-"""The order in which containers that hang on each other are stopped and started. Pure, over any graph.
+"""The order in which to stop and start containers that depend on each other. Pure, for any graph.
 
-Dependents are stopped before what they hang on and started after it. What need not wait for each other is in one wave
-and may be taken at the same time. A cycle has no order: it is reported, and its members share a wave.
+Dependents are stopped before what they depend on and started after it. Containers that need not
+wait for each other form one wave and may be taken at the same time. A cycle has no order: it is
+reported, and its members share a wave.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Admission: who may act next where there is less to spend than there are troubles.
+"""The budget of actions: who may act next if more is to do than may be done.
 
-Two purses bound what is done: a rule's `rate` and, over everything, the host's budget. What finds one empty waits in
-its queue, the longest open and most depended upon first, and comes back to its lane when a place is free: one incident
-for each place, and not all of them to look whether they may. It is said once: a host on which everything fails at once
-is one trouble and not two hundred (docs/decisions/0008-the-hosts-budget.md).
+Two budgets limit what dockmend does: a rule's `rate`, and the host's budget over everything. An
+incident that finds one of them spent waits in its queue. The order is: open for the longest time
+first, then most dependents first. When a place is free, one incident comes back to its worker,
+not all of them. It is logged once: a host on which everything fails at once is one trouble and
+not two hundred (docs/decisions/0008-the-hosts-budget.md).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Doing: the steps of an attempt on a subject, and whether they worked."""
+"""One attempt: runs the steps of a rule on an object and tells whether they worked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ending: what comes of an attempt: it is parked, it is closed, its breaker opens or closes."""
+"""What follows an attempt: its incident is parked or closed, its breaker opens or closes."""
 
 from __future__ import annotations
 

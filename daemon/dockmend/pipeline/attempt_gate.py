@@ -1,4 +1,6 @@
-"""The last word before an attempt: whether the limits, the hours, a person or the host's budget let it be made now."""
+"""The last check before an attempt: do the limits, the hours, a person and the host's budget
+allow it now?
+"""
 
 from __future__ import annotations
 

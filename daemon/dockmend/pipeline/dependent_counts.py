@@ -1,4 +1,7 @@
-"""How many containers hang on another, for those who ask while everything fails: the graph is made now and then."""
+"""How many containers depend on another, for callers that ask while everything fails.
+
+The graph is built only now and then, so the numbers can be some seconds old.
+"""
 
 from __future__ import annotations
 

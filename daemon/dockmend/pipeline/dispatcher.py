@@ -1,6 +1,8 @@
-"""Intake: which rules answer a change, which of them may, and what becomes of the others.
+"""The dispatcher: which rules answer a change, which of them may act, and what becomes of the
+others.
 
-This is the hot path: everything that can be done at load is done there, and nothing here waits.
+This is the hot path. All that can be done when rules are loaded is done there, and nothing here
+waits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Faults: an error of dockmend's own about one container keeps it from no other.
+"""Keeps an error of dockmend's own about one container away from all other containers.
 
-What a container holds is written by strangers. Were there something in it that dockmend trips over, each look at that
-container would raise, and with it would end what follows the engine: nothing on the host would be healed any more.
+Strangers write what a container holds. If dockmend failed on some of it, every look at that
+container would raise. That would end the task that follows the engine, and nothing on the host
+would be healed any more.
 """
 
 from __future__ import annotations

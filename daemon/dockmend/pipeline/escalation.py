@@ -1,7 +1,7 @@
-"""The ladder of escalation: what is done, in order, once a rule's attempts are used up.
+"""Escalation: what a rule does, step by step, once its attempts are used up.
 
-How far it was climbed is in the incident's record (`rung`), so that neither a lost engine nor a restart of dockmend
-climbs the same rung twice.
+The incident's record holds how far it came (`rung`). So no lost engine and no restart of dockmend
+runs the same step twice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Cursor: where the stream was read to, so that a replay begins there, also after a restart."""
+"""How far the event stream was read: the next replay begins there, also after a restart of
+dockmend.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Own ends: what dockmend itself was ending when it was cut short, told to the mirror.
+"""Ends that dockmend expects, because it was ending a container when it was cut short.
 
-The echo of an action lasts as long as its call and a second. The engine goes on without either: what ends after the
-connection was lost, or after dockmend died, is dockmend's doing all the same, and no person's.
+An expectation lasts as long as its call and one second more. The engine goes on without either of
+them. A container that ends after the connection was lost, or after dockmend died, was still ended
+by dockmend and not by a person.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pace: how often the engine is asked, and how patiently."""
+"""How often dockmend asks the engine, and how long it waits for an answer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Looks: what events made doubtful is inspected, each object on its own.
+"""The queue of inspects: each object that events made doubtful is inspected on its own.
 
-One container whose inspect hangs or fails (the engine holds a lock of its own for each) delays no look at another, and
-one answer that was cut says nothing about the engine: that is asked before it is given up.
+The engine has a lock per container, so an inspect of one can hang or fail. That delays no other
+inspect. One answer that was cut short says nothing about the engine: dockmend asks the engine
+itself before it gives the connection up.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Lanes: one worker for each target, in order; targets in parallel; idle lanes vanish.
+"""One worker per target: jobs of one target run in order, targets run in parallel.
 
-A job never sleeps in its lane for a limit: it parks its incident with a timer that submits it again.
+A worker without jobs ends. A job never sleeps in its worker because of a limit: it parks its
+incident with a timer, and the timer submits the job again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Renewal: a container that somebody made another way begins with fresh limits in the place of the one that was tried.
+"""Fresh limits for a container that a person made in another way than the one before it.
 
-Limits belong to a target, which outlives its containers: who only makes the same container again, such as `docker
-compose up --force-recreate` in a loop, must not get endless attempts by it. But what somebody changed (another image,
-command, environment, mount or limit) is another try of that person's, of which nothing is known yet.
+Limits belong to a target, and a target outlives its containers. Somebody who only makes the same
+container again, such as `docker compose up --force-recreate` in a loop, must not get endless
+attempts. But a changed image, command, environment, mount or limit is a new try of that person's,
+and dockmend knows nothing about it yet.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""List and watch: one session after another with the engine, for ever.
+"""List and watch: one session with the engine after another, for ever.
 
-A session subscribes first, then lists, then merges, so that nothing falls between. It ends when the stream ends, for
-whatever reason, or when the engine stops answering; then the next one lists again. `since` is only a hint: the marker
-test says whether the engine's ring still holds everything that was missed.
+A session subscribes first, then lists, then merges, so nothing is lost in between. It ends when
+the stream ends, for any reason, or when the engine stops answering. The next session lists again.
+`since` is only a hint: the marker test tells whether the engine's ring of events still holds
+everything that was missed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Looking: how an incident's object is right now, whether its trouble still stands, whether anything may be done."""
+"""The live state of an incident's object: how it is now, whether its trouble still stands, what
+forbids acting.
+"""
 
 from __future__ import annotations
 

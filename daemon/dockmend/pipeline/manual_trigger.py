@@ -1,7 +1,7 @@
-"""What stands in the way of a rule that a person asks for (`dockmend trigger`) beside the guards and the limits.
+"""What forbids a rule that a person asks for (`dockmend trigger`), beside guards and limits.
 
-A rule that is asked for by name acts at once, and so it would end another person's `docker stop` or `docker pause`
-without a word. It is refused unless whoever asks says that they know.
+A rule that is asked for by name acts at once. It would undo another person's `docker stop` or
+`docker pause` without a word. So it is refused unless the person says that they know.
 """
 
 from __future__ import annotations

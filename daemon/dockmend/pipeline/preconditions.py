@@ -1,4 +1,6 @@
-"""Need: whether there is still anything to treat once an incident's object was looked at, and how it ends where not."""
+"""Preconditions: after the look at an incident's object, is there still anything to do? If not,
+how does it end?
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Treatment: an incident's way through its lane, from the look at the live state to its closing."""
+"""The reconciler: takes one incident from a fresh look at its object to its end.
+
+It runs in the worker of the incident's target, so one target never has two attempts at once.
+"""
 
 from __future__ import annotations
 

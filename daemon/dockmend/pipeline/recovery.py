@@ -1,4 +1,6 @@
-"""Settling: what becomes of an incident once it is known what became of a step of it that was cut short."""
+"""Recovery: what becomes of an incident after dockmend found out how a step ended that was cut
+short.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Offering again what stands: to rules that may answer it now, in slices, so that nothing else waits for long."""
+"""Offers troubles that still stand to rules that may answer them now, in slices: nothing else
+waits long.
+"""
 
 from __future__ import annotations
 

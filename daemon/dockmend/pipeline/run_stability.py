@@ -1,7 +1,8 @@
-"""Steadiness: how long a container must run before "running" is believed.
+"""How long a container must run before dockmend believes "running".
 
-One that ended by itself after 15 s runs just as well for the first 15 s of its next run: to call it healed before would
-close one incident after the other of what is one crash loop. So it has to run for longer than it did.
+A container that ends by itself after 15 s looks well for the first 15 s of its next run. If that
+counted as healed, one crash loop would open and close one incident after the other. So it must
+run for longer than it did before.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""One step: the intent on disk, the action, the outcome on its way to disk.
+"""Runs one step: the intent goes to disk, then the action runs, then its outcome is on its way to
+disk.
 
-The echo of what is done is expected from the mirror between intent and outcome, so that it triggers nothing.
+Between intent and outcome the mirror expects the events of the action, so they trigger nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Heirs: that one container takes another's place is one operation, whoever does it.
+"""A container that takes another one's place: one operation, whoever does it.
 
-`recreate`, a missing container that is made again, and `compose up` that brings a missing one back call it. By then it
-is in the journal, with the intent; the next start replays it before it applies any event. What goes by the target
-(limits, breakers, pauses) need not be handed over: an heir has the target of the one whose place it took.
+`recreate`, a missing container that is made again, and `compose up` that brings a missing one
+back all call it. By then the journal holds it together with the intent. The next start replays it
+before it applies any event. What belongs to the target (limits, breakers, pauses) needs no hand-
+over: a successor has the target of its predecessor.
 """
 
 from __future__ import annotations

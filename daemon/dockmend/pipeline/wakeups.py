@@ -1,4 +1,4 @@
-"""Waiting for a container to change, without polling: the mirror touches, verification waits."""
+"""Waits for a container to change without polling: the mirror wakes, the verification waits."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Records that the journal would not take yet: kept, the last value of each, and put again.
+"""Records that the journal could not take: the last value of each is kept and written again.
 
-A full or dead disk must not end the pipeline, and what was observed meanwhile must not be lost. Nothing is done to any
-container while something waits here (invariant 4): see `catch_up`.
+A full or dead disk must not end the pipeline, and observations must not be lost meanwhile. While
+something waits here, dockmend does nothing to any container (invariant 4): see `catch_up`.
 """
 
 from __future__ import annotations
