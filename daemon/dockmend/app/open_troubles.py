@@ -84,7 +84,7 @@ class OpenTroubles:
         found = self.mirror.container(trouble.object_id) or self.mirror.of_target(trouble.target)
         if found is None:
             return None if self._is_coming(trouble.target) else AlarmEnding.REMOVED
-        return AlarmEnding.STOPPED if not found.running and self.mirror.down_on_purpose(found) else AlarmEnding.WELL
+        return AlarmEnding.STOPPED if self.mirror.down_on_purpose(found) else AlarmEnding.WELL
 
     def _is_coming(self, target: str) -> bool:
         """Whether one of this target is about to be made in the place of one that goes."""
@@ -144,9 +144,7 @@ class OpenTroubles:
             return targets
         found = {each: self.mirror.of_target(each) for each in targets}
         held = {each for each, container in found.items() if self.paused(each) or _frozen(container)}
-        return held | self._of_stopped(
-            {each: one for each, one in found.items() if one is not None and each not in held}
-        )
+        return held | self._of_stopped({each: one for each, one in found.items() if one is not None})
 
     def _of_stopped(self, containers: Mapping[str, Container]) -> set[str]:
         """Those that hang on a container which a person stopped or removed, by its namespaces or by what their owner
