@@ -62,8 +62,8 @@ class Inside:
     def passes(self, seconds: float) -> None:
         """So much time passes at once: what is due by then is done, and nothing is due before, however busy it is."""
         self.machine.passes(seconds)
-        treatment = self.daemon.treatment
-        for timers in (treatment.timers, treatment.admission.timers, treatment.breakers.timers):
+        reconciler = self.daemon.reconciler
+        for timers in (reconciler.timers, reconciler.action_budget.timers, reconciler.breakers.timers):
             timers._changed.set()
         if self.daemon.telling is not None:
             self.daemon.telling._changed.set()
@@ -117,7 +117,7 @@ async def inside(
             group.create_task(daemon.run(stop, 1.0))
             try:
                 await eventually_async(
-                    lambda: hasattr(daemon, "intake") and (daemon.intake.open or not ready), what="it is ready"
+                    lambda: hasattr(daemon, "dispatcher") and (daemon.dispatcher.open or not ready), what="it is ready"
                 )
                 yield Inside(daemon, folder / "state", machine)
             finally:

@@ -172,7 +172,7 @@ async def test_it_lives_through_a_journal_that_takes_nothing_and_acts_when_it_do
         await until(lambda: any(each.waiting_for == "journal" for each in one.incidents.open.values()), "it waits")
         assert not any("/restart" in request for request in fake.requests)
         journal.full = False
-        one.treatment.look_again("journal")
+        one.reconciler.look_again("journal")
         await until(lambda: fake.container(web)["State"]["Health"]["Status"] == "starting", "it was restarted")
         fake.set_health(web, "healthy")
         await until(lambda: not one.incidents.open, "the incident is closed")
@@ -189,7 +189,7 @@ async def test_what_was_interrupted_is_settled_at_the_next_start(fake: FakeEngin
     async with running(fake, told) as one:
         fake.set_health(web, "unhealthy")
         await until(lambda: any("/restart" in each for each in fake.requests), "the restart was asked for")
-        one.treatment.lanes._idle.set()  # it is not waited for
+        one.reconciler.lanes._idle.set()  # it is not waited for
     assert [each.state for each in one.incidents.open.values()] == ["acting"]
     async with running(fake, told) as two:
         await until(lambda: fake.container(web)["State"]["Health"]["Status"] == "starting", "it is restarted after all")

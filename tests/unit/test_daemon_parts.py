@@ -57,7 +57,7 @@ async def test_what_waits_for_the_budget_is_let_in_as_places_come_free(fake: Fak
         waiting = one.incidents.open.values()
         await until(lambda: [each.waiting_for for each in waiting].count("budget") == 1, "one of them waits")
         machine.passes(61)
-        one.treatment.admission.timers._changed.set()
+        one.reconciler.action_budget.timers._changed.set()
         await until(lambda: restarts(fake) == 2, "both were restarted")
 
 
@@ -85,8 +85,8 @@ async def test_a_clock_that_is_set_is_noticed(fake: FakeEngine, tmp_path: Path, 
 async def test_who_waits_for_a_container_looks_again_once_it_is_known_why_it_ended(fake: FakeEngine, tmp_path: Path):
     fake.add_container("web")
     async with running(fake, settings(tmp_path)) as one, asyncio.TaskGroup() as others:
-        waiting = others.create_task(one.pulse.wait("container:web", 3600.0))
-        await until(lambda: "container:web" in one.pulse._waiting, "somebody waits for it")
+        waiting = others.create_task(one.wakeups.wait("container:web", 3600.0))
+        await until(lambda: "container:web" in one.wakeups._waiting, "somebody waits for it")
         (entry,) = one.mirror.entries.values()
         one.mirror.on_settled(entry.container)
         await until(waiting.done, "that one looks again")
@@ -98,7 +98,7 @@ async def test_a_helper_that_an_incident_left_goes_once_that_is_closed(fake: Fak
     async with running(fake, settings(tmp_path)) as one:
         row = await one.own.create("tool", {"Image": fake.container(web)["Image"]}, incident.id, "helper")
         assert row.object_id in fake.containers
-        one.treatment.ending.closed(incident)
+        one.reconciler.attempt_ends.closed(incident)
         await until(lambda: row.object_id not in fake.containers, "it was removed")
 
 
@@ -108,5 +108,5 @@ async def test_what_is_left_free_on_the_journals_disk_is_the_settings(fake: Fake
     own = own.model_copy(update={"snapshots": own.snapshots.model_copy(update={"reserve": 1 << 60})})
     async with running(fake, own) as one:
         assert (await DaemonCommands(one).in_force())["reserve"] == 1 << 60
-        context = one.treatment.steps._context(Intent(an_action()), an_incident(), None, None)
+        context = one.reconciler.steps._context(Intent(an_action()), an_incident(), None, None)
         assert context.reserve == 1 << 60

@@ -62,7 +62,7 @@ async def test_what_stands_is_tried_once_when_its_rest_is_over(fake: FakeEngine,
         await gives_up(one, fake, web)
         if not down:
             machine.passes(3601)
-            one.treatment.breakers.timers._changed.set()
+            one.reconciler.breakers.timers._changed.set()
             await until(lambda: restarts(fake) == 2, "it was tried once more")
             fake.set_health(web, "healthy")
             await until(lambda: not one.incidents.open, "the incident is closed")
@@ -74,7 +74,7 @@ async def test_what_stands_is_tried_once_when_its_rest_is_over(fake: FakeEngine,
         await until(lambda: not two.incidents.open, "the incident is closed")
         assert two.history.of("heal", TARGET).breaker_at is not None  # it is to last
         machine.passes(301)
-        two.treatment.breakers.timers._changed.set()
+        two.reconciler.breakers.timers._changed.set()
         await until(lambda: two.history.of("heal", TARGET).breaker_at is None, "it closes")
         assert 'dockmend_breakers_open{rule="heal"} 0.0' in two.metrics.render().decode()
     assert restarts(fake) == 2

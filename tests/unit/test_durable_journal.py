@@ -39,7 +39,7 @@ async def test_a_damaged_journal_is_set_aside_and_said_for_a_day(fake: FakeEngin
     told.paths.journal.with_name(told.paths.journal.name + "-wal").unlink(missing_ok=True)  # else it heals the file
     told.paths.journal.write_bytes(random.Random(1).randbytes(200_000))
     async with running(fake, told, clock=machine.clock()) as one:
-        one.keeping.persist()
+        one.persistence.persist()
         status = await DaemonCommands(one).status()
         assert "set aside as journal.sqlite3.corrupt-" in status["degraded"]["record"]
         assert "dockmend_journal_set_aside_total 1.0" in one.metrics.render().decode()
@@ -48,7 +48,7 @@ async def test_a_damaged_journal_is_set_aside_and_said_for_a_day(fake: FakeEngin
         fake.set_health(web, "healthy")
         await until(lambda: not one.incidents.open, "the incident is closed")
         machine.passes(REMEMBERED + 1)
-        one.keeping.persist()
+        one.persistence.persist()
         assert "record" not in one.degraded
 
 
@@ -64,7 +64,7 @@ async def test_the_journal_of_another_host_does_nothing_to_this_one(fake: FakeEn
         fake.crash("db")
         await until(lambda: any("/restart" in each for each in fake.requests), "the restart was asked for")
         await until(lambda: any(each.waiting_for == "for" for each in one.incidents.open.values()), "db waits")
-        one.treatment.lanes._idle.set()  # it is not waited for
+        one.reconciler.lanes._idle.set()  # it is not waited for
     here_folder = tmp_path / "here"
     here_folder.mkdir()
     here = settings(here_folder, rules)
@@ -79,7 +79,7 @@ async def test_the_journal_of_another_host_does_nothing_to_this_one(fake: FakeEn
             )
             assert changing(other) == []
             for incident in list(two.incidents.open.values()):
-                two.treatment.submit(incident.id)
+                two.reconciler.submit(incident.id)
             await until(lambda: not two.incidents.open, "all is closed")
             assert changing(other) == []
             other.set_health(mine, "unhealthy")
@@ -115,7 +115,7 @@ async def test_a_journal_that_grows_too_large_forgets_earlier_but_not_what_a_lim
             record = an_incident(number, state="closed", opened_at=now - age * DAY, closed_at=now - age * DAY)
             one.journal.put_incident(record)
         assert one.rules.looks_back == 6 * DAY
-        await one.keeping.tidy(one.history, one.rules.looks_back)
+        await one.persistence.tidy(one.history, one.rules.looks_back)
         assert len(await one.journal.incidents()) == 5
         fake.set_health(web, "unhealthy")
         await until(lambda: len(changing(fake)) == 1, "it was restarted")
@@ -123,7 +123,7 @@ async def test_a_journal_that_grows_too_large_forgets_earlier_but_not_what_a_lim
         await until(lambda: not one.incidents.open, "the incident is closed")
         assert MOST_BYTES > 1_000_000
         monkeypatch.setattr("dockmend.app.persistence.MOST_BYTES", 1)
-        await one.keeping.tidy(one.history, one.rules.looks_back)
+        await one.persistence.tidy(one.history, one.rules.looks_back)
         assert await one.journal.incidents() == []
     async with running(fake, told) as two:
         fake.set_health(web, "unhealthy")

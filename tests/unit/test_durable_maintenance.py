@@ -45,7 +45,7 @@ async def healed(one: Daemon, fake: FakeEngine, web: str) -> None:
 def later(one: Daemon) -> None:
     """The timers are looked at, as they are every half minute."""
     one.look_at_the_clock()
-    one.treatment.timers._changed.set()
+    one.reconciler.timers._changed.set()
     one.pauses._changed.set()
 
 

@@ -32,8 +32,8 @@ async def waits(one: Daemon) -> Incident:
 async def looks(one: Daemon) -> None:
     """The clock and the timers are looked at, as they are every few seconds."""
     one.look_at_the_clock()
-    one.treatment.timers._changed.set()
-    await until(lambda: not one.treatment.timers._changed.is_set(), "the timers were looked at")
+    one.reconciler.timers._changed.set()
+    await until(lambda: not one.reconciler.timers._changed.is_set(), "the timers were looked at")
 
 
 def restarted(fake: FakeEngine, web: str) -> bool:

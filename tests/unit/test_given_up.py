@@ -26,9 +26,9 @@ def vanish(one: Clinic) -> None:
 
 async def test_a_broken_container_is_not_forgotten_when_its_incident_closes():
     async with clinic(TWICE) as one:
-        assert given_up(one.history, one.mirror, one.treatment.rules) == []
+        assert given_up(one.history, one.mirror, one.reconciler.rules) == []
         await lost(one)
-        [found] = given_up(one.history, one.mirror, one.treatment.rules)
+        [found] = given_up(one.history, one.mirror, one.reconciler.rules)
         assert (found.rule, found.target, found.object_name) == ("heal", TARGET, "web")
         assert found.since == one.history.of("heal", TARGET).breaker_at
         assert found.reason
@@ -40,7 +40,7 @@ async def test_one_that_got_well_is_not_shown_though_the_breaker_is_still_open()
         one.cure()
         await one.quiet()
         assert one.history.of("heal", TARGET).breaker_at is not None
-        assert given_up(one.history, one.mirror, one.treatment.rules) == []
+        assert given_up(one.history, one.mirror, one.reconciler.rules) == []
 
 
 async def test_the_breaker_of_a_container_that_is_gone_for_good_goes_too():

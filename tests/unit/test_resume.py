@@ -217,8 +217,8 @@ async def test_a_start_knows_what_was_answered_and_of_what_is_there_how_it_ended
         mirror = Mirror()
         mirror.relist([Container(id="c" * 64, name="web", state="running", started_at=900.0)], [], [], 1000.0)
         incidents = Incidents(journal, Observers(), time.time, random.Random(1))
-        treatment: Any = SimpleNamespace(rules=RulesInForce(mirror), mirror=mirror)
-        await take_up(journal, incidents, treatment, Times(0.0, now))
+        reconciler: Any = SimpleNamespace(rules=RulesInForce(mirror), mirror=mirror)
+        await take_up(journal, incidents, reconciler, Times(0.0, now))
     finally:
         await journal.close()
     assert all(incidents.answered("r", f"{each}/end") for each in ("container:web", "container:job-1", "network:lan"))
@@ -253,7 +253,7 @@ async def test_a_step_of_a_closed_incident_that_takes_its_time_holds_up_nothing_
         incidents = Incidents(journal, Observers(), time.time, random.Random(1))
         mirror = Mirror()
         async with KeyedWorkers(lambda lane, error: said.append(repr(error))) as lanes:
-            treatment: Any = SimpleNamespace(
+            reconciler: Any = SimpleNamespace(
                 rules=RulesInForce(mirror), mirror=mirror, lanes=lanes, incidents=incidents, stopping=False,
                 steps=SimpleNamespace(settle=settle, owed={}),
                 take_up=lambda incident, *rest: lanes.submit(incident.target, partial(treats, incident)),
@@ -267,7 +267,7 @@ async def test_a_step_of_a_closed_incident_that_takes_its_time_holds_up_nothing_
                 met.set()
 
             async with asyncio.timeout(5):
-                await take_up(journal, incidents, treatment, Times(0.0, 1100.0), settled=settled)
+                await take_up(journal, incidents, reconciler, Times(0.0, 1100.0), settled=settled)
                 assert incidents.in_hand("i1")  # what was made for it is not removed meanwhile
                 lanes.submit("container:db", another)
                 await met.wait()
@@ -292,11 +292,11 @@ async def test_the_steps_of_a_closed_incident_are_left_to_the_next_start_when_do
         asked: list[Any] = []
         mirror = Mirror()
         async with KeyedWorkers(lambda lane, error: asked.append(error)) as lanes:
-            treatment: Any = SimpleNamespace(
+            reconciler: Any = SimpleNamespace(
                 rules=RulesInForce(mirror), mirror=mirror, lanes=lanes, incidents=incidents, stopping=True,
                 steps=SimpleNamespace(settle=asked.append, owed={}),
             )  # fmt: skip
-            await take_up(journal, incidents, treatment, Times(0.0, 1100.0))
+            await take_up(journal, incidents, reconciler, Times(0.0, 1100.0))
             assert await lanes.drained(5.0)
     finally:
         await journal.close()

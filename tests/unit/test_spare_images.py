@@ -59,7 +59,7 @@ async def test_the_later_image_stays_and_has_the_name_again(fake: FakeEngine, tm
 
     async with running(fake, settings(tmp_path, RULES)) as one:
         await until(lambda: left("i000000000000old") == [(second, ["kept:late"])], "one is left of those before it")
-        await until(lambda: not one.spare_images.due.is_set(), "it has looked")
+        await until(lambda: not one.image_cleanup.due.is_set(), "it has looked")
         for number in (1, 2):
             await claim(one.own, "i000000000000new", number)
         later, _ = commit(fake, "i000000000000new", 2), commit(fake, "i000000000000new", 1)

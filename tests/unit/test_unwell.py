@@ -92,7 +92,7 @@ async def test_a_task_whose_place_another_took_is_not_unwell():
 async def test_one_that_the_engine_restarts_again_and_again_is_unwell_also_while_it_runs():
     async with clinic(NEVER) as one:
         one.engine.set(restart_policy="always")
-        one.learn(one.engine.containers[WEB.id])
+        one.learn_from(one.engine.containers[WEB.id])
         for _ in range(6):
             one.now += 1
             one.emit("die", exitCode="1")

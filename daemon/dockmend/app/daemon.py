@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
-from msgspec.structs import replace
 
 from dockmend import __version__, actions
 from dockmend.app import resume
@@ -42,7 +41,6 @@ from dockmend.engine.read_only_gate import ActingSwitch, gated
 from dockmend.errors import JournalError
 from dockmend.guards import Guards
 from dockmend.journal.journal_api import Journal
-from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.mirror.proven_names import ProvenNames
 from dockmend.model import Change, Container
@@ -51,16 +49,14 @@ from dockmend.own_container import own_containers
 from dockmend.ownership import Ownership
 from dockmend.pipeline.dependent_counts import DependentCounts
 from dockmend.pipeline.dispatcher import Dispatcher
-from dockmend.pipeline.groups import Groups
+from dockmend.pipeline.hub import Hub, PipelineParts
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.keyed_workers import KeyedWorkers
 from dockmend.pipeline.list_watch import ListWatch
 from dockmend.pipeline.reconciler import Reconciler
-from dockmend.pipeline.reoffering import Reoffering
 from dockmend.pipeline.rules_in_force import RulesInForce
 from dockmend.pipeline.self_check import SelfCheck
 from dockmend.pipeline.step_runner import StepRunner
-from dockmend.pipeline.verification import Verification
 from dockmend.pipeline.wakeups import Wakeups
 from dockmend.rules.healer_images import healers_changed
 from dockmend.rules.label_rules import begins_to_ask
@@ -129,25 +125,25 @@ class Daemon:
         self.message_delivery = MessageDelivery(settings, journal, self.metrics, self.degraded, clock, dice)
         self.router = router_of(self)
         self.pauses = Pauses(clock, self.observer.paused)
-        self.pulse = Wakeups()
+        self.wakeups = Wakeups()
         self.own = Ownership(engine, journal, clock.wall)
-        self.mirror = Mirror(settings.unknown_cause, self._container_changed, self.own.objects)
+        self.mirror = Mirror(settings.unknown_cause, self.observer.container, self.own.objects)
         ungated.names = ProvenNames(self.own.objects, self.mirror.identities)
         self.incidents = Incidents(journal, self.observer, clock, dice)
         self.guards = Guards(settings.policy, own_containers(), self.own.objects, settings.only)
         self.history = History()
         self.definitions = LastDefinitions(engine, journal, self.mirror, clock)
-        self.intake: Dispatcher
-        self.treatment: Reconciler
+        self.hub: Hub
+        self.dispatcher: Dispatcher
+        self.reconciler: Reconciler
         self.watch: ListWatch
-        self.keeping: Persistence
+        self.persistence: Persistence
         self.schedules: Schedules
         self.self_check: SelfCheck
         self.leftovers = Leftovers(self.own, self.incidents, settings.paths.snapshots)
-        self.spare_images = ImageCleanup(self.own, self.incidents, settings.dry_run)
+        self.image_cleanup = ImageCleanup(self.own, self.incidents, settings.dry_run)
         self.reloading = Reloading(self, policy or (lambda: settings.policy))
         self._listed = asyncio.Event()
-        self.standing_offers = Reoffering(self.mirror, self._again)
         self.healers = OtherHealers(self.mirror, self.rules, self.reloading.put_in_force)
 
     def _mqtt(self) -> MqttTeller | None:
@@ -165,22 +161,14 @@ class Daemon:
         self.observer.degraded("mqtt", None if up else why)
 
     def _container_changed(self, before: Container | None, after: Container | None) -> None:
-        self.pulse.touch(before, after)
         self.observer.container(before, after)
-        if before is not None and after is None:
-            self.intake.matcher.forget(before.id)
+        self.hub.container_changed(before, after)
         if not self._listed.is_set():
             return
-        if before is not None and before.state == "paused":
-            self.treatment.look_again("paused")
-        if after is not None and after.health == "healthy" and (before is None or before.health != "healthy"):
-            self.treatment.needed_no_more(after)
-        if self.treatment.ending.put_off and (container := after or before) is not None:
-            self.treatment.changed(container)
         if healers_changed(before, after):
             self.healers.changed.set()
-        if (after is not None and self.treatment.owner_changed(after)) or begins_to_ask(before, after):
-            self.standing_offers.ask()
+        if begins_to_ask(before, after):
+            self.hub.reoffering.ask()
 
     def _name_labels(self) -> Iterable[str]:
         """Texts in which a label may be named: what none of them names, nothing reads."""
@@ -217,7 +205,7 @@ class Daemon:
                 try:
                     await self._run_parts(lanes, stop, shutdown)
                 finally:
-                    self.keeping.persist()
+                    self.persistence.persist()
         finally:
             await self.journal.close()
 
@@ -243,54 +231,65 @@ class Daemon:
             bind_roots=settings.snapshots.bind_roots, host=self.host, clock=clock, definition=self.definitions.of,
             messenger=messenger_of(self), reserve=settings.snapshots.reserve,
         )  # fmt: skip
-        groups = Groups(self.mirror, self.incidents, self.guards)
-        self.treatment = Reconciler(
-            steps=steps, incidents=self.incidents, mirror=self.mirror, lanes=lanes, history=self.history,
-            guards=self.guards, observer=self.observer,
-            verification=Verification(self.mirror, self.pulse, clock, groups),
-            host=Host(settings.limits.rate, self.pauses.until), clock=clock, dice=self.dice,
-            parallel=settings.limits.parallel, learn=self._learn, closed=self._closed, offer=self._offer_to,
-            dependents=lambda incident: dependents(incident.object_id), rules=RulesInForce(self.mirror),
+        self.hub = Hub(
+            PipelineParts(
+                steps=steps, incidents=self.incidents, mirror=self.mirror, workers=lanes, history=self.history,
+                guards=self.guards, observer=self.observer, wakeups=self.wakeups,
+                host=Host(settings.limits.rate, self.pauses.until), clock=clock, dice=self.dice,
+                parallel=settings.limits.parallel, rules=RulesInForce(self.mirror), host_name=self.host,
+                dry_run=settings.dry_run, dependents=lambda incident: dependents(incident.object_id),
+                at_closing=(self.image_cleanup, self.leftovers),
+            ),
+            self._follow,
         )  # fmt: skip
-        self.intake = Dispatcher(
-            self.incidents, self.treatment, self.guards, self.observer, self.host, settings.dry_run, clock.wall,
-            self.mirror,
-        )  # fmt: skip
-        self.mirror.on_gone = self._gone
-        self.mirror.on_settled = self.pulse.settled
-        self.watch = ListWatch(  # the mirror is of the engine, and the engine's stamps follow the clock on the wall
-            self.engine, self.mirror, self._offer, self.observer, clock.wall, self.dice, self._first_listed, self._again
-        )
-        self.keeping = Persistence(
+        self.dispatcher, self.reconciler = self.hub.dispatcher, self.hub.reconciler
+        self.mirror.on_container = self._container_changed  # before, only the observers hear of changes
+        self.mirror.on_gone = self.hub.gone
+        self.mirror.on_settled = self.wakeups.settled
+        self.persistence = Persistence(
             self.journal, self.incidents.backlog, self.mirror, self.observer, clock, lambda: self.watch.cursor
         )
-        self.incidents.began = self.keeping.began
-        steps.keep, steps.put_identities = self.keeping.keep, self.keeping.put_identities
+        self.incidents.began = self.persistence.began
+        steps.keep, steps.put_identities = self.persistence.keep, self.persistence.put_identities
         self.self_check = SelfCheck(
-            self.engine, self.mirror, self.intake, self.treatment, self.observer, clock.wall, self.dice, self._offer,
-            lambda: self.watch.up,
+            self.engine, self.mirror, self.dispatcher, self.reconciler, self.observer, clock.wall, self.dice,
+            self.hub.offer, lambda: self.watch.up,
         )  # fmt: skip
-        self.schedules = Schedules(self.mirror, self.intake.fire, clock, self.keeping.schedule_fired)
+        self.schedules = Schedules(self.mirror, self.dispatcher.fire, clock, self.persistence.schedule_fired)
+
+    def _follow(self, hub: Hub) -> ListWatch:
+        # The mirror is of the engine, and the engine's stamps follow the wall clock.
+        self.watch = ListWatch(
+            self.engine,
+            self.mirror,
+            hub.offer,
+            self.observer,
+            self.clock.wall,
+            self.dice,
+            self._first_listed,
+            hub.again,
+        )
+        return self.watch
 
     def _parts(self) -> list[tuple[str, Callable[[], Awaitable[None]]]]:
         parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
             ("watch", self.watch.run),
-            ("timers", self.treatment.timers.run),
-            ("breakers", partial(self._once_listed, self.treatment.breakers.timers.run)),
-            ("budget", self.treatment.admission.timers.run),
+            ("timers", self.reconciler.timers.run),
+            ("breakers", partial(self._once_listed, self.reconciler.breakers.timers.run)),
+            ("budget", self.reconciler.action_budget.timers.run),
             ("self-check", self.self_check.run),
             ("clock", partial(every, CLOCK_EVERY, self.look_at_the_clock)),
             ("schedules", partial(self._once_listed, self.schedules.run)),
-            ("standing", partial(self._once_listed, self.standing_offers.run)),
+            ("standing", partial(self._once_listed, self.hub.reoffering.run)),
             ("turn", self.turn.run),
-            ("spare images", partial(self._once_listed, self.spare_images.run)),
+            ("spare images", partial(self._once_listed, self.image_cleanup.run)),
             *([] if self.settings.dry_run else [("leftovers", partial(self._once_listed, self.leftovers.run))]),
-            ("state", self.keeping.run),
+            ("state", self.persistence.run),
             ("definitions", self.definitions.run),
             ("reload", self.reloading.run),
-            ("other healers", partial(self._once_listed, partial(self.healers.follow, self.standing_offers.ask))),
+            ("other healers", partial(self._once_listed, partial(self.healers.follow, self.hub.reoffering.ask))),
             ("rules folder", partial(watch_folder, self.settings.paths.rules, self.reloading.ask)),
-            ("housekeeping", partial(self.keeping.housekeeping, self.history, lambda: self.rules.looks_back)),
+            ("housekeeping", partial(self.persistence.housekeeping, self.history, lambda: self.rules.looks_back)),
             ("memory", keep_small),
             ("pauses", self.pauses.run),
             ("command socket", self._serve_commands),
@@ -323,8 +322,8 @@ class Daemon:
             await asyncio.Event().wait()
 
     async def _stop(self, lanes: KeyedWorkers, shutdown: float) -> None:
-        self.intake.open = False
-        self.treatment.stop()
+        self.dispatcher.open = False
+        self.reconciler.stop()
         if not await lanes.drained(shutdown):
             log.warning("actions still ran: they are settled at the next start")
 
@@ -332,7 +331,7 @@ class Daemon:
 
     def _is_covered(self, change: Change) -> bool:
         """Whether a rule is about its object at all."""
-        return self.intake.matcher.is_covered(change)
+        return self.dispatcher.matcher.is_covered(change)
 
     def unwell(self) -> list[Unwell]:
         """Every container that is not well, and is meant to run."""
@@ -344,39 +343,8 @@ class Daemon:
         return any(
             rule.remedies and not rule.dry_run
             and not isinstance(self.guards.may(rule, change, now, self.host), Suppress)
-            for rule in self.intake.matcher.candidates(change)
+            for rule in self.dispatcher.matcher.candidates(change)
         )  # fmt: skip
-
-    def _gone(self, target: str) -> None:
-        if self.intake.open:
-            self.treatment.removed(target)
-
-    def _offer(self, changes: Iterable[Change]) -> None:
-        if self.intake.open:
-            self.intake.offer_all(changes)
-
-    def _again(self, changes: Iterable[Change]) -> None:
-        if self.intake.open:
-            for change in changes:
-                self.intake.again(change)
-
-    def _offer_to(self, rule: str, target: str) -> None:
-        """What stands of a target, to a rule that has answered it before."""
-        for change in self.mirror.standing_at(target) if self.intake.open else ():
-            self.incidents.forget_trouble(rule, change.trouble)
-            self.intake.again(change)
-
-    def _learn(self, container: Container, asked: int) -> None:
-        self.watch.learn_from(container, asked)
-
-    def _closed(self, incident: Incident) -> None:
-        """What came up while an incident was open is offered again, where it still stands."""
-        self.spare_images.closed(incident)
-        self.leftovers.closed(incident)
-        for change in self.intake.closed(incident.rule, incident.target):
-            subject = change.subject
-            if isinstance(subject, Container) and self.intake.open and self.mirror.stands(subject.id, change.trouble):
-                self.intake.again(replace(change, subject=self.mirror.container(subject.id)))
 
     async def _first_listed(self) -> None:
         """After each connection's first list, before anything is offered."""
@@ -386,8 +354,8 @@ class Daemon:
         if is_of_a_container(self.host):  # topics and rules keep what they began with; messages need not
             self.where.host = self.watch.info.name or self.host
         if self._listed.is_set():
-            self.treatment.engine_back()
-            self.spare_images.due.set()
+            self.reconciler.engine_back()
+            self.image_cleanup.due.set()
             self.leftovers.due.set()
             return
         await asyncio.to_thread(keep, self.settings.paths.state, self.watch.info.name)
@@ -400,18 +368,18 @@ class Daemon:
         async def settled(incident_id: str) -> None:
             await aside.settled(incident_id)
             self.leftovers.due.set()
-            self.spare_images.due.set()
+            self.image_cleanup.due.set()
 
-        await resume.take_up(self.journal, self.incidents, self.treatment, self.times, shadow=shadow, settled=settled)
+        await resume.take_up(self.journal, self.incidents, self.reconciler, self.times, shadow=shadow, settled=settled)
         if not self.settings.only:
             aside.tell()
         if not shadow:
             await aside.put_right()
             await self.leftovers.at_start()
-        self.keeping.persist()
+        self.persistence.persist()
         with contextlib.suppress(JournalError):  # told by the writer; nothing is done without it
             await self.journal.committed()  # from now on nothing that ends is history that nobody knew
-        self.intake.open = True
+        self.dispatcher.open = True
         self._listed.set()
         if self.telling is not None:
             self.telling.listed()
@@ -438,7 +406,7 @@ class Daemon:
         if by:
             log.warning("the clock was set: limits and timers go by what elapses", seconds=by)
             self.mirror.clock_set(by)
-            self.treatment.look_again("window")
+            self.reconciler.look_again("window")
 
     def rule(self, name: str) -> Rule | None:
         return self.rules.current.by_name(name)

@@ -80,7 +80,7 @@ class DaemonCommands:
                     since=each.since,
                     reason=each.reason,
                 )
-                for each in given_up(daemon.history, daemon.mirror, daemon.treatment.rules)
+                for each in given_up(daemon.history, daemon.mirror, daemon.reconciler.rules)
             ],
             unwell=[
                 UnwellRow(
@@ -208,7 +208,7 @@ class DaemonCommands:
         daemon.journal.remove_pause(rule, target)
         daemon.pauses.remove(rule, target)
         await daemon.journal.committed()
-        daemon.treatment.look_again("paused")
+        daemon.reconciler.look_again("paused")
         left = [_what(each.rule, each.target) for each in daemon.pauses.in_force()]
         more = f"; still paused: {', '.join(left)}" if left else ""
         return CommandDone(text=f"resumed {_what(rule, target)}{more}", incident=None)
@@ -220,13 +220,13 @@ class DaemonCommands:
         daemon.journal.put_breaker(None, rule, name)
         daemon.journal.put_reset(rule, name, daemon.clock())
         daemon.history.forget(rule, name)
-        daemon.treatment.breakers.drop(rule, name)
+        daemon.reconciler.breakers.drop(rule, name)
         await daemon.journal.committed()
         daemon.observer.breaker(rule, name, opened=False)
         for reason in ("breaker", "cooldown", "backoff"):
-            daemon.treatment.look_again(reason)
+            daemon.reconciler.look_again(reason)
         daemon.incidents.forget_answered(rule)
-        daemon.standing_offers.ask()
+        daemon.hub.reoffering.ask()
         return CommandDone(text=f"reset rule {rule} for {name}", incident=None)
 
     async def reload(self, actor: str) -> CommandDone:
@@ -254,7 +254,7 @@ class DaemonCommands:
             note=f"asked for by {actor}",
             group=daemon.mirror.group_of(subject.id) if isinstance(subject, Container) else "",
         )
-        incident = daemon.intake.asked(found, change, actor, even_if_stopped=even_if_stopped)
+        incident = daemon.dispatcher.asked(found, change, actor, even_if_stopped=even_if_stopped)
         if isinstance(incident, Suppress):
             way_out = self._way_out(incident, subject)
             raise DockmendError(f"rule {rule} does nothing to {name}: {incident.reason}{way_out}")
@@ -316,7 +316,7 @@ class DaemonCommands:
         if incident.dry_run:
             what = f"what it would do to {incident.object_name} is recorded, and nothing is done"
             return f"rule {rule.name} is a dry run: {what}"
-        held = held_by_person(rule, incident.target, daemon.treatment.host, daemon.clock())
+        held = held_by_person(rule, incident.target, daemon.reconciler.host, daemon.clock())
         waits = f" as soon as it may: {held.reason}" if held is not None else ""
         return f"rule {rule.name} treats {incident.object_name}{waits}"
 

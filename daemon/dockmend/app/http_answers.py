@@ -27,7 +27,7 @@ class HttpAnswers:
 
     def metrics(self) -> Callable[[], bytes]:
         daemon = self._daemon
-        left = given_up(daemon.history, daemon.mirror, daemon.treatment.rules)
+        left = given_up(daemon.history, daemon.mirror, daemon.reconciler.rules)
         broken = [(each.object_name, each.rule) for each in left]
         why_not = not_acting(self._daemon)
         wrong = list(self._daemon.label_errors.counts())

@@ -63,12 +63,12 @@ class Messages:
         daemon, clock = self._daemon, self._daemon.clock
         troubles = OpenTroubles(
             mirror=daemon.mirror, unwell=daemon.unwell,
-            given_up=lambda: given_up(daemon.history, daemon.mirror, daemon.treatment.rules),
+            given_up=lambda: given_up(daemon.history, daemon.mirror, daemon.reconciler.rules),
             paused=lambda target: daemon.pauses.until("", target) is not False,
             asked_for=lambda container: asked(container, daemon.settings.heal) is not None, severity=self._severity,
             up=lambda: daemon.watch.up, listed=lambda: daemon.listed, clock=clock.wall, ill=self._telling.ill,
             needs=PersonNeeds(
-                daemon.mirror, daemon.own.objects, daemon.incidents.open, lambda: daemon.treatment.steps.unsettled,
+                daemon.mirror, daemon.own.objects, daemon.incidents.open, lambda: daemon.reconciler.steps.unsettled,
                 clock.wall_at, clock.wall,
             ),
         )  # fmt: skip

@@ -67,8 +67,8 @@ class Reloading:
             daemon.observer.reloaded(ok=True, at=daemon.clock.wall())
             if (rules.digest, daemon.rules.observes) != before:
                 self.put_in_force(rules)
-                daemon.treatment.look_again("window")  # their hours may be others now
-                daemon.standing_offers.ask()
+                daemon.reconciler.look_again("window")  # their hours may be others now
+                daemon.hub.reoffering.ask()
             return rules
         finally:
             daemon.notifier.ready("rules read again")
@@ -99,16 +99,20 @@ class Reloading:
         """From now on these rules are gone by."""
         daemon = self._daemon
         for rule in rules.rules:
-            if not rule.dry_run and (before := daemon.intake.rules.by_name(rule.name)) is not None and before.dry_run:
+            if (
+                not rule.dry_run
+                and (before := daemon.dispatcher.rules.by_name(rule.name)) is not None
+                and before.dry_run
+            ):
                 self._acts_now(rule.name)
-        daemon.intake.use(rules)
-        daemon.treatment.rules.use(rules)
-        daemon.treatment.rules_changed()
+        daemon.dispatcher.use(rules)
+        daemon.reconciler.rules.use(rules)
+        daemon.reconciler.rules_changed()
         daemon.definitions.use(rules)
-        daemon.spare_images.use(rules)
+        daemon.image_cleanup.use(rules)
         daemon.watch.raw.use(rules)
         daemon.schedules.use(rules)
-        daemon.treatment.breakers.plan()
+        daemon.reconciler.breakers.plan()
         self._count_rules()
         daemon.observer.degraded("rules", daemon.rules.degraded)
         log.info("rules in force", rules=len(rules.rules), folder=str(daemon.settings.paths.rules))

@@ -143,7 +143,7 @@ async def tell_own_doing(journal: Journal, mirror: Mirror, known: Known) -> None
 async def take_up(
     journal: Journal,
     incidents: Incidents,
-    treatment: Reconciler,
+    reconciler: Reconciler,
     times: Times,
     *,
     shadow: bool = False,
@@ -162,7 +162,7 @@ async def take_up(
     for incident_id in sorted(closed_ids) if not shadow else ():  # before what is begun in the same lanes
         if (story := await journal.story(incident_id)) is not None:
             records = sorted(actions[incident_id], key=lambda each: each.part not in WITHIN)
-            _settle_alone(treatment, story[0], records, settled)
+            _settle_alone(reconciler, story[0], records, settled)
     for told in left_open:
         if shadow and not told.dry_run:
             actions.pop(told.id, None)
@@ -175,17 +175,17 @@ async def take_up(
             log.info("taking up what was open", incident=incident.id, rule=incident.rule, object=incident.object_name)
         story = await journal.story(incident.id) if incident.attempts else None
         past = [replace(each, began_at=times.past(each.began_at)) for each in (story[1] if story is not None else ())]
-        treatment.take_up(incident, records, past)
-    successors.Successors(treatment.mirror, incidents).follow()
+        reconciler.take_up(incident, records, past)
+    successors.Successors(reconciler.mirror, incidents).follow()
     async for closed in journal.closed_incidents(times.now - HISTORY - abs(times.moved), ANSWERED_KEPT):
-        rule = treatment.rules.named(closed.rule)
+        rule = reconciler.rules.named(closed.rule)
         if closed.outcome == "dry_run" and not shadow and rule is not None and not rule.dry_run:
             continue  # it was only said what would be done, and now it may be done
         if closed.reason_code in ("owner", "owner_stopped"):
             continue  # an owner that was given up may be back: who is orphaned still, is offered anew
         known = closed if rule is None else closed._replace(rule=rule.name)  # thousands share one text
         incidents.remember(known)
-        if _may_stand(treatment.mirror, closed.target):
+        if _may_stand(reconciler.mirror, closed.target):
             incidents.remember_outcome(known)
 
 
@@ -196,7 +196,7 @@ def _may_stand(mirror: Mirror, target: str) -> bool:
 
 
 def _settle_alone(
-    treatment: Reconciler,
+    reconciler: Reconciler,
     incident: Incident,
     records: Sequence[ActionRecord],
     settled: Callable[[str], Awaitable[None]],
@@ -210,21 +210,21 @@ def _settle_alone(
     async def settle() -> None:
         try:
             for record in records:
-                if not treatment.stopping:
-                    await _settle_one(treatment, incident, record)
+                if not reconciler.stopping:
+                    await _settle_one(reconciler, incident, record)
         finally:
-            treatment.incidents.settling.discard(incident.id)
+            reconciler.incidents.recovery.discard(incident.id)
         await settled(incident.id)
 
-    treatment.incidents.settling.add(incident.id)
-    treatment.lanes.submit(incident.target, settle)
+    reconciler.incidents.recovery.add(incident.id)
+    reconciler.lanes.submit(incident.target, settle)
 
 
-async def _settle_one(treatment: Reconciler, incident: Incident, record: ActionRecord) -> None:
+async def _settle_one(reconciler: Reconciler, incident: Incident, record: ActionRecord) -> None:
     try:
-        await treatment.steps.settle(record, incident, None)
-        if record.object_id in treatment.steps.owed:
-            await treatment.doing.stop_what_was_stopped(incident, None, record.object_id, closes=False)
+        await reconciler.steps.settle(record, incident, None)
+        if record.object_id in reconciler.steps.owed:
+            await reconciler.attempt_runner.stop_what_was_stopped(incident, None, record.object_id, closes=False)
     except (EngineError, JournalError) as error:
         log.warning(
             "an interrupted action could not be settled: the next start tries it again", action=record.action,

@@ -75,8 +75,8 @@ class AttemptRunner:
     why guests of what it restarted could not be brought back."""
 
     steps: StepRunner
-    looking: LiveState
-    ending: AttemptEnds
+    live_state: LiveState
+    attempt_ends: AttemptEnds
     verification: Verification
     mirror: Mirror
     cut: Callable[[str], bool]
@@ -85,9 +85,9 @@ class AttemptRunner:
     def take_up(self, incident: Incident, rule: Rule, records: Iterable[ActionRecord]) -> None:
         """How far the attempt came that the dockmend before this one was at."""
         told = past_of(rule, incident.attempts, records)
-        self.ending.progress[incident.id] = told.done
+        self.attempt_ends.progress[incident.id] = told.done
         if told.failure is not None:
-            self.ending.failures[incident.id] = told.failure
+            self.attempt_ends.failures[incident.id] = told.failure
 
     async def attempt(
         self, incident: Incident, rule: Rule, subject: Object | None, began_at: float | None = None
@@ -97,79 +97,79 @@ class AttemptRunner:
 
         `began_at`: when it was counted, which is when its first step begins; None where it goes on.
         """
-        progress = self.ending.progress
+        progress = self.attempt_ends.progress
         done = progress.pop(incident.id, 0)
         if done == ATTEMPT_MADE:
             return None
-        failure = self.ending.failures.pop(incident.id, None)
+        failure = self.attempt_ends.failures.pop(incident.id, None)
         for index, step in enumerate(rule.then):
             if index < done:
                 continue
             progress[incident.id] = index
             if self.cut(incident.id):
-                if incident.id in self.ending.superseded:
+                if incident.id in self.attempt_ends.superseded:
                     break
                 return None  # dockmend ends: the next start goes on here
             if index > 0 and await self._overtaken(incident, rule, step):
-                if self.ending.is_open(incident.id) and incident.id not in self.ending.superseded:
+                if self.attempt_ends.is_open(incident.id) and incident.id not in self.attempt_ends.superseded:
                     return None  # it waits, and goes on here
                 break
             failure = await self.step(incident, rule, step, subject, began_at=began_at if index == 0 else None)
             incident, subject = await self._followed(incident, subject, index + 1)
-            if failure is not None or not self.ending.is_open(incident.id):
+            if failure is not None or not self.attempt_ends.is_open(incident.id):
                 break
         if failure is not None:
-            self.ending.failures[incident.id] = failure  # for as long as `finally` may have to wait
+            self.attempt_ends.failures[incident.id] = failure  # for as long as `finally` may have to wait
         await self._finally(incident, rule, subject, max(0, done - len(rule.then)))
         return failure
 
     def left(self, incident: Incident, rule: Rule, since: int = 0) -> int:
         """Actions that are still to be done of an attempt that was cut short, from the step of that number on."""
-        done = max(since, self.ending.progress.get(incident.id, 0))
+        done = max(since, self.attempt_ends.progress.get(incident.id, 0))
         return changing((*rule.then, *rule.finally_)[done:])
 
     async def round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
         """What is left of `finally`, of an attempt that was cut short and is not gone on with."""
-        done = self.ending.progress.pop(incident.id, 0)
+        done = self.attempt_ends.progress.pop(incident.id, 0)
         if done == ATTEMPT_MADE:
-            self.ending.failures.pop(incident.id, None)
+            self.attempt_ends.failures.pop(incident.id, None)
         else:
             await self._finally(incident, rule, subject, max(0, done - len(rule.then)))
 
     async def _followed(self, incident: Incident, subject: Object | None, done: int) -> tuple[Incident, Object | None]:
         """A step may have made the container anew: those after it are done to the successor."""
-        now = self.looking.incidents.open.get(incident.id, incident)
+        now = self.live_state.incidents.open.get(incident.id, incident)
         if now.object_id == incident.object_id:
             return incident, subject
-        self.ending.progress[incident.id] = done
-        return now, (await self.looking.look(now)).subject
+        self.attempt_ends.progress[incident.id] = done
+        return now, (await self.live_state.look(now)).subject
 
     def frozen(self, incident: Incident, rule: Rule, subject: Object | None) -> bool:
         """Whether a person paused it in the middle of an attempt of which the next step would end that."""
-        left = rule.then[self.ending.progress.get(incident.id, 0) :][:1]
-        return not _pauses_itself(rule) and self.looking.frozen(incident, left, subject)
+        left = rule.then[self.attempt_ends.progress.get(incident.id, 0) :][:1]
+        return not _pauses_itself(rule) and self.live_state.frozen(incident, left, subject)
 
     async def _overtaken(self, incident: Incident, rule: Rule, step: Step) -> bool:
         """Steps take their time: who stopped or paused the container during those before is heard before one that
         starts it. What somebody paused waits in the middle, else the incident is over."""
         forbidden = await self._forbidden_start(incident, rule, step)
         if isinstance(forbidden, Suppress):
-            self.ending.close(incident.id, "suppressed", forbidden.reason, forbidden.code)
+            self.attempt_ends.close(incident.id, "suppressed", forbidden.reason, forbidden.code)
         elif forbidden is not None:
-            self.ending.park(incident.id, forbidden)
+            self.attempt_ends.park(incident.id, forbidden)
         return forbidden is not None
 
     async def _forbidden_start(self, incident: Incident, rule: Rule, step: Step) -> Suppress | WaitUntil | None:
         if step.target is not None or incident.kind != "container" or not would_start((step,)):
             return None
-        seen = await self.looking.look(incident)
+        seen = await self.live_state.look(incident)
         if seen.gone:
             return None
         if isinstance(seen.subject, Container) and not self.mirror.settled(seen.subject.id):
             await self._hear_out(incident, seen.subject.id)
-        if not _pauses_itself(rule) and self.looking.frozen(incident, (step,), seen.subject):
-            return self.ending.until_it_goes_on()
-        return self.looking.forbidden(incident, (step,), seen.subject)
+        if not _pauses_itself(rule) and self.live_state.frozen(incident, (step,), seen.subject):
+            return self.attempt_ends.until_it_goes_on()
+        return self.live_state.forbidden(incident, (step,), seen.subject)
 
     async def _hear_out(self, incident: Incident, container_id: str) -> None:
         """A look is ahead of the stream: it has just ended, and whose doing that was is still to be told."""
@@ -179,7 +179,7 @@ class AttemptRunner:
         clock = self.verification.clock
         until = clock() + seconds
         while (left := until - clock()) > 0 and not over():
-            await self.verification.pulse.wait(incident.target, left)
+            await self.verification.wakeups.wait(incident.target, left)
 
     async def step(
         self,
@@ -196,10 +196,10 @@ class AttemptRunner:
             return None if _passes(step) else error
         if record.object_id in self.steps.owed:
             if part == "then":
-                self.ending.progress[incident.id] += 1
+                self.attempt_ends.progress[incident.id] += 1
             elif part == "escalate":
-                self.ending.progress[incident.id] = ATTEMPT_MADE
-                self.looking.incidents.update(incident.id, rung=(incident.rung or 0) + 1)
+                self.attempt_ends.progress[incident.id] = ATTEMPT_MADE
+                self.live_state.incidents.update(incident.id, rung=(incident.rung or 0) + 1)
             await self._obey(incident, rule, record.object_id)
         return None
 
@@ -209,7 +209,7 @@ class AttemptRunner:
         EngineAway, JournalError: it is gone on with where it is, unless the incident is over.
         """
         for index, step in enumerate(rule.finally_[done:], done):
-            self.ending.progress[incident.id] = len(rule.then) + index
+            self.attempt_ends.progress[incident.id] = len(rule.then) + index
             try:
                 if forbidden := await self._forbidden_start(incident, rule, step):
                     log.warning(
@@ -218,27 +218,27 @@ class AttemptRunner:
                     continue
                 record, _ = await self.steps.run(incident, rule, step, subject, "finally")
                 if record.object_id in self.steps.owed:
-                    self.ending.progress[incident.id] += 1
+                    self.attempt_ends.progress[incident.id] += 1
                     await self._obey(incident, rule, record.object_id)
             except StepFailed as error:
                 log.warning("a step of `finally` failed", rule=rule.name, error=str(error))
             except (EngineAway, JournalError) as error:
-                if self.ending.is_open(incident.id):
+                if self.attempt_ends.is_open(incident.id):
                     raise
                 log.warning("`finally` was cut short", rule=rule.name, error=str(error))
                 break
-        if self.ending.is_open(incident.id):
-            self.ending.progress[incident.id] = len(rule.then) + len(rule.finally_)
+        if self.attempt_ends.is_open(incident.id):
+            self.attempt_ends.progress[incident.id] = len(rule.then) + len(rule.finally_)
             await self.bring_guests_back(incident, rule)
-        self.ending.progress.pop(incident.id, None)
-        self.ending.failures.pop(incident.id, None)
+        self.attempt_ends.progress.pop(incident.id, None)
+        self.attempt_ends.failures.pop(incident.id, None)
 
     async def bring_guests_back(self, incident: Incident, rule: Rule) -> None:
         """What lives in the namespaces of what this attempt restarted, started or made anew, as a step of its own.
         Whoever is there already is left alone, so it bears repetition. Raises EngineAway, JournalError."""
         living = self.steps.living
         self.left_out.pop(incident.id, None)
-        if incident.id not in self.ending.failures:  # else it may be down because its start failed
+        if incident.id not in self.attempt_ends.failures:  # else it may be down because its start failed
             for container_id in living.touched.get(incident.id, ()):
                 self.mirror.put_down(container_id)
         for container_id in living.to_bring_back(incident.id):
@@ -279,7 +279,7 @@ class AttemptRunner:
         try:
             asked = self.mirror.heard(container_id)
             container = await self.steps.engine.inspect(container_id)
-            self.looking.learn(container, asked)
+            self.live_state.learn(container, asked)
         except NotFound:  # it was removed meanwhile, which the verification tells
             self.steps.owes_no_more(container_id)
             return
@@ -311,20 +311,22 @@ class AttemptRunner:
                     why = f"a person's stop during its restart was lost, and could not be done again: {error}"
                     log.warning("a stop was lost", container=container.name, why=str(error))
                     if closes:
-                        self.ending.close(incident.id, "failed", why, "stopped")
+                        self.attempt_ends.close(incident.id, "failed", why, "stopped")
                     return
             await self._wait(incident, STOP_RETRY)
             container = await self.steps.engine.inspect(container.id)
             if container.started_at != began_at:
                 if closes:
-                    self.ending.close(incident.id, "on_purpose", "a person stopped it, and started it again", "stopped")
+                    self.attempt_ends.close(
+                        incident.id, "on_purpose", "a person stopped it, and started it again", "stopped"
+                    )
                 return
         self.stopped_for_person(incident, container.id, closes=closes)
 
     def stopped_for_person(self, incident: Incident, container_id: str, *, closes: bool = True) -> None:
         self.mirror.stopped_by_person(container_id)
         if closes:
-            self.ending.close(incident.id, "on_purpose", "stopped by a person", "stopped")
+            self.attempt_ends.close(incident.id, "on_purpose", "stopped by a person", "stopped")
 
     def verifiable(self, incident: Incident, rule: Rule, steps: Iterable[Step]) -> bool:
         """Whether there is anything to verify after these steps."""
@@ -333,6 +335,6 @@ class AttemptRunner:
 
     async def outcome(self, incident: Incident, rule: Rule, began_at: float) -> VerifyResult:
         """Whether what was done worked. `began_at`: wall seconds."""
-        if incident.network is not None and self.looking.reconnected_while_down(incident):
+        if incident.network is not None and self.live_state.reconnected_while_down(incident):
             return VerifyResult("healed", f"in network {incident.network} again")
         return await self.verification.wait(incident, rule, began_at, lambda: self.cut(incident.id))

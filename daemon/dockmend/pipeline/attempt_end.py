@@ -30,9 +30,9 @@ class AttemptEnds:
 
     incidents: Incidents
     breakers: Breakers
-    admission: ActionBudget
+    action_budget: ActionBudget
     history: History
-    looking: LiveState
+    live_state: LiveState
     observer: Observer
     timers: Timers
     clock: Callable[[], float]
@@ -68,8 +68,8 @@ class AttemptEnds:
         )  # fmt: skip
         if wait.code == "window":
             self.put_off.add(incident.target)
-        if incident_id not in self.admission:  # which brings it back itself
-            self.admission.release(incident_id)
+        if incident_id not in self.action_budget:  # which brings it back itself
+            self.action_budget.release(incident_id)
             self.timers.set(incident_id, wait.until)
 
     def close(self, incident_id: str, outcome: Outcome, reason: str, code: str = "") -> None:
@@ -87,8 +87,8 @@ class AttemptEnds:
         self.began.pop(incident_id, None)
         self.owed.discard(incident_id)
         self.superseded.pop(incident_id, None)
-        self.looking.kept.pop(incident_id, None)
-        self.admission.release(incident_id)
+        self.live_state.kept.pop(incident_id, None)
+        self.action_budget.release(incident_id)
         return self.incidents.close(incident_id, outcome, reason, code)
 
     def succeeded(self, incident: Incident, rule: Rule, outcome: Outcome, reason: str) -> None:
@@ -114,7 +114,7 @@ class AttemptEnds:
         only_verified = mine.ended_at > max(mine.attempts, default=0.0)
         mine.ended_at = now
         self.progress.pop(incident.id, None)
-        self.looking.persists(incident)
+        self.live_state.persists(incident)
         if self.gave_way(incident.id):
             return False
         if not again or exhausted(rule.limits, mine, incident.attempts, now):

@@ -23,17 +23,17 @@ from dockmend.timekeeping import Clock
 
 @dataclass(slots=True)
 class AttemptGate:
-    looking: LiveState
-    ending: AttemptEnds
+    live_state: LiveState
+    attempt_ends: AttemptEnds
     groups: Groups
     living: Guests
-    admission: ActionBudget
+    action_budget: ActionBudget
     history: History
     host: Host
     observer: Observer
     clock: Clock
     dice: random.Random
-    renewal: LimitRenewal
+    limit_renewal: LimitRenewal
 
     def _by_its_ties(
         self, incident: Incident, rule: Rule, subject: Object | None, now: float
@@ -57,15 +57,15 @@ class AttemptGate:
 
     def _of_target(self, incident: Incident, rule: Rule, subject: Object | None, now: float) -> Verdict:
         verdict = of_target(rule, incident.target, self.history, self.host, now, failures=incident.attempts)
-        if isinstance(verdict, Suppress) and (kept := self.renewal.kept(rule.name, subject)):
+        if isinstance(verdict, Suppress) and (kept := self.limit_renewal.kept(rule.name, subject)):
             return Suppress(verdict.code, f"{verdict.reason}; {kept}")
         return verdict
 
     def on(self, incident: Incident, rule: Rule, subject: Object | None) -> Verdict:
         """Asks the limits at the last moment, with no await between the answer and the attempt being counted."""
         now = self.clock()
-        if self.looking.frozen(incident, rule.then, subject):
-            return self.ending.until_it_goes_on()
+        if self.live_state.frozen(incident, rule.then, subject):
+            return self.attempt_ends.until_it_goes_on()
         if (held := self._by_its_ties(incident, rule, subject, now)) is not None:
             return held
         if not incident.actor and (shut := outside(rule, self.clock)) is not None:
@@ -84,7 +84,7 @@ class AttemptGate:
         if incident.dry_run or rule.dry_run:
             would = ", ".join(step.action for step in rule.then)
             return Suppress("dry_run", f"dry run: would have done {would}")
-        if (wait := self.admission.ask(incident, rule, spends=rule.costs)) is not None:
+        if (wait := self.action_budget.ask(incident, rule, spends=rule.costs)) is not None:
             return wait
         self.observer.decision(rule.name, "act", "")
         return ACT

@@ -25,39 +25,39 @@ from dockmend.timekeeping import Clock
 
 @dataclass(slots=True)
 class Escalation:
-    doing: AttemptRunner
-    looking: LiveState
-    ending: AttemptEnds
+    attempt_runner: AttemptRunner
+    live_state: LiveState
+    attempt_ends: AttemptEnds
     incidents: Incidents
     history: History
     host: Host
     observer: Observer
     clock: Clock
     caps: WorkerCaps
-    admission: ActionBudget
+    action_budget: ActionBudget
 
     async def climb(self, incident: Incident, rule: Rule, reason: str) -> None:
         """From the rung where the incident is: the first remedy that heals ends it, the last rung closes it."""
         verifying = (incident.state == "verifying" or incident.midway) and incident.rung
-        self.ending.progress.pop(incident.id, None)
+        self.attempt_ends.progress.pop(incident.id, None)
         incident = self.incidents.update(
             incident.id, state="acting", rung=incident.rung or 0, reason=reason, waiting_for="", due_at=None,
             midway=False,
         )  # fmt: skip
         if verifying:
-            await self.doing.bring_guests_back(incident, rule)
+            await self.attempt_runner.bring_guests_back(incident, rule)
             if await self._worked(incident, rule, rule.escalate[verifying - 1], incident.opened_at):
                 return
         while (rung := self.incidents.open[incident.id].rung or 0) < len(rule.escalate):
-            if self.doing.cut(incident.id):
-                self.ending.gave_way(incident.id)
+            if self.attempt_runner.cut(incident.id):
+                self.attempt_ends.gave_way(incident.id)
                 return
             incident = self.incidents.open[incident.id]
             if not await self._one(incident, rule, rule.escalate[rung], rung):
                 return
-        self.looking.persists(self.incidents.open[incident.id])
+        self.live_state.persists(self.incidents.open[incident.id])
         tried = f"; given up after {incident.attempts} attempts" if incident.attempts else ""
-        self.ending.close(incident.id, "failed", f"{reason}{tried}", "exhausted")
+        self.attempt_ends.close(incident.id, "failed", f"{reason}{tried}", "exhausted")
 
     async def _one(self, incident: Incident, rule: Rule, step: Step, rung: int) -> bool:
         """True where the next rung is to be climbed."""
@@ -66,22 +66,22 @@ class Escalation:
             return True
         if (seen := await self._allowed(incident, rule, step, rung)) is None:
             return self._climbs_on(incident.id)
-        async with self.caps.of(changes=not step.tells).taken(self.admission.rank(incident)) as waited:
+        async with self.caps.of(changes=not step.tells).taken(self.action_budget.rank(incident)) as waited:
             if waited and (seen := await self._allowed(incident, rule, step, rung)) is None:
                 return self._climbs_on(incident.id)
             if wait := self._wait(incident, rule, step, seen.subject):
-                self.ending.park(incident.id, wait)
+                self.attempt_ends.park(incident.id, wait)
                 return False
             began_at = self.clock()
             if not step.tells:
                 self.history.acted(began_at)
-            failure = await self.doing.step(incident, rule, step, seen.subject, "escalate", began_at)
-            if self.ending.is_open(incident.id) and self.doing.steps.living.to_bring_back(incident.id):
-                self.ending.progress[incident.id] = ATTEMPT_MADE
+            failure = await self.attempt_runner.step(incident, rule, step, seen.subject, "escalate", began_at)
+            if self.attempt_ends.is_open(incident.id) and self.attempt_runner.steps.living.to_bring_back(incident.id):
+                self.attempt_ends.progress[incident.id] = ATTEMPT_MADE
                 self.incidents.update(incident.id, rung=rung + 1, state="verifying")
-                await self.doing.bring_guests_back(incident, rule)
-            self.ending.progress.pop(incident.id, None)
-        if not self.ending.is_open(incident.id):
+                await self.attempt_runner.bring_guests_back(incident, rule)
+            self.attempt_ends.progress.pop(incident.id, None)
+        if not self.attempt_ends.is_open(incident.id):
             return False
         self.incidents.update(incident.id, rung=rung + 1, state="acting")
         if failure is not None or step.tells:
@@ -90,16 +90,16 @@ class Escalation:
 
     async def _allowed(self, incident: Incident, rule: Rule, step: Step, rung: int) -> Observation | None:
         """The live state; None where the step may not be taken on it: the next rung comes, it waits, or all is over."""
-        seen = await self.looking.look(incident)
-        if not self.ending.is_open(incident.id):
+        seen = await self.live_state.look(incident)
+        if not self.attempt_ends.is_open(incident.id):
             return None
-        living = self.doing.steps.living
-        forbidden = self.looking.forbidden(incident, (step,), seen.subject)
+        living = self.attempt_runner.steps.living
+        forbidden = self.live_state.forbidden(incident, (step,), seen.subject)
         if forbidden := forbidden or living.cut_off(rule, (step,), seen.subject):
             self._skip(incident, rule, forbidden, rung)
             return None
-        if not pauses(rule) and self.looking.frozen(incident, (step,), seen.subject):
-            self.ending.park(incident.id, self.ending.until_it_goes_on())
+        if not pauses(rule) and self.live_state.frozen(incident, (step,), seen.subject):
+            self.attempt_ends.park(incident.id, self.attempt_ends.until_it_goes_on())
             return None
         return seen
 
@@ -109,30 +109,32 @@ class Escalation:
 
     async def _worked(self, incident: Incident, rule: Rule, step: Step, began_at: float) -> bool:
         """True where the incident is over, or is to be left as it is."""
-        if not self.doing.verifiable(incident, rule, (step,)):
+        if not self.attempt_runner.verifiable(incident, rule, (step,)):
             return False
-        self.ending.progress[incident.id] = ATTEMPT_MADE  # whatever interrupts this, it is not made again
+        self.attempt_ends.progress[incident.id] = ATTEMPT_MADE  # whatever interrupts this, it is not made again
         self.incidents.update(incident.id, state="verifying")
-        await self.looking.look(incident)
-        verified = await self.doing.outcome(incident, rule, began_at)
+        await self.live_state.look(incident)
+        verified = await self.attempt_runner.outcome(incident, rule, began_at)
         if verified.result == "failed":
-            self.ending.progress.pop(incident.id, None)
-            self.looking.persists(incident)
+            self.attempt_ends.progress.pop(incident.id, None)
+            self.live_state.persists(incident)
             return False
-        if verified.result == "healed" and (left_out := self.doing.left_out.pop(incident.id, None)):
-            self.ending.guests_are_out(incident, rule, left_out)
+        if verified.result == "healed" and (left_out := self.attempt_runner.left_out.pop(incident.id, None)):
+            self.attempt_ends.guests_are_out(incident, rule, left_out)
         elif verified.result == "guests":
-            self.ending.guests_are_out(incident, rule, verified.reason)
+            self.attempt_ends.guests_are_out(incident, rule, verified.reason)
         elif verified.result == "healed":
-            self.ending.succeeded(incident, rule, "healed", f"{verified.reason}, by {step.action} of its escalation")
+            self.attempt_ends.succeeded(
+                incident, rule, "healed", f"{verified.reason}, by {step.action} of its escalation"
+            )
         elif verified.result in ("stopped", "on_purpose"):
-            self.ending.close(incident.id, "on_purpose", verified.reason, verified.result)
+            self.attempt_ends.close(incident.id, "on_purpose", verified.reason, verified.result)
         elif verified.result == "gone":
-            self.ending.close(incident.id, "interrupted", verified.reason)
+            self.attempt_ends.close(incident.id, "interrupted", verified.reason)
         elif verified.result == "paused":
-            self.ending.park(incident.id, self.ending.until_it_goes_on())
+            self.attempt_ends.park(incident.id, self.attempt_ends.until_it_goes_on())
         else:
-            self.ending.gave_way(incident.id)
+            self.attempt_ends.gave_way(incident.id)
         return True
 
     def _wait(self, incident: Incident, rule: Rule, step: Step, subject: Object | None) -> WaitUntil | None:
@@ -146,7 +148,7 @@ class Escalation:
         for target in dict.fromkeys((incident.target, target_of(subject))):  # it may have been renamed
             if held := held_by_person(rule, target, self.host, now):
                 return held
-        return self.admission.ask(incident, rule, spends=1, rated=False)
+        return self.action_budget.ask(incident, rule, spends=1, rated=False)
 
     def _skip(self, incident: Incident, rule: Rule, forbidden: Suppress, rung: int) -> None:
         self.observer.decision(rule.name, "suppress", forbidden.code)

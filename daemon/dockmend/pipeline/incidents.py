@@ -58,7 +58,7 @@ class Incidents:
         self.clock = clock
         self.dice = dice
         self.open: dict[str, Incident] = {}
-        self.settling: set[str] = set()
+        self.recovery: set[str] = set()
         """Closed ones of which a step was cut short, and is looked after."""
         self._by_key: dict[tuple[str, str], str] = {}
         self._by_container: dict[tuple[str, str], str] = {}  # rule and id: its name may change meanwhile
@@ -74,7 +74,7 @@ class Incidents:
 
     def in_hand(self, incident_id: str) -> bool:
         """Whether what was made for it may still be needed."""
-        return incident_id in self.open or incident_id in self.settling
+        return incident_id in self.open or incident_id in self.recovery
 
     def about(self, rule: str, change: Change) -> Incident | None:
         """The open incident that a change concerns: of its target, or of a container that was renamed since."""

@@ -25,8 +25,8 @@ HALF_DONE = frozenset({"exec", "run", "copy", "connect_network", "disconnect_net
 
 @dataclass(slots=True)
 class Preconditions:
-    looking: LiveState
-    ending: AttemptEnds
+    live_state: LiveState
+    attempt_ends: AttemptEnds
     mirror: Mirror
     observer: Observer
 
@@ -34,19 +34,19 @@ class Preconditions:
         """Whether an attempt that was cut short can be gone on with, or made anew: asked, and nothing is closed."""
         must_stand = self._must_stand(incident, rule)
         gone = seen.gone and must_stand and incident.trigger != MISSING
-        over = must_stand and not resumed and not incident.actor and not self.looking.stands(incident, seen.subject)
-        return not gone and not over and self.looking.forbidden(incident, rule.then, seen.subject) is None
+        over = must_stand and not resumed and not incident.actor and not self.live_state.stands(incident, seen.subject)
+        return not gone and not over and self.live_state.forbidden(incident, rule.then, seen.subject) is None
 
     def is_over(self, incident: Incident, rule: Rule, seen: Observation, since: float) -> bool:
         """Whether an attempt that was cut short need not go on: its container is well in a run that began since then,
         and none of the steps that were done begins a run, or may have to be taken back. `since`: when the attempt
         began, wall seconds."""
-        subject, done = seen.subject, rule.then[: self.ending.progress.get(incident.id, 0)]
+        subject, done = seen.subject, rule.then[: self.attempt_ends.progress.get(incident.id, 0)]
         if not isinstance(subject, Container) or not subject.running:
             return False
         if len(done) == len(rule.then) or any(step.action in CHANGES_RUN | HALF_DONE for step in done):
             return False
-        return subject.started_at > since and not self.looking.stands(incident, subject)
+        return subject.started_at > since and not self.live_state.stands(incident, subject)
 
     def _must_stand(self, incident: Incident, rule: Rule) -> bool:
         """What only tells, tells of what was: it may well be over by the remedy that came before it in this lane."""
@@ -62,35 +62,35 @@ class Preconditions:
             or not self._must_stand(incident, rule)
         ):
             return False
-        seen = await self.looking.look(incident)
+        seen = await self.live_state.look(incident)
         return seen.gone or (isinstance(seen.subject, Container) and seen.subject.state == "removing")
 
     def of(self, incident: Incident, rule: Rule, seen: Observation, *, resumed: bool, cut: bool = False) -> bool:
         """False where there is nothing to do any more: then it is closed, or still open where it is to be verified."""
-        close = self.ending.close
+        close = self.attempt_ends.close
         must_stand = self._must_stand(incident, rule)
         if seen.gone and must_stand and incident.trigger != MISSING:
             if resumed or cut or incident.actor:
                 close(incident.id, "interrupted", "it is gone")
             else:
                 close(incident.id, "recovered", "recovered on its own: it is gone")
-        elif must_stand and not resumed and not incident.actor and not self.looking.stands(incident, seen.subject):
+        elif must_stand and not resumed and not incident.actor and not self.live_state.stands(incident, seen.subject):
             self._no_more(incident, seen.subject)
             return False
-        elif forbidden := self.looking.forbidden(incident, rule.then, seen.subject):
+        elif forbidden := self.live_state.forbidden(incident, rule.then, seen.subject):
             close(incident.id, "suppressed", forbidden.reason, forbidden.code)
             self.observer.decision(rule.name, "suppress", forbidden.code)
-        return self.ending.is_open(incident.id)
+        return self.attempt_ends.is_open(incident.id)
 
     def _no_more(self, incident: Incident, subject: Object | None) -> None:
         """The trouble does not stand any more. Left open: one that was treated and may be well."""
         if incident.network and self.mirror.left_network(incident.object_id, incident.network):
-            self.ending.close(incident.id, "on_purpose", left_on_purpose(incident.network), "on_purpose")
+            self.attempt_ends.close(incident.id, "on_purpose", left_on_purpose(incident.network), "on_purpose")
         elif not incident.attempts:
             by = "with what was treated beside it" if incident.waiting_for == "owner" else "on its own"
-            self.ending.close(incident.id, "recovered", f"recovered {by}")
+            self.attempt_ends.close(incident.id, "recovered", f"recovered {by}")
         elif isinstance(subject, Container) and not subject.running:
             if self.mirror.stopped(subject.id):
-                self.ending.close(incident.id, "on_purpose", "stopped by a person", "stopped")
+                self.attempt_ends.close(incident.id, "on_purpose", "stopped by a person", "stopped")
             else:
-                self.ending.close(incident.id, "interrupted", "it ended again, and that is a trouble of its own")
+                self.attempt_ends.close(incident.id, "interrupted", "it ended again, and that is a trouble of its own")

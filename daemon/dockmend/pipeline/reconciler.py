@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import structlog
 
@@ -50,12 +51,26 @@ _CLOSES: dict[str, Outcome] = {
 """Outcomes of an incident that is not treated, where it is not merely suppressed."""
 
 
+class ReconcilerHub(Protocol):
+    """What the reconciler tells the rest of the pipeline."""
+
+    def learn(self, container: Container, asked: int) -> None:
+        """An inspect answer goes to the mirror, and what follows from it is offered."""
+
+    def closed(self, incident: Incident) -> None:
+        """An incident is closed, and no other one of its rule takes its place at once."""
+
+    def offer_to(self, rule: str, target: str) -> None:
+        """Standing troubles of a target are offered to a rule again."""
+
+    @property
+    def dependents(self) -> Callable[[Incident], int]:
+        """Counts the containers that depend on an incident's object."""
+
+
 @dataclass(slots=True)
 class Reconciler:
-    """`learn` takes an inspect answer to the mirror and offers what follows; `closed` is told of each closing, but for
-    one whose place another incident of its rule takes at once; `offer(rule, target)` offers what stands of a target to
-    a rule again; `dependents` counts what depends on an object.
-    """
+    """Drives incidents: see the module. `parallel`: attempts at once."""
 
     steps: StepRunner
     incidents: Incidents
@@ -69,58 +84,59 @@ class Reconciler:
     clock: Clock
     dice: random.Random
     parallel: int
-    learn: Callable[[Container, int], None]
-    closed: Callable[[Incident], None]
-    offer: Callable[[str, str], None]
-    dependents: Callable[[Incident], int]
+    hub: ReconcilerHub
     rules: RulesInForce
     stopping: bool = False
     timers: Timers = field(init=False)
     breakers: Breakers = field(init=False)
-    renewal: LimitRenewal = field(init=False)
+    limit_renewal: LimitRenewal = field(init=False)
     caps: WorkerCaps = field(init=False)
     groups: Groups = field(init=False)
-    admission: ActionBudget = field(init=False)
-    looking: LiveState = field(init=False)
-    ending: AttemptEnds = field(init=False)
-    need: Preconditions = field(init=False)
-    last_word: AttemptGate = field(init=False)
-    doing: AttemptRunner = field(init=False)
-    settling: Recovery = field(init=False)
-    ladder: Escalation = field(init=False)
+    action_budget: ActionBudget = field(init=False)
+    live_state: LiveState = field(init=False)
+    attempt_ends: AttemptEnds = field(init=False)
+    preconditions: Preconditions = field(init=False)
+    attempt_gate: AttemptGate = field(init=False)
+    attempt_runner: AttemptRunner = field(init=False)
+    recovery: Recovery = field(init=False)
+    escalation: Escalation = field(init=False)
 
     def __post_init__(self) -> None:
         self.timers = Timers(self.clock, self.submit)
         self.caps = WorkerCaps(self.parallel)
         self.groups = self.verification.groups
         self.groups.asks = self.rules.asks
-        self.admission = ActionBudget(self.history, self.host, self.clock, self.submit, self.dependents)
-        self.looking = LiveState(self.steps.engine, self.mirror, self.incidents, self.guards, self.learn, self.groups)
-        self.breakers = Breakers(
-            self.history, self.incidents, self.steps.journal, self.observer, self.clock, self.rules, self.offer
+        self.action_budget = ActionBudget(self.history, self.host, self.clock, self.submit, self.hub.dependents)
+        self.live_state = LiveState(
+            self.steps.engine, self.mirror, self.incidents, self.guards, self.hub.learn, self.groups
         )
-        self.renewal = LimitRenewal(
+        self.breakers = Breakers(
+            self.history, self.incidents, self.steps.journal, self.observer, self.clock, self.rules, self.hub.offer_to
+        )
+        self.limit_renewal = LimitRenewal(
             self.history, self.breakers, self.incidents, self.steps.journal, self.mirror, self.clock, self.rules
         )
-        self.ending = AttemptEnds(
-            self.incidents, self.breakers, self.admission, self.history, self.looking, self.observer, self.timers,
-            self.clock, self.dice, self.closed,
+        self.attempt_ends = AttemptEnds(
+            self.incidents, self.breakers, self.action_budget, self.history, self.live_state, self.observer,
+            self.timers, self.clock, self.dice, self.hub.closed,
         )  # fmt: skip
-        self.need = Preconditions(self.looking, self.ending, self.mirror, self.observer)
-        self.last_word = AttemptGate(
-            self.looking, self.ending, self.groups, self.steps.living, self.admission, self.history, self.host,
-            self.observer, self.clock, self.dice, self.renewal,
+        self.preconditions = Preconditions(self.live_state, self.attempt_ends, self.mirror, self.observer)
+        self.attempt_gate = AttemptGate(
+            self.live_state, self.attempt_ends, self.groups, self.steps.living, self.action_budget, self.history,
+            self.host, self.observer, self.clock, self.dice, self.limit_renewal,
         )  # fmt: skip
-        self.doing = AttemptRunner(self.steps, self.looking, self.ending, self.verification, self.mirror, self._cut)
-        self.settling = Recovery(
-            self.steps, self.doing, self.ending, self.incidents, self.history, self.mirror, self.clock
+        self.attempt_runner = AttemptRunner(
+            self.steps, self.live_state, self.attempt_ends, self.verification, self.mirror, self._cut
+        )
+        self.recovery = Recovery(
+            self.steps, self.attempt_runner, self.attempt_ends, self.incidents, self.history, self.mirror, self.clock
         )  # fmt: skip
-        self.ladder = Escalation(
-            self.doing, self.looking, self.ending, self.incidents, self.history, self.host, self.observer, self.clock,
-            self.caps, self.admission,
+        self.escalation = Escalation(
+            self.attempt_runner, self.live_state, self.attempt_ends, self.incidents, self.history, self.host,
+            self.observer, self.clock, self.caps, self.action_budget,
         )  # fmt: skip
 
-    # --- what intake and the app call ---------------------------------------------------------------------------
+    # --- what the dispatcher and the app call -------------------------------------------------------------------
 
     def submit(self, incident_id: str) -> None:
         incident = self.incidents.open.get(incident_id)
@@ -143,15 +159,15 @@ class Reconciler:
         if wait.code == "for":
             rule = self.rules.of(incident)
             until = min(until, self.clock() + (rule.hold if rule is not None else 0.0))
-        self.ending.wait(incident.id, WaitUntil(until, wait.code, wait.reason), wait.reason)
+        self.attempt_ends.wait(incident.id, WaitUntil(until, wait.code, wait.reason), wait.reason)
 
     def keep(self, incident: Incident, subject: Object | None) -> None:
         """The object as it was when its incident began: it may be gone when it is treated."""
-        self.looking.keep(incident, subject)
+        self.live_state.keep(incident, subject)
 
     def renew(self, subject: Object | None) -> None:
         """A trouble of it is about to be answered: one that somebody made another way begins with fresh limits."""
-        self.renewal.of(subject)
+        self.limit_renewal.of(subject)
 
     def refuses(self, rule: Rule, target: str) -> Suppress | None:
         """Why a new trouble is not even looked at."""
@@ -175,7 +191,7 @@ class Reconciler:
         """Open incidents that nothing will wake: there must be none."""
         return [
             incident.id for incident in self.incidents.open.values()
-            if incident.id not in self.timers and incident.id not in self.admission
+            if incident.id not in self.timers and incident.id not in self.action_budget
             and not self.lanes.busy(self._lane(incident)) and not self.stopping
         ]  # fmt: skip
 
@@ -194,13 +210,13 @@ class Reconciler:
         if incident is None:
             return
         if incident.state == "waiting" and not self._in_an_attempt(incident_id):
-            self.ending.drop(incident_id, "interrupted" if incident.attempts else untried, reason)
+            self.attempt_ends.drop(incident_id, "interrupted" if incident.attempts else untried, reason)
             self._guests_are_free(incident_id)
         else:
-            self.ending.superseded[incident_id] = reason
+            self.attempt_ends.superseded[incident_id] = reason
             if incident.state == "waiting":
                 self.submit(incident_id)
-            self.verification.pulse.wake(incident.target)
+            self.verification.wakeups.wake(incident.target)
 
     def rules_changed(self) -> None:
         """What is open of a rule that is not in force any more ends."""
@@ -221,15 +237,15 @@ class Reconciler:
 
     def _in_an_attempt(self, incident_id: str) -> bool:
         """Whether an attempt was begun and cut short: a step of it is to be settled, or `finally` is still owed."""
-        ending = self.ending
-        midway = 0 < ending.progress.get(incident_id, 0) < ATTEMPT_MADE
-        return midway or incident_id in ending.owed or bool(self.steps.unsettled.get(incident_id))
+        ends = self.attempt_ends
+        midway = 0 < ends.progress.get(incident_id, 0) < ATTEMPT_MADE
+        return midway or incident_id in ends.owed or bool(self.steps.unsettled.get(incident_id))
 
     def stop(self) -> None:
         """Nothing new is begun; what is being verified is left as it is, for the next start."""
         self.stopping = True
         for incident in self.incidents.open.values():
-            self.verification.pulse.wake(incident.target)
+            self.verification.wakeups.wake(incident.target)
 
     def engine_back(self) -> None:
         self.look_again("engine")
@@ -250,8 +266,8 @@ class Reconciler:
     def changed(self, container: Container) -> None:
         """Whether a trouble still stands of which nothing is done before its rule's hours begin, is looked at anew."""
         target = target_of(container)
-        if target in self.ending.put_off:
-            self.ending.put_off.discard(target)
+        if target in self.attempt_ends.put_off:
+            self.attempt_ends.put_off.discard(target)
             for incident in list(self.incidents.open.values()):
                 if incident.target == target and incident.waiting_for == "window" and incident.id in self.timers:
                     self.submit(incident.id)
@@ -262,16 +278,16 @@ class Reconciler:
         for record in records:
             self.steps.leave_unsettled(record)
         if times := [each.began_at for each in past if _is_of_attempt(each, incident)]:
-            self.ending.began[incident.id] = min(times)
+            self.attempt_ends.began[incident.id] = min(times)
         if incident.state == "acting" or incident.midway or records:
             self.steps.living.take_up(incident.id, incident.attempts, past)
         if incident.rung is None and (incident.state == "acting" or incident.midway or records):
             rule = self.rules.of(incident)
             if rule is not None:
-                self.doing.take_up(incident, rule, past)
+                self.attempt_runner.take_up(incident, rule, past)
         if records or incident.state != "waiting" or incident.waiting_for == "window":
             self.submit(incident.id)  # the hours may be others now
-        elif not self.admission.rejoin(incident, self.rules.of(incident)):
+        elif not self.action_budget.rejoin(incident, self.rules.of(incident)):
             self.timers.set(incident.id, incident.due_at or self.clock())
 
     # --- the way through the lane -------------------------------------------------------------------------------
@@ -279,7 +295,7 @@ class Reconciler:
     async def run(self, incident_id: str) -> None:
         with structlog.contextvars.bound_contextvars(incident=incident_id):
             # With a timer it was parked after it had been submitted: that timer brings it back.
-            parked = incident_id in self.timers or incident_id in self.admission
+            parked = incident_id in self.timers or incident_id in self.action_budget
             if incident_id in self.incidents.open and not parked and not self.stopping:
                 await self._run_or_park(incident_id)
             if incident_id not in self.incidents.open:
@@ -287,7 +303,7 @@ class Reconciler:
 
     def _guests_are_free(self, incident_id: str) -> None:
         """Its attempts are over: what else waits to treat what lives in its target's namespaces may go on."""
-        self.doing.left_out.pop(incident_id, None)
+        self.attempt_runner.left_out.pop(incident_id, None)
         self.steps.living.over(incident_id)
         self.look_again("owner")
 
@@ -297,29 +313,31 @@ class Reconciler:
             await self._run(incident_id)
         except EngineAway as error:
             wait = WaitUntil(now() + ENGINE_RETRY, "engine", f"the engine is waited for: {error}")
-            self.ending.park(incident_id, wait)
+            self.attempt_ends.park(incident_id, wait)
         except JournalError as error:
-            self.ending.park(
+            self.attempt_ends.park(
                 incident_id, WaitUntil(now() + JOURNAL_RETRY, "journal", f"nothing is done unwritten: {error}")
             )
         except EngineError as error:
-            self.ending.park(incident_id, WaitUntil(now() + JOURNAL_RETRY, "engine", str(error)))
+            self.attempt_ends.park(incident_id, WaitUntil(now() + JOURNAL_RETRY, "engine", str(error)))
         except Exception as error:  # a fault of dockmend's own must not leave the incident open for ever
-            self.ending.close(incident_id, "failed", f"internal error: {type(error).__name__}: {error}", "internal")
+            self.attempt_ends.close(
+                incident_id, "failed", f"internal error: {type(error).__name__}: {error}", "internal"
+            )
             raise
 
     async def _run(self, incident_id: str) -> None:
         incident = self.incidents.open[incident_id]
         rule = self.rules.of(incident)
-        await self.settling.all_of(incident, rule)
-        if not self.ending.is_open(incident_id):
+        await self.recovery.all_of(incident, rule)
+        if not self.attempt_ends.is_open(incident_id):
             return
         incident = self.incidents.open[incident_id]
         if rule is None or not rule.enabled:
-            self.ending.close(incident_id, "interrupted", self.rules.why_none(incident))
+            self.attempt_ends.close(incident_id, "interrupted", self.rules.why_none(incident))
         elif incident.rung is not None:
-            await self.ladder.climb(incident, rule, incident.reason)
-        elif incident_id in self.ending.superseded and not self.ending.progress.get(incident_id):
+            await self.escalation.climb(incident, rule, incident.reason)
+        elif incident_id in self.attempt_ends.superseded and not self.attempt_ends.progress.get(incident_id):
             await self._give_way(incident, rule)
         elif incident.state == "verifying":
             await self._verify(incident, rule)
@@ -328,20 +346,20 @@ class Reconciler:
 
     async def _give_way(self, incident: Incident, rule: Rule) -> None:
         """No attempt is made any more. Of one that was cut short in its first step, `finally` is still owed."""
-        if incident.id in self.ending.owed:
-            await self._round_off(incident, rule, (await self.looking.look(incident)).subject)
-        self.ending.gave_way(incident.id)
+        if incident.id in self.attempt_ends.owed:
+            await self._round_off(incident, rule, (await self.live_state.look(incident)).subject)
+        self.attempt_ends.gave_way(incident.id)
 
     async def _treat(self, incident: Incident, rule: Rule) -> None:
         """One attempt. One that was cut short goes on or, where nothing of it was done, is made anew; where neither can
         be, its `finally` is still owed."""
         if (seen := await self._needed(incident, rule)) is None:
             return
-        resumed = bool(self.ending.progress.get(incident.id))
-        async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)) as waited:
+        resumed = bool(self.attempt_ends.progress.get(incident.id))
+        async with self.caps.of(changes=rule.remedies).taken(self.action_budget.rank(incident)) as waited:
             if waited:  # what was seen may be seconds old: a person may have stopped it since
-                seen = await self.looking.look(incident)
-            over = waited and not self.need.may_go_on(incident, rule, seen, resumed)
+                seen = await self.live_state.look(incident)
+            over = waited and not self.preconditions.may_go_on(incident, rule, seen, resumed)
             verdict = ACT if over else self._verdict(incident, rule, seen.subject, resumed=resumed)
             if not self._goes_on(incident.id):
                 return
@@ -353,12 +371,12 @@ class Reconciler:
         if over:
             await self._treat(incident, rule)
         elif verdict is not ACT:
-            if incident.id in self.ending.owed and not resumed:
+            if incident.id in self.attempt_ends.owed and not resumed:
                 await self._round_off(incident, rule, seen.subject)
             await self._hold_back(incident, rule, verdict)
-        elif self.ending.gave_way(incident.id) or not self.ending.is_open(incident.id):
+        elif self.attempt_ends.gave_way(incident.id) or not self.attempt_ends.is_open(incident.id):
             return
-        elif incident.id in self.ending.progress:
+        elif incident.id in self.attempt_ends.progress:
             return  # between two steps: it goes on there after the next start, or a person's pause
         elif failure is None:
             await self._verify(incident, rule)
@@ -367,22 +385,22 @@ class Reconciler:
 
     def _verdict(self, incident: Incident, rule: Rule, subject: Object | None, *, resumed: bool) -> Verdict:
         if not resumed:
-            return self.last_word.on(incident, rule, subject)
-        waits = self.doing.frozen(incident, rule, subject) and incident.id not in self.ending.superseded
-        return self.ending.until_it_goes_on() if waits else ACT
+            return self.attempt_gate.on(incident, rule, subject)
+        waits = self.attempt_runner.frozen(incident, rule, subject) and incident.id not in self.attempt_ends.superseded
+        return self.attempt_ends.until_it_goes_on() if waits else ACT
 
     async def _needed(self, incident: Incident, rule: Rule, *, cut: bool = False) -> Observation | None:
         """The live state; None where there is nothing to do any more, which was verified then, or closed. `cut`: an
         attempt was cut short and is not gone on with."""
-        seen = await self.looking.look(incident)
-        owed = bool(self.ending.progress.get(incident.id))
-        since = self.clock.wall_at(self.ending.began.get(incident.id, self.clock()))
-        resumed = owed and not self.need.is_over(incident, rule, seen, since)
-        owed = owed or incident.id in self.ending.owed
-        if owed and self._goes_on(incident.id) and not self.need.may_go_on(incident, rule, seen, resumed):
+        seen = await self.live_state.look(incident)
+        owed = bool(self.attempt_ends.progress.get(incident.id))
+        since = self.clock.wall_at(self.attempt_ends.began.get(incident.id, self.clock()))
+        resumed = owed and not self.preconditions.is_over(incident, rule, seen, since)
+        owed = owed or incident.id in self.attempt_ends.owed
+        if owed and self._goes_on(incident.id) and not self.preconditions.may_go_on(incident, rule, seen, resumed):
             await self._round_off(incident, rule, seen.subject)
             return await self._needed(incident, rule, cut=True)  # that took its time
-        if self._goes_on(incident.id) and self.need.of(incident, rule, seen, resumed=resumed, cut=cut):
+        if self._goes_on(incident.id) and self.preconditions.of(incident, rule, seen, resumed=resumed, cut=cut):
             return seen
         if self._goes_on(incident.id):  # the trouble went after an attempt: is it well?
             await self._verify(incident, rule)
@@ -390,48 +408,48 @@ class Reconciler:
 
     async def _failed(self, incident: Incident, rule: Rule, failure: StepFailed, *, tells: bool) -> None:
         """`tells`: what failed may tell that it was removed meanwhile, and then it is nobody's failure."""
-        if tells and await self.need.is_leaving(incident, rule):
-            self.ending.close(incident.id, "interrupted", "it was removed meanwhile")
-        elif self.ending.failed(incident, rule, str(failure), again=failure.again):
-            await self.ladder.climb(self.incidents.open[incident.id], rule, str(failure))
+        if tells and await self.preconditions.is_leaving(incident, rule):
+            self.attempt_ends.close(incident.id, "interrupted", "it was removed meanwhile")
+        elif self.attempt_ends.failed(incident, rule, str(failure), again=failure.again):
+            await self.escalation.climb(self.incidents.open[incident.id], rule, str(failure))
 
     async def _round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
-        self.ending.owed.discard(incident.id)
-        async with self.caps.of(changes=rule.remedies).taken(self.admission.rank(incident)):
-            self.history.acted(self.clock(), self.doing.left(incident, rule, len(rule.then)))
-            await self.doing.round_off(incident, rule, subject)
+        self.attempt_ends.owed.discard(incident.id)
+        async with self.caps.of(changes=rule.remedies).taken(self.action_budget.rank(incident)):
+            self.history.acted(self.clock(), self.attempt_runner.left(incident, rule, len(rule.then)))
+            await self.attempt_runner.round_off(incident, rule, subject)
 
     def _goes_on(self, incident_id: str) -> bool:
-        return self.ending.is_open(incident_id) and not self.stopping
+        return self.attempt_ends.is_open(incident_id) and not self.stopping
 
     def _cut(self, incident_id: str) -> bool:
-        return self.stopping or incident_id in self.ending.superseded
+        return self.stopping or incident_id in self.attempt_ends.superseded
 
     async def _hold_back(self, incident: Incident, rule: Rule, verdict: Verdict) -> None:
         if isinstance(verdict, WaitUntil):
-            self.ending.park(incident.id, verdict)
+            self.attempt_ends.park(incident.id, verdict)
         elif isinstance(verdict, Suppress):
             self.observer.decision(rule.name, "suppress", verdict.code)
             if verdict.code == "attempts" and not incident.dry_run:
                 reason = f"{verdict.reason}, and {incident.note}" if incident.note else verdict.reason
-                if self.ending.give_up(incident, rule, reason):
-                    await self.ladder.climb(self.incidents.open[incident.id], rule, reason)
+                if self.attempt_ends.give_up(incident, rule, reason):
+                    await self.escalation.climb(self.incidents.open[incident.id], rule, reason)
             else:
                 outcome: Outcome = _CLOSES.get(verdict.code, "suppressed")
                 if outcome == "on_purpose":  # a person's will is no trouble, whatever the rule calls its own
                     self.incidents.update(incident.id, severity="info")
-                self.ending.close(incident.id, outcome, verdict.reason, verdict.code)
+                self.attempt_ends.close(incident.id, outcome, verdict.reason, verdict.code)
 
     def _begin(self, incident: Incident, rule: Rule, began_at: float, *, resumed: bool) -> Incident:
         attempts = incident.attempts
-        self.ending.owed.discard(incident.id)
+        self.attempt_ends.owed.discard(incident.id)
         if not resumed:
-            self.ending.began[incident.id] = began_at
+            self.attempt_ends.began[incident.id] = began_at
             self.history.attempted(rule.name, incident.target, began_at, rule.costs)
             self.history.tried[incident.target] = incident.object_id
             attempts += 1
         else:
-            self.history.acted(self.clock(), self.doing.left(incident, rule))
+            self.history.acted(self.clock(), self.attempt_runner.left(incident, rule))
         if rule.grouped:
             self.groups.answer(incident, rule)
         return self.incidents.update(
@@ -443,38 +461,38 @@ class Reconciler:
     ) -> StepFailed | None:
         """`counted_at`: when it was counted as an attempt. It was none where nothing at all was done."""
         try:
-            return await self.doing.attempt(incident, rule, subject, counted_at)
+            return await self.attempt_runner.attempt(incident, rule, subject, counted_at)
         except (JournalError, EngineAway):
-            untouched = not self.ending.progress.get(incident.id) and not self.steps.unsettled.get(incident.id)
-            if untouched and counted_at is not None and self.ending.is_open(incident.id):
-                self.settling.take_back(incident, rule, counted_at)
+            untouched = not self.attempt_ends.progress.get(incident.id) and not self.steps.unsettled.get(incident.id)
+            if untouched and counted_at is not None and self.attempt_ends.is_open(incident.id):
+                self.recovery.take_back(incident, rule, counted_at)
             raise
 
     async def _verify(self, incident: Incident, rule: Rule) -> None:
-        if not self.doing.verifiable(incident, rule, rule.then):
-            if left_out := self.doing.left_out.pop(incident.id, None):
-                self.ending.guests_are_out(incident, rule, left_out)
+        if not self.attempt_runner.verifiable(incident, rule, rule.then):
+            if left_out := self.attempt_runner.left_out.pop(incident.id, None):
+                self.attempt_ends.guests_are_out(incident, rule, left_out)
             else:
-                self.ending.succeeded(incident, rule, "done", "done")
+                self.attempt_ends.succeeded(incident, rule, "done", "done")
             return
-        self.ending.progress[incident.id] = ATTEMPT_MADE  # whatever interrupts this, it is not made again
+        self.attempt_ends.progress[incident.id] = ATTEMPT_MADE  # whatever interrupts this, it is not made again
         self.incidents.update(incident.id, state="verifying")
-        await self.looking.look(incident)  # the stream may be behind what was just done
-        began_at = self.ending.began.get(incident.id, incident.updated_at)
-        verified = await self.doing.outcome(incident, rule, began_at)
-        left_out = self.doing.left_out.pop(incident.id, None)
+        await self.live_state.look(incident)  # the stream may be behind what was just done
+        began_at = self.attempt_ends.began.get(incident.id, incident.updated_at)
+        verified = await self.attempt_runner.outcome(incident, rule, began_at)
+        left_out = self.attempt_runner.left_out.pop(incident.id, None)
         if verified.result == "guests" or (verified.result == "healed" and left_out):
-            self.ending.guests_are_out(incident, rule, left_out or verified.reason)
+            self.attempt_ends.guests_are_out(incident, rule, left_out or verified.reason)
         elif verified.result == "healed":
-            self.ending.succeeded(incident, rule, "healed", verified.reason)
+            self.attempt_ends.succeeded(incident, rule, "healed", verified.reason)
         elif verified.result in ("stopped", "on_purpose"):
-            self.ending.close(incident.id, "on_purpose", verified.reason, verified.result)
+            self.attempt_ends.close(incident.id, "on_purpose", verified.reason, verified.result)
         elif verified.result == "gone":
-            self.ending.close(incident.id, "interrupted", verified.reason)
+            self.attempt_ends.close(incident.id, "interrupted", verified.reason)
         elif verified.result == "paused":
-            self.ending.park(incident.id, self.ending.until_it_goes_on())
+            self.attempt_ends.park(incident.id, self.attempt_ends.until_it_goes_on())
         elif verified.result == "cut":
-            self.ending.gave_way(incident.id)
+            self.attempt_ends.gave_way(incident.id)
         else:
             await self._failed(incident, rule, StepFailed(verified.reason), tells=True)
 

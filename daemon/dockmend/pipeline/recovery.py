@@ -22,8 +22,8 @@ from dockmend.timekeeping import Clock
 @dataclass(slots=True)
 class Recovery:
     steps: StepRunner
-    doing: AttemptRunner
-    ending: AttemptEnds
+    attempt_runner: AttemptRunner
+    attempt_ends: AttemptEnds
     incidents: Incidents
     history: History
     mirror: Mirror
@@ -36,7 +36,7 @@ class Recovery:
             record = min(unsettled, key=lambda each: each.part not in WITHIN)
             settled = await self.steps.settle(record, incident, rule)
             unsettled.remove(record)
-            if self.ending.is_open(incident.id):
+            if self.attempt_ends.is_open(incident.id):
                 incident = self.incidents.open[incident.id]
                 await self._one(incident, rule, record, settled)
         self.steps.unsettled.pop(incident.id, None)
@@ -44,10 +44,10 @@ class Recovery:
     async def _one(self, incident: Incident, rule: Rule | None, record: ActionRecord, settled: Settled) -> None:
         """What a settled step means for its incident. Where nothing of an attempt was done, it is made anew."""
         if record.part == "then":
-            self.ending.owed.add(incident.id)
+            self.attempt_ends.owed.add(incident.id)
         if record.part == "escalate" and settled.done:
             self.incidents.update(incident.id, rung=(incident.rung or 0) + 1, state="verifying")
-        progress = self.ending.progress
+        progress = self.attempt_ends.progress
         if record.part == "finally" and settled.done and progress.get(incident.id, ATTEMPT_MADE) != ATTEMPT_MADE:
             progress[incident.id] += 1
         if record.part == "after":
@@ -55,11 +55,11 @@ class Recovery:
         if record.part == "then":
             self._of_then(incident, rule, record, settled)
         if record.object_id in self.steps.owed:
-            closes = record.part != "member" and self.doing.is_its_own(incident, record.object_id)
-            await self.doing.stop_what_was_stopped(incident, rule, record.object_id, closes=closes)
+            closes = record.part != "member" and self.attempt_runner.is_its_own(incident, record.object_id)
+            await self.attempt_runner.stop_what_was_stopped(incident, rule, record.object_id, closes=closes)
 
     def _of_then(self, incident: Incident, rule: Rule | None, record: ActionRecord, settled: Settled) -> None:
-        progress, mine = self.ending.progress, self.history.of(incident.rule, incident.target)
+        progress, mine = self.attempt_ends.progress, self.history.of(incident.rule, incident.target)
         if settled.done:
             progress[incident.id] = progress.get(incident.id, 0) + 1
         elif not progress.get(incident.id):
@@ -75,9 +75,9 @@ class Recovery:
     async def _stop_again(self, incident: Incident, rule: Rule | None, record: ActionRecord, *, done: bool) -> None:
         """A person's stop that a restart had swallowed: what dockmend began for that person is finished. The incident
         is over with it, unless it goes on: it is about another container, or a group of them is treated."""
-        whole = not self.steps.unsettled.get(incident.id) and self.doing.is_its_own(incident, record.object_id)
+        whole = not self.steps.unsettled.get(incident.id) and self.attempt_runner.is_its_own(incident, record.object_id)
         if done:
-            self.doing.stopped_for_person(incident, record.object_id, closes=whole)
+            self.attempt_runner.stopped_for_person(incident, record.object_id, closes=whole)
             return
         try:
             container = await self.steps.engine.inspect(record.object_id)
@@ -89,12 +89,12 @@ class Recovery:
         else:  # it was cut off before it was written down which run it was
             same = container.started_at <= self.clock.wall_at(record.began_at)
         if same:
-            await self.doing.stop_for_person(incident, rule, container, closes=whole)
+            await self.attempt_runner.stop_for_person(incident, rule, container, closes=whole)
 
     def take_back(self, incident: Incident, rule: Rule | None, counted_at: float) -> None:
         """An attempt in which nothing was asked of the engine was none."""
         self.history.take_back(incident.rule, incident.target, counted_at, rule.costs if rule is not None else 1)
-        self.ending.began.pop(incident.id, None)
+        self.attempt_ends.began.pop(incident.id, None)
         # Down, it ended while its restart was awaited: that end was taken for dockmend's own doing, and is not let lie.
         if not self.mirror.taken_down(incident.object_id):
             self.incidents.update(incident.id, attempts=incident.attempts - 1)

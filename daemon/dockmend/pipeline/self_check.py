@@ -43,8 +43,8 @@ class SelfCheck:
 
     engine: Engine
     mirror: Mirror
-    intake: Dispatcher
-    treatment: Reconciler
+    dispatcher: Dispatcher
+    reconciler: Reconciler
     observer: Observer
     wall: Callable[[], float]
     dice: random.Random
@@ -56,7 +56,7 @@ class SelfCheck:
         """Runs until cancelled."""
         while True:
             await asyncio.sleep(EVERY * (0.75 + 0.5 * self.dice.random()))
-            if self.up() and self.intake.open:
+            if self.up() and self.dispatcher.open:
                 try:
                     await self.once()
                 except EngineError as error:
@@ -66,7 +66,7 @@ class SelfCheck:
         """One check; returns how many things had been missed. Raises EngineError."""
         unlike = await self._unlike()
         claimed = {(rule.name, change.trouble) for rule, change in self._unanswered()}
-        forgotten = set(self.treatment.forgotten())
+        forgotten = set(self.reconciler.forgotten())
         if not unlike and not claimed and not forgotten:
             return 0
         await asyncio.sleep(self.race)
@@ -76,10 +76,10 @@ class SelfCheck:
         for rule, change in list(self._unanswered()):
             if (rule.name, change.trouble) in claimed:
                 found += self._offer_again(rule, change)
-        for incident_id in forgotten & set(self.treatment.forgotten()):
+        for incident_id in forgotten & set(self.reconciler.forgotten()):
             found += 1
             self._gap("an open incident that nothing would have woken", incident=incident_id)
-            self.treatment.submit(incident_id)
+            self.reconciler.submit(incident_id)
         return found
 
     # --- what the engine says -----------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ class SelfCheck:
 
     async def _look(self, container_id: str) -> int:
         before = self.mirror.container(container_id)
-        if before is not None and self.treatment.at_work(container_id):
+        if before is not None and self.reconciler.at_work(container_id):
             return 0  # dockmend's own doing: what comes of it is verified
         try:
             seen = await self.engine.inspect(container_id)
@@ -118,12 +118,12 @@ class SelfCheck:
 
     def _unanswered(self) -> Iterable[tuple[Rule, Change]]:
         """Troubles that stand, which a rule covers, and for which nothing answers."""
-        incidents = self.intake.incidents
+        incidents = self.dispatcher.incidents
         for change in self.mirror.standing():
-            remedies = [rule for rule in self.intake.matcher.candidates(change) if rule.remedies]
+            remedies = [rule for rule in self.dispatcher.matcher.candidates(change) if rule.remedies]
             if not remedies or any(incidents.about(rule.name, change) for rule in remedies):
                 continue
-            if self.treatment.follows_from(change) is not None:
+            if self.reconciler.follows_from(change) is not None:
                 continue
             rule = order_remedies(remedies)[0][0]
             last = incidents.last_of(rule.name, change.target)
@@ -132,9 +132,9 @@ class SelfCheck:
 
     def _offer_again(self, rule: Rule, change: Change) -> int:
         """It is a find where the rule takes it on: else a condition, its hours or a person's will answer for it."""
-        incidents = self.intake.incidents
+        incidents = self.dispatcher.incidents
         incidents.forget_trouble(rule.name, change.trouble)
-        self.intake.again(change)
+        self.dispatcher.again(change)
         if incidents.of(rule.name, change.target) is None:
             return 0
         self._gap("a trouble stood that nothing answered", rule=rule.name, target=change.target, trouble=change.trouble)

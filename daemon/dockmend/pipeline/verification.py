@@ -70,7 +70,7 @@ class VerifyTrial:
 @dataclass(frozen=True, slots=True)
 class Verification:
     mirror: Mirror
-    pulse: Wakeups
+    wakeups: Wakeups
     clock: Clock
     groups: Groups
 
@@ -99,7 +99,7 @@ class Verification:
             if trial.over(now):
                 return VerifyResult("failed", _too_late(trial, container))
             now_called = [target_of(container)] if container is not None else []  # it may be renamed meanwhile
-            await self.pulse.wait(incident.target, trial.next_look(now), *now_called)
+            await self.wakeups.wait(incident.target, trial.next_look(now), *now_called)
 
     def _trial(
         self, incident: Incident, rule: Rule, began_at: float, containers: Iterable[Container], lasted: float
@@ -150,7 +150,7 @@ class Verification:
 
     async def _wait_for_members(self, trial: VerifyTrial, now: float) -> None:
         targets = [target_of(each) for each in self.groups.members(trial.incident)]
-        await self.pulse.wait(trial.incident.target, trial.next_look(now), *targets)
+        await self.wakeups.wait(trial.incident.target, trial.next_look(now), *targets)
 
     def _judge_group(self, trial: VerifyTrial, now: float) -> VerifyResult | None:
         standing = self.groups.standing_of(trial.incident)

@@ -21,13 +21,12 @@ from dockmend.mirror import Mirror
 from dockmend.model import Actor, Change, Container, Event, HealthCheck
 from dockmend.observer import Observer
 from dockmend.pipeline.dispatcher import Dispatcher
-from dockmend.pipeline.groups import Groups
+from dockmend.pipeline.hub import Hub, PipelineParts
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.keyed_workers import KeyedWorkers
 from dockmend.pipeline.reconciler import Reconciler
 from dockmend.pipeline.rules_in_force import RulesInForce
 from dockmend.pipeline.step_runner import StepRunner
-from dockmend.pipeline.verification import Verification
 from dockmend.pipeline.wakeups import Wakeups
 from dockmend.rules.label_rules import Setting, with_label_rules
 from dockmend.rules.loader import load_texts
@@ -174,16 +173,17 @@ class Clinic:
     health_after: str = "healthy"
     clock: Clock = field(init=False)
     incidents: Incidents = field(init=False)
-    treatment: Reconciler = field(init=False)
-    intake: Dispatcher = field(init=False)
-    pulse: Beat = field(init=False)
+    reconciler: Reconciler = field(init=False)
+    dispatcher: Dispatcher = field(init=False)
+    hub: Hub = field(init=False)
+    wakeups: Beat = field(init=False)
     lanes: KeyedWorkers = field(init=False)
 
     def build(self, lanes: KeyedWorkers) -> None:
         dice = random.Random(1)
         self.clock = Clock(lambda: self.now + self.set_by, lambda: self.now, "boot")
-        self.lanes, self.pulse = lanes, Beat(self)
-        self.mirror.on_container, self.mirror.on_settled = self.pulse.touch, self.pulse.settled
+        self.lanes, self.wakeups = lanes, Beat(self)
+        self.mirror.on_settled = self.wakeups.settled
         guards = Guards(self.policy)
         self.incidents = Incidents(cast("Any", self.journal), self.told, self.clock, dice)
         steps = StepRunner(
@@ -192,19 +192,20 @@ class Clinic:
             incidents=self.incidents, observer=self.told, guards=guards, teller=self, state=Path("/nonexistent"),
             bind_roots=(), host="host", clock=self.clock,
         )  # fmt: skip
-        self.treatment = Reconciler(
-            steps=steps, incidents=self.incidents, mirror=self.mirror, lanes=lanes, history=self.history,
-            guards=guards, observer=self.told,
-            verification=Verification(self.mirror, self.pulse, self.clock, Groups(self.mirror, self.incidents, guards)),
-            host=Host(self.budget, self._paused), clock=self.clock, dice=dice, parallel=self.parallel,
-            learn=self.learn, closed=self.closed, offer=self.offer_to,
-            dependents=lambda incident: self.dependents.get(incident.object_name, 0),
-            rules=RulesInForce(self.mirror, self.rules),
+        self.hub = Hub(
+            PipelineParts(
+                steps=steps, incidents=self.incidents, mirror=self.mirror, workers=lanes, history=self.history,
+                guards=guards, observer=self.told, wakeups=self.wakeups, host=Host(self.budget, self._paused),
+                clock=self.clock, dice=dice, parallel=self.parallel, rules=RulesInForce(self.mirror, self.rules),
+                host_name="host", dry_run=self.dry_run,
+                dependents=lambda incident: self.dependents.get(incident.object_name, 0),
+            ),
+            lambda hub: self,
         )  # fmt: skip
-        self.intake = Dispatcher(
-            self.incidents, self.treatment, guards, self.told, "host", self.dry_run, self.clock.wall, self.mirror
-        )
-        self.intake.use(self.rules)
+        self.mirror.on_container = self.hub.container_changed
+        self.reconciler, self.dispatcher = self.hub.reconciler, self.hub.dispatcher
+        self.dispatcher.use(self.rules)
+        self.dispatcher.open = True
         self.engine.containers = {ID: WEB}
         self.engine.on = {"restart": self._restarted, "start": self._started, "stop": self._stopped}
         self.mirror.relist([WEB], [], [], self.now, "started")
@@ -217,22 +218,11 @@ class Clinic:
 
     # --- what happens -------------------------------------------------------------------------------------------
 
-    def learn(self, container: Container, asked: int | None = None) -> None:
+    def learn_from(self, container: Container, asked: int | None = None) -> None:
         self.offer(self.mirror.observe(container, self.clock.wall()))
 
     def offer(self, changes: Iterable[Change]) -> None:
-        self.intake.offer_all(list(changes))
-
-    def closed(self, incident: Incident) -> None:
-        for change in self.intake.closed(incident.rule, incident.target):
-            if isinstance(change.subject, Container) and self.mirror.stands(change.subject.id, change.trouble):
-                self.intake.again(change)
-
-    def offer_to(self, rule: str, target: str) -> None:
-        for change in self.mirror.standing():
-            if change.target == target:
-                self.incidents.forget_trouble(rule, change.trouble)
-                self.intake.again(change)
+        self.hub.offer(list(changes))
 
     def tick(self) -> None:
         self.offer(self.mirror.tick(self.clock.wall()))
@@ -245,7 +235,7 @@ class Clinic:
     def look(self) -> None:
         """What events made doubtful is inspected, as the watch does."""
         while self.mirror.wanted:
-            self.learn(self.engine.containers[self.mirror.wanted.pop()])
+            self.learn_from(self.engine.containers[self.mirror.wanted.pop()])
 
     def sicken(self) -> None:
         self.engine.set(health="unhealthy")
@@ -297,26 +287,26 @@ class Clinic:
     async def later(self, times: int = 1) -> None:
         """The next timers become due, one after another."""
         for _ in range(times):
-            timers = self.treatment.timers
+            timers = self.reconciler.timers
             assert timers._at, "nothing waits"
             key, at = min(timers._at.items(), key=lambda item: item[1])
             self.now = max(self.now, at)
             del timers._at[key]
-            self.treatment.submit(key)
+            self.reconciler.submit(key)
             await self.quiet()
 
     async def places_come_free(self) -> None:
         """What waits for the host's budget, or for a rate, is let in as far as there is room."""
-        admission = self.treatment.admission
-        key, at = min(admission.timers._at.items(), key=lambda item: item[1])
+        action_budget = self.reconciler.action_budget
+        key, at = min(action_budget.timers._at.items(), key=lambda item: item[1])
         self.now = max(self.now, at)
-        admission.timers.drop(key)
-        admission._due(key)
+        action_budget.timers.drop(key)
+        action_budget._due(key)
         await self.quiet()
 
     async def breaker_due(self) -> None:
         """The next thing a breaker waits for has come."""
-        timers = self.treatment.breakers.timers
+        timers = self.reconciler.breakers.timers
         key, at = min(timers._at.items(), key=lambda item: item[1])
         self.now = max(self.now, at)
         del timers._at[key]

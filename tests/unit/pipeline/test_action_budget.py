@@ -50,7 +50,7 @@ class Counter:
 
     def __post_init__(self) -> None:
         self.history = History()
-        self.admission = ActionBudget(
+        self.action_budget = ActionBudget(
             self.history, Host(self.budget), lambda: self.now, self._submit,
             lambda incident: self.dependents.get(incident.object_name, 0),
         )  # fmt: skip
@@ -58,14 +58,14 @@ class Counter:
     def _submit(self, incident_id: str) -> None:
         self.woken.append(incident_id)
         if incident_id in self.recovered:
-            self.admission.release(incident_id)
+            self.action_budget.release(incident_id)
         else:
             self.ask(self.known[incident_id])
 
     def ask(self, incident: Incident) -> bool:
         self.known[incident.id] = incident
         actions = self.takes.get(incident.id, self.rule.costs)
-        wait = self.admission.ask(incident, self.rule, spends=actions)
+        wait = self.action_budget.ask(incident, self.rule, spends=actions)
         if wait is None:
             self.history.attempted("heal", incident.target, self.now, actions)
             self.acted.append((self.now - 1000.0, incident.id))
@@ -74,11 +74,11 @@ class Counter:
     def passes(self, seconds: float) -> None:
         """Timers that are due come, as they do at the end of a turn of the loop."""
         self.now += seconds
-        timers = self.admission.timers
+        timers = self.action_budget.timers
         while due := [key for key, at in timers._at.items() if at <= self.now]:
             for key in due:
                 timers.drop(key)
-                self.admission._due(key)
+                self.action_budget._due(key)
 
 
 def test_who_finds_the_purse_empty_waits_and_is_let_in_one_for_each_place():
@@ -126,9 +126,9 @@ def test_one_that_is_closed_while_it_waits_is_forgotten():
     one = Counter()
     for number in range(4):
         one.ask(an_incident(number, number))
-    assert "i002" in one.admission
-    one.admission.release("i002")
-    assert "i002" not in one.admission
+    assert "i002" in one.action_budget
+    one.action_budget.release("i002")
+    assert "i002" not in one.action_budget
     one.passes(60)
     assert one.woken == ["i003"]
 
@@ -136,13 +136,13 @@ def test_one_that_is_closed_while_it_waits_is_forgotten():
 def test_a_rules_rate_has_a_queue_of_its_own_and_the_host_comes_after_it():
     one = Counter(budget=(1, 60.0), rule=the_rule(RATED))
     assert one.ask(an_incident(0))
-    waits = one.admission.ask(an_incident(1), one.rule, spends=1)
+    waits = one.action_budget.ask(an_incident(1), one.rule, spends=1)
     assert waits is not None
     assert (waits.code, waits.reason) == ("rate", "the rule's rate of 1 attempts per 10 s is used up")
     one.known["i001"] = an_incident(1)
     one.passes(10)  # by its rate it may, by the host's budget it may not
     assert one.woken == ["i001"]
-    assert "i001" in one.admission
+    assert "i001" in one.action_budget
     one.passes(50)
     assert one.acted == [(0.0, "i000"), (60.0, "i001")]
 
@@ -173,14 +173,14 @@ def test_what_waits_for_several_places_does_so_after_a_restart_too():
     one = Counter(rule=the_rule(HEAL.replace("restart", "[stop, start]")))
     one.history.acted(990.0)
     incident = one.known["i001"] = an_incident(1, waiting_for="budget")
-    assert one.admission.rejoin(incident, one.rule)
+    assert one.action_budget.rejoin(incident, one.rule)
     one.passes(0)
     assert one.woken == []
     one.passes(50)
     assert one.acted == [(50.0, "i001")]
     on_a_rung = one.known["i002"] = an_incident(2, waiting_for="budget", rung=1)  # it waits to do one step
-    assert one.admission.rejoin(on_a_rung, one.rule)
-    assert one.admission._queues[HOST].waiting["i002"][1] == 1
+    assert one.action_budget.rejoin(on_a_rung, one.rule)
+    assert one.action_budget._queues[HOST].waiting["i002"][1] == 1
 
 
 def test_those_that_waited_when_dockmend_ended_wait_again_without_a_look():
@@ -189,11 +189,11 @@ def test_those_that_waited_when_dockmend_ended_wait_again_without_a_look():
         one.history.attempted("heal", f"container:old{number}", 990.0)
     for number in range(3):
         incident = one.known[f"i{number:03}"] = an_incident(number, number, waiting_for="budget")
-        assert one.admission.rejoin(incident, one.rule)
+        assert one.action_budget.rejoin(incident, one.rule)
     assert one.woken == []
     one.passes(50)
     assert one.woken == ["i000", "i001"]
-    assert not Counter(budget=None).admission.rejoin(an_incident(1, waiting_for="budget"), the_rule())
+    assert not Counter(budget=None).action_budget.rejoin(an_incident(1, waiting_for="budget"), the_rule())
 
 
 def test_it_is_said_once_and_not_once_for_each():
@@ -208,7 +208,7 @@ def test_it_is_said_once_and_not_once_for_each():
     assert len(said) == 1
     assert said[0]["log_level"] == "warning"
     assert said[0]["why"] == "the host's budget of 2 actions per 60 s is used up"
-    assert one.admission._queues[HOST].waited == 0  # and that it is over was said
+    assert one.action_budget._queues[HOST].waited == 0  # and that it is over was said
 
 
 @settings(max_examples=200, deadline=None)

@@ -63,7 +63,7 @@ async def test_it_closes_once_what_healed_has_lasted():
         assert one.now >= healed_at + 300
         assert one.told.breakers == [True, False]
         assert one.journal.breakers == {f"heal {TARGET}": None}
-        assert one.treatment.breakers.timers._at == {}
+        assert one.reconciler.breakers.timers._at == {}
         one.now += 1000
         one.sicken()
         await one.quiet()
@@ -121,7 +121,7 @@ async def test_a_person_who_asks_is_told_that_it_is_open():
     async with clinic(TWICE) as one:
         await given_up(one)
         asked = Change(("container.unhealthy",), "container", one.mirror.container_named("web"), TARGET, "t", one.now)
-        refused = one.intake.asked(one.rules.rules[0], asked, "uid 0")
+        refused = one.dispatcher.asked(one.rules.rules[0], asked, "uid 0")
         assert getattr(refused, "code", "") == "breaker"
         assert one.incidents.open == {}
 
@@ -130,8 +130,8 @@ async def test_a_reset_forgets_its_timers():
     async with clinic(TWICE) as one:
         await given_up(one)
         one.history.forget("heal", TARGET)
-        one.treatment.breakers.drop("heal", TARGET)
-        assert one.treatment.breakers.timers._at == {}
+        one.reconciler.breakers.drop("heal", TARGET)
+        assert one.reconciler.breakers.timers._at == {}
         one.cure()
         one.health_after = "healthy"
         one.sicken()
@@ -146,22 +146,22 @@ async def test_after_a_start_each_open_one_is_planned_again():
         one.sicken()
         await one.quiet()
         one.incidents.open.clear()
-        one.treatment.breakers.plan()
-        assert list(one.treatment.breakers.timers._at) == [f"heal\n{TARGET}"]
+        one.reconciler.breakers.plan()
+        assert list(one.reconciler.breakers.timers._at) == [f"heal\n{TARGET}"]
 
 
 async def test_one_of_a_label_is_closed_if_what_is_there_again_does_not_ask():
     async with clinic(HEAL.replace("match: all", "match: {name: nobody}"), heal="labelled") as one:
         labels = {"dockmend.heal": "true", "dockmend.heal.attempts": "1 per 15m"}
         one.engine.set(labels=labels)
-        one.learn(one.engine.containers[ID])
+        one.learn_from(one.engine.containers[ID])
         one.health_after = "unhealthy"
         one.sicken()
         await one.quiet()
-        assert [each.rule for each in given_up_on(one.history, one.mirror, one.treatment.rules)] == ["label:heal"]
+        assert [each.rule for each in given_up_on(one.history, one.mirror, one.reconciler.rules)] == ["label:heal"]
         one.engine.set(labels={})
-        one.learn(one.engine.containers[ID])
-        assert given_up_on(one.history, one.mirror, one.treatment.rules) == []
+        one.learn_from(one.engine.containers[ID])
+        assert given_up_on(one.history, one.mirror, one.reconciler.rules) == []
         await one.breaker_due()
         assert one.history.of("label:heal", TARGET).breaker_at is None
         assert one.restarts == 1

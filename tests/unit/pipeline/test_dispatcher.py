@@ -176,8 +176,8 @@ async def test_what_times_counts_is_bounded(monkeypatch: pytest.MonkeyPatch):
     async with clinic(TIMES) as one:
         for number in range(100):
             one.offer([change(one, f"t{number}", target=f"container:w{number}")])
-        assert len(one.intake._seen) == 10
-        assert ("heal", 0, "container:w99") in one.intake._seen
+        assert len(one.dispatcher._seen) == 10
+        assert ("heal", 0, "container:w99") in one.dispatcher._seen
 
 
 HOLD = rule_text(**{"for": "30s"})
@@ -206,7 +206,7 @@ async def test_a_new_trouble_takes_the_place_of_one_that_waits_and_is_treated_on
         await one.later()
         assert one.restarts == 1
         assert len(one.journal.incidents) == 2
-        assert one.treatment.timers._at == {}
+        assert one.reconciler.timers._at == {}
 
 
 async def test_networks_are_troubles_side_by_side():
@@ -215,7 +215,7 @@ async def test_networks_are_troubles_side_by_side():
         more = {"triggers": ("container.network_lost",)}
         one.offer([change(one, "a", network="a", **more), change(one, "b", network="b", **more)])
         assert [each.network for each in one.incidents.open.values()] == ["a"]
-        assert list(one.intake._refused[TARGET]) == ["b"]
+        assert list(one.dispatcher._refused[TARGET]) == ["b"]
 
 
 async def test_what_came_up_while_an_incident_was_open_is_offered_again_when_it_closes():
@@ -228,9 +228,9 @@ async def test_what_came_up_while_an_incident_was_open_is_offered_again_when_it_
         one.sicken()
         assert len(one.journal.incidents) == 1
         one.health_after = "healthy"
-        await one.later()
+        await one.quiet()  # that it was well woke what waited
         assert one.incidents.open == {}
-        assert one.intake._refused == {}
+        assert one.dispatcher._refused == {}
         assert one.mirror.standing() == []
 
 
@@ -259,37 +259,37 @@ async def test_queued_triggers_run_one_after_another_each_once():
     async with clinic(QUEUED.replace("time: 1h", "time: 10ms")) as one:
         for _ in range(3):
             oom(one)
-        again = one.intake._queued["told", TARGET][0]
+        again = one.dispatcher._queued["told", TARGET][0]
         one.offer([again, again])
-        assert len(one.intake._queued["told", TARGET]) == 2
+        assert len(one.dispatcher._queued["told", TARGET]) == 2
         assert len(one.incidents.open) == 1
         await one.quiet()
         assert [each.outcome for each in one.journal.incidents.values()] == ["done"] * 3
         assert len(one.published) == 3
-        assert one.intake._queued == {}
+        assert one.dispatcher._queued == {}
 
 
 async def test_the_queue_is_bounded_and_goes_with_its_rule():
     async with clinic(QUEUED.replace("time: 1h", "time: 10ms")) as one:
         for _ in range(100):
             oom(one)
-        assert len(one.intake._queued["told", TARGET]) == module.QUEUED_AT_MOST
-        one.intake.use(type(one.rules)())
+        assert len(one.dispatcher._queued["told", TARGET]) == module.QUEUED_AT_MOST
+        one.dispatcher.use(type(one.rules)())
         await one.quiet()
-        assert one.intake._queued == {}
+        assert one.dispatcher._queued == {}
         assert len(one.published) == 1
 
 
 async def test_restart_gives_way_to_a_new_trouble_while_it_is_being_verified():
     async with clinic(rule_text(mode="restart")) as one:
-        one.pulse.real = True
+        one.wakeups.real = True
         one.health_after = "starting"
         one.sicken()
-        await until(lambda: one.only().state == "verifying" and one.pulse._waiting)
+        await until(lambda: one.only().state == "verifying" and one.wakeups._waiting)
         first = one.only().id
         one.health_after = "healthy"
         one.now += 5
-        one.pulse.real = False
+        one.wakeups.real = False
         one.sicken()
         await one.quiet()
         assert one.journal.incidents[first].outcome == "interrupted"
@@ -307,11 +307,11 @@ async def test_a_change_that_is_suppressed_does_not_end_what_runs():
 
 async def test_what_a_person_asks_for_is_guarded_all_the_same():
     async with clinic(policy={"protect": {"name": ["web"]}}) as one:
-        refused = one.intake.asked(one.rules.rules[0], change(one, "asked"), "uid 0")
+        refused = one.dispatcher.asked(one.rules.rules[0], change(one, "asked"), "uid 0")
         assert getattr(refused, "code", "") == "protected"
         assert one.incidents.open == {}
     async with clinic(HOLD) as one:
-        asked = one.intake.asked(one.rules.rules[0], change(one, "asked"), "uid 0")
+        asked = one.dispatcher.asked(one.rules.rules[0], change(one, "asked"), "uid 0")
         assert getattr(asked, "actor", "") == "uid 0"
         await one.quiet()
         assert (one.only().outcome, one.restarts) == ("healed", 1)
@@ -321,7 +321,7 @@ async def test_what_is_gone_is_not_remembered_for_the_matching():
     async with clinic(TWO) as one:
         for number in range(100):
             gone = Volume(name=f"v{number}")
-            one.intake.offer(
+            one.dispatcher.offer(
                 Change(("volume.missing",), "volume", gone, f"volume:v{number}", f"v{number}/missing", one.clock())
             )
-        assert one.intake.matcher._volumes == {}
+        assert one.dispatcher.matcher._volumes == {}

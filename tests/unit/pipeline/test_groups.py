@@ -53,8 +53,8 @@ class Town:
         one.mirror.on_container = self._changed
 
     def _changed(self, before: Container | None, after: Container | None) -> None:
-        self.one.pulse.touch(before, after)
-        if after is not None and self.one.treatment.owner_changed(after):
+        self.one.wakeups.touch(before, after)
+        if after is not None and self.one.reconciler.owner_changed(after):
             self.one.offer(())
             self.again = True
 
@@ -71,7 +71,7 @@ class Town:
     def set(self, container_id: str, **changes: Any) -> None:
         engine = self.one.engine
         engine.containers[container_id] = replace(engine.containers[container_id], **changes)
-        self.one.learn(engine.containers[container_id])
+        self.one.learn_from(engine.containers[container_id])
 
     def down(self, container_id: str = OWNER.id, *, by_person: bool = False) -> None:
         self.emit(container_id, *(("kill", "die", "stop") if by_person else ("die",)))
@@ -233,7 +233,7 @@ async def test_one_that_could_not_join_is_started_though_it_does_not_run():
         await one.quiet()
         one.offer(one.mirror.relist(one.engine.containers.values(), [], [], one.now, "relisted"))
         for change in one.mirror.standing():
-            one.intake.again(change)
+            one.dispatcher.again(change)
         await one.quiet()
         assert town.done == [("start", "guest1")]
         assert one.only().outcome == "healed"
@@ -255,7 +255,7 @@ async def test_one_that_another_remedy_started_meanwhile_is_not_restarted():
         one.engine.inspect = started_by_others  # type: ignore[assignment, method-assign]
         one.offer(one.mirror.relist(one.engine.containers.values(), [], [], one.now, "relisted"))
         for change in one.mirror.standing():
-            one.intake.again(change)
+            one.dispatcher.again(change)
         await one.quiet()
         assert town.done == []
         assert one.only().outcome == "healed"
@@ -274,12 +274,12 @@ async def test_an_owner_that_never_comes_is_given_up_and_one_that_comes_late_is_
         assert (given_up.outcome, given_up.reason_code) == ("failed", "owner")
         assert "did not come back within 30 min" in given_up.reason
         for change in one.mirror.standing():
-            one.intake.again(change)
+            one.dispatcher.again(change)
         assert len(one.journal.incidents) == 1  # what stands is not told again
         town.up()
         assert town.again
         for change in one.mirror.standing():
-            one.intake.again(change)
+            one.dispatcher.again(change)
         await one.quiet()
         assert one.last().outcome == "healed"
         assert sorted(town.done) == [("restart", "guest1"), ("restart", "guest2")]
@@ -297,10 +297,10 @@ async def test_of_owners_that_were_given_up_the_oldest_is_waited_for_anew(monkey
                 break
             await one.later()
         another = replace(one.only(), id="i9", target=group_of("container:another"), trouble="t")
-        one.treatment.groups._give_up("container:another", another, one.rules.rules[0])
-        assert list(one.treatment.groups.given_up) == ["container:another"]
+        one.reconciler.groups._give_up("container:another", another, one.rules.rules[0])
+        assert list(one.reconciler.groups.given_up) == ["container:another"]
         for change in one.mirror.standing():
-            one.intake.again(change)
+            one.dispatcher.again(change)
         await one.quiet()
         assert one.last().waiting_for == "owner"
 
@@ -309,9 +309,9 @@ async def test_of_owners_whose_return_is_awaited_so_many_are_remembered(monkeypa
     monkeypatch.setattr(groups, "AWAITED_KEPT", 3)
     async with clinic(RULES) as one:
         for number in range(10):
-            one.treatment.groups._await(f"container:{number}")
-            assert f"container:{number}" in one.treatment.groups.awaited
-        assert len(one.treatment.groups.awaited) <= 3
+            one.reconciler.groups._await(f"container:{number}")
+            assert f"container:{number}" in one.reconciler.groups.awaited
+        assert len(one.reconciler.groups.awaited) <= 3
 
 
 @pytest.mark.parametrize("rule", ["restart", "start"])
@@ -336,7 +336,7 @@ async def test_what_was_given_up_in_the_middle_goes_on_where_it_was():
         await one.quiet()
         incident = one.only()
         town.up()
-        one.treatment.timers.drop(incident.id)
+        one.reconciler.timers.drop(incident.id)
         for action in ("die", "start"):
             town.emit(guest(1).id, action)
         town.set(guest(1).id, state="running", exit_code=None, started_at=one.now)
@@ -348,7 +348,7 @@ async def test_what_was_given_up_in_the_middle_goes_on_where_it_was():
             undo={"dependents": {"root": OWNER.id, "asked": {}, "halted": [deep.id]}},
         )  # fmt: skip
         one.incidents.update(incident.id, state="acting", attempts=1, waiting_for="", due_at=None)
-        one.treatment.take_up(one.only(), [record])
+        one.reconciler.take_up(one.only(), [record])
         await one.quiet()
         assert town.done == [("restart", "guest2"), ("start", "deep")]
         assert one.only().outcome == "healed"
@@ -497,7 +497,7 @@ async def test_one_whose_start_is_told_of_long_after_its_answer_was_lost_is_rest
         town.set(OWNER.id, started_at=town.began)
         one.now += 1
         town.up(guest(1).id)
-        one.treatment.engine_back()
+        one.reconciler.engine_back()
         await one.quiet()
         assert town.done == [("restart", "guest1")]
 
@@ -526,7 +526,7 @@ async def test_a_members_stop_that_is_done_again_and_cut_off_is_the_persons(done
         await one.quiet()
         assert one.only().waiting_for == "engine"
         one.now += 30
-        one.treatment.engine_back()
+        one.reconciler.engine_back()
         await one.quiet()
         assert ("start", "guest1") not in town.done
         assert one.mirror.stopped(guest(1).id)
@@ -542,7 +542,7 @@ async def test_a_stop_that_a_dead_dockmend_owed_to_a_person_comes_before_the_res
         await one.quiet()
         incident = one.only()
         town.up()
-        one.treatment.timers.drop(incident.id)
+        one.reconciler.timers.drop(incident.id)
         for action in ("die", "start"):
             town.emit(guest(1).id, action)
         town.set(guest(1).id, state="running", exit_code=None, started_at=town.began)
@@ -555,7 +555,7 @@ async def test_a_stop_that_a_dead_dockmend_owed_to_a_person_comes_before_the_res
         owed = replace(outer, id="a2", action="stop", part="after", undo=before, began_at=one.now)
         one.now += 30
         one.incidents.update(incident.id, state="acting", attempts=1, waiting_for="", due_at=None)
-        one.treatment.take_up(one.only(), [outer, owed])
+        one.reconciler.take_up(one.only(), [outer, owed])
         await one.quiet()
         assert town.done == [("stop", "guest1"), ("restart", "guest2")]
         assert one.mirror.stopped(guest(1).id)
@@ -588,7 +588,7 @@ async def test_an_owner_that_nobody_knows_is_said_at_once_and_never_waited_for()
         town = Town(one, stray)
         one.offer(one.mirror.relist(one.engine.containers.values(), [], [], one.now, "relisted"))
         for change in one.mirror.standing():
-            one.intake.again(change)
+            one.dispatcher.again(change)
         await one.quiet()
         told = one.only()
         assert (told.target, told.outcome) == (f"dependents:unknown:{'d' * 12}", "failed")
@@ -596,7 +596,7 @@ async def test_an_owner_that_nobody_knows_is_said_at_once_and_never_waited_for()
         assert "guest1" in told.reason
         assert town.done == []
         for change in one.mirror.standing():
-            one.intake.again(change)
+            one.dispatcher.again(change)
         await one.quiet()
         assert len(one.journal.incidents) == 1  # once is enough
         # Once something tells what it was called, the owner of that name is the one, and is waited for.
@@ -653,7 +653,7 @@ async def test_a_group_is_not_finished_while_one_that_was_named_is_not_where_its
         town.down()
         await one.quiet()
         incident = one.only()
-        one.treatment.timers.drop(incident.id)
+        one.reconciler.timers.drop(incident.id)
         # It shares the network of one that is gone, and the mirror believes it well.
         engine: Any = one.engine
         engine.containers["e" * 64] = replace(guest(1), id="e" * 64, name="job", network_mode=f"container:{'d' * 64}")
@@ -664,7 +664,7 @@ async def test_a_group_is_not_finished_while_one_that_was_named_is_not_where_its
         )  # fmt: skip
         town.up()
         one.incidents.update(incident.id, state="acting", attempts=1, waiting_for="", due_at=None)
-        one.treatment.take_up(one.only(), [record])
+        one.reconciler.take_up(one.only(), [record])
         await one.quiet()
         assert one.journal.actions["a1"].outcome == "interrupted"
         assert "job is not in the network that its owner has now" in one.journal.actions["a1"].detail

@@ -225,7 +225,7 @@ async def test_a_dockmend_that_died_before_it_came_to_the_guests_goes_on_with_th
         sicken(one, town)
         await one.quiet()
         incident, one.paused = one.only(), False
-        one.treatment.timers.drop(incident.id)
+        one.reconciler.timers.drop(incident.id)
         town.emit(OWNER.id, "kill", "die", "stop", "start")
         town.set(OWNER.id, state="running", health="healthy", started_at=town.began)
         done = ActionRecord(
@@ -233,7 +233,7 @@ async def test_a_dockmend_that_died_before_it_came_to_the_guests_goes_on_with_th
             object_id=OWNER.id, object_name="owner", params={}, began_at=one.now - 1, ended_at=one.now, outcome="done",
         )  # fmt: skip
         one.incidents.update(incident.id, state="acting", attempts=1, waiting_for="", due_at=None)
-        one.treatment.take_up(one.only(), [], [done])
+        one.reconciler.take_up(one.only(), [], [done])
         await one.quiet()
         assert town.done == [("restart", "guest1")]
         assert one.only().outcome == "healed"

@@ -36,10 +36,10 @@ async def test_what_is_over_before_the_hours_begin_is_closed_at_once_and_not_tre
         one.cure()
         container = one.mirror.container(one.only().object_id)
         assert container is not None
-        one.treatment.changed(container)
+        one.reconciler.changed(container)
         await one.quiet()
-        assert (one.only().outcome, one.restarts, one.treatment.timers._at) == ("recovered", 0, {})
-        assert one.treatment.ending.put_off == set()
+        assert (one.only().outcome, one.restarts, one.reconciler.timers._at) == ("recovered", 0, {})
+        assert one.reconciler.attempt_ends.put_off == set()
 
 
 async def test_what_changes_and_still_stands_goes_on_waiting():
@@ -47,7 +47,7 @@ async def test_what_changes_and_still_stands_goes_on_waiting():
         one.sicken()
         container = one.mirror.container(one.only().object_id)
         assert container is not None
-        one.treatment.changed(container)
+        one.reconciler.changed(container)
         await one.quiet()
         assert (one.only().waiting_for, one.only().due_at) == ("window", OPENS)
         await one.later()
@@ -70,7 +70,7 @@ async def test_of_remedies_that_wait_for_their_hours_the_first_to_begin_acts():
         one.sicken()
         await one.quiet()
         assert {each.rule: each.due_at for each in one.incidents.open.values()} == {"night": OPENS, "tells": 4200.0}
-        await one.later(2)
+        await one.later()  # the other one is woken as it is well
         assert {each.rule: each.outcome for each in one.journal.incidents.values()} == {
             "night": "healed", "tells": "recovered"
         }  # fmt: skip
@@ -90,7 +90,7 @@ async def test_a_remedy_that_may_act_now_comes_before_one_that_may_not():
         one.sicken()
         await one.quiet()
         outcomes = {each.rule: each.outcome for each in one.journal.incidents.values()}
-        assert outcomes == {"now": "healed", "tells": None}
+        assert outcomes == {"now": "healed", "tells": "recovered"}
         assert ("night", "suppress", "other_rule") in one.told.decisions
 
 
@@ -109,9 +109,9 @@ async def test_a_person_who_asks_does_not_wait_for_the_hours():
     async with clinic(NIGHT) as one:
         one.sicken()
         for incident_id in list(one.incidents.open):
-            one.treatment.ending.drop(incident_id, "recovered", "")
+            one.reconciler.attempt_ends.drop(incident_id, "recovered", "")
         change = one.mirror.standing()[0]
-        one.intake.asked(one.rules.rules[0], change, "uid 0")
+        one.dispatcher.asked(one.rules.rules[0], change, "uid 0")
         await one.quiet()
         assert (one.last().outcome, one.restarts) == ("healed", 1)
 
@@ -120,7 +120,7 @@ async def test_hours_go_by_the_clock_on_the_wall_also_when_that_is_set():
     async with clinic(NIGHT) as one:
         one.sicken()
         one.set_by = OPENS - one.now  # somebody sets it to the beginning of the hours
-        one.treatment.look_again("window")
+        one.reconciler.look_again("window")
         await one.quiet()
         assert (one.only().outcome, one.restarts) == ("healed", 1)
     async with clinic(NIGHT) as two:
@@ -178,7 +178,7 @@ async def test_a_ladder_that_a_person_asked_for_goes_by_no_hours():
         one.health_after = "unhealthy"
         one.sicken()
         for incident_id in list(one.incidents.open):
-            one.treatment.ending.drop(incident_id, "recovered", "")
-        one.intake.asked(one.rules.rules[0], one.mirror.standing()[0], "uid 0")
+            one.reconciler.attempt_ends.drop(incident_id, "recovered", "")
+        one.dispatcher.asked(one.rules.rules[0], one.mirror.standing()[0], "uid 0")
         await one.quiet()
         assert (one.last().outcome, one.restarts) == ("failed", 2)

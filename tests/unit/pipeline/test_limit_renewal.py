@@ -19,7 +19,7 @@ numbers = count(1)
 
 def tell_how_it_was_made(one: Clinic, made_as: str) -> None:
     one.engine.set(made_as=made_as)
-    one.learn(one.engine.containers[ID])
+    one.learn_from(one.engine.containers[ID])
 
 
 async def give_up(one: Clinic) -> None:
@@ -43,7 +43,7 @@ def make(one: Clinic, made_as: str, **changes: object) -> Container:
     new = replace(WEB, id=f"{next(numbers):064x}", made_as=made_as, health="unhealthy", started_at=one.now)
     new = replace(new, created_at=one.now, **changes)
     one.engine.containers[new.id] = new
-    one.learn(new)
+    one.learn_from(new)
     return new
 
 
@@ -100,7 +100,7 @@ async def test_an_heir_that_dockmend_made_from_another_image_has_the_limits_of_t
         one.mirror.observe(heir, one.now)
         Successors(one.mirror, one.incidents).succeed(ID, heir.id)
         remove(one)
-        one.learn(replace(heir, health="unhealthy"))
+        one.learn_from(replace(heir, health="unhealthy"))
         await one.quiet()
         assert (one.restarts, one.journal.resets) == (2, {})
         remove(one, heir.id)

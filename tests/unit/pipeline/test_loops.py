@@ -63,12 +63,12 @@ def dies_after(one: Clinic, *runs: float, code: int = 7) -> None:
         tick()
 
     one._began, one.tick = begin, ticks  # type: ignore[method-assign]
-    wait = one.pulse.wait
+    wait = one.wakeups.wait
 
     async def in_small_steps(target: str, timeout: float, *more: str) -> None:
         await wait(target, min(timeout, 0.25), *more)
 
-    one.pulse.wait = in_small_steps  # type: ignore[method-assign]
+    one.wakeups.wait = in_small_steps  # type: ignore[method-assign]
 
 
 async def to_its_end(one: Clinic) -> None:
@@ -111,16 +111,16 @@ async def test_what_has_to_run_for_long_holds_up_no_other_container():
         start(one, checked=False)
         one.now += 59.9
         verified: list[float] = []
-        wait = one.pulse.wait
+        wait = one.wakeups.wait
 
         async def waits(target: str, timeout: float, *more: str) -> None:
             if one.incidents.of("heal", target).state == "verifying":  # type: ignore[union-attr] # it is what waits
-                async with asyncio.timeout(5), one.treatment.caps.of(changes=True).taken(0.0):
+                async with asyncio.timeout(5), one.reconciler.caps.of(changes=True).taken(0.0):
                     verified.append(one.now)
                 assert [lane for lane in (TARGET, "container:db") if one.lanes.busy(lane)] == [TARGET]
             await wait(target, timeout, *more)
 
-        one.pulse.wait = waits  # type: ignore[method-assign]
+        one.wakeups.wait = waits  # type: ignore[method-assign]
         crash(one)
         await to_its_end(one)
         assert one.only().outcome == "healed"
@@ -173,7 +173,7 @@ async def test_what_the_engine_took_down_with_it_is_no_loop():
         one.mirror.engine_renewed(one.now, one.now + 1.0, kept_containers=False)
         one.engine.set(state="exited", exit_code=143, finished_at=one.now + 0.5)
         one.now += 5.0
-        one.learn(one.engine.containers[ID])
+        one.learn_from(one.engine.containers[ID])
         one.now += 5.0
         one.tick()
         await one.quiet()
@@ -206,12 +206,12 @@ async def test_how_long_it_ran_outlives_dockmend():
         one.now += 15.0
         crash(one)
         dies_after(one)
-        wait = one.pulse.wait
+        wait = one.wakeups.wait
 
         async def ends(target: str, timeout: float, *more: str) -> None:
-            one.treatment.stop()
+            one.reconciler.stop()
 
-        one.pulse.wait = ends  # type: ignore[method-assign]
+        one.wakeups.wait = ends  # type: ignore[method-assign]
         await one.quiet()
         left = one.only()
         assert left.state == "verifying"
@@ -224,13 +224,13 @@ async def test_how_long_it_ran_outlives_dockmend():
             after.build(after.lanes)
             assert kept is not None
             after.engine.containers = one.engine.containers
-            after.learn(one.engine.containers[ID])
+            after.learn_from(one.engine.containers[ID])
             after.incidents.adopt(left)
-            after.treatment.take_up(left, (), list(one.journal.actions.values()))
+            after.reconciler.take_up(left, (), list(one.journal.actions.values()))
             await after.quiet()
             assert after.last().outcome == "healed"
             assert after.now - one.now == pytest.approx(24.5, abs=0.1)
-        one.pulse.wait = wait  # type: ignore[method-assign]
+        one.wakeups.wait = wait  # type: ignore[method-assign]
 
 
 async def test_a_run_that_the_engine_begins_anew_does_not_go_on_from_the_one_before():
@@ -240,7 +240,7 @@ async def test_a_run_that_the_engine_begins_anew_does_not_go_on_from_the_one_bef
         one.now += 4.0
         crash(one)
         restarts = iter(range(1000))
-        wait = one.pulse.wait
+        wait = one.wakeups.wait
 
         async def begun_anew(target: str, timeout: float, *more: str) -> None:
             await wait(target, min(timeout, 1.0), *more)
@@ -249,7 +249,7 @@ async def test_a_run_that_the_engine_begins_anew_does_not_go_on_from_the_one_bef
             one.emit("start")
             one.look()
 
-        one.pulse.wait = begun_anew  # type: ignore[method-assign]
+        one.wakeups.wait = begun_anew  # type: ignore[method-assign]
         await one.quiet()
         assert one.only().state == "waiting"
         assert "not running for 8 s without a break within 38 s" in one.only().reason
@@ -260,7 +260,7 @@ async def test_a_member_of_a_group_that_ends_is_a_trouble_of_its_own_and_there_t
     async with clinic(rules) as one:
         town = Town(one, guest(1))
         engine: Any = one.engine
-        wait, restart, dying = one.pulse.wait, engine.restart, list[str]()
+        wait, restart, dying = one.wakeups.wait, engine.restart, list[str]()
 
         async def restarted(container_id: str, *more: Any) -> None:
             await restart(container_id, *more)
@@ -273,7 +273,7 @@ async def test_a_member_of_a_group_that_ends_is_a_trouble_of_its_own_and_there_t
                 town.crash(container_id)
             dying.clear()
 
-        engine.restart, one.pulse.wait = restarted, dies  # type: ignore[method-assign]
+        engine.restart, one.wakeups.wait = restarted, dies  # type: ignore[method-assign]
         town.down()
         await one.quiet()
         town.up()

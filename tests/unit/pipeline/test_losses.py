@@ -50,7 +50,7 @@ async def test_an_engine_that_is_away_before_an_attempt_costs_no_attempt():
         assert (one.only().state, one.only().waiting_for, one.only().attempts) == ("waiting", "engine", 0)
         assert not one.history.host
         one.engine.trouble.clear()
-        one.treatment.engine_back()
+        one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().outcome, one.restarts) == ("healed", 1)
 
@@ -62,11 +62,11 @@ async def test_an_action_that_went_through_while_the_engine_went_is_settled_and_
         await one.quiet()
         assert one.only().waiting_for == "engine"
         assert [each.outcome for each in one.journal.actions.values()] == [None]
-        one.treatment.engine_back()
+        one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().outcome, one.only().attempts, one.restarts) == ("healed", 1, 1)
         assert [each.outcome for each in one.journal.actions.values()] == ["done"]
-        assert one.treatment.steps.unsettled == {}
+        assert one.reconciler.steps.unsettled == {}
 
 
 async def test_an_action_that_did_not_go_through_is_a_new_attempt_and_asks_the_limits():
@@ -77,7 +77,7 @@ async def test_an_action_that_did_not_go_through_is_a_new_attempt_and_asks_the_l
         for _ in range(4):  # a step that takes the engine down each time is not repeated for ever
             await one.quiet()
             one.now += 60
-            one.treatment.engine_back()
+            one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().outcome, one.restarts) == ("failed", 2)
         assert one.told.breakers == [True]
@@ -89,11 +89,11 @@ async def test_what_was_done_of_an_attempt_is_not_done_again_when_the_engine_is_
         one.sicken()
         await one.quiet()
         assert topics(one) == ["one"]
-        assert one.treatment.ending.progress == {one.only().id: 1}
-        one.treatment.engine_back()
+        assert one.reconciler.attempt_ends.progress == {one.only().id: 1}
+        one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().outcome, one.restarts, topics(one)) == ("healed", 1, ["one", "two", "end"])
-        assert one.treatment.ending.progress == {}
+        assert one.reconciler.attempt_ends.progress == {}
 
 
 LACKING = {
@@ -129,7 +129,7 @@ async def test_a_host_that_has_nothing_left_to_settle_with_is_asked_again(what: 
         one.sicken()
         await one.quiet()
         one.engine.trouble["inspect"] = [LACKING[what]]
-        one.treatment.engine_back()
+        one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().state, "the host" in one.only().reason) == ("waiting", True)
         await one.later()
@@ -145,7 +145,7 @@ async def test_what_is_done_of_an_attempt_after_the_engine_was_away_is_counted_t
         await one.quiet()
         assert len(one.history.host) == 3
         one.now += 600
-        one.treatment.engine_back()
+        one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().outcome, one.restarts) == ("healed", 2)
         assert sum(at > one.now - 300 for at in one.history.host) == 2
@@ -161,7 +161,7 @@ async def test_an_engine_that_goes_while_an_attempt_is_verified_does_not_have_it
         await one.quiet()
         one.engine.trouble.clear()
         while one.only().state == "waiting":
-            one.treatment.engine_back()
+            one.reconciler.engine_back()
             await one.quiet()
         assert (one.journal.incidents[min(one.journal.incidents)].outcome, one.restarts) == ("healed", 1)
 
@@ -183,7 +183,7 @@ async def test_an_engine_that_goes_while_the_ladder_is_climbed_does_not_have_a_r
         one.sicken()
         await one.quiet()
         assert (one.only().state, one.only().waiting_for, one.only().rung) == ("waiting", "engine", 1)
-        one.treatment.engine_back()
+        one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().outcome, one.restarts, topics(one)) == ("healed", 2, ["up"])
 
@@ -198,11 +198,11 @@ async def test_finally_that_loses_the_engine_goes_on_and_changes_nothing_about_t
         await one.quiet()
         assert (one.only().waiting_for, one.only().midway, topics(one)) == ("engine", True, ["one"])
         one.engine.trouble.clear()
-        one.treatment.engine_back()
+        one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().outcome, one.restarts, one.only().attempts) == ("healed", 1, 1)
         assert (one.engine.did("restart"), topics(one)) == (["pause", "pause"], ["one", "two"])
-        assert one.treatment.ending.progress == {}
+        assert one.reconciler.attempt_ends.progress == {}
 
 
 async def test_finally_that_loses_the_journal_goes_on_and_a_failed_attempt_stays_failed():
@@ -217,7 +217,7 @@ async def test_finally_that_loses_the_journal_goes_on_and_a_failed_attempt_stays
         assert (one.only().outcome, one.restarts, one.only().attempts) == ("failed", 1, 1)
         assert (topics(one), one.engine.did("restart")) == (["one", "two"], ["pause"])
         assert "restart: cannot restart web: no" in one.only().reason
-        assert one.treatment.ending.failures == {}
+        assert one.reconciler.attempt_ends.failures == {}
 
 
 @pytest.mark.parametrize("lost", ["engine", "journal"])
@@ -236,15 +236,15 @@ async def test_a_death_while_an_attempt_waits_does_not_have_its_steps_done_again
         assert [each for each in records if each.outcome is None] == []
     async with clinic(text.replace("    then: restart\n", "")) as two:
         two.engine.containers = one.engine.containers
-        two.learn(one.engine.containers[ID])
+        two.learn_from(one.engine.containers[ID])
         two.sicken()
-        two.treatment.stop()
+        two.reconciler.stop()
         await two.quiet()
-        two.treatment.stopping = False
+        two.reconciler.stopping = False
         two.incidents.open.clear()
         two.journal.incidents.clear()
         two.incidents.adopt(waiting)
-        two.treatment.take_up(waiting, [], records)
+        two.reconciler.take_up(waiting, [], records)
         await two.later()
         assert (two.only().outcome, two.only().attempts) == ("healed", 1)
         assert (topics(one), topics(two)) == (["one", "two"], [])
@@ -303,7 +303,7 @@ async def test_a_journal_that_breaks_in_the_middle_of_an_action_leaves_it_to_be_
 async def test_an_attempt_that_dockmends_death_cut_off_before_anything_was_done_was_none():
     async with clinic(rule_text(limits="{attempts: 2 per 15m}")) as one:
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
         one.history.attempted("heal", TARGET, one.now)  # as it is read back from the journal
         await resume(one, ["then None"], action="restart")
@@ -316,7 +316,7 @@ async def test_an_attempt_that_dockmends_death_cut_off_before_anything_was_done_
 async def test_an_attempt_of_two_actions_that_was_none_gives_both_places_back():
     async with clinic(HEAL.replace("then: restart", "then: [restart, restart]")) as one:
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
         one.history.attempted("heal", TARGET, one.now, actions=2)  # as it is counted within a run
         await resume(one, ["then None"], action="restart")
@@ -327,7 +327,7 @@ async def test_an_end_that_was_taken_for_a_restart_that_never_came_is_not_let_li
     """The engine went down between the intent and the call, and what it stopped looked like dockmend's own doing."""
     async with clinic(rule_text(limits="{attempts: 2 per 15m}")) as one:
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
         one.mirror.expect(ID, "restart")
         one._stopped()
@@ -365,12 +365,12 @@ async def test_an_outcome_that_the_journal_does_not_take_is_written_later_and_th
         assert one.incidents.open == {}
         assert [each.outcome for each in one.journal.actions.values()] == [None]
         one.journal.full = False
-        keeping(one).persist()
+        persistence(one).persist()
         assert [each.outcome for each in one.journal.actions.values()] == ["done"]
         assert (one.only().outcome, one.restarts) == ("healed", 1)
 
 
-def keeping(one: Clinic) -> Persistence:
+def persistence(one: Clinic) -> Persistence:
     cursor = EventCursor(1, "container", "die", ID)
     journal: Any = one.journal
     return Persistence(journal, one.incidents.backlog, one.mirror, one.told, one.clock, lambda: cursor)
@@ -378,7 +378,7 @@ def keeping(one: Clinic) -> Persistence:
 
 async def test_last_known_state_that_could_not_be_written_is_written_later():
     async with clinic() as one:
-        kept = keeping(one)
+        kept = persistence(one)
         one.journal.full = True
         kept.persist()
         kept.persist()
@@ -422,11 +422,11 @@ async def test_what_dockmends_death_left_open_is_settled_once_and_goes_on():
         (record,) = [each for each in one.journal.actions.values() if each.action == "restart"]
         story = (one.only(), list(one.journal.actions.values()))
     async with clinic(STEPS) as two:
-        two.learn(one.engine.containers[ID])
+        two.learn_from(one.engine.containers[ID])
         two.engine.containers = one.engine.containers
         two.now = one.now + 60
         two.incidents.adopt(replace(story[0], state="acting"))
-        two.treatment.take_up(story[0], [record], story[1])
+        two.reconciler.take_up(story[0], [record], story[1])
         await two.quiet()
         assert (two.only().outcome, two.restarts, topics(two)) == ("healed", 0, ["two", "end"])
 
@@ -460,7 +460,7 @@ async def test_no_step_is_run_again_that_was_run_when_dockmend_died(death: str):
     held, told, restarts, attempts = DEATHS[death]
     async with clinic(FIRM) as one:
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
         if not restarts:  # it went through: what is left is to be told
             one.cure()
@@ -492,8 +492,8 @@ async def resume(one: Clinic, held: list[str], action: str = "publish") -> None:
         part, outcome = line.split()
         more: Any = {"part": part, "outcome": None if outcome == "None" else outcome}
         past.append(replace(record, id=f"a{number}", **more))
-    one.treatment.stopping = False
-    one.treatment.take_up(first, [each for each in past if each.outcome is None], past)
+    one.reconciler.stopping = False
+    one.reconciler.take_up(first, [each for each in past if each.outcome is None], past)
     await one.quiet()
 
 
@@ -502,20 +502,20 @@ async def test_finally_runs_once_where_what_an_attempt_was_about_is_gone_after_t
     held, told = GONE[death]
     async with clinic(FIRM) as one:
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
         one.engine.containers.clear()
         await resume(one, held)
         assert (one.only().state, topics(one), one.restarts) == ("closed", told, 0)
         parts = [each.part for each in one.journal.actions.values() if each.id not in ("a0", "a1")]
         assert parts == ["finally"] * len(told)
-        assert one.treatment.ending.progress == {}
+        assert one.reconciler.attempt_ends.progress == {}
 
 
 async def test_finally_runs_where_the_rest_came_to_be_forbidden_while_dockmend_was_dead():
     async with clinic(FIRM) as one:
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
         one.engine.set(labels={"dockmend.ignore": "true"})
         await resume(one, ["then failed", "then done"])
@@ -529,7 +529,7 @@ async def test_finally_starts_nothing_that_a_person_stopped_while_dockmend_was_d
     ).replace("    then: restart\n", "").replace("finally_", "finally")  # fmt: skip
     async with clinic(text) as one:
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
         one.emit("kill", signal="15")
         one.emit("die", exitCode="143")
@@ -558,7 +558,7 @@ async def test_an_attempt_that_was_cut_short_too_often_runs_finally_before_it_is
         for _ in range(3):
             await one.quiet()
             one.now += 60
-            one.treatment.engine_back()
+            one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().outcome, topics(one), one.told.breakers) == ("failed", ["one", "end", "very end"], [True])
 
@@ -569,7 +569,7 @@ async def test_an_attempt_that_waits_for_the_engine_runs_finally_before_it_gives
         one.sicken()
         await one.quiet()
         assert one.only().waiting_for == "engine"
-        one.treatment.supersede(one.only().id, "it was triggered again")
+        one.reconciler.supersede(one.only().id, "it was triggered again")
         await one.quiet()
         assert (one.only().outcome, one.only().reason) == ("interrupted", "it was triggered again")
         assert topics(one) == ["one", "end", "very end"]
@@ -583,13 +583,13 @@ async def test_a_first_step_that_was_cut_short_is_settled_before_its_incident_gi
         one.sicken()
         await one.quiet()
         assert one.only().waiting_for == "engine"
-        one.treatment.supersede(one.only().id, "it was triggered again")
+        one.reconciler.supersede(one.only().id, "it was triggered again")
         await one.quiet()
         assert (one.only().outcome, one.only().reason) == ("interrupted", "it was triggered again")
         assert [each.outcome for each in one.journal.actions.values()] == ["done", "done"]
         assert topics(one) == ["end"]
-        assert not one.treatment.steps.unsettled
-        assert not one.treatment.steps.living.touched
+        assert not one.reconciler.steps.unsettled
+        assert not one.reconciler.steps.living.touched
 
 
 async def test_one_that_gives_way_while_it_waits_for_the_engine_keeps_nobodys_guests():
@@ -598,11 +598,11 @@ async def test_one_that_gives_way_while_it_waits_for_the_engine_keeps_nobodys_gu
         away_after(one, "restart")
         one.sicken()
         await one.quiet()
-        assert (one.only().state, bool(one.treatment.steps.living.touched)) == ("waiting", True)
-        one.treatment.supersede(one.only().id, "it was triggered again")
+        assert (one.only().state, bool(one.reconciler.steps.living.touched)) == ("waiting", True)
+        one.reconciler.supersede(one.only().id, "it was triggered again")
         await one.quiet()
         assert one.only().outcome == "interrupted"
-        assert not one.treatment.steps.living.touched
+        assert not one.reconciler.steps.living.touched
 
 
 LOOKS = {
@@ -671,8 +671,8 @@ async def test_no_remedy_changes_anything_before_its_intent_is_on_disk(action: s
     text = rule_text(then=f"[{REMEDIES[action]}]").replace("    then: restart\n", "")
     async with clinic(text) as one:
         engine = Refuses(one)
-        one.treatment.steps.engine = one.treatment.steps.own.engine = engine
-        one.treatment.steps.guards = Guards(Policy(allow=tuple(REMEDIES)))
+        one.reconciler.steps.engine = one.reconciler.steps.own.engine = engine
+        one.reconciler.steps.guards = Guards(Policy(allow=tuple(REMEDIES)))
         commits: list[bool] = []
         one.journal.on_commit = lambda: commits.append(engine.changed)
         one.journal.broken = not writable
@@ -680,7 +680,7 @@ async def test_no_remedy_changes_anything_before_its_intent_is_on_disk(action: s
         incident = one.incidents.begin(one.rules.rules[0], _change(one, subject), dry_run=False)
         step = one.rules.rules[0].then[0]
         with pytest.raises(Exception) as raised:  # noqa: PT011 - which error it is differs from action to action
-            await one.treatment.steps.run(incident, one.rules.rules[0], step, subject)
+            await one.reconciler.steps.run(incident, one.rules.rules[0], step, subject)
         if writable:
             assert commits[:1] == [False]
             assert engine.changed
@@ -701,16 +701,16 @@ def _patient(one: Clinic, action: str) -> Container:
     if action == "disconnect_network":
         patient = replace(patient, networks={"back": Endpoint("n2")})
     one.engine.containers[ID] = patient
-    one.learn(patient)
+    one.learn_from(patient)
     if action == "restart_dependents":
         guest = replace(patient, id="d" * 64, name="guest", network_mode=f"container:{ID}", mounts=())
         one.engine.containers[guest.id] = guest
-        one.learn(guest)
+        one.learn_from(guest)
     if action in ("reconnect_network", "connect_network"):
         one.engine.networks["shop"] = Network("n1", "shop")
         one.mirror.observe_networks([Network("n1", "shop")], one.now)
-        one.learn(replace(patient, networks={"shop": Endpoint("n1")}))
-        one.learn(patient)
+        one.learn_from(replace(patient, networks={"shop": Endpoint("n1")}))
+        one.learn_from(patient)
     return patient
 
 
@@ -735,7 +735,7 @@ async def test_what_is_left_of_an_attempt_is_done_once_though_the_trouble_comes_
 
         one.publish = tell  # type: ignore[method-assign]
         one.now += 60
-        one.treatment.engine_back()
+        one.reconciler.engine_back()
         await one.quiet()
         assert topics(one) == ["one", "end"]
 
@@ -757,8 +757,8 @@ async def test_what_the_dockmend_before_was_verifying_is_judged_from_when_its_at
         )
         two.incidents.adopt(taken_up)
         none = replace(past[0], id="a0", untouched=True, began_at=began - 100)
-        two.treatment.take_up(taken_up, [], [none, *past])
-        assert two.treatment.ending.began == {first.id: past[0].began_at}
+        two.reconciler.take_up(taken_up, [], [none, *past])
+        assert two.reconciler.attempt_ends.began == {first.id: past[0].began_at}
         await two.quiet()
         assert (two.only().outcome, two.only().reason) == ("failed", "unhealthy again; given up after 1 attempts")
         assert two.now - began < 6
@@ -784,7 +784,7 @@ async def test_what_a_cut_stop_ends_is_dockmends_own_and_is_started_again(second
         one.look()
         one.now += 1
         one.tick()
-        one.treatment.engine_back()
+        one.reconciler.engine_back()
         await one.quiet()
         assert topics(one) == ["copied"]
         assert one.engine.did("remember") == ["stop", "start"]
@@ -810,13 +810,13 @@ async def test_what_somebody_paused_while_an_attempt_was_cut_off_goes_on_in_its_
         assert (one.only().waiting_for, topics(one)) == ("engine", ["one"])
         one.engine.set(state="paused")
         one.emit("pause")
-        one.treatment.ending.owed.add(one.only().id)  # as where it was cut off within a step
-        one.treatment.engine_back()
+        one.reconciler.attempt_ends.owed.add(one.only().id)  # as where it was cut off within a step
+        one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().waiting_for, topics(one)) == ("paused", ["one"])
         one.engine.set(state="running")
         one.emit("unpause")
-        one.treatment.look_again("paused")
+        one.reconciler.look_again("paused")
         await one.quiet()
         assert (topics(one), one.only().outcome, one.restarts) == (["one", "two", "end"], "healed", 1)
 
@@ -837,7 +837,7 @@ async def test_one_that_a_person_stops_and_starts_again_while_what_is_left_is_do
 
         one.publish = person  # type: ignore[method-assign]
         one._stopped()
-        one.treatment.engine_back()
+        one.reconciler.engine_back()
         await one.quiet()
         assert topics(one) == ["end"]
         assert (one.only().state, one.only().attempts, one.restarts) == ("closed", 1, 1)
@@ -860,11 +860,11 @@ async def test_a_stop_for_a_person_that_is_cut_off_twice_leaves_no_step_without_
         for _ in range(3):
             await one.quiet()
             one.now += 30
-            one.treatment.engine_back()
+            one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().outcome, one.only().reason) == ("on_purpose", "stopped by a person")
         assert [each.outcome for each in one.journal.actions.values()] == ["done", "interrupted", "interrupted", "done"]
-        assert one.treatment.steps.unsettled == {}
+        assert one.reconciler.steps.unsettled == {}
 
 
 @pytest.mark.parametrize("undo", [{}, {"stop": {"started_at": 990.0}}], ids=["nothing written", "another run"])
@@ -873,9 +873,9 @@ async def test_a_stop_that_is_owed_to_a_person_ends_the_run_that_was_meant(undo:
     """The dockmend before died as it did the stop again; the person may have started it since."""
     async with clinic() as one:
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
-        one.treatment.stopping = False
+        one.reconciler.stopping = False
         began_at = one.now + 1
         one.engine.set(started_at=began_at + 1 if since else 990.0, health="healthy")
         one.emit("health_status: healthy")
@@ -885,7 +885,7 @@ async def test_a_stop_that_is_owed_to_a_person_ends_the_run_that_was_meant(undo:
         )  # fmt: skip
         one.incidents.update(one.only().id, state="acting", attempts=1)
         one.now += 30
-        one.treatment.take_up(one.only(), [record])
+        one.reconciler.take_up(one.only(), [record])
         await one.quiet()
         assert one.engine.did().count("stop") == int(not since)
         assert one.mirror.stopped(ID) is not since
@@ -894,7 +894,7 @@ async def test_a_stop_that_is_owed_to_a_person_ends_the_run_that_was_meant(undo:
 async def test_an_attempt_that_was_cut_off_and_whose_container_is_gone_was_interrupted():
     async with clinic(STEPS) as one:
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
         del one.engine.containers[ID]
         await resume(one, ["then done"])
@@ -906,7 +906,7 @@ async def test_a_removal_that_was_never_done_hides_none_of_somebody_else():
     """The journal tells of the intent, so its end is taken for dockmend's own until it is known what became of it."""
     async with clinic() as one:
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
         undo = {"remove": {"was_running": True, "state": "running", "started_at": 900.0, "volumes": False}}
         record = ActionRecord(
@@ -914,7 +914,7 @@ async def test_a_removal_that_was_never_done_hides_none_of_somebody_else():
             object_name="web", params={}, began_at=one.now, undo=undo,
         )  # fmt: skip
         one.mirror.taken_away.add(ID)
-        settled = await one.treatment.steps.settle(record, one.only(), None)
+        settled = await one.reconciler.steps.settle(record, one.only(), None)
         assert (settled.done, one.mirror.taken_away) == (False, set())
 
 
@@ -938,7 +938,7 @@ async def test_an_attempt_that_is_gone_on_with_later_leaves_alone_what_is_well_i
         one.sicken()
         await one.quiet()
         incident, one.paused = one.only(), False
-        one.treatment.timers.drop(incident.id)
+        one.reconciler.timers.drop(incident.id)
         done = ActionRecord(
             id="a1", incident=incident.id, rule="heal", target=incident.target, attempt=1, action=action,
             object_id=ID, object_name="web", params={}, began_at=one.now, ended_at=one.now, outcome="done",
@@ -947,7 +947,7 @@ async def test_an_attempt_that_is_gone_on_with_later_leaves_alone_what_is_well_i
         if restarted:
             one._restarted()
         one.incidents.update(incident.id, state="acting", attempts=1, waiting_for="", due_at=None)
-        one.treatment.take_up(one.only(), [], [done])
+        one.reconciler.take_up(one.only(), [], [done])
         await one.quiet()
         assert one.restarts == int(to_take_back or not restarted)
         assert (one.only().outcome, topics(one)) == ("healed", ["end"])

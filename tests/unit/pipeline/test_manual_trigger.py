@@ -12,7 +12,7 @@ from tests.unit.pipeline.clinic import HEAL, ID, TARGET, Clinic, clinic
 
 def ask(one: Clinic, *, even_if_stopped: bool = False) -> Incident:
     change = Change((ASKED,), "container", one.mirror.container(ID), TARGET, "asked/1", one.now)
-    asked = one.intake.asked(one.rules.rules[0], change, "uid 0", even_if_stopped=even_if_stopped)
+    asked = one.dispatcher.asked(one.rules.rules[0], change, "uid 0", even_if_stopped=even_if_stopped)
     assert isinstance(asked, Incident)
     return asked
 
@@ -28,7 +28,7 @@ async def held_back(one: Clinic, *, even_if_stopped: bool = False) -> None:
 async def let_go_on(one: Clinic) -> None:
     one.look()
     one.paused = False
-    one.treatment.look_again("paused")
+    one.reconciler.look_again("paused")
     await one.quiet()
 
 
@@ -62,7 +62,7 @@ async def test_what_is_paused_meanwhile_is_waited_for():
         one.engine.set(state="running")
         one.emit("unpause")
         one.look()
-        await one.later()
+        await one.quiet()
         assert (one.only().outcome, one.restarts) == ("healed", 1)
 
 
@@ -72,7 +72,7 @@ async def test_what_is_removed_meanwhile_did_not_recover():
         one.emit("destroy")
         del one.engine.containers[ID]
         one.paused = False
-        one.treatment.look_again("paused")
+        one.reconciler.look_again("paused")
         await one.quiet()
         assert (one.only().outcome, one.only().reason) == ("interrupted", "it is gone")
 

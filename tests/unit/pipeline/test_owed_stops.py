@@ -34,7 +34,7 @@ BY_PERSON = ("on_purpose", "stopped by a person")
 
 async def back(one: Clinic) -> None:
     one.now += 30
-    one.treatment.engine_back()
+    one.reconciler.engine_back()
     await one.quiet()
 
 
@@ -68,8 +68,8 @@ async def test_a_look_after_the_restart_that_fails_is_made_again(error: EngineEr
             ("restart", "done"), ("stop", "done"),
         ]  # fmt: skip
         assert (one.restarts, one.engine.did().count("stop")) == (1, 1)
-        assert not one.treatment.steps.unsettled
-        assert not one.treatment.steps.owed
+        assert not one.reconciler.steps.unsettled
+        assert not one.reconciler.steps.owed
 
 
 async def test_a_restart_of_which_the_answer_was_cut_has_its_look_all_the_same() -> None:
@@ -135,9 +135,9 @@ async def test_a_dockmend_that_died_before_its_look_is_followed_by_one_that_look
 ) -> None:
     async with clinic() as one:
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
-        one.treatment.stopping = False
+        one.reconciler.stopping = False
         record = ActionRecord(
             id="a9", incident=one.only().id, rule="heal", target=TARGET, attempt=1, action="restart", object_id=ID,
             object_name="web", params={}, began_at=one.now,
@@ -161,7 +161,7 @@ async def test_a_dockmend_that_died_before_its_look_is_followed_by_one_that_look
         one.now += 5
         one.tick()
         one.incidents.update(one.only().id, state="acting", attempts=1)
-        one.treatment.take_up(one.only(), [record], [record])
+        one.reconciler.take_up(one.only(), [record], [record])
         await one.quiet()
         assert one.engine.did().count("stop") == int(owed)
         assert (one.engine.did().count("restart"), one.engine.did().count("start")) == (0, 0)
@@ -307,9 +307,9 @@ async def test_a_persons_restart_that_overlaps_that_of_a_guest_is_no_stop(restar
 
         one.engine.on["restart"] = overlapped
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
-        steps = one.treatment.steps
+        steps = one.reconciler.steps
         done = await steps._part(one.only(), None, "restart", RestartParams.model_construct(timeout=None), WEB)
         assert one.engine.did().count("stop") == int(not restarted)
         assert ("stopped by a person" in done.detail) is not restarted
@@ -321,9 +321,9 @@ async def test_a_stop_that_is_owed_to_a_guest_outlives_the_end_of_the_groups_tim
     async with clinic() as one:
         one.swallow_a_stop()
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
-        steps = one.treatment.steps
+        steps = one.reconciler.steps
         member = partial(steps._part, one.only(), None, "restart", RestartParams.model_construct(timeout=None), WEB)
         async with asyncio.TaskGroup() as group:
             task = group.create_task(member())
@@ -354,12 +354,12 @@ async def test_a_stop_that_is_owed_to_a_guest_is_asked_for_again(
     async with clinic() as one:
         one.swallow_a_stop()
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
         one.engine.trouble["stop"] = list(refused)
         stop = one.engine.on["stop"]
         one.engine.on["stop"] = lambda: None if one.engine.trouble["stop"][0] else stop()
-        steps = one.treatment.steps
+        steps = one.reconciler.steps
         member = partial(steps._part, one.only(), None, "restart", RestartParams.model_construct(timeout=None), WEB)
         if then == "lost":
             with pytest.raises(ActionFailed, match="web: stop: "):
@@ -376,7 +376,7 @@ async def test_a_guest_that_somebody_started_since_is_not_stopped_again(monkeypa
     async with clinic() as one:
         one.swallow_a_stop()
         one.sicken()
-        one.treatment.stop()
+        one.reconciler.stop()
         await one.quiet()
         one.engine.trouble["stop"] = [REFUSED, None]
 
@@ -385,7 +385,7 @@ async def test_a_guest_that_somebody_started_since_is_not_stopped_again(monkeypa
             one._began()
 
         one.engine.on["stop"] = stopped_and_started
-        steps = one.treatment.steps
+        steps = one.reconciler.steps
         done = await steps._part(one.only(), None, "restart", RestartParams.model_construct(timeout=None), WEB)
         assert (done.detail, one.engine.did().count("stop")) == ("restarted", 1)
         assert not one.mirror.stopped(ID)
@@ -398,8 +398,8 @@ async def test_what_is_taken_up_twice_is_settled_once() -> None:
             object_name="web", params={}, began_at=one.now,
         )  # fmt: skip
         for _ in range(2):
-            one.treatment.steps.leave_unsettled(record)
-        assert one.treatment.steps.unsettled == {"i1": [record]}
+            one.reconciler.steps.leave_unsettled(record)
+        assert one.reconciler.steps.unsettled == {"i1": [record]}
 
 
 async def test_a_stop_that_was_asked_for_before_dockmends_call_and_done_before_it_arrives() -> None:
@@ -436,7 +436,7 @@ async def test_a_look_for_a_stop_that_another_program_undid_is_tried_again(monke
         one.engine.set(started_at=one.now - 0.0001)
         one.engine.trouble["inspect"] = [Temporary("too many open files", 500)] * 2
         incident = an_incident(object_id=ID)
-        assert await one.treatment.steps._obey(incident, None, WEB, 0.0)
+        assert await one.reconciler.steps._obey(incident, None, WEB, 0.0)
         assert "stop" in one.engine.did()
 
 
@@ -484,4 +484,4 @@ async def test_a_stop_for_a_person_of_which_the_stream_tells_after_its_answer_ha
         assert [(each.action, each.outcome) for each in one.journal.actions.values()] == [
             ("restart", "done"), ("stop", "done"),
         ]  # fmt: skip
-        assert not one.treatment.steps.owed
+        assert not one.reconciler.steps.owed

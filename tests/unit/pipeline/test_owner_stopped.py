@@ -18,7 +18,7 @@ TELL = """
 
 def offer_what_stands(one: Clinic) -> None:
     for change in one.mirror.standing():
-        one.intake.again(change)
+        one.dispatcher.again(change)
 
 
 async def test_dependents_stand_down_and_the_owners_return_brings_them_back():

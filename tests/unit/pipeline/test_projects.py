@@ -63,11 +63,11 @@ async def test_two_that_are_unhealthy_at_once_have_their_project_restarted_once(
         await one.quiet()
         assert restarts(one) == [("shop-s1-1", "done")]
         assert [name for action, name in project.done if action == "start"] == ["shop-s1-1", "shop-s2-1"]
-        one.treatment.look_again("owner")  # its closing woke the other one already
+        one.reconciler.look_again("owner")  # its closing woke the other one already
         await one.quiet()
         assert ends(one)["shop-s1-1"][0] == "healed"
         assert ends(one)["shop-s2-1"] == ("recovered", "recovered with what was treated beside it")
-        assert not one.treatment.steps.living.together
+        assert not one.reconciler.steps.living.together
 
 
 async def test_what_becomes_unhealthy_in_the_middle_of_it_is_treated_after_it() -> None:

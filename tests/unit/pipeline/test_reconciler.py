@@ -78,7 +78,7 @@ async def test_one_that_is_removed_meanwhile_is_no_reason_to_give_up(is_gone: bo
         await one.quiet()
         assert (one.only().outcome, one.only().reason) == ("interrupted", "it was removed meanwhile")
         assert one.restarts == 1
-        assert one.treatment.history.of(one.only().rule, one.only().target).breaker_at is None
+        assert one.reconciler.history.of(one.only().rule, one.only().target).breaker_at is None
 
 
 async def test_one_that_is_gone_to_begin_with_is_given_up_where_it_cannot_be_brought_back():
@@ -104,10 +104,10 @@ async def test_an_engine_that_is_away_as_an_attempt_fails_for_good_is_waited_for
         one.engine.trouble.clear()
         one.engine.on.clear()
         del one.engine.containers[ID]
-        one.treatment.engine_back()
+        one.reconciler.engine_back()
         await one.quiet()
         assert one.only().reason.endswith("it is gone")
-        assert one.treatment.history.of(one.only().rule, one.only().target).breaker_at is None
+        assert one.reconciler.history.of(one.only().rule, one.only().target).breaker_at is None
 
 
 async def test_a_failed_attempt_is_parked_for_its_backoff_and_the_next_one_heals():
@@ -119,7 +119,7 @@ async def test_a_failed_attempt_is_parked_for_its_backoff_and_the_next_one_heals
         assert (parked.state, parked.waiting_for, parked.attempts) == ("waiting", "backoff", 1)
         assert parked.due_at is not None
         assert 0.0 < parked.due_at - one.now <= 1.0
-        assert parked.id in one.treatment.timers
+        assert parked.id in one.reconciler.timers
         one.health_after = "healthy"
         await one.later()
         assert (one.only().outcome, one.only().attempts, one.restarts) == ("healed", 2, 2)
@@ -131,7 +131,7 @@ async def test_one_that_gets_well_while_its_next_attempt_waits_is_healed_by_the_
         one.sicken()
         await one.quiet()
         one.cure()
-        await one.later()
+        await one.quiet()
         assert (one.only().outcome, one.restarts) == ("healed", 1)
 
 
@@ -269,7 +269,7 @@ async def test_escalation_heeds_a_pause_of_one_that_was_renamed_meanwhile(held: 
         assert (one.only().waiting_for, one.only().rung, one.restarts) == ("paused", 0, 1)
         one.paused, one.health_after = False, "healthy"
         one.engine.on["restart"] = restart
-        one.treatment.look_again("paused")
+        one.reconciler.look_again("paused")
         await one.quiet()
         assert (one.only().outcome, one.restarts) == ("healed", 2)
 
@@ -311,7 +311,7 @@ async def test_one_that_somebody_stopped_while_it_waited_is_not_started():
         await one.quiet()
         one.now += 2
         one._stopped()
-        one.learn(one.engine.containers[ID])
+        one.learn_from(one.engine.containers[ID])
         await one.later()
         assert one.restarts == 1
         assert one.only().state == "closed"
@@ -324,8 +324,8 @@ async def test_a_pause_holds_back_and_lifting_it_brings_back_at_once():
         await one.quiet()
         assert (one.only().waiting_for, one.restarts) == ("paused", 0)
         one.paused = False
-        one.treatment.look_again("paused")
-        one.treatment.look_again("paused")  # twice in a row: still one attempt
+        one.reconciler.look_again("paused")
+        one.reconciler.look_again("paused")  # twice in a row: still one attempt
         await one.quiet()
         assert (one.only().outcome, one.restarts) == ("healed", 1)
 
@@ -339,17 +339,17 @@ async def test_what_somebody_paused_stays_paused_and_is_looked_at_when_it_goes_o
         assert (one.only().state, one.only().waiting_for, one.restarts) == ("waiting", "paused", 0)
         one.engine.set(state="running")
         one.emit("unpause")
-        one.treatment.look_again("paused")
+        one.reconciler.look_again("paused")
         await one.quiet()
         assert (one.only().outcome, one.restarts) == ("healed", 1)
 
 
-@pytest.mark.parametrize("ladder", [False, True], ids=["attempt", "escalation"])
-async def test_one_that_somebody_pauses_while_it_is_verified_is_verified_when_it_goes_on(ladder: bool):
+@pytest.mark.parametrize("escalation", [False, True], ids=["attempt", "escalation"])
+async def test_one_that_somebody_pauses_while_it_is_verified_is_verified_when_it_goes_on(escalation: bool):
     """A pause is a person's will: no attempt failed, none is made, and it is not asked again and again."""
-    more = {"limits": "{attempts: 1 per 15m}", "escalate": "[restart]"} if ladder else {}
+    more = {"limits": "{attempts: 1 per 15m}", "escalate": "[restart]"} if escalation else {}
     async with clinic(rule_text(**more)) as one:
-        last = 2 if ladder else 1
+        last = 2 if escalation else 1
 
         def restarted() -> None:
             one._restarted()
@@ -358,7 +358,7 @@ async def test_one_that_somebody_pauses_while_it_is_verified_is_verified_when_it
                 one.emit("pause")
 
         one.engine.on["restart"] = restarted
-        one.health_after = "unhealthy" if ladder else "starting"
+        one.health_after = "unhealthy" if escalation else "starting"
         one.sicken()
         await one.quiet()
         for _ in range(3):
@@ -368,7 +368,7 @@ async def test_one_that_somebody_pauses_while_it_is_verified_is_verified_when_it
         one.engine.set(state="running")
         one.emit("unpause")
         one.cure()
-        one.treatment.look_again("paused")
+        one.reconciler.look_again("paused")
         await one.quiet()
         assert (one.only().outcome, one.restarts) == ("healed", last)
 
@@ -396,7 +396,7 @@ async def test_one_whose_stop_comes_after_the_look_that_found_it_ended_is_not_st
     """The stream may be behind a look: an end that no event told of yet has its second (campaign, seed 2026)."""
     steps = "then: [{publish: {topic: seen}}, restart]"
     async with clinic(rule_text().replace("then: restart", steps)) as one:
-        wait = one.pulse.wait
+        wait = one.wakeups.wait
 
         async def heard_late(target: str, timeout: float, *more: str) -> None:
             await wait(target, timeout / 2, *more)  # by now the end has been told of as a crash
@@ -406,7 +406,7 @@ async def test_one_whose_stop_comes_after_the_look_that_found_it_ended_is_not_st
         def stopped_unheard(topic: str, payload: str, retain: bool = False) -> None:
             one.engine.set(state="exited", exit_code=143, finished_at=one.now, health="")
 
-        one.publish, one.pulse.wait = stopped_unheard, heard_late  # type: ignore[method-assign]
+        one.publish, one.wakeups.wait = stopped_unheard, heard_late  # type: ignore[method-assign]
         one.sicken()
         await one.quiet()
         assert one.restarts == 0
@@ -417,7 +417,7 @@ async def test_an_incident_is_never_treated_before_its_backoff_because_it_was_su
     async with clinic(TWICE) as one:
         one.health_after = "unhealthy"
         one.sicken()
-        one.treatment.submit(one.only().id)
+        one.reconciler.submit(one.only().id)
         await one.quiet()
         assert (one.only().waiting_for, one.restarts) == ("backoff", 1)
 
@@ -434,10 +434,10 @@ rules:
     async with clinic(text) as one:
         event = _destroyed(one)
         del one.engine.containers[ID]
-        one.intake.offer(event)
+        one.dispatcher.offer(event)
         await one.quiet()
         assert (one.only().outcome, one.published) == ("done", [("gone/web", "")])
-        assert one.treatment.looking.kept == {}
+        assert one.reconciler.live_state.kept == {}
 
 
 def _destroyed(one: Clinic) -> Change:
@@ -475,14 +475,14 @@ async def test_every_decision_has_a_known_code():
 
 async def test_stopping_begins_nothing_and_leaves_what_is_verified_to_the_next_start():
     async with clinic() as one:
-        one.pulse.real = True
+        one.wakeups.real = True
         one.health_after = "starting"
         one.sicken()
-        await until(lambda: one.only().state == "verifying" and one.pulse._waiting)
-        one.treatment.stop()
+        await until(lambda: one.only().state == "verifying" and one.wakeups._waiting)
+        one.reconciler.stop()
         await one.quiet()
         assert one.only().state == "verifying"
-        one.treatment.submit(one.only().id)
+        one.reconciler.submit(one.only().id)
         assert not one.lanes.busy(TARGET)
 
 
@@ -500,11 +500,11 @@ async def test_a_schedule_restarts_what_runs_and_never_what_somebody_stopped():
     text = rule_text(when="{every: 5m}").replace("    when: container.unhealthy\n", "")
     async with clinic(text) as one:
         one._stopped()
-        one.learn(one.engine.containers[ID])
+        one.learn_from(one.engine.containers[ID])
         one.now += 10
         one.tick()
         web = one.mirror.container(ID)
-        one.intake.fire(one.rules.rules[0], Change(("every",), "container", web, TARGET, "every/1", one.now))
+        one.dispatcher.fire(one.rules.rules[0], Change(("every",), "container", web, TARGET, "every/1", one.now))
         await one.quiet()
         assert (one.only().outcome, one.only().reason_code, one.restarts) == ("suppressed", "stopped", 0)
 
@@ -588,7 +588,7 @@ async def test_a_container_that_is_renamed_in_the_middle_of_an_incident_has_no_s
 async def test_what_comes_up_of_a_renamed_container_is_treated_once_its_incident_is_over():
     async with clinic(ANY_END) as one:
         await renamed_while_it_waits(one)
-        one.treatment.ending.close(one.only().id, "failed", "given up")
+        one.reconciler.attempt_ends.close(one.only().id, "failed", "given up")
         await one.quiet()
         assert (one.last().outcome, one.last().target, one.restarts) == ("healed", "container:shop", 2)
 
@@ -608,7 +608,7 @@ async def test_what_only_tells_keeps_nothing_from_being_healed():
 async def test_a_rule_that_came_to_shadow_touches_nothing_more():
     async with clinic(rule_text(**{"for": "30s"})) as one:
         one.sicken()
-        one.treatment.rules.use(load_texts({"r.yaml": rule_text(dry_run="true", **{"for": "30s"})}, host="host"))
+        one.reconciler.rules.use(load_texts({"r.yaml": rule_text(dry_run="true", **{"for": "30s"})}, host="host"))
         await one.later()
         assert (one.only().outcome, one.restarts) == ("dry_run", 0)
 
@@ -625,30 +625,30 @@ async def test_what_stands_under_another_name_when_it_is_given_up_is_what_its_re
 @asynccontextmanager
 async def nothing_free(one: Clinic) -> AsyncIterator[WorkerSlots]:
     """Every place under the host's cap is taken, until it is left."""
-    slots = one.treatment.caps.of(changes=True)
+    slots = one.reconciler.caps.of(changes=True)
     async with AsyncExitStack() as others:
         for _ in range(4):
             await others.enter_async_context(slots.taken(0.0))
         yield slots
 
 
-@pytest.mark.parametrize("ladder", [False, True], ids=["an attempt", "a rung of the ladder"])
-async def test_one_that_somebody_stopped_while_a_place_was_waited_for_is_not_started(ladder: bool):
+@pytest.mark.parametrize("escalation", [False, True], ids=["an attempt", "a rung of the ladder"])
+async def test_one_that_somebody_stopped_while_a_place_was_waited_for_is_not_started(escalation: bool):
     """What was looked at before a place came free may be seconds old by then (campaign, seed 2083)."""
     text = rule_text(limits="{attempts: 1 per 15m}", escalate="[restart]")
     async with clinic(text) as one:
-        one.pulse.real = ladder
-        if ladder:
+        one.wakeups.real = escalation
+        if escalation:
             one.engine.trouble["restart"] = [Permanent("no"), None]
         async with nothing_free(one) as slots:
             one.sicken()
             await until(lambda: slots._waiting)
-            if ladder:
+            if escalation:
                 await _the_attempt_and_then_the_rung(slots)
             one._stopped()
         await one.quiet()
-        assert one.restarts == int(ladder)
-        assert one.only().outcome == ("failed" if ladder else "recovered")
+        assert one.restarts == int(escalation)
+        assert one.only().outcome == ("failed" if escalation else "recovered")
 
 
 async def test_one_that_somebody_paused_while_a_place_was_waited_for_stays_paused():
@@ -705,7 +705,7 @@ async def test_a_persons_stop_that_can_never_be_done_again_is_told():
 
 async def test_one_that_is_removed_while_its_last_attempt_is_verified_is_no_reason_to_give_up():
     async with clinic(HEAL + "    limits: {attempts: 1 per 15m}\n") as one:
-        one.health_after, wait = "starting", one.pulse.wait
+        one.health_after, wait = "starting", one.wakeups.wait
 
         async def removed(target: str, timeout: float, *more: str) -> None:
             one.engine.containers.pop(ID, None)
@@ -713,10 +713,10 @@ async def test_one_that_is_removed_while_its_last_attempt_is_verified_is_no_reas
             await wait(target, timeout, *more)
 
         one.sicken()
-        one.pulse.wait = removed  # type: ignore[method-assign]
+        one.wakeups.wait = removed  # type: ignore[method-assign]
         await one.quiet()
         assert (one.only().outcome, one.only().reason) == ("interrupted", "it was removed meanwhile")
-        assert one.treatment.history.of(one.only().rule, one.only().target).breaker_at is None
+        assert one.reconciler.history.of(one.only().rule, one.only().target).breaker_at is None
 
 
 async def test_a_rule_that_only_starts_does_not_wait_for_the_health_of_one_that_ran_already():
@@ -762,7 +762,7 @@ async def test_what_somebody_pauses_during_an_earlier_step_stays_paused_and_goes
         assert len(one.history.host) == 1  # and a look costs nothing
         one.engine.set(state="running")
         one.emit("unpause")
-        await one.later()
+        await one.quiet()
         assert (one.only().outcome, one.restarts, len(one.published)) == ("healed", 1 + int(escalates), 1)
         assert one.only().attempts == 1
 
@@ -785,13 +785,13 @@ async def test_a_persons_stop_of_which_the_answer_was_lost_is_carried_through(st
         await one.quiet()
         assert one.only().waiting_for == "engine"
         one.now += 30  # longer than a stop takes
-        one.treatment.engine_back()
+        one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().outcome, one.only().reason) == ("on_purpose", "stopped by a person")
         assert (one.restarts, one.engine.did().count("stop")) == (1, 1 if stopped else 2)
         assert len(one.journal.actions) == (2 if stopped else 3)
         assert one.mirror.stopped(ID)
-        assert one.treatment.steps.unsettled == {}
+        assert one.reconciler.steps.unsettled == {}
 
 
 async def test_a_person_who_starts_again_what_is_to_be_stopped_again_is_heeded():
@@ -834,7 +834,7 @@ async def test_a_rung_whose_look_afterwards_is_cut_off_is_not_climbed_twice():
         one.sicken()
         await one.quiet()
         assert one.only().waiting_for == "engine"
-        one.treatment.engine_back()
+        one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().outcome, one.restarts) == ("healed", 2)
 
@@ -854,7 +854,7 @@ async def test_one_that_is_paused_in_its_middle_gives_way_to_the_next_trigger_of
 
         async def superseded(container_id: str, *more: Any) -> Container:
             if one.published and when == "as it is looked at":
-                one.treatment.supersede(one.only().id, "its rule was triggered again")
+                one.reconciler.supersede(one.only().id, "its rule was triggered again")
             return await inspect(container_id, *more)
 
         one.engine.inspect = superseded  # type: ignore[assignment, method-assign]
@@ -862,7 +862,7 @@ async def test_one_that_is_paused_in_its_middle_gives_way_to_the_next_trigger_of
         await one.quiet()
         if when == "while it waits":
             assert one.only().waiting_for == "paused"
-            one.treatment.supersede(one.only().id, "its rule was triggered again")
+            one.reconciler.supersede(one.only().id, "its rule was triggered again")
             await one.quiet()
         assert [topic for topic, _ in one.published] == ["one", "end"]
         assert (one.only().outcome, one.only().reason) == ("interrupted", "its rule was triggered again")
@@ -877,7 +877,7 @@ async def test_a_run_of_what_an_action_made_is_asked_for_until_it_has_begun():
             id="a1", incident="i1", rule="heal", target=TARGET, attempt=1, action="recreate", object_id="e" * 64,
             object_name="web", params={}, began_at=one.now,
         )  # fmt: skip
-        one.treatment.steps._asks(Intent(record, echoes={ID: Expectation("recreate"), made: Expectation("recreate")}))
+        one.reconciler.steps._asks(Intent(record, echoes={ID: Expectation("recreate"), made: Expectation("recreate")}))
         assert one.mirror._asked == {made: one.now}
 
 
@@ -914,7 +914,7 @@ async def test_another_of_the_same_name_is_not_healed_by_what_was_done_to_the_on
 
 async def test_open_incidents_of_every_rule_follow_an_heir_and_are_on_disk_with_it():
     async with clinic(TWO_RULES) as one:
-        one.intake.open = True
+        one.dispatcher.open = True
         rule = one.rules.by_name("second")
         assert rule is not None
         change = Change(("container.network_lost",), "container", WEB, TARGET, "t", one.now, network="lane")
@@ -932,13 +932,13 @@ async def test_open_incidents_of_every_rule_follow_an_heir_and_are_on_disk_with_
 
 async def test_one_that_is_renamed_while_it_is_verified_is_seen_to_be_well_at_once():
     async with clinic() as one:
-        one.pulse.real = True
+        one.wakeups.real = True
         one.health_after = "starting"
         one.sicken()
-        await until(lambda: one.only().state == "verifying" and one.pulse._waiting)
+        await until(lambda: one.only().state == "verifying" and one.wakeups._waiting)
         one.engine.set(name="another")
         one.emit("rename", name="another")
-        await until(lambda: "container:another" in one.pulse._waiting)
+        await until(lambda: "container:another" in one.wakeups._waiting)
         one.cure()
         await until(lambda: one.only().state == "closed")
         assert one.only().outcome == "healed"
@@ -947,16 +947,16 @@ async def test_one_that_is_renamed_while_it_is_verified_is_seen_to_be_well_at_on
 async def test_one_that_ends_while_its_health_is_awaited_has_failed_once_it_is_known_why():
     """An end changes the record a moment before its cause is settled: both are looked at."""
     async with clinic(rule_text(limits="{attempts: 1 per 15m}")) as one:
-        one.pulse.real = True
+        one.wakeups.real = True
         one.health_after = "starting"
         one.sicken()
-        await until(lambda: one.only().state == "verifying" and one.pulse._waiting)
+        await until(lambda: one.only().state == "verifying" and one.wakeups._waiting)
         one.now += 10.0  # later than a look that comes by itself
-        waits = one.pulse._waiting[TARGET][0]
+        waits = one.wakeups._waiting[TARGET][0]
         one.engine.set(state="exited", exit_code=7, finished_at=one.now, health="")
         one.emit("die", exitCode="7")
         one.look()
-        await until(lambda: TARGET in one.pulse._waiting and one.pulse._waiting[TARGET][0] is not waits)
+        await until(lambda: TARGET in one.wakeups._waiting and one.wakeups._waiting[TARGET][0] is not waits)
         assert one.only().state == "verifying"
         one.now += 1.5
         one.tick()

@@ -44,10 +44,10 @@ class Asked:
 
 def check_of(one: Clinic) -> tuple[SelfCheck, Gaps, Asked]:
     gaps, asked = Gaps(), Asked(one)
-    one.intake.open = True
+    one.dispatcher.open = True
     check = SelfCheck(
-        cast("Any", asked), one.mirror, one.intake, one.treatment, gaps, one.clock.wall, random.Random(1), one.offer,
-        lambda: True, race=0.0,
+        cast("Any", asked), one.mirror, one.dispatcher, one.reconciler, gaps, one.clock.wall, random.Random(1),
+        one.offer, lambda: True, race=0.0,
     )  # fmt: skip
     return check, gaps, asked
 
@@ -110,7 +110,7 @@ async def test_a_trouble_that_stands_although_its_incident_says_well_is_treated(
         one.sicken()
         one.incidents.remember_answered("heal", one.mirror.standing()[0].trouble)  # as if it had been told of it
         for incident in list(one.incidents.open):
-            one.treatment.ending.drop(incident, "recovered", "it was not")
+            one.reconciler.attempt_ends.drop(incident, "recovered", "it was not")
         await one.quiet()
         assert one.restarts == 1
         assert await check.once() == 1
@@ -166,8 +166,8 @@ async def test_an_open_incident_that_nothing_would_wake_is_woken():
     async with clinic(rule_text(**{"for": "1h"})) as one:
         check, gaps, _ = check_of(one)
         one.sicken()
-        assert one.treatment.forgotten() == []
-        one.treatment.timers.drop(one.only().id)  # a fault of dockmend's own
+        assert one.reconciler.forgotten() == []
+        one.reconciler.timers.drop(one.only().id)  # a fault of dockmend's own
         assert await check.once() == 1
         await one.quiet()
         assert (one.only().outcome, gaps.causes) == ("healed", ["self_check"])
