@@ -105,8 +105,8 @@ async def dockmend(socket: str, count: int, ruleset: RuleSet, leave_open: bool) 
     dice = random.Random(1)
     treats = Decides(ruleset, leave_open)
     treats.incidents = incidents = Incidents(NoJournal(), observer, Clock(), dice)  # type: ignore[arg-type]
-    intake = Dispatcher(incidents, treats, Guards(), observer, "bench")
-    intake.use(ruleset)
+    dispatcher = Dispatcher(incidents, treats, Guards(), observer, "bench")
+    dispatcher.use(ruleset)
     mirror = Mirror(on_container=observer.container)
     seen = 0
     begun = ended = (0.0, 0.0)
@@ -129,8 +129,8 @@ async def dockmend(socket: str, count: int, ruleset: RuleSet, leave_open: bool) 
 
     counting = Counting()
     both = Observers(metrics, counting)
-    intake.observer = both
-    watch = ListWatch(engine, mirror, intake.offer_all, both, time.time, dice)
+    dispatcher.observer = both
+    watch = ListWatch(engine, mirror, dispatcher.offer_all, both, time.time, dice)
     task = asyncio.get_running_loop().create_task(watch.run())
     await done.wait()
     task.cancel()
