@@ -13,15 +13,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from dockmend.action_traits import BEGINS_RUN, UNDOES_STOP
 from dockmend.model import TROUBLES, Change, Container, Object
 from dockmend.rules.rule import Rule, RuleLimits, Step
 
-LEAVES_STOPPED_ALONE = frozenset({"start", "restart", "recreate", "unpause", "compose_restart", "compose_up"})
-"""Actions that would start what somebody stopped (rules.md, "What is never done")."""
-BEGINS_RUN = frozenset({"start", "restart", "recreate"})
-"""Actions after which a container runs that did not, or runs anew."""
-ENDS_RUN = frozenset({"restart", "stop", "kill", "recreate", "remove", "compose_restart", "compose_up"})
-"""Actions that end the run of a container: what lives in its namespaces is cut off from them."""
 CODES = frozenset({
     "attempts", "backoff", "breaker", "budget", "condition", "condition_error", "cooldown", "cut_off", "dry_run",
     "engine", "for", "ignored", "itself", "journal", "on_purpose", "other_rule", "owner", "owner_stopped", "paused",
@@ -204,7 +199,7 @@ def outside_hours(rule: Rule, now: float) -> WaitUntil | Suppress | None:
 
 
 def would_start(steps: Iterable[Step]) -> bool:
-    return any((step.action in LEAVES_STOPPED_ALONE or makes_again(step)) and step.target is None for step in steps)
+    return any((step.action in UNDOES_STOP or makes_again(step)) and step.target is None for step in steps)
 
 
 def makes_again(step: Step) -> bool:

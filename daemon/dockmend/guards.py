@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from dockmend.action_traits import ENDS_RUN
 from dockmend.bounds import NAME, OWNERS
-from dockmend.decide import ENDS_RUN, Suppress, Verdict, begins_a_task, standing
+from dockmend.decide import Suppress, Verdict, begins_a_task, standing
 from dockmend.model import Change, Container, Object, without_aside
 from dockmend.owned import OwnedObjects
 from dockmend.rules.fields import field_values

@@ -9,12 +9,12 @@ import msgspec
 import structlog
 from msgspec.structs import replace
 
+from dockmend.action_traits import STARTING
 from dockmend.decide import History
 from dockmend.errors import EngineError, JournalError
 from dockmend.journal.journal_api import Journal
 from dockmend.journal.records import ActionRecord, Incident, Pause
 from dockmend.mirror import Mirror
-from dockmend.mirror.expectations import STARTING
 from dockmend.pipeline import expected_ends, successors
 from dockmend.pipeline.event_cursor import EventCursor
 from dockmend.pipeline.incidents import ANSWERED_KEPT, Incidents

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from dockmend.decide import ENDS_RUN
+from dockmend.action_traits import ENDS_RUN
 from dockmend.mirror.dependency_graph import Edge, build, reachable
 from dockmend.model import Container
 from dockmend.rules.rule import Rule, RuleSet

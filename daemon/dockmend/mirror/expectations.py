@@ -10,37 +10,13 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+from dockmend.action_traits import ENDING, REMOVES, TRAITS
+
 GRACE = 1.0
 """Seconds after the outcome for which an action's events may still be on their way."""
 
-LAST_EVENTS: dict[str, frozenset[str]] = {
-    "restart": frozenset({"restart"}),
-    "start": frozenset({"start"}),
-    "stop": frozenset({"stop", "die"}),
-    "kill": frozenset({"die"}),
-    "pause": frozenset({"pause"}),
-    "unpause": frozenset({"unpause"}),
-    "remove": frozenset({"destroy"}),
-}
-"""Events after all of which nothing more comes of an action; their order varies."""
-
-ENDING = frozenset({"stop", "kill", "restart", "remove", "recreate"})
-"""Actions that end a container's run, or the container: an end during any other is a trouble of its own."""
-
-STOPPING = frozenset({"stop", "restart", "recreate"})
-"""Actions that bring about one `stop` event each."""
-
-SIGNALLING = frozenset({"kill", "remove"})
-"""Actions that send a signal and bring about no `stop` event."""
-
 MAKES = "make"
 """The stage of a recreation in which nothing is asked of the old one yet."""
-
-STARTING = frozenset({"start", "restart", "reconnect_network"})
-"""Actions that begin a run of the container that they are done to."""
-
-REMOVES = frozenset({"remove", "recreate"})
-"""Actions that remove a container: a removal during any other is somebody else's."""
 
 
 class Expectation(Struct):
@@ -58,8 +34,8 @@ class Expectation(Struct):
 
     @property
     def spent(self) -> bool:
-        last = LAST_EVENTS.get(self.action)
-        return last is not None and last <= self.seen
+        row = TRAITS.get(self.action)
+        return row is not None and bool(row.last_events) and row.last_events <= self.seen
 
     def takes(self, action: str) -> bool:
         """Whether such an event can be its doing at all."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from dockmend.action_traits import HEALS
 from dockmend.actions.restart_dependents import Rejoin
 from dockmend.decide import Suppress, WaitUntil, makes_again, would_start
 from dockmend.errors import EngineAway, EngineError, JournalError, NotFound
@@ -16,7 +17,7 @@ from dockmend.model import Container, Object
 from dockmend.pipeline.attempt_end import AttemptEnds
 from dockmend.pipeline.live_state import LiveState
 from dockmend.pipeline.step_runner import RESTART_TOLD, STOP_RETRY, STOPS, Part, StepFailed, StepRunner
-from dockmend.pipeline.verification import MENDING, Verification, VerifyResult
+from dockmend.pipeline.verification import Verification, VerifyResult
 from dockmend.rules.rule import Rule, Step, changing
 
 log = structlog.get_logger("dockmend.treatment")
@@ -330,7 +331,7 @@ class AttemptRunner:
 
     def verifiable(self, incident: Incident, rule: Rule, steps: Iterable[Step]) -> bool:
         """Whether there is anything to verify after these steps."""
-        mended = any((step.action in MENDING or makes_again(step)) and step.target is None for step in steps)
+        mended = any((step.action in HEALS or makes_again(step)) and step.target is None for step in steps)
         return mended and incident.kind == "container" and rule.verify.state != "none"
 
     async def outcome(self, incident: Incident, rule: Rule, began_at: float) -> VerifyResult:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 
+from dockmend.action_traits import ENDING, SIGNALLING, STOPPING
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror import Mirror
-from dockmend.mirror.expectations import ENDING, GRACE, MAKES, SIGNALLING, STOPPING
+from dockmend.mirror.expectations import GRACE, MAKES
 
 LATEST = 5.0
 """Seconds beyond the stop timeout within which the engine has ended it."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from dockmend.decide import ENDS_RUN, Suppress
+from dockmend.action_traits import ENDS_RUN, PROJECT
+from dockmend.decide import Suppress
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord
 from dockmend.mirror import Mirror
@@ -19,7 +20,6 @@ from dockmend.rules.rule import Rule, Step
 
 TOUCHES = ENDS_RUN | {"start", "run"}
 """Actions after which guests are looked after."""
-COMPOSE = frozenset({"compose_restart", "compose_up"})
 CONSEQUENCES = frozenset({
     "container.orphaned", "container.unhealthy", "container.crashed", "container.oom_killed", "container.exited",
     "container.left_down",
@@ -45,7 +45,7 @@ class Guests:
         """An attempt begins. What was wrong with the others of its project when it began is to wait from then on, and
         not from its step on: else a project is restarted once for each of them."""
         if isinstance(subject, Container):
-            ended = (self._ended(step, subject) for step in steps if step.action in COMPOSE and step.target is None)
+            ended = (self._ended(step, subject) for step in steps if step.action in PROJECT and step.target is None)
             if mine := {each.id for found in ended for each in found} - {subject.id}:
                 self.together[incident_id] = mine
 
@@ -102,7 +102,7 @@ class Guests:
     def _ended(self, step: Step, subject: Container) -> list[Container]:
         """Those whose run a step ends or begins: of Compose's actions the project's, or those of the services that it
         names. `compose up` leaves alone what runs, and makes again what is missing."""
-        project = subject.labels.get(COMPOSE_PROJECT) if step.action in COMPOSE else None
+        project = subject.labels.get(COMPOSE_PROJECT) if step.action in PROJECT else None
         if project is None:
             return [subject]
         services, up = getattr(step.params, "services", None), step.action == "compose_up"

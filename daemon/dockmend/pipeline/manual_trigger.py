@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from dockmend.action_traits import BEGINS_RUN
 from dockmend.decide import Suppress, would_start
 from dockmend.mirror.mirror_queries import MirrorQueries
 from dockmend.model import Container, Object
 from dockmend.rules.rule import Step
-
-_JOINS = frozenset({"start", "restart", "recreate"})
-"""Actions that have a container join its owner's namespaces."""
 
 
 def in_the_way(
@@ -50,6 +48,6 @@ def ends_a_pause(steps: Iterable[Step]) -> bool:
 def _owner_down(view: MirrorQueries, steps: tuple[Step, ...], subject: Container) -> Container | None:
     """The owner without which the first of these steps that changes something can only fail."""
     first = next((step for step in steps if not step.tells), None)
-    if first is None or first.action not in _JOINS or first.target is not None:
+    if first is None or first.action not in BEGINS_RUN or first.target is not None:
         return None
     return next((each for each in view.owners(subject) if not each.running), None)

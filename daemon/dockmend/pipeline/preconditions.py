@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dockmend.decide import ENDS_RUN, LEAVES_STOPPED_ALONE
+from dockmend.action_traits import ENDS_RUN, STARTING, UNDOES_STOP
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
-from dockmend.mirror.expectations import STARTING
 from dockmend.model import Container, Object, owner_in
 from dockmend.observer import Observer
 from dockmend.pipeline.attempt_end import AttemptEnds
@@ -17,7 +16,7 @@ from dockmend.pipeline.live_state import MISSING, LiveState, Observation
 from dockmend.pipeline.verification import left_on_purpose
 from dockmend.rules.rule import Rule
 
-CHANGES_RUN = ENDS_RUN | LEAVES_STOPPED_ALONE | STARTING
+CHANGES_RUN = ENDS_RUN | UNDOES_STOP | STARTING
 """Actions that may end or begin a run of the container that they are done to."""
 HALF_DONE = frozenset({"exec", "run", "copy", "connect_network", "disconnect_network"})
 """Actions that a later step may be there to take back, such as a network that it is to have again."""

@@ -18,6 +18,7 @@ import structlog
 from msgspec.structs import replace
 
 from dockmend import redaction
+from dockmend.action_traits import LONG, SIGNALLING, STARTING, STOPPING
 from dockmend.actions.action import (
     REGISTRY,
     Action,
@@ -39,7 +40,7 @@ from dockmend.guards import Guards
 from dockmend.journal.journal_api import Journal
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
-from dockmend.mirror.expectations import MAKES, SIGNALLING, STARTING, STOPPING, Expectation
+from dockmend.mirror.expectations import MAKES, Expectation
 from dockmend.model import Container, Object
 from dockmend.observer import Observer
 from dockmend.ownership import Ownership
@@ -58,9 +59,6 @@ TIMEOUT = 300.0
 """Seconds a step may take where the rule says nothing."""
 LONG_TIMEOUT = 3600.0
 """The same for those that copy what may be large, or wait for a health check."""
-LONG = frozenset(
-    {"snapshot_volume", "commit_image", "wait", "restart_dependents", "recreate", "compose_restart", "compose_up"}
-)
 
 
 TOLD_WITHIN, TOLD_LOOKS = 1.0, 50

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from dockmend.action_traits import HEALS
 from dockmend.decide import span_text
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
@@ -18,11 +19,6 @@ from dockmend.timekeeping import Clock
 
 WITHOUT_CHECK = 30.0
 """Seconds `within` has beyond the health check's own (rules.md, `verify`)."""
-MENDING = frozenset({
-    "restart", "start", "unpause", "reconnect_network", "recreate", "restart_dependents", "compose_restart",
-    "compose_up",
-})  # fmt: skip
-"""Actions after which a container should run: only after these is there something to verify."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +254,7 @@ def pauses(rule: Rule) -> bool:
 
 def _only_starts(rule: Rule) -> bool:
     """Whether a container that ran already is left as it is: its health is then a verdict, whenever it began."""
-    return {step.action for step in rule.then if step.action in MENDING} == {"start"}
+    return {step.action for step in rule.then if step.action in HEALS} == {"start"}
 
 
 def _wanted(rule: Rule, container: Container | None, alone: bool = True) -> str:
