@@ -15,15 +15,13 @@ from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Container, Object
 from dockmend.pipeline.attempt_end import AttemptEnds
+from dockmend.pipeline.attempt_state import AttemptState
 from dockmend.pipeline.live_state import LiveState
 from dockmend.pipeline.step_runner import RESTART_TOLD, STOP_RETRY, STOPS, Part, StepFailed, StepRunner
 from dockmend.pipeline.verification import Verification, VerifyResult
 from dockmend.rules.rule import Rule, Step, changing
 
 log = structlog.get_logger("dockmend.treatment")
-
-ATTEMPT_MADE = 1 << 20
-"""Progress of an attempt of which all was done, `finally` too: only its verification is still to come."""
 
 REJOINS, REJOIN_RETRY = 3, 2.0
 """How often guests of what an attempt restarted are brought back, where that fails, and seconds in between."""
@@ -86,9 +84,9 @@ class AttemptRunner:
     def take_up(self, incident: Incident, rule: Rule, records: Iterable[ActionRecord]) -> None:
         """How far the attempt came that the dockmend before this one was at."""
         told = past_of(rule, incident.attempts, records)
-        self.attempt_ends.progress[incident.id] = told.done
-        if told.failure is not None:
-            self.attempt_ends.failures[incident.id] = told.failure
+        state = self.attempt_ends.states.of(incident.id)
+        state.at_step(told.done)
+        state.failure = told.failure or state.failure
 
     async def attempt(
         self, incident: Incident, rule: Rule, subject: Object | None, began_at: float | None = None
@@ -98,21 +96,22 @@ class AttemptRunner:
 
         `began_at`: when it was counted, which is when its first step begins; None where it goes on.
         """
-        progress = self.attempt_ends.progress
-        done = progress.pop(incident.id, 0)
-        if done == ATTEMPT_MADE:
+        state = self.attempt_ends.states.of(incident.id)
+        made, done = state.made, state.steps_done
+        state.forget_steps()
+        if made:
             return None
-        failure = self.attempt_ends.failures.pop(incident.id, None)
+        failure = state.take_failure()
         for index, step in enumerate(rule.then):
             if index < done:
                 continue
-            progress[incident.id] = index
+            state.at_step(index)
             if self.cut(incident.id):
-                if incident.id in self.attempt_ends.superseded:
+                if state.superseded_by:
                     break
                 return None  # dockmend ends: the next start goes on here
             if index > 0 and await self._overtaken(incident, rule, step):
-                if self.attempt_ends.is_open(incident.id) and incident.id not in self.attempt_ends.superseded:
+                if self.attempt_ends.is_open(incident.id) and not state.superseded_by:
                     return None  # it waits, and goes on here
                 break
             failure = await self.step(incident, rule, step, subject, began_at=began_at if index == 0 else None)
@@ -120,34 +119,36 @@ class AttemptRunner:
             if failure is not None or not self.attempt_ends.is_open(incident.id):
                 break
         if failure is not None:
-            self.attempt_ends.failures[incident.id] = failure  # for as long as `finally` may have to wait
-        await self._finally(incident, rule, subject, max(0, done - len(rule.then)))
+            state.failure = failure  # for as long as `finally` may have to wait
+        await self._finally(incident, rule, subject, state, max(0, done - len(rule.then)))
         return failure
 
     def left(self, incident: Incident, rule: Rule, since: int = 0) -> int:
         """Actions that are still to be done of an attempt that was cut short, from the step of that number on."""
-        done = max(since, self.attempt_ends.progress.get(incident.id, 0))
+        done = max(since, self.attempt_ends.states.get(incident.id).behind)
         return changing((*rule.then, *rule.finally_)[done:])
 
     async def round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
         """What is left of `finally`, of an attempt that was cut short and is not gone on with."""
-        done = self.attempt_ends.progress.pop(incident.id, 0)
-        if done == ATTEMPT_MADE:
-            self.attempt_ends.failures.pop(incident.id, None)
+        state = self.attempt_ends.states.of(incident.id)
+        made, done = state.made, state.steps_done
+        state.forget_steps()
+        if made:
+            state.failure = None
         else:
-            await self._finally(incident, rule, subject, max(0, done - len(rule.then)))
+            await self._finally(incident, rule, subject, state, max(0, done - len(rule.then)))
 
     async def _followed(self, incident: Incident, subject: Object | None, done: int) -> tuple[Incident, Object | None]:
         """A step may have made the container anew: those after it are done to the successor."""
         now = self.live_state.incidents.open.get(incident.id, incident)
         if now.object_id == incident.object_id:
             return incident, subject
-        self.attempt_ends.progress[incident.id] = done
+        self.attempt_ends.states.of(incident.id).at_step(done)
         return now, (await self.live_state.look(now)).subject
 
     def frozen(self, incident: Incident, rule: Rule, subject: Object | None) -> bool:
         """Whether a person paused it in the middle of an attempt of which the next step would end that."""
-        left = rule.then[self.attempt_ends.progress.get(incident.id, 0) :][:1]
+        left = rule.then[self.attempt_ends.states.get(incident.id).behind :][:1]
         return not _pauses_itself(rule) and self.live_state.frozen(incident, left, subject)
 
     async def _overtaken(self, incident: Incident, rule: Rule, step: Step) -> bool:
@@ -197,20 +198,22 @@ class AttemptRunner:
             return None if _passes(step) else error
         if record.object_id in self.steps.owed:
             if part == "then":
-                self.attempt_ends.progress[incident.id] += 1
+                self.attempt_ends.states.of(incident.id).one_more()
             elif part == "escalate":
-                self.attempt_ends.progress[incident.id] = ATTEMPT_MADE
+                self.attempt_ends.states.of(incident.id).all_done()
                 self.live_state.incidents.update(incident.id, rung=(incident.rung or 0) + 1)
             await self._obey(incident, rule, record.object_id)
         return None
 
-    async def _finally(self, incident: Incident, rule: Rule, subject: Object | None, done: int) -> None:
+    async def _finally(
+        self, incident: Incident, rule: Rule, subject: Object | None, state: AttemptState, done: int
+    ) -> None:
         """It always runs, without those of its steps that are done; its failure changes nothing about the attempt's.
 
         EngineAway, JournalError: it is gone on with where it is, unless the incident is over.
         """
         for index, step in enumerate(rule.finally_[done:], done):
-            self.attempt_ends.progress[incident.id] = len(rule.then) + index
+            state.at_step(len(rule.then) + index)
             try:
                 if forbidden := await self._forbidden_start(incident, rule, step):
                     log.warning(
@@ -219,7 +222,7 @@ class AttemptRunner:
                     continue
                 record, _ = await self.steps.run(incident, rule, step, subject, "finally")
                 if record.object_id in self.steps.owed:
-                    self.attempt_ends.progress[incident.id] += 1
+                    state.one_more()
                     await self._obey(incident, rule, record.object_id)
             except StepFailed as error:
                 log.warning("a step of `finally` failed", rule=rule.name, error=str(error))
@@ -229,17 +232,17 @@ class AttemptRunner:
                 log.warning("`finally` was cut short", rule=rule.name, error=str(error))
                 break
         if self.attempt_ends.is_open(incident.id):
-            self.attempt_ends.progress[incident.id] = len(rule.then) + len(rule.finally_)
+            state.at_step(len(rule.then) + len(rule.finally_))
             await self.bring_guests_back(incident, rule)
-        self.attempt_ends.progress.pop(incident.id, None)
-        self.attempt_ends.failures.pop(incident.id, None)
+        state.forget_steps()
+        state.failure = None
 
     async def bring_guests_back(self, incident: Incident, rule: Rule) -> None:
         """What lives in the namespaces of what this attempt restarted, started or made anew, as a step of its own.
         Whoever is there already is left alone, so it bears repetition. Raises EngineAway, JournalError."""
         living = self.steps.living
         self.left_out.pop(incident.id, None)
-        if incident.id not in self.attempt_ends.failures:  # else it may be down because its start failed
+        if self.attempt_ends.states.get(incident.id).failure is None:  # else it may be down because its start failed
             for container_id in living.touched.get(incident.id, ()):
                 self.mirror.put_down(container_id)
         for container_id in living.to_bring_back(incident.id):

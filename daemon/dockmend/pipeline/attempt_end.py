@@ -10,10 +10,10 @@ from dockmend.decide import History, WaitUntil, backoff, exhausted, span_text
 from dockmend.journal.records import Incident, Outcome
 from dockmend.observer import Observer
 from dockmend.pipeline.action_budget import ActionBudget
+from dockmend.pipeline.attempt_state import AttemptStates
 from dockmend.pipeline.breakers import Breakers
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.live_state import LiveState
-from dockmend.pipeline.step_runner import StepFailed
 from dockmend.pipeline.timers import Timers
 from dockmend.rules.rule import Rule
 
@@ -38,12 +38,8 @@ class AttemptEnds:
     clock: Callable[[], float]
     dice: random.Random
     closed: Callable[[Incident], None]
-    progress: dict[str, int] = field(default_factory=dict)  # steps run of attempts that were cut short, see doing.Past
-    failures: dict[str, StepFailed] = field(default_factory=dict)  # of those of them whose `then` had failed
-    began: dict[str, float] = field(default_factory=dict)  # when the last attempt began, by incident
-    owed: set[str] = field(default_factory=set)  # incidents of whose attempt a step was cut short: its `finally` too
+    states: AttemptStates = field(default_factory=AttemptStates)
     put_off: set[str] = field(default_factory=set)  # targets of which something waits for its rule's hours
-    superseded: dict[str, str] = field(default_factory=dict)  # incidents at work that are to give way, and why
 
     def is_open(self, incident_id: str) -> bool:
         return incident_id in self.incidents.open
@@ -64,7 +60,7 @@ class AttemptEnds:
     def wait(self, incident_id: str, wait: WaitUntil, reason: str) -> None:
         incident = self.incidents.update(
             incident_id, state="waiting", due_at=wait.until, waiting_for=wait.code, reason=reason,
-            midway=bool(self.progress.get(incident_id)),
+            midway=self.states.get(incident_id).goes_on,
         )  # fmt: skip
         if wait.code == "window":
             self.put_off.add(incident.target)
@@ -82,11 +78,7 @@ class AttemptEnds:
         if incident_id not in self.incidents.open:
             return None
         self.timers.drop(incident_id)
-        self.progress.pop(incident_id, None)
-        self.failures.pop(incident_id, None)
-        self.began.pop(incident_id, None)
-        self.owed.discard(incident_id)
-        self.superseded.pop(incident_id, None)
+        self.states.drop(incident_id)
         self.live_state.kept.pop(incident_id, None)
         self.action_budget.release(incident_id)
         return self.incidents.close(incident_id, outcome, reason, code)
@@ -113,7 +105,7 @@ class AttemptEnds:
         # The trouble went after an attempt, and it did not become well: nothing new was tried since.
         only_verified = mine.ended_at > max(mine.attempts, default=0.0)
         mine.ended_at = now
-        self.progress.pop(incident.id, None)
+        self.states.get(incident.id).forget_steps()
         self.live_state.persists(incident)
         if self.gave_way(incident.id):
             return False
@@ -125,8 +117,8 @@ class AttemptEnds:
 
     def gave_way(self, incident_id: str) -> bool:
         """Closes an incident whose rule was triggered again (mode: restart); False where it was not."""
-        reason = self.superseded.get(incident_id)
-        if reason is None:
+        reason = self.states.get(incident_id).superseded_by
+        if not reason:
             return False
         self.close(incident_id, "interrupted", reason)
         return True

@@ -13,7 +13,7 @@ from dockmend.journal.records import Incident
 from dockmend.model import Object, target_of
 from dockmend.observer import Observer
 from dockmend.pipeline.action_budget import ActionBudget
-from dockmend.pipeline.attempt import ATTEMPT_MADE, AttemptRunner
+from dockmend.pipeline.attempt import AttemptRunner
 from dockmend.pipeline.attempt_end import AttemptEnds
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.keyed_workers import WorkerCaps
@@ -39,7 +39,7 @@ class Escalation:
     async def climb(self, incident: Incident, rule: Rule, reason: str) -> None:
         """From the rung where the incident is: the first remedy that heals ends it, the last rung closes it."""
         verifying = (incident.state == "verifying" or incident.midway) and incident.rung
-        self.attempt_ends.progress.pop(incident.id, None)
+        self.attempt_ends.states.get(incident.id).forget_steps()
         incident = self.incidents.update(
             incident.id, state="acting", rung=incident.rung or 0, reason=reason, waiting_for="", due_at=None,
             midway=False,
@@ -77,10 +77,10 @@ class Escalation:
                 self.history.acted(began_at)
             failure = await self.attempt_runner.step(incident, rule, step, seen.subject, "escalate", began_at)
             if self.attempt_ends.is_open(incident.id) and self.attempt_runner.steps.living.to_bring_back(incident.id):
-                self.attempt_ends.progress[incident.id] = ATTEMPT_MADE
+                self.attempt_ends.states.of(incident.id).all_done()
                 self.incidents.update(incident.id, rung=rung + 1, state="verifying")
                 await self.attempt_runner.bring_guests_back(incident, rule)
-            self.attempt_ends.progress.pop(incident.id, None)
+            self.attempt_ends.states.get(incident.id).forget_steps()
         if not self.attempt_ends.is_open(incident.id):
             return False
         self.incidents.update(incident.id, rung=rung + 1, state="acting")
@@ -111,12 +111,12 @@ class Escalation:
         """True where the incident is over, or is to be left as it is."""
         if not self.attempt_runner.verifiable(incident, rule, (step,)):
             return False
-        self.attempt_ends.progress[incident.id] = ATTEMPT_MADE  # whatever interrupts this, it is not made again
+        self.attempt_ends.states.of(incident.id).all_done()  # whatever interrupts this, it is not made again
         self.incidents.update(incident.id, state="verifying")
         await self.live_state.look(incident)
         verified = await self.attempt_runner.outcome(incident, rule, began_at)
         if verified.result == "failed":
-            self.attempt_ends.progress.pop(incident.id, None)
+            self.attempt_ends.states.get(incident.id).forget_steps()
             self.live_state.persists(incident)
             return False
         if verified.result == "healed" and (left_out := self.attempt_runner.left_out.pop(incident.id, None)):

@@ -40,7 +40,8 @@ class Preconditions:
         """Whether an attempt that was cut short need not go on: its container is well in a run that began since then,
         and none of the steps that were done begins a run, or may have to be taken back. `since`: when the attempt
         began, wall seconds."""
-        subject, done = seen.subject, rule.then[: self.attempt_ends.progress.get(incident.id, 0)]
+        done = rule.then[: self.attempt_ends.states.get(incident.id).behind]
+        subject = seen.subject
         if not isinstance(subject, Container) or not subject.running:
             return False
         if len(done) == len(rule.then) or any(step.action in CHANGES_RUN | HALF_DONE for step in done):

@@ -20,7 +20,7 @@ from dockmend.mirror import Mirror
 from dockmend.model import Change, Container, Object, target_of
 from dockmend.observer import Observer
 from dockmend.pipeline.action_budget import ActionBudget
-from dockmend.pipeline.attempt import ATTEMPT_MADE, AttemptRunner
+from dockmend.pipeline.attempt import AttemptRunner
 from dockmend.pipeline.attempt_end import AttemptEnds
 from dockmend.pipeline.attempt_gate import AttemptGate
 from dockmend.pipeline.breakers import Breakers
@@ -213,7 +213,7 @@ class Reconciler:
             self.attempt_ends.drop(incident_id, "interrupted" if incident.attempts else untried, reason)
             self._guests_are_free(incident_id)
         else:
-            self.attempt_ends.superseded[incident_id] = reason
+            self.attempt_ends.states.of(incident_id).superseded_by = reason
             if incident.state == "waiting":
                 self.submit(incident_id)
             self.verification.wakeups.wake(incident.target)
@@ -237,9 +237,8 @@ class Reconciler:
 
     def _in_an_attempt(self, incident_id: str) -> bool:
         """Whether an attempt was begun and cut short: a step of it is to be settled, or `finally` is still owed."""
-        ends = self.attempt_ends
-        midway = 0 < ends.progress.get(incident_id, 0) < ATTEMPT_MADE
-        return midway or incident_id in ends.owed or bool(self.steps.unsettled.get(incident_id))
+        state = self.attempt_ends.states.get(incident_id)
+        return state.midway or state.finally_owed or bool(self.steps.unsettled.get(incident_id))
 
     def stop(self) -> None:
         """Nothing new is begun; what is being verified is left as it is, for the next start."""
@@ -278,7 +277,7 @@ class Reconciler:
         for record in records:
             self.steps.leave_unsettled(record)
         if times := [each.began_at for each in past if _is_of_attempt(each, incident)]:
-            self.attempt_ends.began[incident.id] = min(times)
+            self.attempt_ends.states.of(incident.id).began_at = min(times)
         if incident.state == "acting" or incident.midway or records:
             self.steps.living.take_up(incident.id, incident.attempts, past)
         if incident.rung is None and (incident.state == "acting" or incident.midway or records):
@@ -332,12 +331,12 @@ class Reconciler:
         await self.recovery.all_of(incident, rule)
         if not self.attempt_ends.is_open(incident_id):
             return
-        incident = self.incidents.open[incident_id]
+        incident, state = self.incidents.open[incident_id], self.attempt_ends.states.get(incident_id)
         if rule is None or not rule.enabled:
             self.attempt_ends.close(incident_id, "interrupted", self.rules.why_none(incident))
         elif incident.rung is not None:
             await self.escalation.climb(incident, rule, incident.reason)
-        elif incident_id in self.attempt_ends.superseded and not self.attempt_ends.progress.get(incident_id):
+        elif state.superseded_by and not state.goes_on:
             await self._give_way(incident, rule)
         elif incident.state == "verifying":
             await self._verify(incident, rule)
@@ -346,7 +345,7 @@ class Reconciler:
 
     async def _give_way(self, incident: Incident, rule: Rule) -> None:
         """No attempt is made any more. Of one that was cut short in its first step, `finally` is still owed."""
-        if incident.id in self.attempt_ends.owed:
+        if self.attempt_ends.states.get(incident.id).finally_owed:
             await self._round_off(incident, rule, (await self.live_state.look(incident)).subject)
         self.attempt_ends.gave_way(incident.id)
 
@@ -355,7 +354,7 @@ class Reconciler:
         be, its `finally` is still owed."""
         if (seen := await self._needed(incident, rule)) is None:
             return
-        resumed = bool(self.attempt_ends.progress.get(incident.id))
+        resumed = self.attempt_ends.states.get(incident.id).goes_on
         async with self.caps.of(changes=rule.remedies).taken(self.action_budget.rank(incident)) as waited:
             if waited:  # what was seen may be seconds old: a person may have stopped it since
                 seen = await self.live_state.look(incident)
@@ -371,12 +370,12 @@ class Reconciler:
         if over:
             await self._treat(incident, rule)
         elif verdict is not ACT:
-            if incident.id in self.attempt_ends.owed and not resumed:
+            if self.attempt_ends.states.get(incident.id).finally_owed and not resumed:
                 await self._round_off(incident, rule, seen.subject)
             await self._hold_back(incident, rule, verdict)
         elif self.attempt_ends.gave_way(incident.id) or not self.attempt_ends.is_open(incident.id):
             return
-        elif incident.id in self.attempt_ends.progress:
+        elif self.attempt_ends.states.get(incident.id).begun:
             return  # between two steps: it goes on there after the next start, or a person's pause
         elif failure is None:
             await self._verify(incident, rule)
@@ -386,17 +385,18 @@ class Reconciler:
     def _verdict(self, incident: Incident, rule: Rule, subject: Object | None, *, resumed: bool) -> Verdict:
         if not resumed:
             return self.attempt_gate.on(incident, rule, subject)
-        waits = self.attempt_runner.frozen(incident, rule, subject) and incident.id not in self.attempt_ends.superseded
+        superseded = self.attempt_ends.states.get(incident.id).superseded_by
+        waits = self.attempt_runner.frozen(incident, rule, subject) and not superseded
         return self.attempt_ends.until_it_goes_on() if waits else ACT
 
     async def _needed(self, incident: Incident, rule: Rule, *, cut: bool = False) -> Observation | None:
         """The live state; None where there is nothing to do any more, which was verified then, or closed. `cut`: an
         attempt was cut short and is not gone on with."""
         seen = await self.live_state.look(incident)
-        owed = bool(self.attempt_ends.progress.get(incident.id))
-        since = self.clock.wall_at(self.attempt_ends.began.get(incident.id, self.clock()))
-        resumed = owed and not self.preconditions.is_over(incident, rule, seen, since)
-        owed = owed or incident.id in self.attempt_ends.owed
+        state = self.attempt_ends.states.get(incident.id)
+        since = self.clock.wall_at(self.clock() if state.began_at is None else state.began_at)
+        resumed = state.goes_on and not self.preconditions.is_over(incident, rule, seen, since)
+        owed = state.goes_on or state.finally_owed
         if owed and self._goes_on(incident.id) and not self.preconditions.may_go_on(incident, rule, seen, resumed):
             await self._round_off(incident, rule, seen.subject)
             return await self._needed(incident, rule, cut=True)  # that took its time
@@ -414,7 +414,7 @@ class Reconciler:
             await self.escalation.climb(self.incidents.open[incident.id], rule, str(failure))
 
     async def _round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
-        self.attempt_ends.owed.discard(incident.id)
+        self.attempt_ends.states.of(incident.id).finally_owed = False
         async with self.caps.of(changes=rule.remedies).taken(self.action_budget.rank(incident)):
             self.history.acted(self.clock(), self.attempt_runner.left(incident, rule, len(rule.then)))
             await self.attempt_runner.round_off(incident, rule, subject)
@@ -423,7 +423,7 @@ class Reconciler:
         return self.attempt_ends.is_open(incident_id) and not self.stopping
 
     def _cut(self, incident_id: str) -> bool:
-        return self.stopping or incident_id in self.attempt_ends.superseded
+        return self.stopping or bool(self.attempt_ends.states.get(incident_id).superseded_by)
 
     async def _hold_back(self, incident: Incident, rule: Rule, verdict: Verdict) -> None:
         if isinstance(verdict, WaitUntil):
@@ -442,9 +442,10 @@ class Reconciler:
 
     def _begin(self, incident: Incident, rule: Rule, began_at: float, *, resumed: bool) -> Incident:
         attempts = incident.attempts
-        self.attempt_ends.owed.discard(incident.id)
+        state = self.attempt_ends.states.of(incident.id)
+        state.finally_owed = False
         if not resumed:
-            self.attempt_ends.began[incident.id] = began_at
+            state.began_at = began_at
             self.history.attempted(rule.name, incident.target, began_at, rule.costs)
             self.history.tried[incident.target] = incident.object_id
             attempts += 1
@@ -463,7 +464,9 @@ class Reconciler:
         try:
             return await self.attempt_runner.attempt(incident, rule, subject, counted_at)
         except (JournalError, EngineAway):
-            untouched = not self.attempt_ends.progress.get(incident.id) and not self.steps.unsettled.get(incident.id)
+            untouched = not self.attempt_ends.states.get(incident.id).goes_on and not self.steps.unsettled.get(
+                incident.id
+            )
             if untouched and counted_at is not None and self.attempt_ends.is_open(incident.id):
                 self.recovery.take_back(incident, rule, counted_at)
             raise
@@ -475,10 +478,11 @@ class Reconciler:
             else:
                 self.attempt_ends.succeeded(incident, rule, "done", "done")
             return
-        self.attempt_ends.progress[incident.id] = ATTEMPT_MADE  # whatever interrupts this, it is not made again
+        self.attempt_ends.states.of(incident.id).all_done()  # whatever interrupts this, it is not made again
         self.incidents.update(incident.id, state="verifying")
         await self.live_state.look(incident)  # the stream may be behind what was just done
-        began_at = self.attempt_ends.began.get(incident.id, incident.updated_at)
+        began_at = self.attempt_ends.states.get(incident.id).began_at
+        began_at = incident.updated_at if began_at is None else began_at
         verified = await self.attempt_runner.outcome(incident, rule, began_at)
         left_out = self.attempt_runner.left_out.pop(incident.id, None)
         if verified.result == "guests" or (verified.result == "healed" and left_out):

@@ -11,8 +11,9 @@ from dockmend.decide import History
 from dockmend.errors import NotFound
 from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
-from dockmend.pipeline.attempt import ATTEMPT_MADE, AttemptRunner
+from dockmend.pipeline.attempt import AttemptRunner
 from dockmend.pipeline.attempt_end import AttemptEnds
+from dockmend.pipeline.attempt_state import Stage
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.step_runner import WITHIN, StepRunner
 from dockmend.rules.rule import Rule
@@ -43,13 +44,13 @@ class Recovery:
 
     async def _one(self, incident: Incident, rule: Rule | None, record: ActionRecord, settled: Settled) -> None:
         """What a settled step means for its incident. Where nothing of an attempt was done, it is made anew."""
+        state = self.attempt_ends.states.of(incident.id)
         if record.part == "then":
-            self.attempt_ends.owed.add(incident.id)
+            state.finally_owed = True
         if record.part == "escalate" and settled.done:
             self.incidents.update(incident.id, rung=(incident.rung or 0) + 1, state="verifying")
-        progress = self.attempt_ends.progress
-        if record.part == "finally" and settled.done and progress.get(incident.id, ATTEMPT_MADE) != ATTEMPT_MADE:
-            progress[incident.id] += 1
+        if record.part == "finally" and settled.done and state.stage is Stage.STEPS:
+            state.one_more()
         if record.part == "after":
             await self._stop_again(incident, rule, record, done=settled.done)
         if record.part == "then":
@@ -59,18 +60,18 @@ class Recovery:
             await self.attempt_runner.stop_what_was_stopped(incident, rule, record.object_id, closes=closes)
 
     def _of_then(self, incident: Incident, rule: Rule | None, record: ActionRecord, settled: Settled) -> None:
-        progress, mine = self.attempt_ends.progress, self.history.of(incident.rule, incident.target)
+        state, mine = self.attempt_ends.states.of(incident.id), self.history.of(incident.rule, incident.target)
         if settled.done:
-            progress[incident.id] = progress.get(incident.id, 0) + 1
-        elif not progress.get(incident.id):
-            progress.pop(incident.id, None)
+            state.one_more()
+        elif not state.goes_on:
+            state.forget_steps()
             if settled.untouched:
                 self.take_back(incident, rule, record.began_at)
         else:
             # It counts: a step that takes the engine down each time must not be repeated for ever.
             self.history.attempted(incident.rule, incident.target, self.clock(), actions=0)
             if rule and (limit := rule.limits.attempts) and mine.in_window(self.clock(), limit[1]) > limit[0]:
-                del progress[incident.id]
+                state.forget_steps()
 
     async def _stop_again(self, incident: Incident, rule: Rule | None, record: ActionRecord, *, done: bool) -> None:
         """A person's stop that a restart had swallowed: what dockmend began for that person is finished. The incident
@@ -94,7 +95,8 @@ class Recovery:
     def take_back(self, incident: Incident, rule: Rule | None, counted_at: float) -> None:
         """An attempt in which nothing was asked of the engine was none."""
         self.history.take_back(incident.rule, incident.target, counted_at, rule.costs if rule is not None else 1)
-        self.attempt_ends.began.pop(incident.id, None)
-        # Down, it ended while its restart was awaited: that end was taken for dockmend's own doing, and is not let lie.
+        self.attempt_ends.states.of(incident.id).began_at = None
+        # If it is down now, it died while we waited for its restart. We had attributed that exit to ourselves, so it
+        # must still be treated.
         if not self.mirror.taken_down(incident.object_id):
             self.incidents.update(incident.id, attempts=incident.attempts - 1)

@@ -351,6 +351,7 @@ async def clinic(
         one.build(lanes)
         yield one
     assert one.faults == []
+    assert set(one.reconciler.attempt_ends.states.known()) <= set(one.incidents.open)  # nothing of what is closed
 
 
 def rule_text(**more: Any) -> str:

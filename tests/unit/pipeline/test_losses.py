@@ -89,11 +89,11 @@ async def test_what_was_done_of_an_attempt_is_not_done_again_when_the_engine_is_
         one.sicken()
         await one.quiet()
         assert topics(one) == ["one"]
-        assert one.reconciler.attempt_ends.progress == {one.only().id: 1}
+        assert one.reconciler.attempt_ends.states.get(one.only().id).steps_done == 1
         one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().outcome, one.restarts, topics(one)) == ("healed", 1, ["one", "two", "end"])
-        assert one.reconciler.attempt_ends.progress == {}
+        assert not one.reconciler.attempt_ends.states.get(one.last().id).begun
 
 
 LACKING = {
@@ -202,7 +202,7 @@ async def test_finally_that_loses_the_engine_goes_on_and_changes_nothing_about_t
         await one.quiet()
         assert (one.only().outcome, one.restarts, one.only().attempts) == ("healed", 1, 1)
         assert (one.engine.did("restart"), topics(one)) == (["pause", "pause"], ["one", "two"])
-        assert one.reconciler.attempt_ends.progress == {}
+        assert not one.reconciler.attempt_ends.states.get(one.last().id).begun
 
 
 async def test_finally_that_loses_the_journal_goes_on_and_a_failed_attempt_stays_failed():
@@ -217,7 +217,7 @@ async def test_finally_that_loses_the_journal_goes_on_and_a_failed_attempt_stays
         assert (one.only().outcome, one.restarts, one.only().attempts) == ("failed", 1, 1)
         assert (topics(one), one.engine.did("restart")) == (["one", "two"], ["pause"])
         assert "restart: cannot restart web: no" in one.only().reason
-        assert one.reconciler.attempt_ends.failures == {}
+        assert one.reconciler.attempt_ends.states.get(one.last().id).failure is None
 
 
 @pytest.mark.parametrize("lost", ["engine", "journal"])
@@ -509,7 +509,7 @@ async def test_finally_runs_once_where_what_an_attempt_was_about_is_gone_after_t
         assert (one.only().state, topics(one), one.restarts) == ("closed", told, 0)
         parts = [each.part for each in one.journal.actions.values() if each.id not in ("a0", "a1")]
         assert parts == ["finally"] * len(told)
-        assert one.reconciler.attempt_ends.progress == {}
+        assert not one.reconciler.attempt_ends.states.get(one.last().id).begun
 
 
 async def test_finally_runs_where_the_rest_came_to_be_forbidden_while_dockmend_was_dead():
@@ -758,7 +758,7 @@ async def test_what_the_dockmend_before_was_verifying_is_judged_from_when_its_at
         two.incidents.adopt(taken_up)
         none = replace(past[0], id="a0", untouched=True, began_at=began - 100)
         two.reconciler.take_up(taken_up, [], [none, *past])
-        assert two.reconciler.attempt_ends.began == {first.id: past[0].began_at}
+        assert two.reconciler.attempt_ends.states.get(first.id).began_at == past[0].began_at
         await two.quiet()
         assert (two.only().outcome, two.only().reason) == ("failed", "unhealthy again; given up after 1 attempts")
         assert two.now - began < 6
@@ -810,7 +810,9 @@ async def test_what_somebody_paused_while_an_attempt_was_cut_off_goes_on_in_its_
         assert (one.only().waiting_for, topics(one)) == ("engine", ["one"])
         one.engine.set(state="paused")
         one.emit("pause")
-        one.reconciler.attempt_ends.owed.add(one.only().id)  # as where it was cut off within a step
+        one.reconciler.attempt_ends.states.of(
+            one.only().id
+        ).finally_owed = True  # as where it was cut off within a step
         one.reconciler.engine_back()
         await one.quiet()
         assert (one.only().waiting_for, topics(one)) == ("paused", ["one"])
