@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from dockmend.actions.definition import OWNER_LABELS
 from dockmend.app.last_definitions import AFTER_REMOVAL, KEY, REMOVED, LastDefinitions
 from dockmend.errors import JournalError
 from dockmend.journal.sqlite import SqliteJournal
@@ -69,6 +70,23 @@ async def test_it_is_kept_while_a_rule_wants_it_and_dropped_when_none_does(tmp_p
         one.use(RuleSet())
         await one.keep()
         assert await stage.kept() == []
+    finally:
+        await stage.journal.close()
+
+
+@pytest.mark.parametrize("unknown", [False, True], ids=["the image is there", "it cannot be inspected"])
+async def test_whose_labels_are_is_kept_with_it(tmp_path: Path, unknown: bool):
+    """Its image may be gone when it is made again."""
+    stage = await staged(tmp_path)
+    seen = Container(
+        id=ID, name="web", state="running", started_at=900.0, labels={} if unknown else {"mine": "yes"},
+        image_labels={"from": "image"}, image_unknown=unknown,
+    )  # fmt: skip
+    stage.mirror = listed(seen)
+    try:
+        found = await (await stage.begin(ruleset())).of(ID)
+        assert found is not None
+        assert found.get(OWNER_LABELS) == (None if unknown else ["mine"])
     finally:
         await stage.journal.close()
 

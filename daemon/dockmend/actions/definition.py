@@ -65,6 +65,10 @@ class References:
     gone: Collection[str] = ()
 
 
+OWNER_LABELS = "OwnerLabels"
+"""In a kept definition, beside the parts of the inspect answer: the keys of the labels that the owner set."""
+
+
 def define(
     container: Raw,
     image: Raw | None,
@@ -74,6 +78,7 @@ def define(
     references: References | None = None,
     networks: Mapping[str, Raw] | None = None,
     macs: Mapping[str, str] | None = None,
+    owner_labels: Collection[str] = (),
 ) -> Definition:
     """The definition of `container` (its raw inspect answer), which was made from `image` (the same; None: unknown,
     then nothing is taken for a default).
@@ -82,9 +87,10 @@ def define(
     noted in a label); `new_image_id`: that image's id, where it is another image. `references`: what it is to name in
     the place of containers that were made anew or are gone. `networks`: endpoints it should have beside those that
     inspect shows. `macs`: by network, the configured MAC addresses that are known beside those that `container` tells
-    of ("": none was).
+    of ("": none was). `owner_labels`: if the image is unknown, the keys of the labels that its owner is known to have
+    set: the others may be the image's, and would count as the owner's on the new one.
     """
-    config = _config(container, (image or {}).get("Config") or {})
+    config = _config(container, image, owner_labels)
     written = image_reference(container, image)
     if reference is not None:
         config["Image"] = reference
@@ -109,8 +115,9 @@ def image_reference(container: Raw, image: Raw | None) -> str:
 
 
 # --------------------------------------------------------------------------------------------------------------- Config
-def _config(container: Raw, image: Raw) -> dict[str, Any]:
+def _config(container: Raw, of_image: Raw | None, owner_labels: Collection[str]) -> dict[str, Any]:
     """Config without what came from the image or was made up by the engine."""
+    image: Raw = (of_image or {}).get("Config") or {}
     config: dict[str, Any] = dict(container.get("Config") or {})
     mode = str((container.get("HostConfig") or {}).get("NetworkMode") or "")
     if mode.startswith("container:"):  # its owner's names, and naming others is refused
@@ -120,7 +127,11 @@ def _config(container: Raw, image: Raw) -> dict[str, Any]:
         config.pop("Hostname", None)
     # What Compose set stays although its build wrote the same into the image: the next image may not have it.
     labels = config.get("Labels") or {}
-    config["Labels"] = divide(labels, image.get("Labels") or {}).owner if image else dict(labels)
+    config["Labels"] = (
+        {key: value for key, value in labels.items() if key in owner_labels}
+        if of_image is None
+        else divide(labels, image.get("Labels") or {}).owner
+    )
     for key in _MAPS:
         config[key] = _without(config.get(key), image.get(key))
     config["ExposedPorts"] = _with_published(config["ExposedPorts"], container)

@@ -6,7 +6,7 @@ exchange itself, which a death at any instant must not harm, is in container_swa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +82,8 @@ async def make_anew(
         references = await resolve(ctx, what, raw, start=run)
     except EngineError as error:
         raise failed(error, what, container) from error
-    definition = _definition(ctx, raw, of_old, source, references)
+    owner_labels = _owner_labels(ctx, what, raw) if of_old is None else ()
+    definition = _definition(ctx, raw, of_old, source, references, owner_labels)
     done = await ContainerSwap(ctx, key, container, definition, source.id, run).carry_out()
     said = [f"recreated from {source.said}", done.detail, definition.losses]
     return ActionResult("; ".join(each for each in said if each), done.facts)
@@ -149,12 +150,33 @@ def _definition(
     of_old: dict[str, Any] | None,
     source: RecreateSource,
     references: References,
+    owner_labels: Collection[str],
 ) -> Definition:
     another = source.id if source.id != raw.get("Image") else None
     return define(
         raw, of_old, reference=source.reference, new_image_id=another, references=references,
         networks=_lost_network(ctx, str(raw.get("Id"))), macs=known_macs(ctx, str(raw.get("Id"))),
+        owner_labels=owner_labels,
     )  # fmt: skip
+
+
+def _owner_labels(ctx: ActionContext, what: str, raw: Mapping[str, Any]) -> Collection[str]:
+    """The keys of the labels that the container's owner set, if its image cannot be inspected any more: as it was
+    judged while the image was there. Raises ActionFailed if it never was."""
+    known = ctx.view.container(str(raw.get("Id")))
+    if known is not None and not known.image_unknown:
+        return known.labels
+    return none_known(what, raw)
+
+
+def none_known(what: str, raw: Mapping[str, Any]) -> Collection[str]:
+    """Nobody knows who set the labels of a container: without any that does not matter. Raises ActionFailed."""
+    if not (raw.get("Config") or {}).get("Labels"):
+        return ()
+    raise ActionFailed(
+        f"cannot {what}: its image is gone, and nobody knows which of its labels are its owner's and which the image's",
+        again=False,
+    )
 
 
 def known_macs(ctx: ActionContext, container: str) -> dict[str, str]:

@@ -11,16 +11,16 @@ starts nor removes it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from dockmend.actions.action import ActionContext, ActionFailed, ActionResult, Container, Settled, succeed
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_recovery import MARGIN, POLL
-from dockmend.actions.definition import Definition, define, image_reference, labels_of
+from dockmend.actions.definition import OWNER_LABELS, Definition, define, image_reference, labels_of
 from dockmend.actions.definition_references import resolve
 from dockmend.actions.engine_refusals import failed
-from dockmend.actions.recreate import known_macs
+from dockmend.actions.recreate import known_macs, none_known
 from dockmend.errors import EngineError, NotFound
 from dockmend.journal.records import ActionRecord
 from dockmend.label_owner import divide
@@ -78,14 +78,24 @@ async def _finish(ctx: ActionContext, row: OwnedObject, name: str, leave: Iterab
 
 def _may(ctx: ActionContext, what: str, raw: Mapping[str, Any], mine: Mapping[str, Any] | None) -> None:
     """What is protected is known by its labels, which an incident does not keep."""
-    config = raw.get("Config") or {}
-    labels, image_labels = divide(config.get("Labels"), labels_of(mine))
+    written = (raw.get("Config") or {}).get("Labels") or {}
+    labels, image_labels = divide(written, labels_of(mine))
+    if mine is None:
+        keys = _owner_labels(what, raw)
+        labels = {key: value for key, value in written.items() if key in keys}
+        image_labels = {key: value for key, value in written.items() if key not in keys}
     last = Container(
         id=str(raw.get("Id")), name=str(raw.get("Name", "")).removeprefix("/"), image=image_reference(raw, mine),
-        labels=labels, image_labels=image_labels, image_unknown=mine is None,
+        labels=labels, image_labels=image_labels,
     )  # fmt: skip
     if ctx.forbids is not None and (why := ctx.forbids(last)):
         raise ActionFailed(f"cannot {what}: {why}", again=False)
+
+
+def _owner_labels(what: str, raw: Mapping[str, Any]) -> Collection[str]:
+    """The keys of the labels that its owner set, as they were judged while its image was there. Raises ActionFailed."""
+    kept = raw.get(OWNER_LABELS)
+    return [str(each) for each in kept] if isinstance(kept, list) else none_known(what, raw)
 
 
 async def _definition(
@@ -100,7 +110,10 @@ async def _definition(
     macs = known_macs(ctx, str(raw.get("Id")))
     if mine is None:
         new_id = str((named or {}).get("Id"))
-        return define(raw, None, reference=reference, new_image_id=new_id, references=names, macs=macs)
+        return define(
+            raw, None, reference=reference, new_image_id=new_id, references=names, macs=macs,
+            owner_labels=_owner_labels(what, raw),
+        )  # fmt: skip
     same = reference if named and named.get("Id") == had else had
     return define(raw, mine, reference=same, references=names, macs=macs)
 

@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from dockmend.actions.definition import OWNER_LABELS
 from dockmend.decide import makes_again
 from dockmend.engine.engine_api import Engine
 from dockmend.errors import EngineError, JournalError, NotFound
@@ -111,6 +112,8 @@ class LastDefinitions:
         raw = await self._engine.inspect_raw(container.id)
         cut = {part: raw[part] for part in PARTS if part in raw}
         cut["NetworkSettings"] = {"Networks": (raw.get("NetworkSettings") or {}).get("Networks")}
+        if not container.image_unknown:  # its image may be gone when this is needed
+            cut[OWNER_LABELS] = sorted(container.labels)
         text = msgspec.json.encode(cut)
         if len(text) > LARGEST:
             log.warning("its definition is too large to be kept: it cannot be made again", container=container.name)

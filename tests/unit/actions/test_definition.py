@@ -235,9 +235,17 @@ def test_links_are_written_as_they_are_asked_for() -> None:
 
 def test_composes_note_of_the_image_follows_another_image_only() -> None:
     raw = container(Labels={"com.docker.compose.image": "sha256:1", "a": "b"})
-    assert define(raw, None).body["Labels"]["com.docker.compose.image"] == "sha256:1"
-    told = define(raw, None, reference="shop:2", new_image_id="sha256:2").body
+    image: dict[str, Any] = {"Config": {}}
+    assert define(raw, image).body["Labels"]["com.docker.compose.image"] == "sha256:1"
+    told = define(raw, image, reference="shop:2", new_image_id="sha256:2").body
     assert (told["Image"], told["Labels"]) == ("shop:2", {"com.docker.compose.image": "sha256:2", "a": "b"})
+
+
+def test_of_an_image_that_is_gone_only_labels_that_are_known_to_be_the_owners_are_written() -> None:
+    """The image's would count as the owner's on the new container."""
+    raw = container(Labels={"dockmend.heal": "true", "com.docker.compose.project": "shop", "mine": "yes"})
+    assert define(raw, None).body["Labels"] == {}
+    assert define(raw, None, owner_labels={"mine": "yes", "gone": ""}).body["Labels"] == {"mine": "yes"}
 
 
 def test_it_changes_nothing_it_was_given() -> None:
@@ -259,7 +267,7 @@ def test_an_old_api_is_given_one_network_and_the_others_afterwards() -> None:
 
 
 def test_a_reference_that_names_another_image_by_now_is_kept_as_it_was_written() -> None:
-    moved = define(container(Labels={"a": "b"}), None, reference="sha256:1").body
+    moved = define(container(Labels={"a": "b"}), {"Config": {}}, reference="sha256:1").body
     assert (moved["Image"], moved["Labels"]) == ("sha256:1", {"a": "b", "dockmend.image": "shop:1"})
     again = container(Labels=moved["Labels"], Image="sha256:1")
     image: dict[str, Any] = {"Config": {}}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from dockmend.actions import recreate_missing
 from dockmend.actions.action import ActionFailed
 from dockmend.actions.container_swap import Undo, remove_old
-from dockmend.actions.recreate import _source
+from dockmend.actions.definition import OWNER_LABELS
+from dockmend.actions.recreate import _owner_labels, _source
 from dockmend.errors import NotFound
+from dockmend.model import Container
 from tests.unit.actions.stage import ID, WEB, Script, Stage
 
 MINE, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
@@ -72,3 +76,35 @@ async def test_what_is_made_again_is_not_made_of_another_image_if_its_own_and_th
     with pytest.raises(ActionFailed, match="cannot make web again: its image web is gone") as failure:
         await recreate_missing._definition(Stage(engine=engine()).context, "make web again", raw, None)
     assert not failure.value.again
+
+
+LABELLED = {
+    "Id": ID, "Name": "/web", "Image": MINE,
+    "Config": {"Image": "web", "Labels": {"mine": "yes", "dockmend.heal": "true"}},
+}  # fmt: skip
+
+
+def of(known: Container) -> Any:
+    """A context whose mirror knows this container."""
+    return SimpleNamespace(view=SimpleNamespace(container=lambda container_id: known))
+
+
+def test_whose_labels_are_is_known_from_when_the_image_was_there() -> None:
+    known = replace(WEB, labels={"mine": "yes"}, image_labels={"dockmend.heal": "true"})
+    assert set(_owner_labels(of(known), "recreate web", LABELLED)) == {"mine"}
+
+
+def test_without_that_a_container_with_labels_is_not_recreated() -> None:
+    unknown = of(replace(WEB, image_labels={"mine": "yes", "dockmend.heal": "true"}, image_unknown=True))
+    with pytest.raises(ActionFailed, match="nobody knows which of its labels are its owner's") as failure:
+        _owner_labels(unknown, "recreate web", LABELLED)
+    assert not failure.value.again
+    assert _owner_labels(unknown, "recreate web", {"Id": ID, "Config": {"Labels": {}}}) == ()
+
+
+async def test_what_is_made_again_without_its_image_has_its_owners_labels_alone() -> None:
+    ctx = Stage(engine=engine(web=OTHER)).context
+    made = await recreate_missing._definition(ctx, "make web again", LABELLED | {OWNER_LABELS: ["mine"]}, None)
+    assert made.body["Labels"] == {"mine": "yes"}
+    with pytest.raises(ActionFailed, match="nobody knows which of its labels are its owner's"):
+        await recreate_missing._definition(ctx, "make web again", LABELLED, None)
