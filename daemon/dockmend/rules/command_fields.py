@@ -31,6 +31,19 @@ SHELLS: Final = frozenset(
 INTERPRETERS: Final = SHELLS | {"python", "pypy", "perl", "ruby", "node", "nodejs", "php"}
 """Programs that read their own program from a file or an option, and give it the arguments after that as data."""
 
+_FILE: Final = re.compile(r"(?=.*[./])[\w./][^\s:]*")
+"""A file that an interpreter runs: with a dot or a slash in it, as `inspect` and `run` are commands of `node`."""
+
+_TAKES_CODE: Final = {
+    **dict.fromkeys(SHELLS, re.compile(r"-[abefhilruvxC]*c")),
+    **dict.fromkeys(("python", "pypy"), re.compile(r"-[bBEIOsSuvq]*c")),
+    # Not with -n, -p or -i: then the data are names of files, and perl runs one that ends in a pipe sign.
+    **dict.fromkeys(("perl", "ruby"), re.compile(r"-w?[eE]")),
+    **dict.fromkeys(("node", "nodejs"), re.compile(r"-[ep]")),
+    "php": re.compile(r"-r"),
+}
+"""By interpreter, the option that takes code from the next argument. No letter in it takes an argument of its own."""
+
 RUNNERS: Final = frozenset({
     "busybox", "toybox", "env", "su", "sudo", "doas", "runuser", "gosu", "su-exec", "setpriv", "chroot", "nsenter",
     "unshare", "setuidgid", "chpst", "xargs", "parallel", "timeout", "nice", "ionice", "nohup", "setsid", "stdbuf",
@@ -110,16 +123,18 @@ def _refused(program: str, arguments: Sequence[Argument], place: int) -> str | N
 
 
 def _is_data(arguments: Sequence[Argument], place: int) -> bool:
-    """Of an interpreter: `[PROGRAM, FILE, …, FIELD]` and `[PROGRAM, -OPTION, TEXT, --, …, FIELD]`."""
+    """Of an interpreter: `[PROGRAM, FILE, …, FIELD]` and `[PROGRAM, -c, CODE, --, …, FIELD]`. What comes after the file
+    or the code is data. Any other option may take the next argument, and then the field is the file or the code."""
     if not arguments[place].whole or any(each.fields and not each.whole for each in arguments[:place]):
         return False
     written = [each.text for each in arguments]
-    if place > 1 and not written[1].startswith("-") and not arguments[1].fields:
+    if place > 1 and _FILE.fullmatch(written[1]) and not arguments[1].fields:
         return True
+    takes_code = _TAKES_CODE[_name(written[0])]
     return (
         place > 3
-        and re.fullmatch(r"-[A-Za-z]+", written[1]) is not None
-        and not written[2].startswith("-")
+        and takes_code.fullmatch(written[1]) is not None
+        and not written[2].startswith(("-", "+"))
         and not arguments[2].fields
         and written[3] == "--"
     )

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from dockmend.rules import command_fields
@@ -15,6 +19,13 @@ REFUSED = [
     ["/bin/sh", "-c", X], ["/usr/local/bin/bash5.2", "-c", X], ["busybox", "sh", "-c", X], ["busybox", X], ["sh", X],
     ["sh", "-c", "--", X], ["sh", "-o", "errexit", "-c", "--", X], ["sh", "-c", "-o", "errexit", "--", X],
     ["sh", "-c", "echo", "a", "--", X], ["sh", f"/data/{X}"], ["sh", "run.sh", f"a b {X}"],
+    # options that take the next argument, or that end nothing: the field is the code, or the file of it
+    ["bash", "+x", "-c", X], ["bash", "+c", X], ["sh", "+e", "-c", X], ["bash", "-o", "errexit", "--", X],
+    ["bash", "-eo", "errexit", "--", X], ["bash", "--rcfile", "x", "--", X], ["sh", "run", X],
+    ["bash", "-c", "+x", "--", X],
+    ["python", "-m", "timeit", "--", X], ["python", "-W", "ignore", "--", X], ["python", "-Wc", "ignore", "--", X],
+    ["perl", "-I", "lib", "--", X], ["perl", "-ne", "print", "--", X], ["perl", "-pie", "print", "--", X],
+    ["node", "inspect", X], ["node", "-r", "fs", "--", X], ["ruby", "-r", "json", "--", X], ["php", "-f", "a", "--", X],
     # interpreters
     ["perl", "-e", X], ["perl", "-e", "print 1", X], ["perl", "-ne", f"print {X}"], ["python3.11", "-c", X],
     ["python", "-m", X], ["node", f"--eval={X}"], ["node", "-p", X], ["ruby", "-e", f"puts {X}"], ["php", "-r", X],
@@ -42,7 +53,9 @@ ALLOWED = [
     # data for an interpreter's own program
     ["sh", "/opt/run.sh", X], ["python", "/opt/run.py", "--name", X], ["sh", "-c", 'echo "$1"', "--", X],
     ["sh", "-ec", 'echo "$1"', "--", "a", X], ["perl", "-e", "print @ARGV", "--", X],
-    ["python3", "-c", "import sys", "--", X], ["sh", "-c", "echo $WHO"],
+    ["python3", "-c", "import sys", "--", X], ["sh", "-c", "echo $WHO"], ["bash", "-euxc", 'echo "$1"', "--", X],
+    ["python3", "-Ic", "import sys", "--", X], ["node", "-e", "0", "--", X], ["ruby", "-e", "0", "--", X],
+    ["php", "-r", "0;", "--", X], ["./run", X],
     # nobody else fills these
     ["sh", "-c", "echo {incident.id} {now:%Y} {container.exit_code} {container.id} {container.state} {rule.name}"],
     ["psql", "-c", "insert into seen values ('{incident.id}')"],
@@ -61,6 +74,23 @@ def test_what_a_program_may_run_is_refused(command: list[str]) -> None:
 @pytest.mark.parametrize("command", ALLOWED, ids=" ".join)
 def test_what_is_data_is_not(command: list[str]) -> None:
     assert command_fields.trouble([command_fields.argument(each) for each in command]) is None
+
+
+CODE = [
+    "touch mark", "; touch mark", "touch mark|", "|touch mark", "$(touch mark)", "`touch mark`", "-c", "+c",
+    "-e", "--command=touch mark", "__import__('os').system('touch mark')", "system('touch mark')",
+]  # fmt: skip
+INTERPRETED = [each for each in ALLOWED if each[-1] == X and shutil.which(each[0]) and "/opt" not in each[1]]
+
+
+@pytest.mark.parametrize("code", CODE)
+@pytest.mark.parametrize("command", [each for each in INTERPRETED if each[1].startswith("-")], ids=" ".join)
+def test_what_is_allowed_runs_no_field(command: list[str], code: str, tmp_path: Path) -> None:
+    """With the real programs, as far as they are on this host."""
+    if command[0] in command_fields.INTERPRETERS or command[0] == "python3":
+        filled = [code if each == X else each for each in command]
+        subprocess.run(filled, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False)
+        assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
