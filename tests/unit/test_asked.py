@@ -11,6 +11,7 @@ import pytest
 from dockmend.app.daemon import Daemon
 from dockmend.app.daemon_commands import DaemonCommands
 from dockmend.errors import DockmendError, UsageError
+from dockmend.settings import EngineFound
 from tests.fakes.engine import FakeEngine
 from tests.unit.test_daemon import running, settings
 
@@ -96,3 +97,11 @@ async def test_whoever_may_use_the_socket_is_not_told_the_secrets_of_the_rules(d
     told = await DaemonCommands(daemon).in_force()
     assert "PGPASSWORD" in told["texts"]["a.yaml"]
     assert "hunter2" not in told["texts"]["a.yaml"]
+
+
+async def test_a_command_is_told_the_engine_that_the_daemon_found_wherever_it_found_it(daemon: Daemon):
+    daemon.engine.url = "https://nas:2376"
+    used = EngineFound(url="https://nas:2376", tls=True, ca="/certs/ca.pem")
+    daemon.settings = daemon.settings.model_copy(update={"engine_found": used})
+    told = await DaemonCommands(daemon).in_force()
+    assert (told["engine"], told["engine_found"]) == ("https://nas:2376", used.model_dump())

@@ -121,12 +121,13 @@ class DaemonCommands:
     async def in_force(self) -> RulesInForceAnswer:
         daemon = self._daemon
         own = daemon.settings
-        engine = own.engine or (daemon.engine.url if daemon.engine.url.startswith("unix://") else None)
         return RulesInForceAnswer(
             config=str(own.paths.config.absolute()) if own.paths.config is not None else None,
             rules=str(own.paths.rules.absolute()),
             state=str(own.paths.state.absolute()),
-            engine=engine,
+            engine=daemon.engine.url,
+            engine_found=own.engine_found.model_dump(mode="json") if own.engine_found is not None else None,
+            engine_root=str(own.engine_root) if own.engine_root is not None else None,
             heal=own.heal,
             policy=daemon.guards.policy.model_dump(mode="json", exclude_defaults=True),
             rate=own.limits.rate,

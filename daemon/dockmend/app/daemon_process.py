@@ -22,11 +22,11 @@ from dockmend.app.supervision import PartFailed
 from dockmend.app.worker_threads import WorkerThreads
 from dockmend.control.pidfiles import announced
 from dockmend.engine.client import DockerEngine
-from dockmend.engine.discover import discover
+from dockmend.engine.discover import EngineAddress, discover
 from dockmend.errors import UsageError
 from dockmend.guards import trusted
 from dockmend.journal.sqlite import SqliteJournal
-from dockmend.settings import Policy, Settings
+from dockmend.settings import EngineFound, Policy, Settings
 from dockmend.tell.log import configure
 from dockmend.tell.log_sink import LogSink
 from dockmend.timekeeping import Clock
@@ -45,12 +45,14 @@ def run(settings: Settings, policy: Callable[[], Policy]) -> int:
     for note in settings.notes:
         log.info(note)
     rest_the_collector()
-    with locked(settings.paths.state), announced(settings.paths.socket, settings.paths.state, os.environ):
-        return asyncio.run(_main(settings, policy, outlet))
-
-
-async def _main(settings: Settings, policy: Callable[[], Policy], outlet: LogSink) -> int:
     address = discover(os.environ, Path.home(), settings.engine)
+    used = address.told()
+    settings = settings.model_copy(update={"engine_found": EngineFound.model_validate(used)})
+    with locked(settings.paths.state), announced(settings.paths.socket, settings.paths.state, os.environ, used):
+        return asyncio.run(_main(settings, address, policy, outlet))
+
+
+async def _main(settings: Settings, address: EngineAddress, policy: Callable[[], Policy], outlet: LogSink) -> int:
     if address.warning is not None:
         log.warning(address.warning)
     engine = DockerEngine.at(address, trusted=trusted(lambda: daemon.guards.policy), root=settings.engine_root)

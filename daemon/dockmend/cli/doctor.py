@@ -17,6 +17,7 @@ from dockmend.cli.channel_checks import channels
 from dockmend.cli.command_context import OVERRULING, CommandContext, in_force
 from dockmend.cli.doctor_checks import DoctorFinding
 from dockmend.cli.options import address_of, daemon_uid, engine_of, of_journal, options, owned_of
+from dockmend.cli.places import found_paths
 from dockmend.cli.terminal_text import emit, say
 from dockmend.errors import DockmendError, EngineAway, EngineError, InvalidFiles, JournalError, NotFound, UsageError
 
@@ -66,7 +67,7 @@ async def _findings(flags: dict[str, Any]) -> list[DoctorFinding]:
     rules, texts, of_rules = _rules(asked, containers, warned)
     found += of_rules
     if not any(flags.get(each) is not None for each in OVERRULING):
-        named = whole.model_copy(update={"paths": settings.paths, "engine": settings.engine})
+        named = whole.model_copy(update=_where(settings))
         found += await asyncio.to_thread(_unit, named, pid, rules, containers)
     if listing is not None:
         found += doctor_checks.protection(idle_protections(settings.policy.protect, containers))
@@ -78,19 +79,22 @@ async def _findings(flags: dict[str, Any]) -> list[DoctorFinding]:
     return found
 
 
+def _where(settings: Settings) -> dict[str, Any]:
+    """The places and the engine of these settings, for others."""
+    return {"paths": settings.paths, "engine": settings.engine, "engine_found": settings.engine_found}
+
+
 def _settings(flags: dict[str, Any]) -> tuple[CommandContext, Settings, list[DoctorFinding]]:
     """The daemon's rules and settings, else those of the files; and what the file says now, with its secrets.
 
     If they are wrong the defaults, so that the rest can still be looked at.
     """
     from dockmend.settings import Settings as Plain
-    from dockmend.settings import find_paths
 
     try:
         asked = in_force(flags, quiet=True)
     except UsageError as error:
-        paths = find_paths({key: flags.get(key) for key in ("rules", "state", "socket")})
-        plain = CommandContext(Plain(paths=paths, engine=flags.get("engine")), "the defaults")
+        plain = CommandContext(Plain(paths=found_paths(flags), engine=flags.get("engine")), "the defaults")
         return plain, plain.settings, _wrong(error)
     said = DoctorFinding("ok", "asks", asked.said)
     try:

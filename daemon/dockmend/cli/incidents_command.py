@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
-from dockmend.cli.options import client, found_paths, options, seconds, tell_aside
+from dockmend.cli.options import options, seconds, tell_aside
+from dockmend.cli.places import client, found_paths
 from dockmend.cli.terminal_text import SHORTEST, clock, emit, say, show, span, timed, when
 from dockmend.errors import JournalError, Unreachable, UsageError
 from dockmend.journal.records import ActionRecord, Incident

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dockmend.cli.options import daemon_uid, found_paths, options, settings, tell_aside
+from dockmend.cli.options import daemon_uid, options, settings, tell_aside
+from dockmend.cli.places import found_paths
 from dockmend.cli.terminal_text import emit, say, when
 from dockmend.errors import JournalError, Unreachable, UsageError
 

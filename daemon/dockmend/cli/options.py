@@ -16,7 +16,6 @@ import click
 from dockmend.errors import UsageError
 
 if TYPE_CHECKING:
-    from dockmend.control.socket_client import SocketClient
     from dockmend.engine.client import DockerEngine
     from dockmend.engine.discover import EngineAddress
     from dockmend.engine.engine_api import Engine, EngineInfo
@@ -88,41 +87,6 @@ def _warnings_to_stderr() -> None:
     )
 
 
-def client(flags: dict[str, Any], *, changes: bool = False) -> SocketClient:
-    """The running daemon's socket, found without flags if one daemon runs on this host.
-
-    `changes`: the command changes something. With several daemons UsageError then, which names them.
-    """
-    from dockmend.control.socket_client import SocketClient
-
-    return SocketClient(found_paths(flags, changes=changes).socket)
-
-
-def found_paths(flags: dict[str, Any], *, changes: bool = False) -> Paths:
-    """As `paths`; if no flag or variable names a place, those of the daemon that runs on this host."""
-    from dockmend.control import pidfiles
-
-    where = paths(flags)
-    if named(flags, "state", "socket"):
-        return where
-    daemons = pidfiles.running(os.environ)
-    if not daemons:
-        return where
-    chosen = next((each for each in daemons if Path(each.socket) == where.socket), daemons[0])
-    if len(daemons) > 1 and changes:
-        names = " or ".join(f"--state {each.state}" for each in daemons)
-        raise UsageError(f"{len(daemons)} dockmends run here: say which with {names}")
-    if len(daemons) > 1:
-        others = ", ".join(f"--state {each.state}" for each in daemons if each is not chosen)
-        tell_aside(f"{len(daemons)} dockmends run here; this is the one in {chosen.state}; for another: {others}")
-    return where.model_copy(update={"state": Path(chosen.state), "socket": Path(chosen.socket)})
-
-
-def named(flags: dict[str, Any], *keys: str) -> bool:
-    """Whether a flag or an environment variable gives one of these settings."""
-    return any(flags.get(key) is not None or os.environ.get(f"DOCKMEND_{key.upper()}") for key in keys)
-
-
 def tell_aside(text: str) -> None:
     """A line on standard error that says what an answer is based on: standard output is the answer's alone."""
     from dockmend.cli.terminal_text import clean
@@ -131,9 +95,12 @@ def tell_aside(text: str) -> None:
 
 
 def address_of(found: Settings) -> EngineAddress:
-    """Where the settings (or docker's own environment) say the engine is. Raises UsageError."""
-    from dockmend.engine.discover import discover
+    """Where the daemon found the engine, else where the settings (or docker's own environment) say it is. Raises
+    UsageError."""
+    from dockmend.engine.discover import EngineAddress, discover
 
+    if found.engine_found is not None:
+        return EngineAddress.as_told(found.engine_found.model_dump(), "as the running dockmend found it")
     return discover(os.environ, Path.home(), found.engine)
 
 

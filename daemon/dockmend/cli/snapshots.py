@@ -54,7 +54,7 @@ def create(volume: str, as_json: bool, **flags: Any) -> int:
     """Takes a snapshot of VOLUME as it is now: what writes to it is not held still."""
     from dockmend.snapshots import snapshot_commands
 
-    found = in_force(flags).settings
+    found = in_force(flags, changes=True).settings
     store = snapshot_commands.store_of(found.paths.state, found.snapshots.reserve)
 
     async def work() -> Any:
@@ -109,7 +109,7 @@ def restore(id: str, to: str | None, in_place: bool, yes: bool, as_json: bool, *
 
     if in_place and to is not None:
         raise UsageError("--to and --in-place: one of them")
-    found = in_force(flags).settings
+    found = in_force(flags, changes=True).settings
     store = snapshot_commands.store_of(existing(found.paths.state), found.snapshots.reserve)
     manifest = store.load(id)  # before a journal is made or the engine asked
     if in_place and not yes and not _agreed(manifest):
@@ -151,8 +151,10 @@ def prune(volume: str | None, keep: int, dry_run: bool, as_json: bool, **flags: 
     """Removes all but the newest snapshots of each volume, whatever made them."""
     from dockmend.snapshots import restore_marker, snapshot_commands
 
+    folder = state_folder(flags, changes=not dry_run)
+
     async def work() -> list[str]:
-        store = snapshot_commands.store_of(state_folder(flags))
+        store = snapshot_commands.store_of(folder)
         by_volume: dict[str, list[str]] = {}
         for manifest in await snapshot_commands.list_(store, volume):
             by_volume.setdefault(manifest.volume, []).append(manifest.id)

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from dockmend.cli.options import client, options, seconds
+from dockmend.cli.options import options, seconds
+from dockmend.cli.places import client
 from dockmend.cli.terminal_text import ago, clean, emit, say, show, span, state_text, when
 from dockmend.errors import DockmendError
 

@@ -95,7 +95,9 @@ class RulesInForceAnswer(TypedDict):
     config: str | None
     rules: str
     state: str
-    engine: str | None  # None: found in the daemon's own environment
+    engine: str
+    engine_found: dict[str, Any] | None  # the settings' EngineFound: with the certificate files that it uses there
+    engine_root: str | None
     heal: str
     policy: dict[str, Any]
     rate: tuple[int, float] | None

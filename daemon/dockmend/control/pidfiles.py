@@ -26,12 +26,15 @@ LARGEST = 16 * 1024  # bytes of a pid file that are read
 
 
 class PidFile(msgspec.Struct, frozen=True):
-    """A running daemon. `started`: clock ticks from boot to its start, so that a later process is not taken for it."""
+    """A running daemon. `started`: clock ticks from boot to its start, so that a later process is not taken for it;
+    `engine`: the settings' EngineFound, for commands that the daemon does not answer; of another version it is empty.
+    """
 
     pid: int
     started: str
     socket: str
     state: str
+    engine: dict[str, str | bool | None] = msgspec.field(default_factory=dict)
 
 
 def folders(environ: Mapping[str, str]) -> list[Path]:
@@ -43,14 +46,16 @@ def folders(environ: Mapping[str, str]) -> list[Path]:
 
 
 @contextlib.contextmanager
-def announced(socket: Path, state: Path, environ: Mapping[str, str]) -> Iterator[bool]:
-    """Keeps this process's pid file while it runs; False if no folder for it can be written.
+def announced(
+    socket: Path, state: Path, environ: Mapping[str, str], engine: Mapping[str, str | bool | None] | None = None
+) -> Iterator[bool]:
+    """Keeps this process's pid file while it runs; False if no folder for it can be written. `engine`: see PidFile.
 
     Without one the daemon works all the same: commands then need `--state` or `--socket`.
     """
     for folder in folders(environ):
         _remove_stale(folder)
-    mine = PidFile(os.getpid(), started(os.getpid()), str(socket.absolute()), str(state.absolute()))
+    mine = PidFile(os.getpid(), started(os.getpid()), str(socket.absolute()), str(state.absolute()), dict(engine or {}))
     path = _write(mine, folders(environ))
     try:
         yield path is not None

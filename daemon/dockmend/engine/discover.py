@@ -56,6 +56,22 @@ class EngineAddress:
     tls: TLS | None = None
     source: str = "default"
 
+    def told(self) -> dict[str, Any]:
+        """As a daemon tells it to commands that are to ask the same engine: the settings' EngineFound."""
+        found: dict[str, Any] = {"url": self.url, "tls": self.tls is not None}
+        if self.tls is not None:
+            files = {"ca": self.tls.ca, "cert": self.tls.cert, "key": self.tls.key}
+            found |= {name: str(path.absolute()) for name, path in files.items() if path is not None}
+            found["verify"] = self.tls.verify
+        return found
+
+    @classmethod
+    def as_told(cls, found: Mapping[str, Any], source: str) -> EngineAddress:
+        """From what `told` says."""
+        files = {name: Path(found[name]) for name in ("ca", "cert", "key") if found.get(name) is not None}
+        tls = TLS(**files, verify=found.get("verify", True)) if found["tls"] else None
+        return cls(found["url"], tls, source)
+
     @property
     def warning(self) -> str | None:
         """What a person must know of an engine that is reached in clear."""

@@ -6,6 +6,7 @@ from dockmend.settings.load import check_file, find_paths, load, policy_again
 from dockmend.settings.parsed_values import Address
 from dockmend.settings.secrets import Secret
 from dockmend.settings.sections import (
+    EngineFound,
     HostLimits,
     HttpSettings,
     Mqtt,
@@ -20,6 +21,7 @@ from dockmend.settings.sections import (
 
 __all__ = [
     "Address",
+    "EngineFound",
     "HostLimits",
     "HttpSettings",
     "Mqtt",

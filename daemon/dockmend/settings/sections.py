@@ -271,6 +271,17 @@ class Paths(SectionBase):
         return self.state / "snapshots"
 
 
+class EngineFound(SectionBase):
+    """The engine that a daemon found, and the certificate files it uses there: for commands, which ask the same one."""
+
+    url: str
+    tls: bool = False
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    verify: bool = True
+
+
 class FileSettings(SectionBase):
     """Exactly what `dockmend.yaml` may hold."""
 
@@ -295,6 +306,7 @@ class Settings(FileSettings):
 
     paths: Paths = Paths()
     dry_run: bool = False
+    engine_found: EngineFound | None = None  # a daemon's: then neither `engine` nor the environment is asked
     only: str = ""  # the id of the one container that may be acted on (`dockmend demo`); "": all
     log_format: LogFormat = "auto"
     warnings: tuple[str, ...] = ()

@@ -248,7 +248,7 @@ def test_commands_speak_about_the_rules_and_settings_of_the_daemon(state, capsys
     found = in_force({"state": folder})
     assert [rule.name for rule in found.ruleset().rules] == ["x"]  # heal: off
     own = found.settings
-    assert (str(own.paths.rules), str(own.paths.state), own.engine) == ("/d/rules.d", "/d/state", "unix:///d.sock")
+    assert (str(own.paths.rules), own.paths.state, own.engine) == ("/d/rules.d", folder, "unix:///d.sock")
     assert (own.policy.allows("restart"), own.policy.allows("stop"), own.limits.rate) == (True, False, (5, 60.0))
     assert (own.dry_run, own.snapshots.reserve) == (True, 1 << 30)
     assert found.channels == frozenset({"ops", "home"})
