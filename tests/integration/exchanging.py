@@ -85,7 +85,7 @@ async def main(job: dict[str, str]) -> None:
     if job.get("far"):
         patch.setattr(in_place_restore, "same_host", lambda *_: False)
     if job["point"] == "marked":
-        stall_after(patch, "marks.put")
+        stall_after(patch, "restore_marker.put")
     elif job["point"] == "cleared":
         stall_after(patch, "clear")
     elif job["point"] == "kept":

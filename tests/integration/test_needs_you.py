@@ -11,6 +11,7 @@ from dockmend.notify.message import Kind
 from tests.integration.inside import Inside, inside
 from tests.integration.posting import NOTHING, OPS, Post
 from tests.integration.test_left_aside import pasted
+from tests.integration.test_recorded_ends import flood
 from tests.lab import PrivateEngine
 from tests.lab.waiting import eventually_async
 
@@ -36,6 +37,7 @@ async def test_an_owner_that_nobody_knows_is_told_once_and_so_is_its_end(
     gone = docker.inspect("vpn")["Id"]
     await docker.adocker("rm", "-f", "vpn")
     await asyncio.to_thread(docker.run, "vpn")
+    await asyncio.to_thread(flood, docker)  # else the second dockmend may hear from the engine who the old owner was
     async with inside(docker, tmp_path, NOTHING, notify=OPS) as one:
         await seen(one, "owner")
         one.passes(40)
