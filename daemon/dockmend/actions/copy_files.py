@@ -46,7 +46,7 @@ OVERHEAD = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CopyPlace:
     """One end of a copy. `container` None: a path of the host, as it was resolved."""
 
     container: Container | None
@@ -77,11 +77,11 @@ async def copy(ctx: ActionContext, params: Any, subject: Object) -> ActionResult
     return ActionResult(f"copied {source} to {target} ({size_text(size)} as a tar)", {"bytes": size})
 
 
-async def _place(ctx: ActionContext, template: str) -> Place:
+async def _place(ctx: ActionContext, template: str) -> CopyPlace:
     """What `CONTAINER:/PATH` or `/PATH` names. Raises Failed."""
     text = ctx.render(template)
     if text.startswith("/"):
-        return Place(None, below_roots(ctx, text))
+        return CopyPlace(None, below_roots(ctx, text))
     name, _, path = text.partition(":")
     if not name or not path.startswith("/"):
         raise ActionFailed(f"{text[:200]!r} is neither CONTAINER:/PATH nor a path of the host", again=False)
@@ -91,7 +91,7 @@ async def _place(ctx: ActionContext, template: str) -> Place:
         raise ActionFailed(f"there is no container {name[:100]!r}", again=False) from None
     if ctx.forbids is not None and (why := ctx.forbids(container)):
         raise ActionFailed(f"{container.name}: {why}", again=False)
-    return Place(container, path)
+    return CopyPlace(container, path)
 
 
 async def _drain(ctx: ActionContext, container: Container, path: str, spool: IO[bytes], limit: int) -> None:

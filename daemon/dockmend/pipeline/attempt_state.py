@@ -21,7 +21,7 @@ ALL_STEPS = 1 << 20
 """More steps than a rule can have."""
 
 
-class Stage(Enum):
+class AttemptStage(Enum):
     """How far an attempt is, see the module."""
 
     IDLE = "idle"
@@ -36,7 +36,7 @@ class AttemptState:
     if it has not begun; `finally_owed`: a step was cut short, so `finally` is to be run even if the
     attempt does not go on; `superseded_by`: why the incident is to give way, "" if it is not."""
 
-    stage: Stage = Stage.IDLE
+    stage: AttemptStage = AttemptStage.IDLE
     steps_done: int = 0
     failure: StepFailed | None = None
     began_at: float | None = None
@@ -46,17 +46,17 @@ class AttemptState:
     @property
     def begun(self) -> bool:
         """Whether steps of it are run, or were."""
-        return self.stage is not Stage.IDLE
+        return self.stage is not AttemptStage.IDLE
 
     @property
     def midway(self) -> bool:
         """Whether some of its steps are done and others are still to come."""
-        return self.stage is Stage.STEPS and self.steps_done > 0
+        return self.stage is AttemptStage.STEPS and self.steps_done > 0
 
     @property
     def made(self) -> bool:
         """Whether only its verification is to come."""
-        return self.stage is Stage.MADE
+        return self.stage is AttemptStage.MADE
 
     @property
     def goes_on(self) -> bool:
@@ -70,7 +70,7 @@ class AttemptState:
 
     def at_step(self, done: int) -> None:
         """So many steps are done, and the next one is about to be."""
-        self.stage, self.steps_done = Stage.STEPS, done
+        self.stage, self.steps_done = AttemptStage.STEPS, done
 
     def one_more(self) -> None:
         """Another step is done."""
@@ -78,11 +78,11 @@ class AttemptState:
 
     def all_done(self) -> None:
         """Only the verification is still to come."""
-        self.stage, self.steps_done = Stage.MADE, 0
+        self.stage, self.steps_done = AttemptStage.MADE, 0
 
     def forget_steps(self) -> None:
         """The next attempt, if there is one, begins with its first step."""
-        self.stage, self.steps_done = Stage.IDLE, 0
+        self.stage, self.steps_done = AttemptStage.IDLE, 0
 
     def take_failure(self) -> StepFailed | None:
         """The failure of `then`; it is not kept."""

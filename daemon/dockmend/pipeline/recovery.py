@@ -13,7 +13,7 @@ from dockmend.journal.records import ActionRecord, Incident
 from dockmend.mirror import Mirror
 from dockmend.pipeline.attempt import AttemptRunner
 from dockmend.pipeline.attempt_end import AttemptEnds
-from dockmend.pipeline.attempt_state import Stage
+from dockmend.pipeline.attempt_state import AttemptStage
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.step_runner import WITHIN, StepRunner
 from dockmend.rules.rule import Rule
@@ -49,7 +49,7 @@ class Recovery:
             state.finally_owed = True
         if record.part == "escalate" and settled.done:
             self.incidents.update(incident.id, rung=(incident.rung or 0) + 1, state="verifying")
-        if record.part == "finally" and settled.done and state.stage is Stage.STEPS:
+        if record.part == "finally" and settled.done and state.stage is AttemptStage.STEPS:
             state.one_more()
         if record.part == "after":
             await self._stop_again(incident, rule, record, done=settled.done)
