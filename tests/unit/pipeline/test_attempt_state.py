@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dockmend.pipeline.attempt_state import ALL_STEPS, AttemptState, AttemptStates, AttemptStage
+from dockmend.pipeline.attempt_state import ALL_STEPS, AttemptStage, AttemptState, AttemptStates
 
 
 @pytest.mark.parametrize(
