@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from dockmend.message_schemes import SCHEMES
+
 MARK = "***"
 """Stands in place of a secret."""
 
@@ -65,6 +67,11 @@ _BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
      rf"\g<1>{MARK}"),
     (re.compile(r"(?<![a-z0-9+.-])([a-z][a-z0-9+.-]{0,20}://[^\s/:@'\"]{0,200}:)[^\s/@'\"]{1,500}(?=@)", re.IGNORECASE),
      rf"\g<1>{MARK}"),  # user:secret@host
+    (re.compile(r"(https?://(?:hooks\.slack\.com/(?:services|workflows|triggers)|(?:[a-z]+\.)?discord(?:app)?\.com/api/"
+                r"(?:v\d+/)?webhooks|[\w.-]+\.webhook\.office\.com|[\w.-]+\.logic\.azure\.com|"
+                r"chat\.googleapis\.com/v1/spaces|api\.telegram\.org/bot|maker\.ifttt\.com/trigger|"
+                r"hc-ping\.com|open\.(?:feishu\.cn|larksuite\.com)/open-apis/bot|oapi\.dingtalk\.com/robot))"
+                r"[^\s,'\"]+", re.IGNORECASE), rf"\g<1>/{MARK}"),  # webhooks: whoever has the URL may post
     (re.compile(r"\b((?:Bearer|Basic|Digest|Negotiate)\s+)[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE), rf"\g<1>{MARK}"),
     (re.compile(r"\$(?:apr1|2[abxy]|1|5|6|y|argon2[a-z]{0,2}|scrypt|pbkdf2[a-z0-9-]{0,10})\$[^\s:,\"']{8,}"), MARK),
     (re.compile(r"\{(?:S?SHA(?:256|512)?|S?MD5|CRYPT)\}[^\s:,\"']{8,}"), MARK),  # LDAP's hashes
@@ -74,11 +81,18 @@ _BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
 )  # fmt: skip
 
 
+_ADDRESS = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{0,20}://)[^\s,\"']+")
+_SERVICES = SCHEMES - {"mqtt", "mqtts", "amqp", "amqps", "irc", "ircs", "mailto", "mailtos"}
+"""Schemes of message services, whose URLs hold their key anywhere. The others are protocols like any: of these only
+`user:secret@` is one."""
+
+
 def text(said: str, known: Iterable[str] = ()) -> str:
     """A text without secrets: those that are `known`, and those that are plain to see."""
     said = _without_known(said, known)
     for pattern, instead in _BY_FORM:
         said = pattern.sub(instead, said)
+    said = _ADDRESS.sub(lambda url: f"{url[1]}{MARK}" if url[1][:-3].lower() in _SERVICES else url[0], said)
     return _without_values(_without_values(said, _NAMED), _OPTION)
 
 
@@ -173,9 +187,6 @@ def _ended(text: str, value: str) -> int:
     return 0
 
 
-_ADDRESS = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{0,20}://)[^\s,\"']+")
-
-
 def addresses(said: str) -> str:
     """A text whose URLs say no more than their scheme: those of message services hold their key anywhere."""
     return _ADDRESS.sub(rf"\g<1>{MARK}", said)
@@ -215,13 +226,27 @@ def _scanned(words: Sequence[str]) -> list[str]:
             kept.append(MARK)
             awaited = False
             continue
-        awaited = _asks(word, program)
+        option = _attached_to(word, program)
+        awaited = not option and _asks(word, program)
         name = word.strip("\"'").rpartition("/")[2]
         if name in _NO_PASSWORD or name in _OTHERWISE or name.startswith(_OF_DATABASES):
             program = name
-        attached = not awaited and program not in _NO_PASSWORD and _ATTACHED.fullmatch(word) and _is_value(word[2:])
-        kept.append(f"-p{MARK}" if attached else text(word))
+        if not option and not awaited and program not in _NO_PASSWORD and _ATTACHED.fullmatch(word):
+            option = "-p" if _is_value(word[2:]) else ""
+        kept.append(f"{option}{MARK}" if option else text(word))
     return kept
+
+
+def _attached_to(word: str, program: str) -> str:
+    """The option of a password, with the password behind it in the same word; "" if it is none."""
+    if program in _NO_PASSWORD or not word.startswith("-"):
+        return ""
+    for option in _OTHERWISE.get(program, ()):
+        flags = re.match(rf"-[fsSkLgGvIiN]*{option[1]}" if program == "curl" else re.escape(option), word)
+        if len(option) == 2 and flags and _is_value(word[flags.end() :]):
+            return flags[0]
+    of_database = program.startswith(_OF_DATABASES) and word.startswith("-p") and _is_value(word[2:])
+    return "-p" if of_database else ""
 
 
 def known_arguments(given: Sequence[str]) -> tuple[str, ...]:

@@ -86,6 +86,51 @@ def test_texts_without_a_secret_stay_as_they_are(said):
     assert redaction.text(said) == said
 
 
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("to discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV/ now", "to discord://*** now"),
+        ("tgram://123456789:abcdefg/12315544/", "tgram://***"),
+        ("NTFYS://host/topic, x", "NTFYS://***, x"),
+        ("https://hooks.slack.com/services/T000/B000/XXXX", "https://hooks.slack.com/services/***"),
+        ("https://discord.com/api/webhooks/1/abc?wait=1", "https://discord.com/api/webhooks/***"),
+        ("https://api.telegram.org/bot12:AB-c/sendMessage", "https://api.telegram.org/bot/***"),
+    ],
+)
+def test_addresses_of_message_services_are_secrets(said, shown):
+    assert redaction.text(said) == redaction.label("dockmend.notify", said) == shown
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "unix:///var/run/docker.sock", "https://docs.example.org/api/webhooks", "tcp://h:2375", "mqtt://broker:1883/a",
+        "https://slack.com/help", "postgres://db/shop", "https://discord.com/channels/1",
+    ],
+)  # fmt: skip
+def test_other_addresses_stay_as_they_are(said):
+    assert redaction.text(said) == said
+
+
+@pytest.mark.parametrize(
+    ("command", "shown"),
+    [
+        (["curl", "-uadmin:secret", "http://h"], ["curl", "-u***", "http://h"]),
+        (["curl", "-fsSuadmin:secret", "http://h"], ["curl", "-fsSu***", "http://h"]),
+        (["redis-cli", "-aSECRET", "PING"], ["redis-cli", "-a***", "PING"]),
+        (["ldapsearch", "-wsecret", "-x"], ["ldapsearch", "-w***", "-x"]),
+        (["smbclient", "-UA%secret", "//h/s"], ["smbclient", "-U***", "//h/s"]),
+        (["mysql", "-pfoo", "shop"], ["mysql", "-p***", "shop"]), (["mysql", "-psecret"], ["mysql", "-p***"]),
+        (["sshpass", "-pfoo", "ssh"], ["sshpass", "-p***", "ssh"]),
+        (["redis-cli", "-a", "SECRET"], ["redis-cli", "-a", "***"]),
+        (["mysql", "-P3306", "-p$PASS", "--protocol=tcp"], ["mysql", "-P3306", "-p$PASS", "--protocol=tcp"]),
+        (["curl", "-fsSL", "http://h"], ["curl", "-fsSL", "http://h"]), (["redis-cli", "-n1"], ["redis-cli", "-n1"]),
+    ],
+)  # fmt: skip
+def test_a_password_that_is_attached_to_its_option(command, shown):
+    assert redaction.arguments(command) == shown
+
+
 def test_known_values_are_taken_out_wherever_they_stand():
     known = ["hunter2", "correct horse/staple", "-----\nline one of a key\nline two of a key\n"]
     said = "hunter2 -phunter2 'correct horse/staple' correct%20horse%2Fstaple ⏎ line two of a key"

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from dockmend.errors import DockmendError, InvalidFiles, UsageError
+from dockmend.message_schemes import SCHEMES
 from dockmend.settings import Settings, check_file, load
 from dockmend.settings.channels import AT_ONCE, DIGEST, Kind, Severity
-from dockmend.settings.url_schemes import LACKING, ON_THE_HOST, SCHEMES, check_heartbeat, check_url
+from dockmend.settings.url_schemes import LACKING, ON_THE_HOST, check_heartbeat, check_url
 
 HIDDEN = "hunter2"
 
