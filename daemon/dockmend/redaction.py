@@ -82,7 +82,7 @@ _BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 _ADDRESS = re.compile(r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]{0,20}://)[^\s,\"']+")
-_SERVICES = SCHEMES - {"mqtt", "mqtts", "amqp", "amqps", "irc", "ircs", "mailto", "mailtos"}
+_SERVICES = SCHEMES - {"x", "mqtt", "mqtts", "amqp", "amqps", "irc", "ircs", "mailto", "mailtos"}
 """Schemes of message services, whose URLs hold their key anywhere. The others are protocols like any: of these only
 `user:secret@` is one."""
 

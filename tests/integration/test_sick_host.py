@@ -84,7 +84,7 @@ def test_thirty_on_a_real_engine_are_healed_at_the_rate_and_said_once(docker: Pr
         assert len(begun) == len(names)
         assert at_most(begun, 10, 10.0)
         all_told(one)
-        said = [row for row in one.log if "depended-upon" in row.get("event", "")]
+        said = [row for row in one.log if row.get("id") == "budget_exhausted"]
         assert 1 <= len(said) <= 4  # once for each time that nothing had waited before
         assert [row for row in one.log if "used up" in json.dumps(row)] == said
         assert one.metric("dockmend_budget_suppressed_total") >= 10

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dockmend.actions.action import ActionFailed
 from dockmend.label_owner import divide
 from dockmend.model import REFERENCE_LABEL, as_written, main_network
 
@@ -105,6 +106,16 @@ def define(
     if endpoints:
         body["NetworkingConfig"] = {"EndpointsConfig": endpoints}
     return Definition(str(container.get("Name", "")).removeprefix("/"), body, leave, unknown_macs)
+
+
+def none_known(what: str, raw: Mapping[str, Any]) -> Collection[str]:
+    """Nobody knows who set the labels of a container: without any that does not matter. Raises ActionFailed."""
+    if not (raw.get("Config") or {}).get("Labels"):
+        return ()
+    raise ActionFailed(
+        f"cannot {what}: its image is gone, and nobody knows which of its labels are its owner's and which the image's",
+        again=False,
+    )
 
 
 def image_reference(container: Raw, image: Raw | None) -> str:

@@ -22,7 +22,7 @@ from dockmend.actions.action import (
 )
 from dockmend.actions.container_swap import ContainerSwap, settle_exchange
 from dockmend.actions.containers import expect_container
-from dockmend.actions.definition import Definition, References, define, image_reference
+from dockmend.actions.definition import Definition, References, define, image_reference, none_known
 from dockmend.actions.definition_references import resolve
 from dockmend.actions.engine_refusals import failed
 from dockmend.decide import a_task_of
@@ -167,16 +167,6 @@ def _owner_labels(ctx: ActionContext, what: str, raw: Mapping[str, Any]) -> Coll
     if known is not None and not known.image_unknown:
         return known.labels
     return none_known(what, raw)
-
-
-def none_known(what: str, raw: Mapping[str, Any]) -> Collection[str]:
-    """Nobody knows who set the labels of a container: without any that does not matter. Raises ActionFailed."""
-    if not (raw.get("Config") or {}).get("Labels"):
-        return ()
-    raise ActionFailed(
-        f"cannot {what}: its image is gone, and nobody knows which of its labels are its owner's and which the image's",
-        again=False,
-    )
 
 
 def known_macs(ctx: ActionContext, container: str) -> dict[str, str]:

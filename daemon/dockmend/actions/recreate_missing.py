@@ -17,10 +17,10 @@ from typing import Any
 from dockmend.actions.action import ActionContext, ActionFailed, ActionResult, Container, Settled, succeed
 from dockmend.actions.containers import expect_container
 from dockmend.actions.containers_recovery import MARGIN, POLL
-from dockmend.actions.definition import OWNER_LABELS, Definition, define, image_reference, labels_of
+from dockmend.actions.definition import OWNER_LABELS, Definition, define, image_reference, labels_of, none_known
 from dockmend.actions.definition_references import resolve
 from dockmend.actions.engine_refusals import failed
-from dockmend.actions.recreate import known_macs, none_known
+from dockmend.actions.recreate import known_macs
 from dockmend.errors import EngineError, NotFound
 from dockmend.journal.records import ActionRecord
 from dockmend.label_owner import divide

@@ -218,7 +218,7 @@ class Daemon:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if stop.is_set():
                 self.notifier.stopping()
-                log.info("stopping: running actions may end", seconds=shutdown)
+                log.info("stopping: running actions may end", id="stopping", seconds=shutdown)
             await self._stop(lanes, shutdown)
             await end_all([*parts, *ends])
 
@@ -314,7 +314,7 @@ class Daemon:
         http = self.settings.http
         tokens = await asyncio.to_thread(tokens_of, self.settings) if http.listen is not None else Tokens()
         for problem in tokens.problems:
-            log.error("a token of the HTTP server is missing", error=problem)
+            log.error("a token of the HTTP server is missing", id="http_token_missing", error=problem)
         await WebServer(http, HttpAnswers(self), tokens).run()
 
     async def _serve_commands(self) -> None:
@@ -325,7 +325,7 @@ class Daemon:
         self.dispatcher.open = False
         self.reconciler.stop()
         if not await lanes.drained(shutdown):
-            log.warning("actions still ran: they are settled at the next start")
+            log.warning("actions still ran: they are settled at the next start", id="actions_cut_off")
 
     # --- the stream of changes ----------------------------------------------------------------------------------
 
@@ -361,7 +361,10 @@ class Daemon:
         await asyncio.to_thread(keep, self.settings.paths.state, self.watch.info.name)
         self.healers.heed()
         if self.watch.info.product == PODMAN:
-            log.warning("this is Podman: a person's stop can look like a crash to dockmend, see docs/engines.md")
+            log.warning(
+                "this is Podman: a person's stop can look like a crash to dockmend, see docs/engines.md",
+                id="engine_is_podman",
+            )
         shadow = self.settings.dry_run
         aside = RecreationLeftovers(self.engine, self.own, self.journal, self.mirror, self.incidents, self.guards)
 
@@ -392,7 +395,7 @@ class Daemon:
         return self._listed.is_set()
 
     def _lane_failed(self, lane: str, error: Exception) -> None:
-        log.error("a fault of dockmend's own while treating", target=lane, exc_info=error)
+        log.error("a fault of dockmend's own while treating", id="treatment_fault", target=lane, exc_info=error)
 
     async def _once_listed(self, part: Callable[[], Awaitable[None]]) -> None:
         await self._listed.wait()
@@ -404,7 +407,7 @@ class Daemon:
         """Whether the clock on the wall was set: what goes by it is looked at anew."""
         by = self.clock.set_by()
         if by:
-            log.warning("the clock was set: limits and timers go by what elapses", seconds=by)
+            log.warning("the clock was set: limits and timers go by what elapses", id="clock_set", seconds=by)
             self.mirror.clock_set(by)
             self.reconciler.look_again("window")
 

@@ -41,9 +41,9 @@ def run(settings: Settings, policy: Callable[[], Policy]) -> int:
     """
     outlet = configure(settings.log_format)
     for warning in settings.warnings:
-        log.warning(warning)
+        log.warning(warning, id="setting_warning")
     for note in settings.notes:
-        log.info(note)
+        log.info(note, id="setting_note")
     rest_the_collector()
     address = discover(os.environ, Path.home(), settings.engine)
     used = address.told()
@@ -54,7 +54,7 @@ def run(settings: Settings, policy: Callable[[], Policy]) -> int:
 
 async def _main(settings: Settings, address: EngineAddress, policy: Callable[[], Policy], outlet: LogSink) -> int:
     if address.warning is not None:
-        log.warning(address.warning)
+        log.warning(address.warning, id="engine_address_warning")
     engine = DockerEngine.at(address, trusted=trusted(lambda: daemon.guards.policy), root=settings.engine_root)
     settings = settings.model_copy(update={"host": await host_name.found(settings, engine)})
     clock = Clock()
@@ -83,7 +83,7 @@ async def _main(settings: Settings, address: EngineAddress, policy: Callable[[],
             turn = Leadership(lock, turn.holder)
     except* PartFailed as failed:
         why = "; ".join(str(each) for each in failed.exceptions)
-        log.error("giving up", error=why)  # noqa: TRY400 - its traceback was logged where it was raised
+        log.error("giving up", id="giving_up", error=why)  # noqa: TRY400 - its traceback was logged where it was raised
         code = 1
     except* UsageError as wrong:
         raise _first(wrong) from None

@@ -33,9 +33,13 @@ class OtherHealers:
             return False
         self._rules.healers = healers
         if healers:
-            log.warning("another healer runs here: label:heal only says what it would do", healers=list(healers))
+            log.warning(
+                "another healer runs here: label:heal only says what it would do",
+                id="other_healer_found",
+                healers=list(healers),
+            )
         else:
-            log.warning("no other healer runs here any more: label:heal acts")
+            log.warning("no other healer runs here any more: label:heal acts", id="other_healer_gone")
         self._put_in_force(self._rules.again())
         return True
 

@@ -70,10 +70,20 @@ class ImageCleanup:
             for (incident, reference), mine in by_incident(self._own, images).items():
                 if len(mine) > 1 and not self._incidents.in_hand(incident):
                     told = await leave_one(self._own, mine)
-                    log.info("an incident left more than one image", incident=incident, image=reference, left=told)
+                    log.info(
+                        "an incident left more than one image",
+                        id="spare_images_found",
+                        incident=incident,
+                        image=reference,
+                        left=told,
+                    )
             self._forget_gone(images)
         except EngineError as error:
-            log.info("spare images are looked for later: the engine does not answer", error=str(error))
+            log.info(
+                "spare images are looked for later: the engine does not answer",
+                id="image_cleanup_postponed",
+                error=str(error),
+            )
 
     def _forget_gone(self, images: Iterable[Image]) -> None:
         """Rows of images that a person removed, and of commits that never ended."""

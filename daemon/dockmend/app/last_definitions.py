@@ -116,7 +116,11 @@ class LastDefinitions:
             cut[OWNER_LABELS] = sorted(container.labels)
         text = msgspec.json.encode(cut)
         if len(text) > LARGEST:
-            log.warning("its definition is too large to be kept: it cannot be made again", container=container.name)
+            log.warning(
+                "its definition is too large to be kept: it cannot be made again",
+                id="definition_too_large",
+                container=container.name,
+            )
             return
         self._journal.put_known(KEY + container.id, zlib.compress(text, 1))
         self._is_back(container.id)

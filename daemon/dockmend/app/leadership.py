@@ -44,7 +44,10 @@ class Leadership:
         before, self.holder = self.holder, self._lock.take(engine_id)
         if (before is None) == (self.holder is None):
             return True
-        log.warning(self.why_not or "the dockmend that acted on this engine has ended: this one acts from now on")
+        log.warning(
+            self.why_not or "the dockmend that acted on this engine has ended: this one acts from now on",
+            id="leadership_changed",
+        )
         self.over.set()
         return False
 

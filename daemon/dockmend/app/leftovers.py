@@ -66,10 +66,15 @@ class Leftovers:
                 continue
             try:
                 if await self._own.remove(row, volumes=row.purpose == "job"):
-                    log.info("removed a helper that was left behind", container=row.name, incident=row.incident)
+                    log.info(
+                        "removed a helper that was left behind",
+                        id="helper_removed",
+                        container=row.name,
+                        incident=row.incident,
+                    )
             except EngineError as error:
                 log.warning(
-                    "a helper that was left behind could not be removed yet",
+                    "a helper that was left behind could not be removed yet", id="helper_not_removed",
                     container=row.name, incident=row.incident, error=str(error),
                 )  # fmt: skip
                 if isinstance(error, EngineAway):

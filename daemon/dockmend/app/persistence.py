@@ -178,4 +178,6 @@ class Persistence:
     async def _keep_small(self) -> None:
         if await self._journal.used() > MOST_BYTES:
             removed = await self._journal.prune_to(int(MOST_BYTES * PRUNED_TO))
-            log.warning("the journal grew too large: its oldest incidents were removed", incidents=removed)
+            log.warning(
+                "the journal grew too large: its oldest incidents were removed", id="journal_trimmed", incidents=removed
+            )

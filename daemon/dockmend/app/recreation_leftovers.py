@@ -63,14 +63,16 @@ class RecreationLeftovers:
             if not unsettled and (container := await self.own.find(row)) is not None:
                 await self._one(row, container, undo)
         except (EngineError, JournalError) as error:
-            log.warning("left aside, and could not be put right", container=row.name, error=str(error))
+            log.warning(
+                "left aside, and could not be put right", id="aside_failed", container=row.name, error=str(error)
+            )
 
     def tell(self) -> None:
         """Says of each container that only has such a name what a person may do."""
         for each in stranded(self.mirror.containers(), self.own.objects):
             log.warning(
                 "a container has a name that a recreation gives, and the journal does not know it: it is left as it is",
-                container=each.container.name, why=each.why, commands=each.commands,
+                id="aside_unknown", container=each.container.name, why=each.why, commands=each.commands,
             )  # fmt: skip
 
     async def _go_on(self) -> None:
@@ -86,7 +88,7 @@ class RecreationLeftovers:
             except NotFound:
                 pass
             except (EngineError, JournalError, msgspec.MsgspecError) as error:
-                log.warning("what was set aside could not be started", error=str(error))
+                log.warning("what was set aside could not be started", id="aside_not_started", error=str(error))
                 continue
             with contextlib.suppress(JournalError):  # the next start finds it running
                 self.journal.put_known(key, None)
@@ -109,7 +111,11 @@ class RecreationLeftovers:
             self.own.forget(row)  # it has its place, or a person gave it another name
         elif row.purpose == "successor":
             await self.own.remove(row, volumes=True)
-            log.info("removed a container that was made for a recreation and never used", container=row.name)
+            log.info(
+                "removed a container that was made for a recreation and never used",
+                id="successor_removed",
+                container=row.name,
+            )
         elif undo is not None:
             await self._back(row, container, undo)
 
@@ -119,7 +125,8 @@ class RecreationLeftovers:
         if other is not None or forbidden:
             why = f"{undo.name} is there" if other else forbidden.reason if forbidden else ""
             log.warning(
-                "set aside by a recreation and left as it is: look at both", container=container.name, why=why,
+                "set aside by a recreation and left as it is: look at both",
+                id="aside_left", container=container.name, why=why,
                 commands=f"docker rm {container.name}",
             )  # fmt: skip
             return
@@ -137,7 +144,7 @@ class RecreationLeftovers:
             self.journal.put_known(BEGUN + container.id, None)
         log.warning(
             "a container was left aside by a recreation that could not be undone: it has its name again",
-            container=undo.name, started=start,
+            id="aside_put_right", container=undo.name, started=start,
         )  # fmt: skip
 
 

@@ -86,11 +86,11 @@ class Reloading:
         daemon = self._daemon
         trusted = daemon.guards.policy.trusted_images
         if policy != daemon.guards.policy:
-            log.warning("the settings' policy is narrower from now on")
+            log.warning("the settings' policy is narrower from now on", id="policy_narrowed")
         daemon.guards.hold(policy)
         self.waits = waits
         for each in waits:
-            log.warning("a reload does not widen the policy", what=each)
+            log.warning("a reload does not widen the policy", id="policy_not_widened", what=each)
         if policy.trusted_images != trusted:  # whose labels count is decided by each look
             daemon.mirror.wanted.update(daemon.mirror.entries)
             daemon.watch.wake()
@@ -115,7 +115,7 @@ class Reloading:
         daemon.reconciler.breakers.plan()
         self._count_rules()
         daemon.observer.degraded("rules", daemon.rules.degraded)
-        log.info("rules in force", rules=len(rules.rules), folder=str(daemon.settings.paths.rules))
+        log.info("rules in force", id="rules_in_force", rules=len(rules.rules), folder=str(daemon.settings.paths.rules))
 
     def _acts_now(self, rule: str) -> None:
         """A rule only shadowed so far: what it said it would do, it may do now."""

@@ -109,9 +109,17 @@ async def known_state(journal: Journal, mirror: Mirror, clock: Clock) -> Known:
             elif key.startswith(SCHEDULE):
                 told.fired[key.removeprefix(SCHEDULE)] = msgspec.msgpack.decode(value, type=float)
         except (msgspec.MsgspecError, ValueError, RecursionError):
-            log.warning("a piece of last known state is of another version and is left out", key=key)
+            log.warning(
+                "a piece of last known state is of another version and is left out",
+                id="state_of_other_version",
+                key=key,
+            )
     if told.moved:
-        log.warning("the clock was set since dockmend last ran: what waits goes by what elapsed", seconds=told.moved)
+        log.warning(
+            "the clock was set since dockmend last ran: what waits goes by what elapsed",
+            id="clock_set_between_runs",
+            seconds=told.moved,
+        )
         mirror.clock_set(told.moved)
     return told
 
@@ -166,13 +174,25 @@ async def take_up(
     for told in left_open:
         if shadow and not told.dry_run:
             actions.pop(told.id, None)
-            log.info("left open, since this is a dry run", incident=told.id, rule=told.rule, object=told.object_name)
+            log.info(
+                "left open, since this is a dry run",
+                id="incident_left_open",
+                incident=told.id,
+                rule=told.rule,
+                object=told.object_name,
+            )
             continue
         incident = times.incident(told)
         incidents.adopt(incident)
         records = actions.pop(incident.id, [])
         if records or incident.state != "waiting":
-            log.info("taking up what was open", incident=incident.id, rule=incident.rule, object=incident.object_name)
+            log.info(
+                "taking up what was open",
+                id="incident_resumed",
+                incident=incident.id,
+                rule=incident.rule,
+                object=incident.object_name,
+            )
         story = await journal.story(incident.id) if incident.attempts else None
         past = [replace(each, began_at=times.past(each.began_at)) for each in (story[1] if story is not None else ())]
         reconciler.take_up(incident, records, past)
@@ -227,6 +247,7 @@ async def _settle_one(reconciler: Reconciler, incident: Incident, record: Action
             await reconciler.attempt_runner.stop_what_was_stopped(incident, None, record.object_id, closes=False)
     except (EngineError, JournalError) as error:
         log.warning(
-            "an interrupted action could not be settled: the next start tries it again", action=record.action,
+            "an interrupted action could not be settled: the next start tries it again",
+            id="action_not_settled", action=record.action,
             error=str(error),
         )  # fmt: skip

@@ -107,7 +107,7 @@ class RuleStore:
         folder = self.settings.paths.rules
         if not folder.exists():  # it is waited for, and may be one that was misspelt
             missing = f"{folder} {without_folder(self.settings.heal)}"
-            log.warning(missing)
+            log.warning(missing, id="rules_folder_missing")
         try:
             files, contents = await asyncio.to_thread(self._load, self.settings.policy.rules_owner)
         except InvalidFiles as error:
@@ -147,7 +147,11 @@ class RuleStore:
             # Not held to the channels: one that was taken out of the settings must not end all healing.
             return load_texts(contents, host=self.host, problems=problems), contents
         except InvalidFiles as error:
-            log.warning("the last good rules cannot be used", problems=[str(problem) for problem in error.problems])
+            log.warning(
+                "the last good rules cannot be used",
+                id="last_good_rules_unusable",
+                problems=[str(problem) for problem in error.problems],
+            )
             return None
 
     def _keep(self, contents: Mapping[str, bytes]) -> None:
@@ -162,7 +166,7 @@ class RuleStore:
             for old in set(rule_names(folder)) - {Path(path).name for path in contents}:
                 (folder / old).unlink()
         except (OSError, Untrusted) as error:
-            log.warning("the last good rules could not be kept", error=str(error))
+            log.warning("the last good rules could not be kept", id="last_good_rules_not_kept", error=str(error))
 
 
 def _without_secrets(texts: Mapping[str, bytes]) -> dict[str, str]:
@@ -173,18 +177,18 @@ def _warn(files: RuleSet) -> None:
     """Who else gives orders, at each load: nobody else would notice."""
     for problem in files.warnings:
         if problem.line == 0:
-            log.warning("rule files are open to others", problem=str(problem))
+            log.warning("rule files are open to others", id="rule_file_open_to_others", problem=str(problem))
 
 
 def _tell(problems: tuple[str, ...]) -> None:
     for problem in problems:
-        log.error("rule error", problem=problem)
+        log.error("rule error", id="rule_error", problem=problem)
 
 
 def tell_problems(error: InvalidFiles) -> None:
     """Why a reload changed nothing."""
     for problem in error.problems:
-        log.error("rule error: the rules in force stay", problem=str(problem))
+        log.error("rule error: the rules in force stay", id="rule_error_rules_stay", problem=str(problem))
 
 
 async def watch_folder(folder: Path, changed: Callable[[], None]) -> None:

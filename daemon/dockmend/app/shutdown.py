@@ -42,6 +42,6 @@ class Shutdown:
         timer.start()
 
     def _end(self, why: str) -> None:
-        log.warning(why, then="what ran is settled at the next start")
+        log.warning(why, id="shutdown_forced", then="what ran is settled at the next start")
         self._outlet.flush(LAST_WORDS)
         os._exit(1)

@@ -34,7 +34,7 @@ async def forever(name: str, part: Callable[[], Awaitable[None]], clock: Callabl
             raise
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
-            log.exception("a part of dockmend failed and is begun anew", part=name, error=why)
+            log.exception("a part of dockmend failed and is begun anew", id="part_failed", part=name, error=why)
         ends.append(clock())
         if len(ends) == TOO_OFTEN and ends[-1] - ends[0] < WITHIN:
             raise PartFailed(f"{name} failed {TOO_OFTEN} times within {WITHIN:.0f} s: {why}")

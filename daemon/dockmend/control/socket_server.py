@@ -109,7 +109,11 @@ class SocketServer:
             command, arguments = parse(line)
             if command in CHANGING:
                 log.info(
-                    "command", command=command, actor=actor, **{f"arg_{key}": value for key, value in arguments.items()}
+                    "command",
+                    id="command",
+                    command=command,
+                    actor=actor,
+                    **{f"arg_{key}": value for key, value in arguments.items()},
                 )
                 arguments = {"actor": actor, **arguments}
             async with asyncio.timeout(self._answer_within):
@@ -119,7 +123,7 @@ class SocketServer:
         except TimeoutError:
             return _refusal(f"no answer within {self._answer_within:g} s: the daemon is busy, see its log", 1)
         except Exception:
-            log.exception("command failed")
+            log.exception("command failed", id="command_failed")
             return _refusal("internal error in the daemon: its log says more, please report it", 1)
 
 

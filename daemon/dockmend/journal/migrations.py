@@ -190,7 +190,9 @@ def open_for_writing(
             return _open_checked(path, migrations), None
         except _CorruptError as error:
             aside = _set_aside(path)
-            log.error(_CORRUPT, path=str(path), set_aside=str(aside), error=str(error))  # noqa: TRY400 - the reason is for a person
+            log.error(  # noqa: TRY400 - the reason is for a person
+                _CORRUPT, id="journal_corrupt", path=str(path), set_aside=str(aside), error=str(error)
+            )
             return _open_checked(path, migrations), aside
     except Untrusted as error:
         raise JournalError(_not_own(path, error)) from None

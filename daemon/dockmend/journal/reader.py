@@ -218,7 +218,12 @@ class JournalReader:
                 found.append(msgspec.json.decode(body, type=record))
             except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 # One row from another version must not keep the daemon from starting.
-                log.error("a record of the journal cannot be read", record=record.__name__, error=str(error))  # noqa: TRY400 - the reason is for a person
+                log.error(  # noqa: TRY400 - the reason is for a person
+                    "a record of the journal cannot be read",
+                    id="record_unreadable",
+                    record=record.__name__,
+                    error=str(error),
+                )
         return found
 
 

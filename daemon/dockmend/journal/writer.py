@@ -74,11 +74,18 @@ class Writer:
         if self._thread is not None:
             self._thread.join(CLOSING)
             if self._thread.is_alive():
-                log.error("the journal's disk takes nothing: what was not written is lost", path=str(self.path))
+                log.error(
+                    "the journal's disk takes nothing: what was not written is lost",
+                    id="journal_disk_dead",
+                    path=str(self.path),
+                )
             self._thread = None
         if self._pending:
             log.error(
-                "records were lost: the journal could not be written", records=len(self._pending), error=self.failure
+                "records were lost: the journal could not be written",
+                id="records_lost",
+                records=len(self._pending),
+                error=self.failure,
             )
 
     @property
@@ -175,12 +182,14 @@ class Writer:
                 self._disconnect()
             failure = error if isinstance(error, JournalError) else JournalError(unwritable(self.path, error))
             if self.healthy or self.failure != str(failure):
-                log.error("no action is taken until the journal can be written", error=str(failure))  # noqa: TRY400 - the reason is for a person
+                log.error(  # noqa: TRY400 - the reason is for a person
+                    "no action is taken until the journal can be written", id="journal_not_writable", error=str(failure)
+                )
             self.failure = str(failure)
             self.healthy = False
             return failure
         if not self.healthy:
-            log.warning("the journal can be written again", records=len(batch))
+            log.warning("the journal can be written again", id="journal_writable_again", records=len(batch))
         self.failure = ""
         self.healthy = True
         self.commits += 1
@@ -198,7 +207,7 @@ class Writer:
                 return True
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()  # only then is the file itself shorter
         except (sqlite3.Error, OSError, JournalError) as error:
-            log.info("the journal's file is made smaller later", error=str(error))
+            log.info("the journal's file is made smaller later", id="journal_shrink_postponed", error=str(error))
         return False
 
     def _commit(self, connection: sqlite3.Connection, batch: dict[Hashable, Op]) -> None:
@@ -211,7 +220,12 @@ class Writer:
                     # It could never be written; kept, it would hold up everything after it for ever.
                     del batch[key]
                     self.discarded += 1
-                    log.error("a record that can never be written was left out", record=repr(key), error=str(error))  # noqa: TRY400 - the reason is for a person
+                    log.error(  # noqa: TRY400 - the reason is for a person
+                        "a record that can never be written was left out",
+                        id="record_unwritable",
+                        record=repr(key),
+                        error=str(error),
+                    )
                     raise JournalError(f"a record cannot be written to the journal: {error}") from error
             connection.execute("COMMIT")
         except BaseException:
@@ -222,7 +236,9 @@ class Writer:
     def _connected(self) -> sqlite3.Connection:
         if self._connection is not None and self._inode != _inode(self.path):
             # Deleted or replaced under us: what we wrote into it would be gone with our last descriptor.
-            log.error("the journal was removed or replaced: it is opened again", path=str(self.path))
+            log.error(
+                "the journal was removed or replaced: it is opened again", id="journal_replaced", path=str(self.path)
+            )
             self._disconnect()
         return self._connection or self._connect()
 

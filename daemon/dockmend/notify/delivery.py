@@ -102,16 +102,29 @@ class Delivery:
     def _refused(self, channel: str, number: int, row: UndeliveredRow, verdict: Verdict) -> None:
         why, lane = "; ".join(verdict.said) or "it was not accepted", self.lanes[channel][number]
         if not lane.failing:
-            log.warning("a message was not accepted and is tried again", channel=channel, url=number + 1, reason=why)
+            log.warning(
+                "a message was not accepted and is tried again",
+                id="message_not_accepted",
+                channel=channel,
+                url=number + 1,
+                reason=why,
+            )
         lane.failing, lane.failed_at, lane.error = True, self._clock(), why
         self._outbox.failed(row)
         if count := self._outbox.give_up(channel, number, self._clock() - KEPT):
-            log.error("messages were given up on", channel=channel, url=number + 1, messages=count, reason=why)
+            log.error(
+                "messages were given up on",
+                id="messages_given_up",
+                channel=channel,
+                url=number + 1,
+                messages=count,
+                reason=why,
+            )
 
     def _well(self, channel: str, number: int) -> None:
         lane = self.lanes[channel][number]
         if lane.failing:
-            log.info("messages are accepted again", channel=channel, url=number + 1)
+            log.info("messages are accepted again", id="messages_accepted_again", channel=channel, url=number + 1)
         lane.failing, lane.delivered_at = False, self._clock()
 
 

@@ -42,9 +42,11 @@ class Heartbeat:
 
     def _tell(self, why: str | None) -> None:
         if why is not None and not self._failing:
-            log.warning("the heartbeat was not taken and is tried again", reason=why, seconds=self._every)
+            log.warning(
+                "the heartbeat was not taken and is tried again", id="heartbeat_failed", reason=why, seconds=self._every
+            )
         elif why is None and self._failing:
-            log.info("the heartbeat is taken again")
+            log.info("the heartbeat is taken again", id="heartbeat_ok_again")
         self._failing = why is not None
 
     async def _beat(self) -> str | None:

@@ -108,7 +108,12 @@ class Outbox:
             row = _read(each, moved)
             if row is None or row.channel not in self._channels:
                 why = "it cannot be read" if row is None else "its channel is not configured any more"
-                log.warning("a message of an earlier run is not sent", channel=each.channel, reason=why)
+                log.warning(
+                    "a message of an earlier run is not sent",
+                    id="message_of_earlier_run_dropped",
+                    channel=each.channel,
+                    reason=why,
+                )
                 if row is not None:
                     self._on_outcome(row.channel, row.message.kind, DeliveryOutcome.DROPPED)
                 self._written(each.sequence, None)
@@ -219,7 +224,12 @@ class Outbox:
             many = Counter(each.message.key for each in mine)
             row = min(mine, key=lambda each: (-many[each.message.key], each.sequence))
             self._on_outcome(channel, row.message.kind, DeliveryOutcome.DROPPED)
-            log.warning("a message is not sent: too many wait for its channel", channel=channel, kind=row.message.kind)
+            log.warning(
+                "a message is not sent: too many wait for its channel",
+                id="message_dropped",
+                channel=channel,
+                kind=row.message.kind,
+            )
             self._end(row, State.DROPPED)
 
     def _wake(self, channel: str) -> None:
@@ -237,7 +247,9 @@ class Outbox:
                     OutboxRow(sequence, row.channel, row.state, row.due_at, row.tries, taken, body)
                 )
         except JournalError as error:
-            log.warning("a message is only in memory: the journal takes nothing", error=str(error))
+            log.warning(
+                "a message is only in memory: the journal takes nothing", id="message_in_memory_only", error=str(error)
+            )
 
 
 def _encoded(message: Message) -> bytes:

@@ -185,7 +185,10 @@ class Sender:
                 if (future := child.pending.get(answer.id)) is not None and not future.done():
                     future.set_result(answer)
         except (ValueError, msgspec.MsgspecError):
-            log.warning("the process for messages said something that is no answer: it is ended")
+            log.warning(
+                "the process for messages said something that is no answer: it is ended",
+                id="message_process_misbehaved",
+            )
         finally:
             self._unfit(child)
             _kill(child)

@@ -163,7 +163,10 @@ class ActionBudget:
         if not queue.waiting:
             queue.waited, queue.since = 0, self.clock()
             log.warning(
-                "what is to be done waits, oldest and most depended-upon first", why=queue.text, rule=key or None
+                "more is to be done than may be done now: the rest waits, the oldest first",
+                id="budget_exhausted",
+                why=queue.text,
+                rule=key or None,
             )
         queue.waited += 1
         rank = self.rank(incident)
@@ -183,6 +186,11 @@ class ActionBudget:
         elif queue.waited:
             seconds = round(now - queue.since, 1)
             log.info(
-                "nothing waits any more", waited=queue.waited, seconds=seconds, whose=queue.whose, rule=key or None
+                "everything that waited for the budget was let in",
+                id="budget_free_again",
+                waited=queue.waited,
+                seconds=seconds,
+                whose=queue.whose,
+                rule=key or None,
             )
             queue.waited = 0

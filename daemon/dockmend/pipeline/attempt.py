@@ -217,7 +217,11 @@ class AttemptRunner:
             try:
                 if forbidden := await self._forbidden_start(incident, rule, step):
                     log.warning(
-                        "a step of `finally` is left out", rule=rule.name, action=step.action, why=forbidden.reason
+                        "a step of `finally` is left out",
+                        id="finally_step_left_out",
+                        rule=rule.name,
+                        action=step.action,
+                        why=forbidden.reason,
                     )
                     continue
                 record, _ = await self.steps.run(incident, rule, step, subject, "finally")
@@ -225,11 +229,11 @@ class AttemptRunner:
                     state.one_more()
                     await self._obey(incident, rule, record.object_id)
             except StepFailed as error:
-                log.warning("a step of `finally` failed", rule=rule.name, error=str(error))
+                log.warning("a step of `finally` failed", id="finally_step_failed", rule=rule.name, error=str(error))
             except (EngineAway, JournalError) as error:
                 if self.attempt_ends.is_open(incident.id):
                     raise
-                log.warning("`finally` was cut short", rule=rule.name, error=str(error))
+                log.warning("`finally` was cut short", id="finally_cut_short", rule=rule.name, error=str(error))
                 break
         if self.attempt_ends.is_open(incident.id):
             state.at_step(len(rule.then) + len(rule.finally_))
@@ -313,7 +317,7 @@ class AttemptRunner:
                 if not left or not error.again:
                     self.steps.owes_no_more(container.id)
                     why = f"a person's stop during its restart was lost, and could not be done again: {error}"
-                    log.warning("a stop was lost", container=container.name, why=str(error))
+                    log.warning("a stop was lost", id="person_stop_lost", container=container.name, why=str(error))
                     if closes:
                         self.attempt_ends.close(incident.id, "failed", why, "stopped")
                     return

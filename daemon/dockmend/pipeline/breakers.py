@@ -67,7 +67,7 @@ class Breakers:
         if first:
             self.observer.breaker(rule.name, target, opened=True)
         else:
-            log.info("a breaker stays open", rule=rule.name, target=target, why=reason)
+            log.info("a breaker stays open", id="breaker_stays_open", rule=rule.name, target=target, why=reason)
         return first
 
     def worked(self, rule: Rule, target: str) -> None:
@@ -124,7 +124,12 @@ class Breakers:
         if mine.healed_at is None and key not in self._offered:
             self._offered.add(key)
             self.timers.set(key, self.clock() + stable_while(rule.limits))
-            log.info("a breaker is half-open: what still stands is tried once", rule=name, target=target)
+            log.info(
+                "a breaker is half-open: what still stands is tried once",
+                id="breaker_half_open",
+                rule=name,
+                target=target,
+            )
             self.offer(name, target)
         elif self.incidents.of(name, target) is not None:
             self.timers.set(key, self.clock() + stable_while(rule.limits))

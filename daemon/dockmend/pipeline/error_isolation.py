@@ -30,7 +30,12 @@ class ErrorIsolation:
         fault = (what, f"{type(error).__name__}: {error}"[:200])
         if fault not in self._told and len(self._told) < TOLD_MOST:
             self._told.add(fault)
-            log.error("a fault of dockmend's own: the other containers are followed", about=what[:12], exc_info=error)
+            log.error(
+                "a fault of dockmend's own: the other containers are followed",
+                id="container_fault",
+                about=what[:12],
+                exc_info=error,
+            )
         return ()
 
     def each(self, offer: Offer) -> Offer:

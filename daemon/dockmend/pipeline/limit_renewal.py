@@ -86,5 +86,11 @@ class LimitRenewal:
         self.history.targets[name, target] = TargetHistory(renewed=[*renewed, now])
         key = ("reset", name, target)
         self.incidents.backlog.write(key, self.journal.put_reset, name, target, now)
-        log.info("begins anew: it was made another way", rule=name, target=target, container=subject.id[:12])
+        log.info(
+            "begins anew: it was made another way",
+            id="limits_renewed",
+            rule=name,
+            target=target,
+            container=subject.id[:12],
+        )
         return True

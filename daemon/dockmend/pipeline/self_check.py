@@ -60,7 +60,11 @@ class SelfCheck:
                 try:
                     await self.once()
                 except EngineError as error:
-                    log.info("the self-check comes later: the engine does not answer", error=str(error))
+                    log.info(
+                        "the self-check comes later: the engine does not answer",
+                        id="self_check_postponed",
+                        error=str(error),
+                    )
 
     async def once(self) -> int:
         """One check; returns how many things had been missed. Raises EngineError."""
@@ -141,7 +145,7 @@ class SelfCheck:
         return 1
 
     def _gap(self, what: str, **about: str) -> None:
-        log.warning("the self-check found what was missed", what=what, **about)
+        log.warning("the self-check found what was missed", id="self_check_found", what=what, **about)
         self.observer.gap("self_check")
 
 

@@ -440,7 +440,7 @@ class StepRunner:
                 break
             except StepFailed as error:
                 if not left or not error.again:
-                    log.warning("a stop was lost", container=member.name, why=str(error))
+                    log.warning("a stop was lost", id="person_stop_lost", container=member.name, why=str(error))
                     raise
             await asyncio.sleep(STOP_RETRY)
             if not self.mirror.owes_a_stop(member.id):

@@ -157,7 +157,12 @@ async def clear_restores(own: Ownership, store: SnapshotStore) -> list[str]:
         except EngineAway:
             raise
         except EngineError as error:
-            log.warning("a half-restored volume is left behind", volume=row.name, error=str(error))
+            log.warning(
+                "a half-restored volume is left behind",
+                id="half_restored_volume_left",
+                volume=row.name,
+                error=str(error),
+            )
     return removed
 
 

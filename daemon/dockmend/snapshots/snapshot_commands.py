@@ -121,7 +121,7 @@ async def tidy(own: Ownership, store: SnapshotStore, but: str | None = None) -> 
     helpers = await remove_helpers(own)
     settled = await in_place_restore.settle(InPlaceRestore(own, store, command_owner()), but)
     for told in settled:
-        log.warning(told)
+        log.warning(told, id="snapshot_warning")
     return [*files, *restores, *helpers, *settled]
 
 

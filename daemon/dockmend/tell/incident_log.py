@@ -74,14 +74,17 @@ class LogTeller(Observer):
     def connected(self, up: bool) -> None:
         if up != self._engine:
             if up:
-                self._log.info("connected to the engine" if self._engine is None else "the engine is back")
+                if self._engine is None:
+                    self._log.info("connected to the engine", id="engine_connected")
+                else:
+                    self._log.info("the engine is back", id="engine_back")
             else:
-                self._log.warning("the engine is lost: connecting again")
+                self._log.warning("the engine is lost: connecting again", id="engine_lost")
         self._engine = up
 
     def gap(self, cause: str) -> None:
         if cause != "self_check":  # which says itself what it found
-            self._log.warning("events may have been lost: everything was listed again", cause=cause)
+            self._log.warning("events may have been lost: everything was listed again", id="events_lost", cause=cause)
 
     def change(self, change: Change) -> None:
         trigger = next((name for name in change.triggers if name != "container.exited"), "container.exited")
@@ -96,7 +99,7 @@ class LogTeller(Observer):
         words = _words(trigger, change.network)
         if change.cause == "stopped":  # a restart that takes its time looks like a stop as it is told
             words = "was restarted" if change.runs_again else "ended"
-        say(f"{shown(name, 128)} {words}{note}", about=about)
+        say(f"{shown(name, 128)} {words}{note}", id="change", about=about)
 
     def incident(self, incident: Incident) -> None:
         before = self._told.get(incident.id)
@@ -107,7 +110,7 @@ class LogTeller(Observer):
             if before is None or (before.waiting_for, before.due_at) != (incident.waiting_for, incident.due_at):
                 self._waits(incident)
         else:
-            self._say("debug", incident, f"{_subject(incident)}: {incident.state}")
+            self._say("debug", "incident_state", incident, f"{_subject(incident)}: {incident.state}")
 
     def action(self, record: ActionRecord) -> None:
         incident = self._told.get(record.incident)
@@ -118,39 +121,40 @@ class LogTeller(Observer):
             what = _subject(incident) if incident is not None and same and record.attempt <= 1 else name
             nth = f", attempt {record.attempt}" if record.attempt > 1 else ""
             text = f"{what} → {record.action} (rule {shown(record.rule, 128)}{nth})"
-            self._log.info(text, incident=record.incident, about=about)
+            self._log.info(text, id="action_started", incident=record.incident, about=about)
             return
         took = _took((record.ended_at or record.began_at) - record.began_at)
         detail = f": {shown(record.detail)}" if record.detail else ""
         if record.outcome == "done":
-            self._log.info(f"{name}: {record.action} done{took}{detail}", incident=record.incident, about=about)
+            text = f"{name}: {record.action} done{took}{detail}"
+            self._log.info(text, id="action_done", incident=record.incident, about=about)
         else:
             text = f"{name}: {record.action} {record.outcome}{took}{detail}"
-            self._log.warning(text, incident=record.incident, about=about)
+            self._log.warning(text, id="action_failed", incident=record.incident, about=about)
 
     def breaker(self, rule: str, target: str, opened: bool) -> None:
         rule, target = shown(rule, 128), shown(target, 128)
         if opened:
             again = f"dockmend reset {shlex.quote(rule)} {shlex.quote(target)}"
-            self._log.error(f"rule {rule} gives up on {target}; to let it try again: {again}")
+            self._log.error(f"rule {rule} gives up on {target}; to let it try again: {again}", id="breaker_opened")
         else:
-            self._log.info(f"rule {rule} treats {target} again")
+            self._log.info(f"rule {rule} treats {target} again", id="breaker_closed")
 
     def paused(self, pauses: int) -> None:
-        self._log.info("pauses in force", pauses=pauses)
+        self._log.info("pauses in force", id="pauses_in_force", pauses=pauses)
 
     def degraded(self, part: str, why: str | None) -> None:
         if why == self._degraded.get(part):
             return
         if why is None:
             del self._degraded[part]
-            self._log.info(f"{part} works again")
+            self._log.info(f"{part} works again", id="part_works_again")
         else:
             self._degraded[part] = why
-            self._log.warning(f"{part} does not work", error=why)
+            self._log.warning(f"{part} does not work", id="part_does_not_work", error=why)
 
     def snapshot(self, volume: str, size: int, at: float) -> None:
-        self._log.info(f"snapshot of volume {shown(volume, 128)} completed", bytes=size)
+        self._log.info(f"snapshot of volume {shown(volume, 128)} completed", id="snapshot_done", bytes=size)
 
     # ------------------------------------------------------------------------------------------------------ from within
 
@@ -161,7 +165,9 @@ class LogTeller(Observer):
             self._second, before = second, self._in_second
             self._in_second = 0
             if before > _CHANGES:
-                self._log.info("and more changes than are worth a line each", changes=before - _CHANGES)
+                self._log.info(
+                    "and more changes than are worth a line each", id="changes_omitted", changes=before - _CHANGES
+                )
         self._in_second += 1
         return self._in_second > _CHANGES
 
@@ -169,7 +175,9 @@ class LogTeller(Observer):
         seconds = incident.due_at - incident.updated_at if incident.due_at is not None else None
         waits = ": waits" if seconds is None else f": waits {span_text(seconds)}" if seconds >= SHORTEST else ""
         reason = incident.reason if incident.waiting_for != "for" else "if it still is then, it is treated"
-        self._say("info", incident, f"{_subject(incident)}{waits}: {shown(reason or incident.waiting_for)}")
+        self._say(
+            "info", "incident_waits", incident, f"{_subject(incident)}{waits}: {shown(reason or incident.waiting_for)}"
+        )
 
     def _closed(self, incident: Incident, before: Incident | None) -> None:
         if before is not None and before.state == "closed" and incident.count == before.count:
@@ -192,7 +200,7 @@ class LogTeller(Observer):
             "dry_run": ("info", f"{what}{because or ': dry run'}"),
             "on_purpose": ("info", f"{name}: left alone{because}"),
         }[incident.outcome or "done"]
-        self._say(level, incident, f"{text} (rule {shown(incident.rule, 128)})")
+        self._say(level, "incident_closed", incident, f"{text} (rule {shown(incident.rule, 128)})")
 
     def _worth_saying(self, incident: Incident) -> bool:
         """The first of its kind, then once in a while: the same suppression can come a thousand times a minute."""
@@ -219,7 +227,7 @@ class LogTeller(Observer):
         if len(self._told) > _REMEMBERED:
             self._told.popitem(last=False)
 
-    def _say(self, level: str, incident: Incident, text: str) -> None:
+    def _say(self, level: str, event_id: str, incident: Incident, text: str) -> None:
         about = {
             "rule": incident.rule,
             "target": incident.target,
@@ -231,7 +239,7 @@ class LogTeller(Observer):
             "origin": incident.origin,
             "severity": incident.severity,
         }
-        getattr(self._log, level)(text, incident=incident.id, about=about)
+        getattr(self._log, level)(text, id=event_id, incident=incident.id, about=about)
 
 
 def _subject(incident: Incident) -> str:

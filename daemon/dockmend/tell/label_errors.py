@@ -51,7 +51,8 @@ class LabelErrors(Observer):
         found = ((label, vain) for label in seeming if (vain := in_vain(label, texts)) is not None)
         for label, vain in islice(found, MOST_ERRORS):
             log.warning(
-                "a label does nothing", container=container.name, label=label, why=f"it {vain.text}", todo=vain.todo,
+                "a label does nothing",
+                id="label_without_effect", container=container.name, label=label, why=f"it {vain.text}", todo=vain.todo,
                 until="the container is made anew with the label set right",
             )  # fmt: skip
 
@@ -62,6 +63,7 @@ class LabelErrors(Observer):
 
 def _tell(container: Container, error: LabelError) -> None:
     log.warning(
-        "a label is wrong", container=container.name, label=error.label, why=str(error), off=error.function.value,
+        "a label is wrong",
+        id="label_wrong", container=container.name, label=error.label, why=str(error), off=error.function.value,
         until="the container is made anew with the label set right",
     )  # fmt: skip

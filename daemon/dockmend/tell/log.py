@@ -75,7 +75,7 @@ class Console:
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> str:
         at, level, text = event.pop("timestamp"), event.pop("level"), shown(str(event.pop("event")), LONGEST)
         incident = event.pop("incident", None)
-        for hidden in ("about", "exception"):
+        for hidden in ("id", "about", "exception"):
             event.pop(hidden, None)
         if level not in ("info", "debug"):
             text = f"{level}: {text}"
@@ -87,10 +87,12 @@ class Console:
 
 
 def as_json(logger: WrappedLogger, method: str, event: EventDict) -> str:
-    """One JSON object; `about` becomes fields of its own."""
+    """One JSON object. `id` names the kind of event and stays the same if the sentence changes (docs/logs.md); what
+    libraries log has the id `library`. `about` becomes fields of its own."""
     fields = {
         "timestamp": iso(event.pop("timestamp")),
         "level": event.pop("level"),
+        "id": event.pop("id", "library"),
         "event": event.pop("event"),
         **event.pop("about", {}),
         **event,

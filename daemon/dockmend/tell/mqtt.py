@@ -300,7 +300,7 @@ class MqttTeller(Observer):
                     await self._send_some(client)
                 await client.publish(f"{self.prefix}/status", "offline", 1, retain=True)
         except (aiomqtt.MqttError, OSError, ValueError, TimeoutError) as error:
-            log.debug("mqtt_farewell_failed", reason=str(error))  # the last will says it
+            log.debug("mqtt_farewell_failed", id="mqtt_farewell_failed", reason=str(error))  # the last will says it
 
     # -------------------------------------------------------------------------------------------------- from within
 

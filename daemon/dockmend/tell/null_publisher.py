@@ -11,4 +11,6 @@ class NullPublisher:
     """The teller of actions where no broker is configured."""
 
     def publish(self, topic: str, payload: str, retain: bool = False) -> None:
-        log.warning("nothing was published: no broker is configured (settings: mqtt)", topic=topic)
+        log.warning(
+            "nothing was published: no broker is configured (settings: mqtt)", id="nothing_published", topic=topic
+        )

@@ -126,7 +126,7 @@ async def _answered(request: web.Request, handler: Handler) -> web.StreamRespons
     except TimeoutError:
         return sentence(503, f"no answer within {PATIENCE:g} s")
     except Exception:
-        log.exception("a request failed", path=request.path)
+        log.exception("a request failed", id="http_request_failed", path=request.path)
         return sentence(500, "a fault of dockmend's own: see its log")
 
 

@@ -217,7 +217,7 @@ async def _listening(address: Address, app: web.Application) -> AsyncIterator[tu
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             await server.start_serving()
             bound = Address(*server.sockets[0].getsockname()[:2])
-            log.info("listening", address=str(bound))
+            log.info("listening", id="http_listening", address=str(bound))
             yield bound, connections
         finally:
             server.close()

@@ -204,7 +204,7 @@ def test_it_is_said_once_and_not_once_for_each():
         while len(one.acted) < 200:
             one.passes(60)
         one.passes(1)
-    said = [line for line in lines if "depended-upon" in line["event"]]
+    said = [line for line in lines if line["id"] == "budget_exhausted"]
     assert len(said) == 1
     assert said[0]["log_level"] == "warning"
     assert said[0]["why"] == "the host's budget of 2 actions per 60 s is used up"
