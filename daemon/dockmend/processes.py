@@ -18,6 +18,15 @@ def started(pid: int) -> str:
     return "" if fields[0] in ("Z", "X") else fields[19]
 
 
+def pid_namespace() -> str:
+    """Names the set of processes whose ids are known here: a container has its own, with ids of its own; "" if the
+    kernel does not tell."""
+    try:
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        return ""
+
+
 def ended(pid: int, begun: str) -> bool:
     """Whether the process of that start is no more; False where that cannot be known: it, or another that has its id
     now, is hidden."""

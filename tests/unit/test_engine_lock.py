@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dockmend.app.engine_lock import EngineLock, holder_of, holder_path, lock_path
 from dockmend.app.leadership import Leadership
+from dockmend.cli import doctor_checks
 from dockmend.errors import UsageError
+from dockmend.processes import started
 
 ENGINE = "ABCD:../EFGH"
 
@@ -97,6 +101,59 @@ def test_nobody_acts_by_the_file_of_one_that_is_no_more(tmp_path: Path):
     for content in (b"", b"no json", b'{"pid": 1, "started": "0", "state": "/x"}'):
         path.write_bytes(content)
         assert holder_of(ENGINE, (tmp_path / "run", tmp_path / "none")) is None
+
+
+# ---------------------------------------------------------------------- two containers, one folder of locks
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[EngineLock]:
+    """The lock of a dockmend in another container, by whose process ids nothing can be said here."""
+    one = lock(tmp_path, "a")
+    (tmp_path / "a").mkdir()
+    assert one.take(ENGINE) is None
+    noted = holder_path(ENGINE, tmp_path / "run")
+    told = {**json.loads(noted.read_bytes()), "pid": 1, "started": "0", "namespace": "1", "state": "/its/own/view"}
+    noted.write_text(json.dumps(told))
+    yield one
+    one.release()
+
+
+def test_one_of_another_container_acts_while_it_holds_the_lock(elsewhere: EngineLock, tmp_path: Path):
+    holder = holder_of(ENGINE, (tmp_path / "run",))
+    assert holder is not None
+    assert (holder.elsewhere, holder.doubtful) == (True, False)
+    assert holder.told == "process 1, state folder /its/own/view in another container, or on its host"
+    [finding] = doctor_checks.acting(holder, tmp_path / "b")
+    assert finding.level == "note"
+    [finding] = doctor_checks.acting(holder, tmp_path / "a")  # it is the same folder, whatever it is called there
+    assert finding.level == "ok"
+    assert lock(tmp_path, "b").take(ENGINE) is not None, "a look at the lock does not take it"
+    elsewhere.release()
+    assert holder_of(ENGINE, (tmp_path / "run",)) is None
+
+
+def test_a_process_of_this_container_is_not_taken_for_one_of_another(elsewhere: EngineLock, tmp_path: Path):
+    noted = holder_path(ENGINE, tmp_path / "run")
+    told = {**json.loads(noted.read_bytes()), "pid": os.getpid(), "started": started(os.getpid())}
+    noted.write_text(json.dumps(told))
+    elsewhere.release()
+    assert holder_of(ENGINE, (tmp_path / "run",)) is None
+
+
+def test_who_may_not_ask_the_lock_is_told_that_it_is_not_known(
+    elsewhere: EngineLock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    own = os.open
+
+    def refused(path: Path, *rest: int) -> int:
+        if str(path).endswith(".lock"):
+            raise PermissionError
+        return own(path, *rest)
+
+    monkeypatch.setattr(os, "open", refused)
+    holder = holder_of(ENGINE, (tmp_path / "run",))
+    assert holder is not None
+    [finding] = doctor_checks.acting(holder, tmp_path / "b")
+    assert (finding.level, "not known" in finding.text) == ("note", True)
 
 
 # ------------------------------------------------------------------------------------------------------------- turns

@@ -78,6 +78,7 @@ READS_AN_IMAGES = {
     "mirror/exit_cause.py",  # which attributes of an event are hidden by a label, whoever set it
     "mirror/mirror.py",  # keeps what was once known
     "model.py",  # if the image is unknown, a label can hold back
+    "rules/healer_images.py",  # an image that says it is dockmend is warned of, and nothing else
     "cli/doctor_checks.py", "cli/coverage.py", "cli/explain.py",  # show them
 }  # fmt: skip
 READS_ATTRIBUTES = {

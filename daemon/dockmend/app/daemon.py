@@ -45,7 +45,7 @@ from dockmend.mirror import Mirror
 from dockmend.mirror.proven_names import ProvenNames
 from dockmend.model import Change, Container
 from dockmend.observer import Observers
-from dockmend.own_container import own_containers
+from dockmend.own_container import in_container, own_containers
 from dockmend.ownership import Ownership
 from dockmend.pipeline.dependent_counts import DependentCounts
 from dockmend.pipeline.dispatcher import Dispatcher
@@ -144,7 +144,11 @@ class Daemon:
         self.image_cleanup = ImageCleanup(self.own, self.incidents, settings.dry_run)
         self.reloading = Reloading(self, policy or (lambda: settings.policy))
         self._listed = asyncio.Event()
-        self.healers = OtherHealers(self.mirror, self.rules, self.reloading.put_in_force)
+        acts = not settings.dry_run and not settings.only
+        known = acts and (self.guards.own or not in_container())
+        self.healers = OtherHealers(
+            self.mirror, self.rules, self.reloading.put_in_force, self.guards.is_own if known else None
+        )
 
     def _mqtt(self) -> MqttTeller | None:
         if self.settings.mqtt is None:
@@ -165,6 +169,8 @@ class Daemon:
         self.hub.container_changed(before, after)
         if not self._listed.is_set():
             return
+        if before is None and after is not None:
+            self.healers.appeared(after)
         if healers_changed(before, after):
             self.healers.changed.set()
         if begins_to_ask(before, after):

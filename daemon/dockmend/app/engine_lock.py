@@ -4,7 +4,8 @@ The lock is a file named after the engine in the runtime folder of this host (/r
 that cannot be written. It is the kernel's (flock), so it ends with its process, however that ends.
 
 Whoever can open a file can lock it, also one that they may only read. So the lock is 0600, and who holds it stands in a
-file beside it that everybody may read.
+file beside it that everybody may read. A process id of another container says nothing here; whether its process still
+runs is then asked of the lock, by a second one (of the open file description) that can be asked for without taking it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,7 +24,7 @@ import structlog
 from dockmend import folders
 from dockmend.control.pidfiles import DEFAULT_RUNTIME, RUNTIME_VARIABLE
 from dockmend.errors import UsageError
-from dockmend.processes import started
+from dockmend.processes import pid_namespace, started
 
 log = structlog.get_logger("dockmend")
 
@@ -31,16 +33,36 @@ LARGEST = 4096
 """Bytes of a holder's file that are read."""
 
 
-class Holder(msgspec.Struct, frozen=True):
-    """The dockmend that acts. `started`: as in control.pidfiles.PidFile."""
+class Holder(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The dockmend that acts. `started`: as in control.pidfiles.PidFile; `namespace`: in which its id is `pid`;
+    `folder`: device and inode of its state folder, which other containers may call otherwise; of another version these
+    two are "". `doubtful`: it may have ended since.
+    """
 
     pid: int
     started: str
     state: str
+    namespace: str = ""
+    folder: str = ""
+    doubtful: bool = False
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its process id and the path of its state folder are those of another container, or of the host."""
+        return self.namespace not in ("", pid_namespace())
 
     @property
     def told(self) -> str:
-        return f"process {self.pid}, state folder {self.state}" if self.pid else "a process that does not say which"
+        if not self.pid:
+            return "a process that does not say which"
+        where = " in another container, or on its host" if self.elsewhere else ""
+        return f"process {self.pid}, state folder {self.state}{where}"
+
+    def works_on(self, state: Path) -> bool:
+        """Whether that is its state folder."""
+        if self.folder and (here := _folder(state)):
+            return self.folder == here
+        return Path(self.state) == state.absolute()
 
 
 UNKNOWN = Holder(0, "", "")
@@ -100,7 +122,10 @@ class EngineLock:
                 break
             self.release()
         self.engine_id = engine_id
-        mine = Holder(os.getpid(), started(os.getpid()), str(self._state.absolute()))
+        with contextlib.suppress(OSError):  # only for who asks from another container
+            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, _range(fcntl.F_WRLCK))
+        state = self._state.absolute()
+        mine = Holder(os.getpid(), started(os.getpid()), str(state), pid_namespace(), _folder(state))
         _write(self._path.with_suffix(".json"), mine)
         return None
 
@@ -130,9 +155,43 @@ def holder_of(engine_id: str, folders: tuple[Path, ...]) -> Holder | None:
     """Who acts on an engine, by the locks in these folders; for a look from another process. None: nobody does."""
     for folder in folders:
         found = _read(holder_path(engine_id, folder))
-        if found.pid and started(found.pid) == found.started:
-            return found
+        if not found.elsewhere:
+            if found.pid and started(found.pid) == found.started:
+                return found
+        elif (held := _is_held(lock_path(engine_id, folder))) is not False:
+            return msgspec.structs.replace(found, doubtful=held is None)
     return None
+
+
+def _is_held(path: Path) -> bool | None:
+    """Whether some process holds a lock; None: this user may not ask."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return None
+    try:
+        answer = fcntl.fcntl(file, fcntl.F_OFD_GETLK, _range(fcntl.F_WRLCK))
+    except OSError:
+        return None
+    finally:
+        os.close(file)
+    kind: int = struct.unpack_from("h", answer)[0]
+    return kind != fcntl.F_UNLCK
+
+
+def _range(kind: int) -> bytes:
+    """A `struct flock` over the whole file, see fcntl(2)."""
+    return struct.pack("hhqqi4x", kind, os.SEEK_SET, 0, 0, 0)
+
+
+def _folder(state: Path) -> str:
+    try:
+        seen = state.stat()
+    except OSError:
+        return ""
+    return f"{seen.st_dev}:{seen.st_ino}"
 
 
 def _write(path: Path, mine: Holder) -> None:
@@ -144,7 +203,8 @@ def _read(path: Path) -> Holder:
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            return msgspec.json.decode(os.pread(file, LARGEST, 0), type=Holder)
+            found = msgspec.json.decode(os.pread(file, LARGEST, 0), type=Holder)
+            return msgspec.structs.replace(found, doubtful=False)
         finally:
             os.close(file)
     except (OSError, msgspec.MsgspecError, ValueError):

@@ -20,6 +20,7 @@ from dockmend.cli.options import address_of, daemon_uid, engine_of, of_journal, 
 from dockmend.cli.places import found_paths
 from dockmend.cli.terminal_text import emit, say
 from dockmend.errors import DockmendError, EngineAway, EngineError, InvalidFiles, JournalError, NotFound, UsageError
+from dockmend.own_container import in_container
 
 if TYPE_CHECKING:
     from dockmend.engine.engine_api import Listing
@@ -50,7 +51,7 @@ def doctor(as_json: bool, **flags: Any) -> int:
 
 
 async def _findings(flags: dict[str, Any]) -> list[DoctorFinding]:
-    from dockmend.guards import idle_protections
+    from dockmend.guards import Guards, idle_protections
 
     asked, whole, found = _settings(flags)
     settings = asked.settings
@@ -75,6 +76,8 @@ async def _findings(flags: dict[str, Any]) -> list[DoctorFinding]:
         found += doctor_checks.consent(containers)
         found += doctor_checks.left_aside(containers, owned)
         found += doctor_checks.healers(containers)
+        if asked.own or not in_container():  # else dockmend's own container is not known
+            found += doctor_checks.dockmends(containers, Guards(settings.policy, asked.own, owned).is_own)
         found += doctor_checks.restart_policies(containers, rules)
     return found
 

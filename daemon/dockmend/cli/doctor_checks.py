@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from dockmend import redaction
 from dockmend.app.engine_lock import Holder
+from dockmend.app.healer_conflicts import SHARE
 from dockmend.engine.engine_api import PODMAN, EngineInfo
 from dockmend.model import Container
 from dockmend.owned import OwnedObjects
-from dockmend.rules.healer_images import foreign_healers
+from dockmend.rules.healer_images import foreign_healers, other_dockmends
 from dockmend.rules.label_names import Function, in_vain, labels_in, means_something
 from dockmend.rules.label_rules import asked
 from dockmend.rules.owner_labels import Cause, LabelError, wishes
@@ -131,11 +132,25 @@ def clock_skew(ahead: float) -> DoctorFinding:
 def acting(holder: Holder | None, state: Path) -> list[DoctorFinding]:
     """Which dockmend acts on the engine. `state`: the state folder that is asked about."""
     if holder is None:
-        return [DoctorFinding("ok", "acting", "no dockmend that acts on this engine runs on this host")]
-    if Path(holder.state) == state.absolute():
+        return [DoctorFinding("ok", "acting", "no dockmend holds the lock of this engine: none that shares it acts")]
+    if holder.doubtful:
+        text = f"another dockmend noted that it acts on this engine: {holder.told}; whether it still runs is not known"
+        return [DoctorFinding("note", "acting", text, "run this as root, who may ask the lock")]
+    if holder.works_on(state):
         return [DoctorFinding("ok", "acting", f"the dockmend that acts on this engine: {holder.told}")]
     todo = f"end one of the two: one with {state} only watches while that one runs"
     return [DoctorFinding("note", "acting", f"another dockmend acts on this engine: {holder.told}", todo)]
+
+
+def dockmends(containers: Iterable[Container], is_own: Callable[[Container], bool]) -> list[DoctorFinding]:
+    """Containers that look like a dockmend other than the one that is asked about."""
+    todo = f"end one of the two, or run one with --dry-run; {SHARE}"
+    return [
+        DoctorFinding(
+            "note", "acting", f"container {name} looks like another dockmend: unless they share a lock, both act", todo
+        )
+        for name in other_dockmends(containers, is_own)
+    ]  # fmt: skip
 
 
 def healers(containers: Iterable[Container]) -> list[DoctorFinding]:

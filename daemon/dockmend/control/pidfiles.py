@@ -16,7 +16,7 @@ import msgspec
 
 from dockmend.file_trust import Untrusted
 from dockmend.folders import made, replace
-from dockmend.processes import ended, started
+from dockmend.processes import ended, pid_namespace, started
 
 RUNTIME_VARIABLE = "DOCKMEND_RUNTIME"
 """Environment variable: another folder than /run/dockmend for pid files (a container, tests)."""
@@ -35,6 +35,7 @@ class PidFile(msgspec.Struct, frozen=True):
     socket: str
     state: str
     engine: dict[str, str | bool | None] = msgspec.field(default_factory=dict)
+    namespace: str = ""  # in which its id is `pid`: containers may share the folder
 
 
 def folders(environ: Mapping[str, str]) -> list[Path]:
@@ -55,14 +56,18 @@ def announced(
     """
     for folder in folders(environ):
         _remove_stale(folder)
-    mine = PidFile(os.getpid(), started(os.getpid()), str(socket.absolute()), str(state.absolute()), dict(engine or {}))
+    mine = PidFile(
+        os.getpid(), started(os.getpid()), str(socket.absolute()), str(state.absolute()), dict(engine or {}),
+        pid_namespace(),
+    )  # fmt: skip
     path = _write(mine, folders(environ))
     try:
         yield path is not None
     finally:
         if path is not None:
             with contextlib.suppress(OSError):
-                path.unlink()
+                if _read(path) == mine:  # not that of a container with the same process id
+                    path.unlink()
 
 
 def _remove_stale(folder: Path) -> None:
@@ -70,7 +75,7 @@ def _remove_stale(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for path in folder.glob("*.json"):
             entry = _read(path)
-            if entry is not None and ended(entry.pid, entry.started):
+            if entry is not None and _is_here(entry) and ended(entry.pid, entry.started):
                 path.unlink()
 
 
@@ -93,9 +98,14 @@ def running(environ: Mapping[str, str]) -> list[PidFile]:
         with contextlib.suppress(OSError):
             for path in folder.glob("*.json"):
                 entry = _read(path)
-                if entry is not None and started(entry.pid) == entry.started:
+                if entry is not None and _is_here(entry) and started(entry.pid) == entry.started:
                     found[entry.pid] = entry
     return sorted(found.values(), key=lambda each: (int(each.started), each.pid))
+
+
+def _is_here(entry: PidFile) -> bool:
+    """Whether its process id means something here; one of another version does not tell."""
+    return entry.namespace in ("", pid_namespace())
 
 
 def _read(path: Path) -> PidFile | None:

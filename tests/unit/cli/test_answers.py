@@ -448,6 +448,12 @@ def test_doctor_finds_other_healers():
     assert doctor_checks.healers([container("web")])[0].level == "ok"
 
 
+def test_doctor_finds_another_dockmend_by_its_container():
+    here = [container("mine", image="dockmend"), container("theirs", image="nas/dockmend:2"), container("web")]
+    [found] = doctor_checks.dockmends(here, lambda each: each.name == "mine")
+    assert (found.level, "container theirs looks like another dockmend" in found.text) == ("note", True)
+
+
 def test_doctor_finds_those_that_ask_for_healing_without_a_health_check():
     [found] = doctor_checks.consent([container("a", labels={"autoheal": "true"}, check=None), container("b")])
     assert (found.level, "container a asks" in found.text) == ("problem", True)

@@ -10,7 +10,7 @@ import pytest
 
 from dockmend.control import pidfiles
 from dockmend.control.pidfiles import PidFile, announced, running
-from dockmend.processes import started
+from dockmend.processes import pid_namespace, started
 
 
 @pytest.fixture
@@ -31,8 +31,11 @@ def test_a_daemon_is_found_while_it_runs(environ, tmp_path):
     with announced(tmp_path / "sock", tmp_path / "state", environ) as written:
         assert written
         assert running(environ) == [
-            PidFile(os.getpid(), started(os.getpid()), str(tmp_path / "sock"), str(tmp_path / "state"))
-        ]
+            PidFile(
+                os.getpid(), started(os.getpid()), str(tmp_path / "sock"), str(tmp_path / "state"),
+                namespace=pid_namespace(),
+            )
+        ]  # fmt: skip
     assert running(environ) == []
 
 
@@ -43,6 +46,17 @@ def test_a_daemon_that_was_killed_is_not_found_and_its_file_goes_with_the_next_s
     with announced(tmp_path / "sock", tmp_path / "state", environ):
         assert not nobody.exists()
         assert not later.exists()
+
+
+def test_a_daemon_of_another_container_is_none_of_this_and_keeps_its_file(environ, tmp_path):
+    there = PidFile(os.getpid(), started(os.getpid()), "/sock", "/state", namespace="1")
+    path = write(environ, there, "2.json")
+    dead = write(environ, PidFile(2**22 + 1, "5", "/sock", "/state", namespace="1"), "3.json")
+    assert running(environ) == []
+    with announced(tmp_path / "sock", tmp_path / "state", environ):
+        assert (path.exists(), dead.exists()) == (True, True)  # whether it runs can only be known there
+        write(environ, there, f"{os.getpid()}.json")
+    assert (path.parent / f"{os.getpid()}.json").exists(), "it is another's by now"
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o664])
