@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 
 from dockmend import __version__
+from tests.integration.test_ends import kill_main
+from tests.integration.test_recorded_ends import flood
 from tests.lab import PrivateEngine, eventually, sweep
 from tests.lab.packages import BASE, OFFLINE, USER, Clone, base_image
 
@@ -33,7 +35,8 @@ class Host:
         self.engine = engine
         self.clone = clone
         self._environment = {
-            "DOCKER_HOST": engine.url, "DOCKER_SOCKET": str(engine.socket), "BASE": base_image(engine), **OFFLINE
+            "DOCKER_HOST": engine.url, "DOCKER_SOCKET": str(engine.socket),
+            "DOCKER_ROOT": str(engine.folder / "data"), "BASE": base_image(engine), **OFFLINE
         }  # fmt: skip
 
     def command(self, *words: str, check: bool = True) -> str:
@@ -109,6 +112,28 @@ def test_the_clone_of_a_user_is_a_whole_installation(host: Host):
     host.compose("compose.yaml", "down", "--volumes")
     assert host.engine.docker("ps", "--all", "--quiet", "--filter", "name=dockmend") == ""
     assert host.engine.docker("volume", "ls", "--quiet") == ""
+
+
+def test_what_a_person_stopped_unseen_stays_stopped_in_the_standard_installation(host: Host):
+    """dockmend is down, a person stops a container, and the engine forgets that before dockmend is back."""
+    host.engine.run("first")
+    host.compose("compose.yaml", "up", "--detach")
+    for name in ("stopped", "killed"):
+        host.engine.run(name, "--label", "dockmend.heal=true", "--restart", "no")
+    eventually(lambda: host.inside("dockmend", "coverage").count("label:heal") >= 2, what="both are seen")
+    host.engine.docker("stop", "dockmend")
+    host.engine.docker("stop", "-t", "1", "stopped")
+    host.engine.docker("kill", "killed")
+    flood(host.engine)
+    host.engine.docker("start", "dockmend")
+    host.engine.run("witness", *LABELLED)
+    eventually(lambda: "witness" in host.inside("dockmend", "coverage"), what="dockmend is back")
+    kill_main(host.engine, "witness")
+    assert host.incident("witness")["outcome"] == "healed"
+    assert [host.engine.state(name) for name in ("stopped", "killed")] == ["exited", "exited"]
+    assert json.loads(host.inside("dockmend", "incidents", "--json", "--container", "stopped")) == []
+    said = host.inside("dockmend", "doctor")
+    assert re.search(r"data/containers: readable", said), said
 
 
 def test_the_image_is_small_and_says_what_it_is(host: Host):

@@ -46,7 +46,7 @@ def running(engine: PrivateEngine, settings: str = SETTINGS) -> Iterator[Daemon]
 
 
 def flood(engine: PrivateEngine) -> None:
-    """The engine forgets everything that came before."""
+    """The engine forgets everything that came before, the start of a container `first` among it."""
     name = "flood"
     engine.run(name)
     for _ in range(FLOOD):
