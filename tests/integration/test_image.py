@@ -136,6 +136,20 @@ def test_what_a_person_stopped_unseen_stays_stopped_in_the_standard_installation
     assert re.search(r"data/containers: readable", said), said
 
 
+def test_after_the_engine_was_killed_it_comes_back_and_so_does_what_the_engine_left_down(host: Host):
+    """An engine that was killed ends every container, and starts only those with `restart: always` again."""
+    host.compose("compose.yaml", "up", "--detach")
+    host.engine.run("web", *LABELLED, "--restart", "unless-stopped")
+    host.engine.run("mine", *LABELLED, "--restart", "unless-stopped")
+    host.engine.docker("stop", "-t", "1", "mine")
+    eventually(lambda: host.inside("dockmend", "coverage").count("label:heal") >= 2, what="both are seen")
+    host.engine.kill()
+    host.engine.start()
+    assert host.incident("web")["cause"] == "left_down"
+    assert host.incident("web")["outcome"] == "healed"
+    assert (host.engine.state("dockmend"), host.engine.state("mine")) == ("running", "exited")
+
+
 def test_the_image_is_small_and_says_what_it_is(host: Host):
     def of(image: str) -> dict[str, Any]:
         return dict(json.loads(host.engine.docker("image", "inspect", image))[0])
