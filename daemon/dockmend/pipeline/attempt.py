@@ -128,7 +128,7 @@ class AttemptRunner:
         done = max(since, self.attempt_ends.states.get(incident.id).behind)
         return changing((*rule.then, *rule.finally_)[done:])
 
-    async def round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
+    async def run_finally(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
         """What is left of `finally`, of an attempt that was cut short and is not gone on with."""
         state = self.attempt_ends.states.of(incident.id)
         made, done = state.made, state.steps_done

@@ -12,6 +12,7 @@ from dockmend.observer import Observer
 from dockmend.pipeline.action_budget import ActionBudget
 from dockmend.pipeline.attempt_state import AttemptStates
 from dockmend.pipeline.breakers import Breakers
+from dockmend.pipeline.decide_next import AwaitUnpause, Close, GiveWay, GuestsOut
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.live_state import LiveState
 from dockmend.pipeline.timers import Timers
@@ -88,6 +89,18 @@ class AttemptEnds:
         mine.ended_at = self.clock()
         self.breakers.worked(rule, incident.target)
         self.close(incident.id, outcome, reason)
+
+    def verified(self, incident: Incident, rule: Rule, end: GuestsOut | Close | AwaitUnpause | GiveWay) -> None:
+        """A verification ended neither well nor badly."""
+        match end:
+            case GuestsOut(reason):
+                self.guests_are_out(incident, rule, reason)
+            case Close(outcome, reason, code):
+                self.close(incident.id, outcome, reason, code)
+            case AwaitUnpause():
+                self.park(incident.id, self.until_it_goes_on())
+            case GiveWay():
+                self.gave_way(incident.id)
 
     def guests_are_out(self, incident: Incident, rule: Rule, reason: str) -> None:
         """It is well itself, and what is to come back with it is not: to try it again would only cut them off again.

@@ -15,6 +15,7 @@ from dockmend.observer import Observer
 from dockmend.pipeline.action_budget import ActionBudget
 from dockmend.pipeline.attempt import AttemptRunner
 from dockmend.pipeline.attempt_end import AttemptEnds
+from dockmend.pipeline.decide_next import Failed, Succeeded, after_verification
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.keyed_workers import WorkerCaps
 from dockmend.pipeline.live_state import LiveState, Observation, outside
@@ -115,26 +116,16 @@ class Escalation:
         self.incidents.update(incident.id, state="verifying")
         await self.live_state.look(incident)
         verified = await self.attempt_runner.outcome(incident, rule, began_at)
-        if verified.result == "failed":
-            self.attempt_ends.states.get(incident.id).forget_steps()
-            self.live_state.persists(incident)
-            return False
-        if verified.result == "healed" and (left_out := self.attempt_runner.left_out.pop(incident.id, None)):
-            self.attempt_ends.guests_are_out(incident, rule, left_out)
-        elif verified.result == "guests":
-            self.attempt_ends.guests_are_out(incident, rule, verified.reason)
-        elif verified.result == "healed":
-            self.attempt_ends.succeeded(
-                incident, rule, "healed", f"{verified.reason}, by {step.action} of its escalation"
-            )
-        elif verified.result in ("stopped", "on_purpose"):
-            self.attempt_ends.close(incident.id, "on_purpose", verified.reason, verified.result)
-        elif verified.result == "gone":
-            self.attempt_ends.close(incident.id, "interrupted", verified.reason)
-        elif verified.result == "paused":
-            self.attempt_ends.park(incident.id, self.attempt_ends.until_it_goes_on())
-        else:
-            self.attempt_ends.gave_way(incident.id)
+        left_out = self.attempt_runner.left_out.pop(incident.id, "")
+        match after_verification(verified, left_out):
+            case Failed():
+                self.attempt_ends.states.get(incident.id).forget_steps()
+                self.live_state.persists(incident)
+                return False
+            case Succeeded(reason):
+                self.attempt_ends.succeeded(incident, rule, "healed", f"{reason}, by {step.action} of its escalation")
+            case end:
+                self.attempt_ends.verified(incident, rule, end)
         return True
 
     def _wait(self, incident: Incident, rule: Rule, step: Step, subject: Object | None) -> WaitUntil | None:

@@ -1,6 +1,4 @@
-"""Preconditions: after the look at an incident's object, is there still anything to do? If not,
-how does it end?
-"""
+"""Preconditions: what a look at an incident's object showed, as far as the next step depends on it."""
 
 from __future__ import annotations
 
@@ -9,11 +7,10 @@ from dataclasses import dataclass
 from dockmend.action_traits import ENDS_RUN, STARTING, UNDOES_STOP
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
-from dockmend.model import Container, Object, owner_in
-from dockmend.observer import Observer
+from dockmend.model import Container, owner_in
 from dockmend.pipeline.attempt_end import AttemptEnds
+from dockmend.pipeline.decide_next import LiveFacts
 from dockmend.pipeline.live_state import MISSING, LiveState, Observation
-from dockmend.pipeline.verification import left_on_purpose
 from dockmend.rules.rule import Rule
 
 CHANGES_RUN = ENDS_RUN | UNDOES_STOP | STARTING
@@ -27,16 +24,29 @@ class Preconditions:
     live_state: LiveState
     attempt_ends: AttemptEnds
     mirror: Mirror
-    observer: Observer
 
-    def may_go_on(self, incident: Incident, rule: Rule, seen: Observation, resumed: bool) -> bool:
-        """Whether an attempt that was cut short can be gone on with, or made anew: asked, and nothing is closed."""
+    def facts(self, incident: Incident, rule: Rule, seen: Observation, began_at: float) -> LiveFacts:
+        """`began_at`: when the last attempt began, wall seconds.
+
+        Asking whether the trouble stands also notes under which name it does, so it is asked only if that matters.
+        """
+        resumed = self.attempt_ends.states.get(incident.id).goes_on and not self._need_not_go_on(
+            incident, rule, seen, began_at
+        )
         must_stand = self._must_stand(incident, rule)
-        gone = seen.gone and must_stand and incident.trigger != MISSING
-        over = must_stand and not resumed and not incident.actor and not self.live_state.stands(incident, seen.subject)
-        return not gone and not over and self.live_state.forbidden(incident, rule.then, seen.subject) is None
+        subject = seen.subject
+        container = subject if isinstance(subject, Container) else None
+        return LiveFacts(
+            resumed=resumed,
+            gone=seen.gone and must_stand and incident.trigger != MISSING,
+            over=must_stand and not resumed and not incident.actor and not self.live_state.stands(incident, subject),
+            disconnected=bool(incident.network and self.mirror.left_network(incident.object_id, incident.network)),
+            down=container is not None and not container.running,
+            stopped=container is not None and self.mirror.stopped(container.id),
+            forbidden=self.live_state.forbidden(incident, rule.then, subject),
+        )
 
-    def is_over(self, incident: Incident, rule: Rule, seen: Observation, since: float) -> bool:
+    def _need_not_go_on(self, incident: Incident, rule: Rule, seen: Observation, since: float) -> bool:
         """Whether an attempt that was cut short need not go on: its container is well in a run that began since then,
         and none of the steps that were done begins a run, or may have to be taken back. `since`: when the attempt
         began, wall seconds."""
@@ -64,33 +74,3 @@ class Preconditions:
             return False
         seen = await self.live_state.look(incident)
         return seen.gone or (isinstance(seen.subject, Container) and seen.subject.state == "removing")
-
-    def of(self, incident: Incident, rule: Rule, seen: Observation, *, resumed: bool, cut: bool = False) -> bool:
-        """False where there is nothing to do any more: then it is closed, or still open where it is to be verified."""
-        close = self.attempt_ends.close
-        must_stand = self._must_stand(incident, rule)
-        if seen.gone and must_stand and incident.trigger != MISSING:
-            if resumed or cut or incident.actor:
-                close(incident.id, "interrupted", "it is gone")
-            else:
-                close(incident.id, "recovered", "recovered on its own: it is gone")
-        elif must_stand and not resumed and not incident.actor and not self.live_state.stands(incident, seen.subject):
-            self._no_more(incident, seen.subject)
-            return False
-        elif forbidden := self.live_state.forbidden(incident, rule.then, seen.subject):
-            close(incident.id, "suppressed", forbidden.reason, forbidden.code)
-            self.observer.decision(rule.name, "suppress", forbidden.code)
-        return self.attempt_ends.is_open(incident.id)
-
-    def _no_more(self, incident: Incident, subject: Object | None) -> None:
-        """The trouble does not stand any more. Left open: one that was treated and may be well."""
-        if incident.network and self.mirror.left_network(incident.object_id, incident.network):
-            self.attempt_ends.close(incident.id, "on_purpose", left_on_purpose(incident.network), "on_purpose")
-        elif not incident.attempts:
-            by = "with what was treated beside it" if incident.waiting_for == "owner" else "on its own"
-            self.attempt_ends.close(incident.id, "recovered", f"recovered {by}")
-        elif isinstance(subject, Container) and not subject.running:
-            if self.mirror.stopped(subject.id):
-                self.attempt_ends.close(incident.id, "on_purpose", "stopped by a person", "stopped")
-            else:
-                self.attempt_ends.close(incident.id, "interrupted", "it ended again, and that is a trouble of its own")

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from dockmend.decide import ACT, History, Host, Suppress, Verdict, WaitUntil
+from dockmend.decide import ACT, Act, History, Host, Suppress, Verdict, WaitUntil
 from dockmend.errors import EngineAway, EngineError, JournalError
 from dockmend.guards import Guards
 from dockmend.journal.records import ActionRecord, Incident, Outcome
@@ -24,6 +24,23 @@ from dockmend.pipeline.attempt import AttemptRunner
 from dockmend.pipeline.attempt_end import AttemptEnds
 from dockmend.pipeline.attempt_gate import AttemptGate
 from dockmend.pipeline.breakers import Breakers
+from dockmend.pipeline.decide_next import (
+    AwaitVerification,
+    Close,
+    Escalate,
+    Failed,
+    GiveUp,
+    GiveWay,
+    Look,
+    Park,
+    RunFinally,
+    RunSteps,
+    Situation,
+    Succeeded,
+    after_gate,
+    after_verification,
+    decide_next,
+)
 from dockmend.pipeline.escalation import Escalation
 from dockmend.pipeline.groups import Groups
 from dockmend.pipeline.incidents import Incidents
@@ -45,10 +62,6 @@ ENGINE_RETRY = 10.0
 JOURNAL_RETRY = 5.0
 PATIENT = frozenset({"for", "backoff", "cooldown"})
 """What an incident waits for that is only time."""
-_CLOSES: dict[str, Outcome] = {
-    "dry_run": "dry_run", "owner": "failed", "unknown_owner": "failed", "owner_stopped": "on_purpose",
-}  # fmt: skip
-"""Outcomes of an incident that is not treated, where it is not merely suppressed."""
 
 
 class ReconcilerHub(Protocol):
@@ -120,7 +133,7 @@ class Reconciler:
             self.incidents, self.breakers, self.action_budget, self.history, self.live_state, self.observer,
             self.timers, self.clock, self.dice, self.hub.closed,
         )  # fmt: skip
-        self.preconditions = Preconditions(self.live_state, self.attempt_ends, self.mirror, self.observer)
+        self.preconditions = Preconditions(self.live_state, self.attempt_ends, self.mirror)
         self.attempt_gate = AttemptGate(
             self.live_state, self.attempt_ends, self.groups, self.steps.living, self.action_budget, self.history,
             self.host, self.observer, self.clock, self.dice, self.limit_renewal,
@@ -326,61 +339,84 @@ class Reconciler:
             raise
 
     async def _run(self, incident_id: str) -> None:
+        """Settles what was cut short; then decides and acts until the incident is closed or waits."""
         incident = self.incidents.open[incident_id]
-        rule = self.rules.of(incident)
-        await self.recovery.all_of(incident, rule)
-        if not self.attempt_ends.is_open(incident_id):
-            return
-        incident, state = self.incidents.open[incident_id], self.attempt_ends.states.get(incident_id)
+        await self.recovery.all_of(incident, self.rules.of(incident))
+        seen: Observation | None = None
+        cut = False
+        while self.attempt_ends.is_open(incident_id):
+            incident = self.incidents.open[incident_id]
+            rule = self.rules.of(incident)
+            now = self._situation(incident, rule, seen, cut)
+            match decide_next(now):
+                case Close() as close:
+                    self._close(incident, close)
+                case Look():
+                    seen = await self.live_state.look(incident)
+                    if self.stopping:
+                        return  # the next start looks at it
+                case RunFinally():
+                    subject = (seen or await self.live_state.look(incident)).subject
+                    await self._run_finally(incident, _known(rule), subject)
+                    seen, cut = None, True  # that took its time
+                case RunSteps(resumed):
+                    if self.stopping or not await self._treat(incident, _known(rule), _looked(seen), resumed):
+                        return
+                    seen, cut = None, False
+                case AwaitVerification():
+                    await self._verify(incident, _known(rule))
+                    return
+                case Escalate(reason):
+                    await self.escalation.climb(incident, _known(rule), reason)
+                    return
+                case GiveWay():
+                    self.attempt_ends.gave_way(incident_id)
+
+    def _situation(self, incident: Incident, rule: Rule | None, seen: Observation | None, cut: bool) -> Situation:
+        attempt = self.attempt_ends.states.get(incident.id)
         if rule is None or not rule.enabled:
-            self.attempt_ends.close(incident_id, "interrupted", self.rules.why_none(incident))
-        elif incident.rung is not None:
-            await self.escalation.climb(incident, rule, incident.reason)
-        elif state.superseded_by and not state.goes_on:
-            await self._give_way(incident, rule)
-        elif incident.state == "verifying":
-            await self._verify(incident, rule)
-        else:
-            await self._treat(incident, rule)
+            return Situation(incident, attempt, self.rules.why_none(incident))
+        live = None
+        if seen is not None:
+            began_at = self.clock() if attempt.began_at is None else attempt.began_at
+            live = self.preconditions.facts(incident, rule, seen, self.clock.wall_at(began_at))
+        return Situation(incident, attempt, live=live, cut=cut)
 
-    async def _give_way(self, incident: Incident, rule: Rule) -> None:
-        """No attempt is made any more. Of one that was cut short in its first step, `finally` is still owed."""
-        if self.attempt_ends.states.get(incident.id).finally_owed:
-            await self._round_off(incident, rule, (await self.live_state.look(incident)).subject)
-        self.attempt_ends.gave_way(incident.id)
+    def _close(self, incident: Incident, close: Close) -> None:
+        if close.decided:
+            self.observer.decision(incident.rule, "suppress", close.code)
+        if close.code == "owner_stopped":  # a person's will is no trouble, whatever the rule calls its own
+            self.incidents.update(incident.id, severity="info")
+        self.attempt_ends.close(incident.id, close.outcome, close.reason, close.code)
 
-    async def _treat(self, incident: Incident, rule: Rule) -> None:
-        """One attempt. One that was cut short goes on or, where nothing of it was done, is made anew; where neither can
-        be, its `finally` is still owed."""
-        if (seen := await self._needed(incident, rule)) is None:
-            return
-        resumed = self.attempt_ends.states.get(incident.id).goes_on
+    async def _treat(self, incident: Incident, rule: Rule, seen: Observation, resumed: bool) -> bool:
+        """One attempt. One that was cut short goes on or, if nothing of it was done, is made anew; if neither can be,
+        its `finally` is still owed. True if the incident has to be looked at again."""
         async with self.caps.of(changes=rule.remedies).taken(self.action_budget.rank(incident)) as waited:
             if waited:  # what was seen may be seconds old: a person may have stopped it since
                 seen = await self.live_state.look(incident)
-            over = waited and not self.preconditions.may_go_on(incident, rule, seen, resumed)
-            verdict = ACT if over else self._verdict(incident, rule, seen.subject, resumed=resumed)
+                now = self._situation(incident, rule, seen, cut=False)
+                if now.live is not None and now.live.blocked:
+                    return True
+            verdict = self._verdict(incident, rule, seen.subject, resumed=resumed)
             if not self._goes_on(incident.id):
-                return
-            if verdict is ACT and not over:
+                return False
+            if verdict is ACT:
                 began_at = self.clock()
                 incident = self._begin(incident, rule, began_at, resumed=resumed)
                 self.steps.living.begins(incident.id, rule.then, seen.subject)
                 failure = await self._attempt(incident, rule, seen.subject, None if resumed else began_at)
-        if over:
-            await self._treat(incident, rule)
-        elif verdict is not ACT:
-            if self.attempt_ends.states.get(incident.id).finally_owed and not resumed:
-                await self._round_off(incident, rule, seen.subject)
-            await self._hold_back(incident, rule, verdict)
+        if not isinstance(verdict, Act):
+            await self._hold_back(incident, rule, seen.subject, verdict, resumed=resumed)
         elif self.attempt_ends.gave_way(incident.id) or not self.attempt_ends.is_open(incident.id):
-            return
+            pass
         elif self.attempt_ends.states.get(incident.id).begun:
-            return  # between two steps: it goes on there after the next start, or a person's pause
+            pass  # between two steps: it goes on there after the next start, or a person's pause
         elif failure is None:
             await self._verify(incident, rule)
         else:
             await self._failed(incident, rule, failure, tells=not failure.again)
+        return False
 
     def _verdict(self, incident: Incident, rule: Rule, subject: Object | None, *, resumed: bool) -> Verdict:
         if not resumed:
@@ -389,23 +425,6 @@ class Reconciler:
         waits = self.attempt_runner.frozen(incident, rule, subject) and not superseded
         return self.attempt_ends.until_it_goes_on() if waits else ACT
 
-    async def _needed(self, incident: Incident, rule: Rule, *, cut: bool = False) -> Observation | None:
-        """The live state; None where there is nothing to do any more, which was verified then, or closed. `cut`: an
-        attempt was cut short and is not gone on with."""
-        seen = await self.live_state.look(incident)
-        state = self.attempt_ends.states.get(incident.id)
-        since = self.clock.wall_at(self.clock() if state.began_at is None else state.began_at)
-        resumed = state.goes_on and not self.preconditions.is_over(incident, rule, seen, since)
-        owed = state.goes_on or state.finally_owed
-        if owed and self._goes_on(incident.id) and not self.preconditions.may_go_on(incident, rule, seen, resumed):
-            await self._round_off(incident, rule, seen.subject)
-            return await self._needed(incident, rule, cut=True)  # that took its time
-        if self._goes_on(incident.id) and self.preconditions.of(incident, rule, seen, resumed=resumed, cut=cut):
-            return seen
-        if self._goes_on(incident.id):  # the trouble went after an attempt: is it well?
-            await self._verify(incident, rule)
-        return None
-
     async def _failed(self, incident: Incident, rule: Rule, failure: StepFailed, *, tells: bool) -> None:
         """`tells`: what failed may tell that it was removed meanwhile, and then it is nobody's failure."""
         if tells and await self.preconditions.is_leaving(incident, rule):
@@ -413,11 +432,12 @@ class Reconciler:
         elif self.attempt_ends.failed(incident, rule, str(failure), again=failure.again):
             await self.escalation.climb(self.incidents.open[incident.id], rule, str(failure))
 
-    async def _round_off(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
+    async def _run_finally(self, incident: Incident, rule: Rule, subject: Object | None) -> None:
+        """What is left of `finally` of an attempt that was cut short and does not go on."""
         self.attempt_ends.states.of(incident.id).finally_owed = False
         async with self.caps.of(changes=rule.remedies).taken(self.action_budget.rank(incident)):
             self.history.acted(self.clock(), self.attempt_runner.left(incident, rule, len(rule.then)))
-            await self.attempt_runner.round_off(incident, rule, subject)
+            await self.attempt_runner.run_finally(incident, rule, subject)
 
     def _goes_on(self, incident_id: str) -> bool:
         return self.attempt_ends.is_open(incident_id) and not self.stopping
@@ -425,20 +445,21 @@ class Reconciler:
     def _cut(self, incident_id: str) -> bool:
         return self.stopping or bool(self.attempt_ends.states.get(incident_id).superseded_by)
 
-    async def _hold_back(self, incident: Incident, rule: Rule, verdict: Verdict) -> None:
-        if isinstance(verdict, WaitUntil):
-            self.attempt_ends.park(incident.id, verdict)
-        elif isinstance(verdict, Suppress):
-            self.observer.decision(rule.name, "suppress", verdict.code)
-            if verdict.code == "attempts" and not incident.dry_run:
-                reason = f"{verdict.reason}, and {incident.note}" if incident.note else verdict.reason
+    async def _hold_back(
+        self, incident: Incident, rule: Rule, subject: Object | None, verdict: WaitUntil | Suppress, *, resumed: bool
+    ) -> None:
+        """The gate lets no attempt begin now."""
+        if self.attempt_ends.states.get(incident.id).finally_owed and not resumed:
+            await self._run_finally(incident, rule, subject)
+        match after_gate(incident, verdict):
+            case Park(wait):
+                self.attempt_ends.park(incident.id, wait)
+            case GiveUp(reason):
+                self.observer.decision(rule.name, "suppress", "attempts")
                 if self.attempt_ends.give_up(incident, rule, reason):
                     await self.escalation.climb(self.incidents.open[incident.id], rule, reason)
-            else:
-                outcome: Outcome = _CLOSES.get(verdict.code, "suppressed")
-                if outcome == "on_purpose":  # a person's will is no trouble, whatever the rule calls its own
-                    self.incidents.update(incident.id, severity="info")
-                self.attempt_ends.close(incident.id, outcome, verdict.reason, verdict.code)
+            case Close() as close:
+                self._close(incident, close)
 
     def _begin(self, incident: Incident, rule: Rule, began_at: float, *, resumed: bool) -> Incident:
         attempts = incident.attempts
@@ -484,21 +505,26 @@ class Reconciler:
         began_at = self.attempt_ends.states.get(incident.id).began_at
         began_at = incident.updated_at if began_at is None else began_at
         verified = await self.attempt_runner.outcome(incident, rule, began_at)
-        left_out = self.attempt_runner.left_out.pop(incident.id, None)
-        if verified.result == "guests" or (verified.result == "healed" and left_out):
-            self.attempt_ends.guests_are_out(incident, rule, left_out or verified.reason)
-        elif verified.result == "healed":
-            self.attempt_ends.succeeded(incident, rule, "healed", verified.reason)
-        elif verified.result in ("stopped", "on_purpose"):
-            self.attempt_ends.close(incident.id, "on_purpose", verified.reason, verified.result)
-        elif verified.result == "gone":
-            self.attempt_ends.close(incident.id, "interrupted", verified.reason)
-        elif verified.result == "paused":
-            self.attempt_ends.park(incident.id, self.attempt_ends.until_it_goes_on())
-        elif verified.result == "cut":
-            self.attempt_ends.gave_way(incident.id)
-        else:
-            await self._failed(incident, rule, StepFailed(verified.reason), tells=True)
+        left_out = self.attempt_runner.left_out.pop(incident.id, "")
+        match after_verification(verified, left_out):
+            case Failed(reason):
+                await self._failed(incident, rule, StepFailed(reason), tells=True)
+            case Succeeded(reason):
+                self.attempt_ends.succeeded(incident, rule, "healed", reason)
+            case end:
+                self.attempt_ends.verified(incident, rule, end)
+
+
+def _known(rule: Rule | None) -> Rule:
+    """The rule of an incident: of one whose rule is not in force, nothing but its closing is decided."""
+    assert rule is not None
+    return rule
+
+
+def _looked(seen: Observation | None) -> Observation:
+    """What was seen: steps are decided on after a look only."""
+    assert seen is not None
+    return seen
 
 
 def _is_of_attempt(record: ActionRecord, incident: Incident) -> bool:
