@@ -44,7 +44,7 @@ def waits(one: Daemon) -> bool:
 
 
 def parked(one: Daemon) -> bool:
-    return bool(incidents(one, state="waiting", waiting_for="engine", midway=True))
+    return bool(incidents(one, state="waiting", waiting_for="engine", stage="steps"))
 
 
 def done(one: Daemon, *which: str) -> list[str]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from dockmend.pipeline.attempt_state import diagram
+
 TOP = Path(__file__).resolve().parents[2]
 PAGE = (TOP / "docs/architecture.md").read_text()
 PACKAGE = TOP / "daemon/dockmend"
@@ -34,3 +36,7 @@ def test_every_package_is_among_the_layers() -> None:
     layers = PAGE.partition("## Layers")[2].partition("##")[0]
     packages = {each.parent.name for each in PACKAGE.glob("*/__init__.py")}
     assert {each for each in packages if not re.search(rf"\b{each}\b", layers)} == set()
+
+
+def test_the_stages_of_an_attempt_are_drawn_as_they_are_in_the_code() -> None:
+    assert PAGE.partition("```mermaid\n")[2].partition("\n```")[0] == diagram()

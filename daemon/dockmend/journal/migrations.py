@@ -172,7 +172,23 @@ def _outbox(connection: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: tuple[Migration, ...] = (_first, _healed, _limits_apart, _owned, _without_secrets, _outbox)
+def _stages(connection: sqlite3.Connection) -> None:
+    """How far the attempt of an open incident is, in one field. Of one that waited in the middle of its steps how many
+    of them are done is known by its actions."""
+    connection.execute(
+        """UPDATE incidents SET body = CAST(json_set(json_remove(CAST(body AS TEXT), '$.midway'), '$.stage', CASE
+            WHEN state = 'verifying' THEN 'made'
+            WHEN state = 'acting' THEN 'steps'
+            WHEN NOT coalesce(json_extract(CAST(body AS TEXT), '$.midway'), 0) THEN 'idle'
+            WHEN json_extract(CAST(body AS TEXT), '$.rung') IS NOT NULL THEN 'made'
+            ELSE 'steps' END) AS BLOB)
+        WHERE closed_at IS NULL AND json_valid(CAST(body AS TEXT))"""
+    )
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _first, _healed, _limits_apart, _owned, _without_secrets, _outbox, _stages,
+)  # fmt: skip
 """Entry N takes a file from `user_version` N to N + 1. Entries are never changed once released, only added."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct, field
@@ -17,6 +18,14 @@ Outcome = Literal[
     "dry_run",  # would have acted
     "on_purpose",  # a person did it: stopped, disconnected
 ]
+
+
+class AttemptStage(Enum):
+    """How far the attempt of an incident is; pipeline/attempt_state.py has the transitions."""
+
+    IDLE = "idle"
+    STEPS = "steps"
+    MADE = "made"
 
 
 class Incident(Struct, frozen=True):
@@ -40,7 +49,9 @@ class Incident(Struct, frozen=True):
     due_at: float | None = None  # waiting: when it is looked at again
     waiting_for: str = ""  # for, backoff, cooldown, rate, budget, …; as `reason_code`
     attempts: int = 0
-    midway: bool = False  # waiting: in the middle of an attempt, which goes on where it was; else before the next one
+    stage: AttemptStage = AttemptStage.IDLE  # waiting: whether an attempt goes on, or the next one is to be begun
+    finally_owed: bool = False  # a step was cut short: `finally` is to be run even if its attempt does not go on
+    superseded_by: str = ""  # why it is to give way as soon as its step has ended; "" if it is not
     origin: str = "live"
     cause: str | None = None
     network: str | None = None  # the network it is about, where it is about one

@@ -61,7 +61,7 @@ class AttemptEnds:
     def wait(self, incident_id: str, wait: WaitUntil, reason: str) -> None:
         incident = self.incidents.update(
             incident_id, state="waiting", due_at=wait.until, waiting_for=wait.code, reason=reason,
-            midway=self.states.get(incident_id).goes_on,
+            **self.states.get(incident_id).stored,
         )  # fmt: skip
         if wait.code == "window":
             self.put_off.add(incident.target)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dockmend.decide import History, Host, Suppress, WaitUntil, held_by_person
-from dockmend.journal.records import Incident
+from dockmend.journal.records import AttemptStage, Incident
 from dockmend.model import Object, target_of
 from dockmend.observer import Observer
 from dockmend.pipeline.action_budget import ActionBudget
@@ -39,11 +39,11 @@ class Escalation:
 
     async def climb(self, incident: Incident, rule: Rule, reason: str) -> None:
         """From the rung where the incident is: the first remedy that heals ends it, the last rung closes it."""
-        verifying = (incident.state == "verifying" or incident.midway) and incident.rung
+        verifying = incident.stage is AttemptStage.MADE and incident.rung
         self.attempt_ends.states.get(incident.id).forget_steps()
         incident = self.incidents.update(
             incident.id, state="acting", rung=incident.rung or 0, reason=reason, waiting_for="", due_at=None,
-            midway=False,
+            stage=AttemptStage.STEPS,
         )  # fmt: skip
         if verifying:
             await self.attempt_runner.bring_guests_back(incident, rule)
@@ -79,12 +79,12 @@ class Escalation:
             failure = await self.attempt_runner.step(incident, rule, step, seen.subject, "escalate", began_at)
             if self.attempt_ends.is_open(incident.id) and self.attempt_runner.steps.living.to_bring_back(incident.id):
                 self.attempt_ends.states.of(incident.id).all_done()
-                self.incidents.update(incident.id, rung=rung + 1, state="verifying")
+                self.incidents.update(incident.id, rung=rung + 1, state="verifying", stage=AttemptStage.MADE)
                 await self.attempt_runner.bring_guests_back(incident, rule)
             self.attempt_ends.states.get(incident.id).forget_steps()
         if not self.attempt_ends.is_open(incident.id):
             return False
-        self.incidents.update(incident.id, rung=rung + 1, state="acting")
+        self.incidents.update(incident.id, rung=rung + 1, state="acting", stage=AttemptStage.STEPS)
         if failure is not None or step.tells:
             return True
         return not await self._worked(incident, rule, step, began_at)
@@ -113,7 +113,7 @@ class Escalation:
         if not self.attempt_runner.verifiable(incident, rule, (step,)):
             return False
         self.attempt_ends.states.of(incident.id).all_done()  # whatever interrupts this, it is not made again
-        self.incidents.update(incident.id, state="verifying")
+        self.incidents.update(incident.id, state="verifying", stage=AttemptStage.MADE)
         await self.live_state.look(incident)
         verified = await self.attempt_runner.outcome(incident, rule, began_at)
         left_out = self.attempt_runner.left_out.pop(incident.id, "")

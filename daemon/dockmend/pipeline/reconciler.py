@@ -15,7 +15,7 @@ import structlog
 from dockmend.decide import ACT, Act, History, Host, Suppress, Verdict, WaitUntil
 from dockmend.errors import EngineAway, EngineError, JournalError
 from dockmend.guards import Guards
-from dockmend.journal.records import ActionRecord, Incident, Outcome
+from dockmend.journal.records import ActionRecord, AttemptStage, Incident, Outcome
 from dockmend.mirror import Mirror
 from dockmend.model import Change, Container, Object, target_of
 from dockmend.observer import Observer
@@ -226,7 +226,9 @@ class Reconciler:
             self.attempt_ends.drop(incident_id, "interrupted" if incident.attempts else untried, reason)
             self._guests_are_free(incident_id)
         else:
-            self.attempt_ends.states.of(incident_id).superseded_by = reason
+            state = self.attempt_ends.states.of(incident_id)
+            state.superseded_by = reason
+            self.incidents.update(incident_id, **state.stored)
             if incident.state == "waiting":
                 self.submit(incident_id)
             self.verification.wakeups.wake(incident.target)
@@ -291,11 +293,12 @@ class Reconciler:
             self.steps.leave_unsettled(record)
         if times := [each.began_at for each in past if _is_of_attempt(each, incident)]:
             self.attempt_ends.states.of(incident.id).began_at = min(times)
-        if incident.state == "acting" or incident.midway or records:
+        self.attempt_ends.states.of(incident.id).load(incident)
+        in_finally = any(each.attempt == incident.attempts and each.part == "finally" for each in past)
+        if incident.stage is AttemptStage.STEPS or records or (incident.finally_owed and in_finally):
             self.steps.living.take_up(incident.id, incident.attempts, past)
-        if incident.rung is None and (incident.state == "acting" or incident.midway or records):
             rule = self.rules.of(incident)
-            if rule is not None:
+            if incident.rung is None and rule is not None:
                 self.attempt_runner.take_up(incident, rule, past)
         if records or incident.state != "waiting" or incident.waiting_for == "window":
             self.submit(incident.id)  # the hours may be others now
@@ -475,7 +478,13 @@ class Reconciler:
         if rule.grouped:
             self.groups.answer(incident, rule)
         return self.incidents.update(
-            incident.id, state="acting", attempts=attempts, due_at=None, waiting_for="", midway=False
+            incident.id,
+            state="acting",
+            attempts=attempts,
+            due_at=None,
+            waiting_for="",
+            stage=AttemptStage.STEPS,
+            finally_owed=False,
         )
 
     async def _attempt(
@@ -500,7 +509,7 @@ class Reconciler:
                 self.attempt_ends.succeeded(incident, rule, "done", "done")
             return
         self.attempt_ends.states.of(incident.id).all_done()  # whatever interrupts this, it is not made again
-        self.incidents.update(incident.id, state="verifying")
+        self.incidents.update(incident.id, state="verifying", stage=AttemptStage.MADE)
         await self.live_state.look(incident)  # the stream may be behind what was just done
         began_at = self.attempt_ends.states.get(incident.id).began_at
         began_at = incident.updated_at if began_at is None else began_at

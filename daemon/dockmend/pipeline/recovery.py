@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from dockmend.actions.action import Settled
 from dockmend.decide import History
 from dockmend.errors import NotFound
-from dockmend.journal.records import ActionRecord, Incident
+from dockmend.journal.records import ActionRecord, AttemptStage, Incident
 from dockmend.mirror import Mirror
 from dockmend.pipeline.attempt import AttemptRunner
 from dockmend.pipeline.attempt_end import AttemptEnds
-from dockmend.pipeline.attempt_state import AttemptStage
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.step_runner import WITHIN, StepRunner
 from dockmend.rules.rule import Rule
@@ -48,7 +47,9 @@ class Recovery:
         if record.part == "then":
             state.finally_owed = True
         if record.part == "escalate" and settled.done:
-            self.incidents.update(incident.id, rung=(incident.rung or 0) + 1, state="verifying")
+            self.incidents.update(
+                incident.id, rung=(incident.rung or 0) + 1, state="verifying", stage=AttemptStage.MADE
+            )
         if record.part == "finally" and settled.done and state.stage is AttemptStage.STEPS:
             state.one_more()
         if record.part == "after":

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from dockmend.errors import JournalError
 from dockmend.journal import migrations
 from dockmend.journal.reader import connect_reader
-from dockmend.journal.records import ActionRecord, Breaker, ClosedIncident
+from dockmend.journal.records import ActionRecord, AttemptStage, Breaker, ClosedIncident
 from dockmend.journal.sqlite import SqliteJournal
 from dockmend.owned import OwnedObject
 from tests.unit.journal.making import NOW, WEB, an_action, listed
@@ -136,3 +136,31 @@ async def test_secrets_of_earlier_records_are_taken_out(tmp_path: Path):
     clean = {"command": ["psql", "***"], "env": {"PGPASSWORD": "***"}}
     assert found == replace(action, params=clean, detail="exit code 1: it got ***")
     assert b"hunter2" not in path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("state", "more", "stage"),
+    [
+        ("waiting", {"midway": False}, AttemptStage.IDLE),
+        ("waiting", {"midway": True}, AttemptStage.STEPS),
+        ("waiting", {"midway": True, "rung": 1}, AttemptStage.MADE),
+        ("acting", {"midway": False}, AttemptStage.STEPS),
+        ("verifying", {}, AttemptStage.MADE),
+        ("verifying", {"rung": 2}, AttemptStage.MADE),
+    ],
+)
+async def test_the_stage_of_an_open_incident_follows_from_what_said_it_before(
+    tmp_path: Path, state: str, more: dict[str, object], stage: AttemptStage
+):
+    path = left_by(6, tmp_path / "journal.sqlite3")
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        (body,) = connection.execute("SELECT body FROM incidents WHERE closed_at IS NULL").fetchone()
+        record = {**msgspec.json.decode(body), "state": state, **more}
+        connection.execute(
+            "UPDATE incidents SET state = ?, body = ? WHERE closed_at IS NULL", (state, msgspec.json.encode(record))
+        )
+    journal = SqliteJournal(path, lambda: NOW + 60)
+    await journal.open()
+    (taken_over,) = await journal.open_incidents()
+    assert (taken_over.state, taken_over.stage, taken_over.rung) == (state, stage, more.get("rung"))
+    await journal.close()

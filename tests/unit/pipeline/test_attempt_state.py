@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dockmend.pipeline.attempt_state import ALL_STEPS, AttemptStage, AttemptState, AttemptStates
+from dockmend.journal.records import AttemptStage
+from dockmend.pipeline.attempt_state import ALL_STEPS, AttemptState, AttemptStates
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from dockmend.errors import EngineAway, Permanent, Temporary
-from dockmend.journal.records import ActionRecord
+from dockmend.journal.records import ActionRecord, AttemptStage
 from dockmend.model import Container
 from tests.unit.pipeline.clinic import Clinic, clinic
 from tests.unit.pipeline.test_groups import OWNER, Town, guest
@@ -232,7 +232,9 @@ async def test_a_dockmend_that_died_before_it_came_to_the_guests_goes_on_with_th
             id="a1", incident=incident.id, rule="heal", target=incident.target, attempt=1, action="restart",
             object_id=OWNER.id, object_name="owner", params={}, began_at=one.now - 1, ended_at=one.now, outcome="done",
         )  # fmt: skip
-        one.incidents.update(incident.id, state="acting", attempts=1, waiting_for="", due_at=None)
+        one.incidents.update(
+            incident.id, state="acting", stage=AttemptStage.STEPS, attempts=1, waiting_for="", due_at=None
+        )
         one.reconciler.take_up(one.only(), [], [done])
         await one.quiet()
         assert town.done == [("restart", "guest1")]

@@ -13,7 +13,7 @@ from dockmend.app.persistence import Persistence
 from dockmend.engine.engine_api import Engine, Listing
 from dockmend.errors import EngineAway, JournalError, Permanent
 from dockmend.guards import Guards
-from dockmend.journal.records import ActionRecord
+from dockmend.journal.records import ActionRecord, AttemptStage
 from dockmend.model import Change, Container, Endpoint, Mount, Network, Volume
 from dockmend.pipeline.event_cursor import EventCursor
 from dockmend.pipeline.write_retry import KEPT, WriteRetry
@@ -196,7 +196,7 @@ async def test_finally_that_loses_the_engine_goes_on_and_changes_nothing_about_t
         one.engine.trouble["pause"] = AWAY
         one.sicken()
         await one.quiet()
-        assert (one.only().waiting_for, one.only().midway, topics(one)) == ("engine", True, ["one"])
+        assert (one.only().waiting_for, one.only().stage, topics(one)) == ("engine", AttemptStage.STEPS, ["one"])
         one.engine.trouble.clear()
         one.reconciler.engine_back()
         await one.quiet()
@@ -482,7 +482,7 @@ GONE = {  # what the journal holds at the death -> what is told of `finally` whe
 
 async def resume(one: Clinic, held: list[str], action: str = "publish") -> None:
     """A new dockmend takes up an attempt of which the journal holds these parts and outcomes."""
-    first = one.incidents.update(one.only().id, state="acting", attempts=1)
+    first = one.incidents.update(one.only().id, state="acting", stage=AttemptStage.STEPS, attempts=1)
     record = ActionRecord(
         id="a", incident=first.id, rule="heal", target=TARGET, attempt=1, action=action, object_id=ID,
         object_name="web", params={}, began_at=one.now,
@@ -885,7 +885,7 @@ async def test_a_stop_that_is_owed_to_a_person_ends_the_run_that_was_meant(undo:
             id="a9", incident=one.only().id, rule="heal", target=TARGET, attempt=1, action="stop", object_id=ID,
             object_name="web", params={}, began_at=began_at, part="after", undo=undo,
         )  # fmt: skip
-        one.incidents.update(one.only().id, state="acting", attempts=1)
+        one.incidents.update(one.only().id, state="acting", stage=AttemptStage.STEPS, attempts=1)
         one.now += 30
         one.reconciler.take_up(one.only(), [record])
         await one.quiet()
@@ -948,8 +948,27 @@ async def test_an_attempt_that_is_gone_on_with_later_leaves_alone_what_is_well_i
         one.now += 60.0
         if restarted:
             one._restarted()
-        one.incidents.update(incident.id, state="acting", attempts=1, waiting_for="", due_at=None)
+        one.incidents.update(
+            incident.id, state="acting", stage=AttemptStage.STEPS, attempts=1, waiting_for="", due_at=None
+        )
         one.reconciler.take_up(one.only(), [], [done])
         await one.quiet()
         assert one.restarts == int(to_take_back or not restarted)
         assert (one.only().outcome, topics(one)) == ("healed", ["end"])
+
+
+async def test_a_start_knows_that_an_incident_is_to_give_way_and_that_finally_is_owed():
+    """Both were known to the process alone: the next one ran two incidents of one trouble beside each other, or left
+    out `finally`."""
+    async with clinic(FIRM) as one:
+        one.paused = True
+        one.sicken()
+        await one.quiet()
+        incident = one.only()
+        one.reconciler.attempt_ends.states.of(incident.id).finally_owed = True
+        one.reconciler.supersede(incident.id, "its rule was triggered again")
+        kept = one.incidents.open[incident.id]
+        one.reconciler.attempt_ends.states.drop(incident.id)  # the process died
+        one.reconciler.take_up(kept, [], [])
+        state = one.reconciler.attempt_ends.states.get(incident.id)
+        assert (state.superseded_by, state.finally_owed) == ("its rule was triggered again", True)

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from dockmend.actions import containers_recovery
 from dockmend.actions.action import ActionFailed
 from dockmend.errors import EngineAway, EngineError, Permanent, Temporary
-from dockmend.journal.records import ActionRecord
+from dockmend.journal.records import ActionRecord, AttemptStage
 from dockmend.model import Actor, Container, Event, HealthCheck
 from dockmend.pipeline import step_runner as steps_module
 from dockmend.pipeline.step_runner import STOPS
@@ -160,7 +160,7 @@ async def test_a_dockmend_that_died_before_its_look_is_followed_by_one_that_look
         one.look()
         one.now += 5
         one.tick()
-        one.incidents.update(one.only().id, state="acting", attempts=1)
+        one.incidents.update(one.only().id, state="acting", stage=AttemptStage.STEPS, attempts=1)
         one.reconciler.take_up(one.only(), [record], [record])
         await one.quiet()
         assert one.engine.did().count("stop") == int(owed)
