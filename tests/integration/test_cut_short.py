@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dockmend.journal.records import AttemptStage
 from tests.integration.healing import daemon
 from tests.integration.stories import closed, incidents, stories
 from tests.integration.test_ends import kill_main
@@ -44,7 +45,7 @@ def waits(one: Daemon) -> bool:
 
 
 def parked(one: Daemon) -> bool:
-    return bool(incidents(one, state="waiting", waiting_for="engine", stage="steps"))
+    return bool(incidents(one, state="waiting", waiting_for="engine", stage=AttemptStage.STEPS))
 
 
 def done(one: Daemon, *which: str) -> list[str]:
