@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
 from msgspec.structs import replace
 
 from dockmend.notify.message import Channel, Kind, Message, Severity
+from dockmend.notify.outbox import Outbox
 from dockmend.notify.routing import Addressed, Router, RoutingMoment
+from tests.unit.notify.making import Disk
 
 MORNING = datetime(2026, 12, 2, 8, 30, tzinfo=UTC)
 NIGHT = datetime(2026, 12, 2, 23, 30, tzinfo=UTC)
@@ -22,43 +23,13 @@ HEALED = replace(DOWN, kind=Kind.HEALED, severity=Severity.INFO, key="healed/con
 QUIET = Channel("ops", quiet=(22 * 60, 7 * 60))
 
 
-@dataclass
-class Row:
-    sequence: int
-    channel: str
-    message: Message
-    due_at: float
-
-
-@dataclass
-class Box:
-    """An outbox in memory. `seen`: numbers of those that were handed over."""
-
-    rows: dict[int, Row] = field(default_factory=dict)
-    seen: set[int] = field(default_factory=set)
-    last: int = 0
-
-    def put(self, channel: str, message: Message, due_at: float) -> int:
-        self.last += 1
-        self.rows[self.last] = Row(self.last, channel, message, due_at)
-        return self.last
-
-    def waiting(self, channel: str) -> list[Row]:
-        return [row for row in self.rows.values() if row.channel == channel and row.sequence not in self.seen]
-
-    def drop(self, sequence: int) -> bool:
-        if sequence in self.seen:
-            return False
-        del self.rows[sequence]
-        return True
-
-
 class Post:
     """A router with an outbox and a clock on the wall; dockmend's own clock shows 1000 seconds less."""
 
     def __init__(self, *channels: Channel, local: datetime = MORNING) -> None:
         self.local = local
-        self.box = Box()
+        self.box = Outbox({each.name: 1 for each in channels}, Disk())
+        self.handed = 0
         self.router = Router({each.name: each for each in channels}, self.box, self.now)
 
     def now(self) -> RoutingMoment:
@@ -82,7 +53,11 @@ class Post:
     def hand_over(self) -> None:
         """What is due was handed to the channels."""
         now = self.now().clock
-        self.box.seen.update(each.sequence for each in self.box.rows.values() if each.due_at <= now)
+        for channel in self.router.channels:
+            for row in self.box.waiting(channel):
+                if row.due_at <= now:
+                    self.box.handed(row)
+                    self.handed += 1
 
 
 def test_an_alarm_goes_at_once_to_every_channel_that_takes_its_kind():
@@ -210,7 +185,7 @@ def test_ten_in_a_minute_go_one_by_one_and_what_is_more_as_one():
         post.send(each)
         post.hand_over()
         post.passes(1)
-    assert len(post.box.seen) == 10
+    assert post.handed == 10
     assert post.waiting()[-1] == ("nas: 2 messages", "02 08:31:10")
     assert post.box.waiting("ops")[-1].message.body == "08:30 🔴 web10 is down\n08:30 🔴 web11 is down"
     post.passes(120)
