@@ -168,12 +168,12 @@ class AttemptRunner:
         if seen.gone:
             return None
         if isinstance(seen.subject, Container) and not self.mirror.settled(seen.subject.id):
-            await self._hear_out(incident, seen.subject.id)
+            await self.hear_out(incident, seen.subject.id)
         if not _pauses_itself(rule) and self.live_state.frozen(incident, (step,), seen.subject):
             return self.attempt_ends.until_it_goes_on()
         return self.live_state.forbidden(incident, (step,), seen.subject)
 
-    async def _hear_out(self, incident: Incident, container_id: str) -> None:
+    async def hear_out(self, incident: Incident, container_id: str) -> None:
         """A look is ahead of the stream: it has just ended, and whose doing that was is still to be told."""
         await self._wait(incident, HEARD_WITHIN, lambda: self.mirror.stopped(container_id))
 

@@ -8,8 +8,9 @@ from dockmend.action_traits import ENDS_RUN, STARTING, UNDOES_STOP
 from dockmend.journal.records import Incident
 from dockmend.mirror import Mirror
 from dockmend.model import Container, owner_in
+from dockmend.pipeline.attempt import AttemptRunner
 from dockmend.pipeline.attempt_end import AttemptEnds
-from dockmend.pipeline.decide_next import LiveFacts
+from dockmend.pipeline.decide_next import Close, LiveFacts
 from dockmend.pipeline.live_state import MISSING, LiveState, Observation
 from dockmend.rules.rule import Rule
 
@@ -23,6 +24,7 @@ HALF_DONE = frozenset({"exec", "run", "copy", "connect_network", "disconnect_net
 class Preconditions:
     live_state: LiveState
     attempt_ends: AttemptEnds
+    attempt_runner: AttemptRunner
     mirror: Mirror
 
     def facts(self, incident: Incident, rule: Rule, seen: Observation, began_at: float) -> LiveFacts:
@@ -62,15 +64,25 @@ class Preconditions:
         """What only tells, tells of what was: it may well be over by the remedy that came before it in this lane."""
         return rule.remedies or rule.hold > 0 or incident.waiting_for == "window"
 
-    async def is_leaving(self, incident: Incident, rule: Rule) -> bool:
-        """Whether the container of an attempt that cannot succeed was removed meanwhile, or is being: that is nobody's
-        failure, and no reason to give up on what takes its place. Raises EngineError where that cannot be known."""
+    async def no_failure(self, incident: Incident, rule: Rule) -> Close | None:
+        """How an incident ends whose attempt failed because its container was stopped or removed meanwhile: that is
+        nobody's failure, and no reason to give up on what takes its place. None if the attempt failed for another
+        reason. Raises EngineError if that cannot be known."""
         if (
             incident.kind != "container"
             or incident.trigger == MISSING
             or owner_in(incident.target) is not None
             or not self._must_stand(incident, rule)
         ):
-            return False
+            return None
         seen = await self.live_state.look(incident)
-        return seen.gone or (isinstance(seen.subject, Container) and seen.subject.state == "removing")
+        container = seen.subject
+        if seen.gone or (isinstance(container, Container) and container.state == "removing"):
+            return Close("interrupted", "it was removed meanwhile")
+        if not isinstance(container, Container) or container.running or incident.cause == "stopped":
+            return None
+        if not self.mirror.settled(container.id):
+            await self.attempt_runner.hear_out(incident, container.id)
+        if incident.even_if_stopped or not self.mirror.stopped(container.id):
+            return None
+        return Close("on_purpose", "stopped by a person", "stopped")

@@ -133,7 +133,6 @@ class Reconciler:
             self.incidents, self.breakers, self.action_budget, self.history, self.live_state, self.observer,
             self.timers, self.clock, self.dice, self.hub.closed,
         )  # fmt: skip
-        self.preconditions = Preconditions(self.live_state, self.attempt_ends, self.mirror)
         self.attempt_gate = AttemptGate(
             self.live_state, self.attempt_ends, self.groups, self.steps.living, self.action_budget, self.history,
             self.host, self.observer, self.clock, self.dice, self.limit_renewal,
@@ -141,6 +140,7 @@ class Reconciler:
         self.attempt_runner = AttemptRunner(
             self.steps, self.live_state, self.attempt_ends, self.verification, self.mirror, self._cut
         )
+        self.preconditions = Preconditions(self.live_state, self.attempt_ends, self.attempt_runner, self.mirror)
         self.recovery = Recovery(
             self.steps, self.attempt_runner, self.attempt_ends, self.incidents, self.history, self.mirror, self.clock
         )  # fmt: skip
@@ -418,7 +418,7 @@ class Reconciler:
         elif failure is None:
             await self._verify(incident, rule)
         else:
-            await self._failed(incident, rule, failure, tells=not failure.again)
+            await self._failed(incident, rule, failure)
         return False
 
     def _verdict(self, incident: Incident, rule: Rule, subject: Object | None, *, resumed: bool) -> Verdict:
@@ -428,10 +428,9 @@ class Reconciler:
         waits = self.attempt_runner.frozen(incident, rule, subject) and not superseded
         return self.attempt_ends.until_it_goes_on() if waits else ACT
 
-    async def _failed(self, incident: Incident, rule: Rule, failure: StepFailed, *, tells: bool) -> None:
-        """`tells`: what failed may tell that it was removed meanwhile, and then it is nobody's failure."""
-        if tells and await self.preconditions.is_leaving(incident, rule):
-            self.attempt_ends.close(incident.id, "interrupted", "it was removed meanwhile")
+    async def _failed(self, incident: Incident, rule: Rule, failure: StepFailed) -> None:
+        if close := await self.preconditions.no_failure(incident, rule):
+            self._close(incident, close)
         elif self.attempt_ends.failed(incident, rule, str(failure), again=failure.again):
             await self.escalation.climb(self.incidents.open[incident.id], rule, str(failure))
 
@@ -517,7 +516,7 @@ class Reconciler:
         left_out = self.attempt_runner.left_out.pop(incident.id, "")
         match after_verification(verified, left_out):
             case Failed(reason):
-                await self._failed(incident, rule, StepFailed(reason), tells=True)
+                await self._failed(incident, rule, StepFailed(reason))
             case Succeeded(reason):
                 self.attempt_ends.succeeded(incident, rule, "healed", reason)
             case end:

@@ -703,6 +703,27 @@ async def test_a_persons_stop_that_can_never_be_done_again_is_told():
         assert one.engine.did("remember").count("stop") == 5
 
 
+@pytest.mark.parametrize("again", [True, False], ids=["and may be tried again", "for good"])
+async def test_the_last_attempt_fails_as_a_person_stops_it_and_that_is_no_reason_to_give_up(again: bool):
+    """`docker stop` had just killed it, and whose doing that was came after the step had failed: "did not heal"."""
+
+    def stopped() -> None:
+        now = one.clock.wall()
+        one.engine.set(state="exited", exit_code=137, finished_at=now)
+        one.emit("kill", signal="15")
+        one.emit("kill", signal="9")
+        one.emit("die", exitCode="137")
+        one.emit("stop")
+
+    async with clinic(HEAL + "    limits: {attempts: 1 per 15m}\n") as one:
+        one.engine.trouble["restart"] = Temporary("not now", 500) if again else Permanent("it is not running", 409)
+        one.engine.on["restart"] = stopped
+        one.sicken()
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason) == ("on_purpose", "stopped by a person")
+        assert one.reconciler.history.of(one.only().rule, one.only().target).breaker_at is None
+
+
 async def test_one_that_is_removed_while_its_last_attempt_is_verified_is_no_reason_to_give_up():
     async with clinic(HEAL + "    limits: {attempts: 1 per 15m}\n") as one:
         one.health_after, wait = "starting", one.wakeups.wait
