@@ -19,6 +19,7 @@ from dockmend.pipeline.decide_next import Failed, Succeeded, after_verification
 from dockmend.pipeline.incidents import Incidents
 from dockmend.pipeline.keyed_workers import WorkerCaps
 from dockmend.pipeline.live_state import LiveState, Observation, outside
+from dockmend.pipeline.preconditions import Preconditions
 from dockmend.pipeline.verification import pauses
 from dockmend.rules.rule import Rule, Step
 from dockmend.timekeeping import Clock
@@ -36,6 +37,7 @@ class Escalation:
     clock: Clock
     caps: WorkerCaps
     action_budget: ActionBudget
+    preconditions: Preconditions
 
     async def climb(self, incident: Incident, rule: Rule, reason: str) -> None:
         """From the rung where the incident is: the first remedy that heals ends it, the last rung closes it."""
@@ -56,6 +58,9 @@ class Escalation:
             incident = self.incidents.open[incident.id]
             if not await self._one(incident, rule, rule.escalate[rung], rung):
                 return
+        if close := await self.preconditions.no_failure(incident, rule):
+            self.attempt_ends.close(incident.id, close.outcome, close.reason, close.code)
+            return
         self.live_state.persists(self.incidents.open[incident.id])
         tried = f"; given up after {incident.attempts} attempts" if incident.attempts else ""
         self.attempt_ends.close(incident.id, "failed", f"{reason}{tried}", "exhausted")

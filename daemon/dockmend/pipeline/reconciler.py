@@ -146,7 +146,7 @@ class Reconciler:
         )  # fmt: skip
         self.escalation = Escalation(
             self.attempt_runner, self.live_state, self.attempt_ends, self.incidents, self.history, self.host,
-            self.observer, self.clock, self.caps, self.action_budget,
+            self.observer, self.clock, self.caps, self.action_budget, self.preconditions,
         )  # fmt: skip
 
     # --- what the dispatcher and the app call -------------------------------------------------------------------

@@ -648,7 +648,7 @@ async def test_one_that_somebody_stopped_while_a_place_was_waited_for_is_not_sta
             one._stopped()
         await one.quiet()
         assert one.restarts == int(escalation)
-        assert one.only().outcome == ("failed" if escalation else "recovered")
+        assert one.only().outcome == ("on_purpose" if escalation else "recovered")
 
 
 async def test_one_that_somebody_paused_while_a_place_was_waited_for_stays_paused():
@@ -722,6 +722,21 @@ async def test_the_last_attempt_fails_as_a_person_stops_it_and_that_is_no_reason
         await one.quiet()
         assert (one.only().outcome, one.only().reason) == ("on_purpose", "stopped by a person")
         assert one.reconciler.history.of(one.only().rule, one.only().target).breaker_at is None
+
+
+async def test_what_a_person_stops_while_it_is_escalated_did_not_fail_to_heal():
+    def stopped() -> None:
+        one.engine.set(state="exited", exit_code=137, finished_at=one.clock.wall())
+        for action, more in (("kill", {"signal": "15"}), ("die", {"exitCode": "137"}), ("stop", {})):
+            one.emit(action, **more)
+
+    async with clinic(HEAL + "    limits: {attempts: 1 per 15m}\n    escalate: [pause]\n") as one:
+        one.engine.trouble["restart"] = Permanent("it will not", 409)
+        one.engine.trouble["pause"] = Permanent("it is not running", 409)
+        one.engine.on["pause"] = stopped
+        one.sicken()
+        await one.quiet()
+        assert (one.only().outcome, one.only().reason) == ("on_purpose", "stopped by a person")
 
 
 async def test_one_that_is_removed_while_its_last_attempt_is_verified_is_no_reason_to_give_up():
