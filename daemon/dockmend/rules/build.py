@@ -11,7 +11,7 @@ from dockmend.rules.fields import contexts_for
 from dockmend.rules.language_error import LanguageError
 from dockmend.rules.rule import Condition, Rule, RuleLimits, Selector, Step, Verify
 from dockmend.rules.rule_schema import LimitsModel, RuleModel, VerifyModel
-from dockmend.rules.selector_syntax import read_exclude, read_match
+from dockmend.rules.selector_syntax import excludes_all_of, read_exclude, read_match
 from dockmend.rules.steps import Surroundings, read_steps
 from dockmend.rules.time_windows import Windows, compile_windows, ever_hold
 from dockmend.rules.when import When, read_when
@@ -43,6 +43,10 @@ def build_rule(scope: Scope, data: dict[str, Any], origin: Origin) -> Rule | Non
     _emptied(scope, data)
     shape = scope.read(RuleModel, data, (), contexts)
     exclude = read_exclude(scope, data["exclude"], kind, origin.host) if data.get("exclude") is not None else None
+    if match is not None and exclude is not None and (key := excludes_all_of(data["match"], data["exclude"])):
+        scope.error(
+            ("exclude", key), f"`exclude` takes out all that `match` selects by {key}: the rule would never act"
+        )
     triggers = frozenset(trigger.name for trigger in when.triggers)
     around = Surroundings(kind, contexts, triggers, origin.channels)
     then, finally_, escalate = (

@@ -60,6 +60,19 @@ def some(text: object) -> float:
     return seconds
 
 
+SHORTEST: Final = 1.0
+"""Seconds: an attempt, and what shows whether it worked, take longer. A shorter time would count nothing, or fail
+whatever was done."""
+
+
+def at_least_a_second(text: object) -> float:
+    """As `duration`, of a time in which an attempt has to show its effect."""
+    seconds = duration(text)
+    if seconds < SHORTEST:
+        raise LanguageError(f"{quoted(str(text))} is too short for anything to happen: expected 1s or longer", 0)
+    return seconds
+
+
 MOST_COUNTED: Final = 4096
 """Events that a limit remembers (decide.History): one that counts more would never hold."""
 
@@ -168,8 +181,8 @@ def _counted(text: object, word: str, example: str) -> tuple[int, float]:
     if not (found[1].isascii() and found[1].isdigit() and len(found[1]) <= 9 and 1 <= int(found[1]) <= MOST):
         raise LanguageError(f"{quoted(found[1])} is not a count from 1 to {MOST}: expected {expected}", found.start(1))
     seconds = _duration(found[3], found.start(3))
-    if seconds <= 0:
-        raise LanguageError(f"{quoted(text)}: nothing fits into no time: expected {expected}", found.start(3))
+    if seconds < SHORTEST:
+        raise LanguageError(f"{quoted(text)}: nothing fits into so short a time: expected {expected}", found.start(3))
     return int(found[1]), seconds
 
 

@@ -27,6 +27,9 @@ LONGEST_SEARCHED: Final = 1024
 
 _SET = re.compile(r"\[[^]]*\]")
 _SPECIAL = re.compile(r"[*?\[]")
+_OF_NAMES = re.compile(r"[\w.:/@*?\[\]!+-]*", re.ASCII)
+"""What names, image references and globs of them are written with."""
+_OF_REGEX = frozenset("^$|()\\{}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +99,22 @@ def parse_name(text: str) -> Pattern:
     if not is_regex and (between := re.search(r"[,\s]", _SET.sub("", text))):
         message = f"{quoted(text)} holds a comma or a space, as no name does: expected a list such as [web, db]"
         raise LanguageError(message, between.start())
+    if not is_regex and (strange := _OF_NAMES.match(_SET.sub("", text))) and strange.end() < len(_SET.sub("", text)):
+        found = _SET.sub("", text)[strange.end()]
+        raise LanguageError(f"{quoted(text)} holds {found}, as no name does{_instead(text, found)}", text.index(found))
     if text.startswith("/") and not is_regex:
         raise LanguageError(f"{quoted(text)} begins with a slash, as no name does: expected {quoted(text[1:])}", 0)
     if not text:
         raise LanguageError("an empty text matches no name: expected a name or a pattern", 0)
     return pattern
+
+
+def _instead(text: str, found: str) -> str:
+    """What to write instead of a name with a character that no name has."""
+    if found not in _OF_REGEX:
+        return ": expected a name or a pattern of one, such as web or web-*"
+    several = "" if found != "|" else f", or the list [{', '.join(text.strip('^$()').split('|'))}]"
+    return f": expected {quoted(f'/{text}/')} for a regular expression{several}"
 
 
 def _is_prefix(pattern: Pattern) -> bool:

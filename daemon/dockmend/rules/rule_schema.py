@@ -28,6 +28,7 @@ from dockmend.rules.value_types import (
     Template,
     Text,
     Times,
+    TimeToWork,
     many,
 )  # fmt: skip
 
@@ -61,7 +62,7 @@ class LimitsModel(Params):
 
 class VerifyModel(Params):
     state: Literal["healthy", "running", "auto", "none"] = "auto"
-    within: SomeTime | None = None
+    within: TimeToWork | None = None
 
 
 class RuleModel(Params):

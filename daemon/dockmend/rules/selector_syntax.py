@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 from dockmend.model import Container, Network, Volume
 from dockmend.rules.diagnostics import Scope
 from dockmend.rules.language_error import LanguageError
 from dockmend.rules.located_yaml import Path
+from dockmend.rules.patterns import Pattern, any_of, parse_name, parse_pattern
 from dockmend.rules.rule import Selector
 from dockmend.rules.rule_schema import LATER_KINDS, Match
 from dockmend.rules.selectors import KEYS, compile_selector
@@ -58,8 +60,8 @@ def read_exclude(scope: Scope, value: Any, kind: str | None, host: str) -> Selec
         return None
     data = {**value, "kind": kind}
     whole = _compile(scope, path, data, kind, host)
-    if whole is not None and any(pattern == ("*") for _, pattern in _patterns({"name": data.get("name")})):
-        scope.error((*path, "name"), "`exclude` would exclude everything: expected a narrower name")
+    if whole is not None and (wide := _holds_for_all(data)):
+        scope.error((*path, wide), f"`exclude` would exclude everything: expected a narrower {wide}")
         return None
     if whole is None or len(keys) == 1:
         return whole
@@ -72,6 +74,48 @@ def read_exclude(scope: Scope, value: Any, kind: str | None, host: str) -> Selec
 
     text = " or ".join(part.text for part in parts)
     return Selector(whole.kind, test, max(part.breadth for part in parts), text=text)
+
+
+_NAMES: Final = ("a", "Z", "0", "web", "DB-1", "x_y.z", "9front", "shop-database-replica-2", "q" * 40)
+"""Names with little in common: a pattern that holds for all of them holds for any."""
+
+
+def _holds_for_all(data: dict[str, Any]) -> str | None:
+    """The key of a selection whose patterns hold whatever the object is."""
+    for key in ("name", "image"):
+        if texts := [pattern for _, pattern in _patterns({key: data.get(key)})]:
+            test = any_of([parse_name(text) for text in texts])
+            if all(test(name) for name in _NAMES):
+                return key
+    return None
+
+
+def excludes_all_of(match: Any, exclude: Any) -> str | None:
+    """The key of `exclude` that takes out everything that `match` selects, or None.
+
+    Every key of `match` holds for what it selects, and one key of `exclude` is enough to take it out. Both were
+    checked before.
+    """
+    if not isinstance(match, dict) or not isinstance(exclude, dict):
+        return None
+    for key in exclude.keys() & match.keys() - {"kind"}:
+        if isinstance(match[key], dict):  # each of its keys must hold
+            taken_out = exclude[key].items() <= match[key].items()
+        else:
+            selected, excluded = _texts(match[key]), _texts(exclude[key])
+            test = any_of([parse_name(text) for text in excluded])
+            taken_out = all(text in excluded or (_is_literal(text) and test(text)) for text in selected)
+        if taken_out:
+            return str(key)
+    return None
+
+
+def _texts(value: Any) -> list[str]:
+    return [str(each) for each in (value if isinstance(value, list) else [value])]
+
+
+def _is_literal(text: str) -> bool:
+    return parse_name(text).literal is not None
 
 
 def _all(scope: Scope, kind: str, host: str) -> Selector | None:
@@ -136,12 +180,17 @@ def _blame(scope: Scope, path: Path, data: dict[str, Any], kind: str, error: Lan
     found = False
     for keys, pattern in _patterns(data):
         try:
-            compile_selector({keys[0] if keys[0] in ("name", "image") else "host": pattern}, "")
+            _parser(keys)(pattern)
         except LanguageError as wrong:
             found = True
             scope.language((*path, *keys), wrong, str(keys[-1] if isinstance(keys[-1], str) else keys[-2]))
     if not found:
         scope.language(path, error)
+
+
+def _parser(keys: Path) -> Callable[[str], Pattern]:
+    """How the text at this place of a selection is read: any text may be a label's value."""
+    return parse_pattern if keys[0] == "labels" else parse_name
 
 
 def _patterns(data: Any, keys: Path = ()) -> list[tuple[Path, str]]:

@@ -11,11 +11,12 @@ Breadth says how much a selection takes in: 1000 for all, less for each key. The
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, cast
 
 from dockmend.model import Container, Network, Object, Volume, without_aside
-from dockmend.rules.language_error import LanguageError, did_you_mean
+from dockmend.rules.language_error import LanguageError, did_you_mean, quoted
 from dockmend.rules.patterns import Pattern, Test, any_of, parse_name, parse_pattern
 from dockmend.rules.rule import Selector
 
@@ -126,15 +127,15 @@ def compile_selector(mapping: Mapping[str, Any] | str, host: str = "", *, matchi
         built.add("image", "image", _patterns(mapping["image"], parse_name), "image", _by_image)
     for part, value in _items(mapping, "compose"):
         label = "com.docker.compose." + part
-        built.add("compose", part, _patterns(value), f"label:{label}", _by_label(label))
-    for key, value in _items(mapping, "labels"):
+        built.add("compose", part, _patterns(value, parse_name), f"label:{label}", _by_label(label))
+    for key, value in _labels(mapping):
         patterns = _patterns(value)
         built.add("label", f"label {key} =", patterns, f"label:{key}", _by_label(key))
         built.needs.append(("has", frozenset({key})))
     if "driver" in mapping:
-        built.add("driver", "driver", _patterns(mapping["driver"]), "driver", _by_driver)
+        built.add("driver", "driver", _patterns(mapping["driver"], parse_name), "driver", _by_driver)
     if "host" in mapping:
-        patterns = _patterns(mapping["host"])
+        patterns = _patterns(mapping["host"], parse_name)
         built.say("host", "host", patterns)
         built.never = not any_of(patterns)(host)
     return built.selector(kind)
@@ -143,6 +144,14 @@ def compile_selector(mapping: Mapping[str, Any] | str, host: str = "", *, matchi
 def _items(mapping: Mapping[str, Any], key: str) -> list[tuple[str, Any]]:
     value = mapping.get(key) or {}
     return sorted(value.items())
+
+
+def _labels(mapping: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    found = _items(mapping, "labels")
+    for key, _ in found:
+        if re.search(r"[*?]|^/.*/$", key):
+            raise LanguageError(f"label {quoted(key)}: a label's key is no pattern: expected the whole key")
+    return found
 
 
 def _patterns(value: object, parse: Callable[[str], Pattern] = parse_pattern) -> list[Pattern]:

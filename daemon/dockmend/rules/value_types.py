@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from dockmend.rules.durations import duration, per, some, span, within
+from dockmend.rules.durations import at_least_a_second, duration, per, some, span, within
 from dockmend.rules.fields import CONTEXTS
 from dockmend.rules.language_error import LanguageError, did_you_mean
 from dockmend.rules.patterns import parse_pattern
@@ -160,6 +160,12 @@ SomeTime = Annotated[
     float, PlainValidator(text_value(some, "a duration such as 30s or 5m")), WithJsonSchema(DURATION_SCHEMA)
 ]
 """A time in which something is to happen: not zero."""
+TimeToWork = Annotated[
+    float,
+    PlainValidator(text_value(at_least_a_second, "a duration such as 30s or 5m")),
+    WithJsonSchema(DURATION_SCHEMA),
+]
+"""A time in which an attempt has to show its effect: at least a second."""
 DurationOrNone = Annotated[
     float | None,
     PlainValidator(text_value(duration, "a duration such as 30s or 5m, or none", none=True)),
