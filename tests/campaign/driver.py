@@ -248,6 +248,16 @@ class Driver:
 
     # --- between rounds -----------------------------------------------------------------------------------------
 
+    def _start_or_remake(self, slot: Slot) -> None:
+        """An engine that was killed in the middle of a start leaves a folder of its shim, and cannot start that
+        container any more ("file exists"). A guest whose owner was made anew cannot start either: dockmend joins it."""
+        try:
+            self.hands.do(slot, "start")
+        except LabError as error:
+            if "file exists" in str(error):
+                self.hands.remove(slot)
+                self.make(slot)
+
     def restore(self) -> None:
         """A person puts everything back as it was."""
         for slot in self.slots:
@@ -262,8 +272,7 @@ class Driver:
             elif state == "paused":
                 self.hands.do(slot, "unpause")
             elif state != "running":
-                with contextlib.suppress(LabError):  # a guest whose owner was made anew: only dockmend joins it again
-                    self.hands.do(slot, "start")
+                self._start_or_remake(slot)
             elif slot.checked and seen["State"]["Health"]["Status"] == "unhealthy":
                 self.hands.do(slot, "restart?t=2")
             if slot.networked and not fleet.placed(slot, self.inspect(slot)):
