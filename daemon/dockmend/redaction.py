@@ -35,13 +35,16 @@ _ENDS = ("password", "passwd", "passphrase", "passcode", "secret", "secrets", "t
 _WORDS = frozenset({
     "pass", "pwd", "pw", "passin", "passout", "pgpass", "credential", "credentials", "cred", "creds", "auth",
     "authorization", "cookie", "dsn", "tokens", "privatekey", "passwords", "basicauth",
+    "sig", "signature", "webhook", "webhooks",
 })  # fmt: skip
 _OF_A_KEY = frozenset({
     "api", "access", "private", "secret", "encryption", "master", "signing", "license", "app", "account", "auth", "hmac"
 })  # fmt: skip
 _FILES = frozenset({"file", "path", "stdin", "prompt", "dir"})
 """A name that ends with one of these says where a secret is, or how it is asked for."""
-_IN_PROSE = frozenset({"key", "auth", "pass", "token", "tokens", "cookie", "secret", "cred"})
+_IN_PROSE = frozenset(
+    {"key", "auth", "pass", "token", "tokens", "cookie", "secret", "cred", "sig", "signature", "webhook"}
+)
 """Words that a sentence puts before a colon although no secret follows ("unexpected token: end")."""
 _WITHOUT = frozenset({"", "true", "false", "yes", "no", "on", "off", "none", "null", MARK})
 
@@ -73,6 +76,11 @@ _BY_FORM: tuple[tuple[re.Pattern[str], str], ...] = (
                 r"hc-ping\.com|open\.(?:feishu\.cn|larksuite\.com)/open-apis/bot|oapi\.dingtalk\.com/robot))"
                 r"[^\s,'\"]+", re.IGNORECASE), rf"\g<1>/{MARK}"),  # webhooks: whoever has the URL may post
     (re.compile(r"\b((?:Bearer|Basic|Digest|Negotiate)\s+)[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE), rf"\g<1>{MARK}"),
+    (re.compile(r"(\b(?:Set-)?Cookie:\s*)(?=[^\s;'\"]{1,200}=)[^\r\n'\"]+", re.IGNORECASE), rf"\g<1>{MARK}"),
+    (re.compile(r"(\b(?:IDENTIFIED(?:\s+WITH\s+[\w'\"]{1,40})?\s+BY|PASSWORD)\s+)'[^']+'", re.IGNORECASE),
+     rf"\g<1>'{MARK}'"),  # SQL
+    (re.compile(r"(\bsshpass\s+-p\s*)[^\s'\"]+"), rf"\g<1>{MARK}"),
+    (re.compile(r"((?<!\S)(?:-u|--user|--proxy-user)[\s=]+[^\s:'\"]{1,64}:)(?!\d+(?!\S))[^\s'\"]+"), rf"\g<1>{MARK}"),
     (re.compile(r"\$(?:apr1|2[abxy]|1|5|6|y|argon2[a-z]{0,2}|scrypt|pbkdf2[a-z0-9-]{0,10})\$[^\s:,\"']{8,}"), MARK),
     (re.compile(r"\{(?:S?SHA(?:256|512)?|S?MD5|CRYPT)\}[^\s:,\"']{8,}"), MARK),  # LDAP's hashes
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"), MARK),  # JSON web tokens

@@ -233,3 +233,32 @@ def test_any_text_is_taken(said, known):
     redaction.command_line(said)
     redaction.label("k", said)
     redaction.known_arguments([said])
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (f"Cookie: session={S}; theme=dark", f"Cookie: {MARK}"),
+        (f"< set-cookie: id={S}; Path=/", f"< set-cookie: {MARK}"),
+        (f"GET https://h/x?sv=1&sig={S}&e=2", f"GET https://h/x?sv=1&sig={MARK}&e=2"),
+        (f"https://h/?X-Amz-Signature={S}", f"https://h/?X-Amz-Signature={MARK}"),
+        (f"SLACK_WEBHOOK={S}", f"SLACK_WEBHOOK={MARK}"),
+        (f"CREATE USER u IDENTIFIED BY '{S}'", f"CREATE USER u IDENTIFIED BY '{MARK}'"),
+        (f"ALTER ROLE u WITH PASSWORD '{S}'", f"ALTER ROLE u WITH PASSWORD '{MARK}'"),
+        (f"sh: sshpass -p {S} ssh h: not found", f"sh: sshpass -p {MARK} ssh h: not found"),
+        (f"curl -u me:{S} https://h: exit code 7", f"curl -u me:{MARK} https://h: exit code 7"),
+    ],
+)
+def test_secrets_of_headers_addresses_statements_and_programs_in_a_line_of_a_log(said: str, shown: str):
+    assert redaction.text(said) == shown
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "webhook: delivered", "signature: ok", "docker run -u 1000:1000 web", "cookie: none was set", "password 'wrong",
+        "chown --user root:0 x",
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_those_stays(said: str):
+    assert redaction.text(said) == said
